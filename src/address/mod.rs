@@ -1,0 +1,67 @@
+//! How a listener's addresses stand for brokers, in both directions, as a pure function of its configuration.
+//!
+//! `identify(advertise(node)) == node` for every node id that has an address: every replica of Klamm gives the same
+//! answer, before the first client connects. One file per scheme; `sni` and `single` will stand beside `port`.
+
+pub mod port;
+
+use crate::types::{AdvertisedAddress, NodeId};
+use std::net::SocketAddr;
+
+pub use port::{NodeIdRanges, PortScheme};
+
+/// How the brokers of one listener are told apart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Scheme {
+    /// One port per broker.
+    Port(PortScheme),
+}
+
+/// What clients are told for one node id.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Advertised {
+    /// The address that leads to this broker.
+    Mapped(AdvertisedAddress),
+    /// The node id has no address here: this one leads nowhere, so that the broker's own does not get out.
+    Nowhere(AdvertisedAddress),
+}
+
+impl Advertised {
+    /// The address to write on the wire.
+    pub fn address(&self) -> &AdvertisedAddress {
+        match self {
+            Self::Mapped(address) | Self::Nowhere(address) => address,
+        }
+    }
+}
+
+/// One socket that a listener needs, and whom the connections on it are meant for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bind {
+    /// Where to listen.
+    pub address: SocketAddr,
+    /// Which broker a connection to it is meant for.
+    pub target: crate::types::Target,
+}
+
+impl Scheme {
+    /// The address that clients are told for `node`.
+    pub fn advertise(&self, node: NodeId) -> Advertised {
+        match self {
+            Self::Port(scheme) => scheme.advertise(node),
+        }
+    }
+
+    /// Every socket that this listener binds, the bootstrap one first.
+    pub fn binds(&self) -> Vec<Bind> {
+        match self {
+            Self::Port(scheme) => scheme.binds(),
+        }
+    }
+}
+
+/// The address of a node id that the configuration has no place for: a name that never resolves (RFC 6761, section
+/// 6.4) and that says in the client's own log what is wrong.
+pub fn nowhere(node: NodeId) -> AdvertisedAddress {
+    AdvertisedAddress { host: format!("node-{node}-is-not-in-node-ids.klamm.invalid").into(), port: 1 }
+}

@@ -1,0 +1,13 @@
+//! Klamm: one address in front of a whole Apache Kafka cluster.
+
+pub mod address;
+pub mod admin;
+pub mod app;
+pub mod broker;
+pub mod cluster;
+pub mod lifecycle;
+pub mod listener;
+pub mod observe;
+pub mod protocol;
+pub mod session;
+pub mod types;

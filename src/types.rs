@@ -1,0 +1,166 @@
+//! The words everything else is said in: node ids, and the three kinds of address that must never be mixed up.
+//!
+//! A *bind* address is where Klamm listens, an *advertised* address is what clients are told, a *broker* address is
+//! what Klamm dials. They differ by type, so that handing a client a broker's own address does not compile.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+/// A broker's id in its cluster (`node.id`, formerly `broker.id`). Sparse and large ids are normal; negative ones mark
+/// "no node" on the wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NodeId(pub i32);
+
+impl fmt::Display for NodeId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// The name of a cluster in Klamm's configuration (not Kafka's cluster id).
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ClusterName(pub Arc<str>);
+
+/// The name of a listener in Klamm's configuration.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ListenerName(pub Arc<str>);
+
+impl fmt::Display for ClusterName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Display for ListenerName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Where a broker (or a bootstrap server) is dialled: a name or an IP address, and a port. Resolved at every dial.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct BrokerAddress {
+    /// A DNS name, an IPv4 address, or an IPv6 address without brackets.
+    pub host: Arc<str>,
+    /// The TCP port, 1–65535.
+    pub port: u16,
+}
+
+/// What clients are told to dial in a broker's place.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct AdvertisedAddress {
+    /// A DNS name or an IP address, without brackets.
+    pub host: Arc<str>,
+    /// The TCP port as clients see it, which a load balancer may map to another one.
+    pub port: u16,
+}
+
+/// Which broker a client connection is meant for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Target {
+    /// Any broker: the client has not seen the broker list yet.
+    Bootstrap,
+    /// This broker and no other.
+    Broker(NodeId),
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bootstrap => f.write_str("bootstrap"),
+            Self::Broker(node) => write!(f, "broker {node}"),
+        }
+    }
+}
+
+/// Why a text is no `host:port`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AddressError {
+    /// There is no `:port` at the end.
+    #[error("the port is missing: write host:port, or [address]:port for IPv6")]
+    NoPort,
+    /// The part behind the last colon is no port.
+    #[error("the port must be a number from 1 to 65535")]
+    BadPort,
+    /// Nothing stands before the port.
+    #[error("the host is missing before the port")]
+    NoHost,
+    /// Colons in the host, without brackets around it.
+    #[error("an IPv6 address needs brackets: [address]:port")]
+    Unbracketed,
+    /// A character that no host name has.
+    #[error("a host name has letters, digits, dots, hyphens and underscores only")]
+    BadHost,
+}
+
+impl FromStr for BrokerAddress {
+    type Err = AddressError;
+
+    /// Reads `host:port`, `1.2.3.4:port` or `[::1]:port`.
+    fn from_str(text: &str) -> Result<Self, AddressError> {
+        let (host, port) = text.rsplit_once(':').ok_or(AddressError::NoPort)?;
+        let port = port.parse::<u16>().ok().filter(|port| *port > 0).ok_or(AddressError::BadPort)?;
+        let host = check_host(host)?;
+        Ok(Self { host: host.into(), port })
+    }
+}
+
+fn check_host(host: &str) -> Result<&str, AddressError> {
+    if host.is_empty() {
+        return Err(AddressError::NoHost);
+    }
+    if let Some(inner) = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+        return inner.parse::<std::net::Ipv6Addr>().map(|_| inner).map_err(|_| AddressError::BadHost);
+    }
+    if host.contains(':') {
+        return Err(AddressError::Unbracketed);
+    }
+    let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+    if host.chars().all(legal) { Ok(host) } else { Err(AddressError::BadHost) }
+}
+
+impl fmt::Display for BrokerAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt_host_port(f, &self.host, self.port)
+    }
+}
+
+impl fmt::Display for AdvertisedAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt_host_port(f, &self.host, self.port)
+    }
+}
+
+fn fmt_host_port(f: &mut fmt::Formatter<'_>, host: &str, port: u16) -> fmt::Result {
+    if host.contains(':') { write!(f, "[{host}]:{port}") } else { write!(f, "{host}:{port}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_broker_address_prints_as_it_was_read() {
+        for text in ["kafka-0:9092", "10.0.0.1:1", "[::1]:65535", "broker-1.kafka_svc.ns:9092"] {
+            assert_eq!(text.parse::<BrokerAddress>().map(|a| a.to_string()), Ok(text.to_owned()));
+        }
+    }
+
+    #[test]
+    fn a_malformed_broker_address_names_what_is_wrong() {
+        let cases = [
+            ("kafka-0", AddressError::NoPort),
+            ("kafka-0:", AddressError::BadPort),
+            ("kafka-0:0", AddressError::BadPort),
+            ("kafka-0:65536", AddressError::BadPort),
+            (":9092", AddressError::NoHost),
+            ("::1:9092", AddressError::Unbracketed),
+            ("kafka 0:9092", AddressError::BadHost),
+            ("[kafka]:9092", AddressError::BadHost),
+        ];
+        for (text, error) in cases {
+            assert_eq!(text.parse::<BrokerAddress>(), Err(error), "{text}");
+        }
+    }
+}
