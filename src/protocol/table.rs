@@ -2,6 +2,30 @@
 //! which broker can serve it. Everything else derives from it: the ApiVersions intersection, the relay's decision, metric
 //! labels, the README's list, and the test that reads the message schemas of every Kafka release.
 
+mod rows;
+
+pub use rows::APIS;
+
+/// The row of an api key; `None` for a key that Klamm has never seen, of which it cannot know what its responses carry.
+pub fn api(key: i16) -> Option<&'static Api> {
+    usize::try_from(key).ok().and_then(|index| APIS.get(index))
+}
+
+/// The versions of the request and the response header of an API in a version; `None` if the key is unknown, and for
+/// ControlledShutdown 0, whose request header 0 has no client id and which only ZooKeeper-era brokers sent each other.
+///
+/// The version need not be a vetted one: a newer version keeps the headers of the flexible ones.
+pub fn header_versions(key: i16, version: i16) -> Option<HeaderVersions> {
+    match api(key)? {
+        api if api.key == CONTROLLED_SHUTDOWN && version == 0 => None,
+        api => Some(api.header_versions(version)),
+    }
+}
+
+/// The api key of ApiVersions.
+pub const API_VERSIONS: i16 = 18;
+const CONTROLLED_SHUTDOWN: i16 = 7;
+
 /// One API.
 #[derive(Clone, Copy, Debug)]
 pub struct Api {
@@ -19,6 +43,37 @@ pub struct Api {
     pub route: Route,
 }
 
+impl Api {
+    /// Whether a version has compact types and tagged fields.
+    pub fn is_flexible(&self, version: i16) -> bool {
+        self.flexible_from.is_some_and(|from| version >= from)
+    }
+
+    /// Whether the response of a version can carry broker addresses that have to be rewritten.
+    pub fn rewrites(&self, version: i16) -> bool {
+        matches!(self.treatment, Treatment::Rewrite { from } if version >= from)
+    }
+
+    /// The header versions, see [`header_versions`]. A response to ApiVersions has header 0 in every version, so that a
+    /// client can read the answer of a broker that doesn't know the version it asked for (KIP-511).
+    fn header_versions(&self, version: i16) -> HeaderVersions {
+        let flexible = self.is_flexible(version);
+        HeaderVersions {
+            request: if flexible { 2 } else { 1 },
+            response: if flexible && self.key != API_VERSIONS { 1 } else { 0 },
+        }
+    }
+}
+
+/// The versions of the two headers of an exchange.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HeaderVersions {
+    /// 1: api key, api version, correlation id, client id. 2: the same and tagged fields.
+    pub request: i16,
+    /// 0: correlation id. 1: the same and tagged fields.
+    pub response: i16,
+}
+
 /// An inclusive range of api versions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Versions {
@@ -26,6 +81,19 @@ pub struct Versions {
     pub min: i16,
     /// The highest.
     pub max: i16,
+}
+
+impl Versions {
+    /// Whether the range has a version.
+    pub const fn contains(self, version: i16) -> bool {
+        self.min <= version && version <= self.max
+    }
+
+    /// What two ranges have in common, `None` if nothing.
+    pub fn intersection(self, other: Versions) -> Option<Versions> {
+        let common = Versions { min: self.min.max(other.min), max: self.max.min(other.max) };
+        (common.min <= common.max).then_some(common)
+    }
 }
 
 /// What Klamm does with an API.
@@ -57,7 +125,7 @@ pub enum Route {
     PartitionLeader,
     /// The coordinator of the group named.
     GroupCoordinator,
-    /// The coordinators of the groups listed.
+    /// The coordinators of the groups listed (in old versions of some APIs the one group named).
     GroupCoordinators,
     /// The coordinator of the transactional id named, or any broker if there is none.
     TransactionCoordinator,
@@ -65,8 +133,101 @@ pub enum Route {
     TransactionCoordinators,
     /// The broker that a BROKER resource names, else any.
     Node,
-    /// Every broker.
+    /// Every broker; the answers belong together.
     All,
     /// Not from a client.
     None,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_key_from_0_to_94_is_found_at_its_own_row_and_no_other_key_is() {
+        for key in 0..=94 {
+            assert_eq!(api(key).map(|api| api.key), Some(key));
+        }
+        for key in [i16::MIN, -1, 95, i16::MAX] {
+            assert!(api(key).is_none(), "{key}");
+        }
+    }
+
+    #[test]
+    fn no_two_apis_share_a_name() {
+        let names: std::collections::BTreeSet<_> = APIS.iter().map(|api| api.name).collect();
+        assert_eq!(names.len(), APIS.len());
+    }
+
+    #[test]
+    fn ranges_are_not_empty_and_what_begins_at_a_version_begins_within_them() {
+        for api in &APIS {
+            let Api { versions, flexible_from, treatment, .. } = *api;
+            assert!(0 <= versions.min && versions.min <= versions.max, "{api:?}");
+            assert!(flexible_from.is_none_or(|from| versions.contains(from)), "{api:?}");
+            if let Treatment::Rewrite { from } = treatment {
+                assert!(versions.contains(from), "{api:?}");
+                assert!(from == versions.min || !api.rewrites(from - 1), "{api:?}");
+                assert!(api.rewrites(from) && api.rewrites(versions.max), "{api:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn exactly_the_refused_apis_have_no_route() {
+        for api in &APIS {
+            assert_eq!(api.treatment == Treatment::Refuse, api.route == Route::None, "{api:?}");
+        }
+    }
+
+    #[test]
+    fn the_apis_that_carry_addresses_are_these_and_from_these_versions() {
+        let rewritten: Vec<_> = APIS
+            .iter()
+            .filter_map(|api| match api.treatment {
+                Treatment::Rewrite { from } => Some((api.name, from)),
+                _ => None,
+            })
+            .collect();
+        let expected = [
+            ("Produce", 10),
+            ("Fetch", 16),
+            ("Metadata", 0),
+            ("FindCoordinator", 0),
+            ("DescribeQuorum", 2),
+            ("DescribeCluster", 0),
+            ("ShareFetch", 0),
+            ("ShareAcknowledge", 0),
+        ];
+        assert_eq!(rewritten, expected);
+    }
+
+    #[test]
+    fn the_minimum_of_0_that_brokers_advertise_for_produce_survives_the_intersection() {
+        let broker = Versions { min: 0, max: 13 };
+        assert_eq!(APIS[0].versions.intersection(broker), Some(broker));
+    }
+
+    #[test]
+    fn ranges_without_a_common_version_have_no_intersection() {
+        let (low, high) = (Versions { min: 0, max: 3 }, Versions { min: 4, max: 9 });
+        assert_eq!(low.intersection(high), None);
+        assert_eq!(high.intersection(low), None);
+        assert_eq!(low.intersection(Versions { min: 3, max: 9 }), Some(Versions { min: 3, max: 3 }));
+    }
+
+    #[test]
+    fn headers_turn_flexible_with_the_api_but_for_the_response_to_api_versions() {
+        let headers = |key, version| header_versions(key, version).map(|h| (h.request, h.response));
+        assert_eq!(headers(3, 8), Some((1, 0)));
+        assert_eq!(headers(3, 9), Some((2, 1)));
+        assert_eq!(headers(3, 99), Some((2, 1)));
+        assert_eq!(headers(17, 1), Some((1, 0)), "SaslHandshake never is");
+        assert_eq!(headers(API_VERSIONS, 2), Some((1, 0)));
+        assert_eq!(headers(API_VERSIONS, 3), Some((2, 0)));
+        assert_eq!(headers(API_VERSIONS, 99), Some((2, 0)));
+        assert_eq!(headers(7, 0), None, "ControlledShutdown 0 has request header 0");
+        assert_eq!(headers(7, 1), Some((1, 0)));
+        assert_eq!(headers(95, 0), None);
+    }
 }
