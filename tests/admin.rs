@@ -111,6 +111,12 @@ async fn ask(stream: &mut TcpStream, path: &str) -> Answer {
     }
 }
 
+/// For tests whose clock is paused: it moves only while everybody waits for a timeout.
+fn assert_at_once(began: tokio::time::Instant) {
+    let waited = began.elapsed();
+    assert!(waited < Duration::from_secs(1), "a timeout had to come first: {waited:?}");
+}
+
 // What the pages say.
 
 #[tokio::test]
@@ -226,17 +232,20 @@ async fn a_request_body_is_refused_and_never_taken_for_a_request() {
             let request = format!("{method} /livez HTTP/1.1\r\nHost: klamm\r\n{body}");
             let answer = exchange(admin.address, request.as_bytes()).await;
             assert_eq!(answer.status(), status, "{request}");
+            assert_eq!(answer.header("connection"), Some("close"), "{request}");
             assert!(!answer.body.contains("HTTP/1.1"), "a second answer: {answer:?}");
         }
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_body_that_is_announced_but_never_sent_holds_nothing() {
     let admin = start(pages()).await;
+    let began = tokio::time::Instant::now();
     let request =
         b"GET /livez HTTP/1.1\r\nHost: klamm\r\nContent-Length: 1000000000\r\nExpect: 100-continue\r\n\r\n";
-    assert_eq!(exchange(admin.address, request).await.status(), "413", "and at once, not after a timeout");
+    assert_eq!(exchange(admin.address, request).await.status(), "413");
+    assert_at_once(began);
 }
 
 #[tokio::test]
@@ -350,9 +359,11 @@ async fn a_connection_that_is_never_idle_ends_all_the_same() {
     let mut stream = TcpStream::connect(admin.address).await.unwrap();
     let began = tokio::time::Instant::now();
     let mut served = 0;
-    while stream.write_all(b"GET /livez HTTP/1.1\r\n\r\n").await.is_ok() {
+    // Bounded, lest a connection without an end give a test without an end.
+    while began.elapsed() < 2 * CONNECTION_LIFE {
         let mut answer = [0; 1024];
-        if !matches!(stream.read(&mut answer).await, Ok(1..)) {
+        let asked = stream.write_all(b"GET /livez HTTP/1.1\r\n\r\n").await;
+        if asked.is_err() || !matches!(stream.read(&mut answer).await, Ok(1..)) {
             break;
         }
         served += 1;
@@ -411,17 +422,19 @@ async fn a_place_is_free_again_when_its_connection_ends() {
 
 // How it ends.
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn shutdown_closes_the_port_and_every_idle_connection() {
     let admin = start(pages()).await;
     let mut fresh = TcpStream::connect(admin.address).await.unwrap();
     let mut used = TcpStream::connect(admin.address).await.unwrap();
     ask(&mut used, "/livez").await;
 
+    let began = tokio::time::Instant::now();
     admin.stop.send(()).unwrap();
     admin.serving.await.unwrap();
     assert_eq!(read_to_close(&mut fresh).await, b"");
     assert_eq!(read_to_close(&mut used).await, b"");
+    assert_at_once(began);
     assert!(TcpStream::connect(admin.address).await.is_err(), "the port is closed");
 }
 
@@ -456,11 +469,13 @@ async fn shutdown_does_not_wait_for_a_scraper_that_does_not_read() {
     assert!(read_to_close(&mut scraper).await.len() < status_bytes);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_server_that_is_dropped_leaves_no_connection_behind() {
     let admin = start(pages()).await;
     let mut idle = TcpStream::connect(admin.address).await.unwrap();
     ask(&mut idle, "/livez").await;
+    let began = tokio::time::Instant::now();
     admin.serving.abort();
     assert_eq!(read_to_close(&mut idle).await, b"");
+    assert_at_once(began);
 }
