@@ -1,4 +1,12 @@
 //! Logs on standard error: text on a terminal, JSON otherwise.
+//!
+//! A JSON line is one flat object: `timestamp` (UTC), `level`, `message`, `target` (the module), the event's own fields, and
+//! `span` with the fields of the session that it belongs to. An event must not name a field like one of these.
+
+use std::io::IsTerminal;
+use tracing::Subscriber;
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::MakeWriter;
 
 /// How to log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,4 +26,184 @@ pub enum LogFormat {
     Text,
     /// One JSON object a line.
     Json,
+}
+
+/// Why there will be no logs as configured.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LogError {
+    /// The operator's filter can't be read.
+    #[error(
+        "log level `{value}` can't be read: {reason}; write one of error, warn, info, debug, trace, off, \
+         or add modules to it as in `info,klamm::session=debug`"
+    )]
+    BadFilter {
+        /// The filter as configured.
+        value: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Another logger stands already in this process.
+    #[error("logging was started twice in this process")]
+    AlreadyStarted,
+}
+
+impl LogSettings {
+    /// Says whether [`init`] could take the filter, without starting anything.
+    pub fn check(&self) -> Result<(), LogError> {
+        filter(&self.level).map(drop)
+    }
+}
+
+/// Starts logging for the whole process, to standard error. Once; a second call is `Err(AlreadyStarted)`.
+pub fn init(settings: &LogSettings) -> Result<(), LogError> {
+    let terminal = std::io::stderr().is_terminal();
+    let subscriber = subscriber(settings, terminal, std::io::stderr)?;
+    tracing::subscriber::set_global_default(subscriber).map_err(|_| LogError::AlreadyStarted)
+}
+
+fn subscriber<W>(
+    settings: &LogSettings,
+    terminal: bool,
+    writer: W,
+) -> Result<Box<dyn Subscriber + Send + Sync>, LogError>
+where
+    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+{
+    let lines = tracing_subscriber::fmt().with_env_filter(filter(&settings.level)?).with_writer(writer);
+    let json = match settings.format {
+        LogFormat::Auto => !terminal,
+        LogFormat::Text => false,
+        LogFormat::Json => true,
+    };
+    if json {
+        // The list of spans would repeat the current one: there is one span a session.
+        return Ok(Box::new(lines.json().flatten_event(true).with_span_list(false).finish()));
+    }
+    Ok(Box::new(lines.with_ansi(terminal && colours_wanted()).finish()))
+}
+
+/// The convention of no-color.org.
+fn colours_wanted() -> bool {
+    std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
+/// The words that stand for a level.
+const LEVELS: [&str; 6] = ["error", "warn", "info", "debug", "trace", "off"];
+
+fn filter(value: &str) -> Result<EnvFilter, LogError> {
+    let bad = |reason: String| LogError::BadFilter { value: value.to_owned(), reason };
+    let parts: Vec<&str> = value.split(',').map(str::trim).filter(|part| !part.is_empty()).collect();
+    if parts.is_empty() {
+        return Err(bad("it is empty".to_owned()));
+    }
+    for part in &parts {
+        check_word(part).map_err(bad)?;
+    }
+    EnvFilter::try_new(parts.join(",")).map_err(|error| bad(error.to_string()))
+}
+
+/// Refuses a lone word that is neither a level nor a module of Klamm. To the filter `inof` is a module of that name, which
+/// would silence everything else without a word.
+fn check_word(part: &str) -> Result<(), String> {
+    let lone = part.chars().all(|c| c.is_alphanumeric() || matches!(c, '_' | '-'));
+    if !lone || part == env!("CARGO_PKG_NAME") || LEVELS.iter().any(|level| level.eq_ignore_ascii_case(part))
+    {
+        return Ok(());
+    }
+    let word = part.to_ascii_lowercase();
+    let near = LEVELS.into_iter().min_by_key(|level| strsim::damerau_levenshtein(level, &word));
+    let guess = near.filter(|level| strsim::damerau_levenshtein(level, &word) <= 2);
+    let hint = guess.map(|level| format!(", did you mean `{level}`?")).unwrap_or_default();
+    Err(format!("`{part}` is no level{hint}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{self, Write};
+    use std::sync::{Arc, Mutex};
+
+    fn settings(level: &str, format: LogFormat) -> LogSettings {
+        LogSettings { level: level.to_owned(), format }
+    }
+
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// What `act` logs, as text.
+    fn logged(settings: &LogSettings, terminal: bool, act: impl FnOnce()) -> String {
+        let lines = Lines::default();
+        let writer = lines.clone();
+        let subscriber = subscriber(settings, terminal, move || writer.clone()).unwrap();
+        tracing::subscriber::with_default(subscriber, act);
+        let bytes = lines.0.lock().unwrap().clone();
+        String::from_utf8(bytes).unwrap()
+    }
+
+    #[test]
+    fn a_json_line_is_one_flat_object_with_the_session_it_belongs_to() {
+        let text = logged(&settings("info", LogFormat::Auto), false, || {
+            let session = tracing::info_span!("session", listener = "external");
+            session.in_scope(|| tracing::info!(node = 3, "unmapped\nnode"));
+        });
+        assert_eq!(text.lines().count(), 1, "{text}");
+        let line: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(line["level"], "INFO");
+        assert_eq!(line["message"], "unmapped\nnode");
+        assert_eq!(line["node"], 3);
+        assert_eq!(line["span"]["listener"], "external");
+    }
+
+    #[test]
+    fn a_terminal_gets_text_and_a_setting_overrules_that() {
+        let hello = || tracing::warn!(port = 9092, "hello");
+        assert!(logged(&settings("info", LogFormat::Auto), true, hello).contains("hello"));
+        assert!(!logged(&settings("info", LogFormat::Auto), true, hello).starts_with('{'));
+        assert!(logged(&settings("info", LogFormat::Json), true, hello).starts_with('{'));
+        let piped = logged(&settings("info", LogFormat::Text), false, hello);
+        assert!(piped.contains("WARN") && piped.contains("port=9092"), "{piped}");
+        assert!(!piped.contains('\u{1b}'), "no colours where there is no terminal: {piped:?}");
+    }
+
+    #[test]
+    fn the_level_decides_what_is_logged() {
+        let act = || {
+            tracing::info!("seen");
+            tracing::debug!("unseen");
+            tracing::debug!(target: "klamm::session", "asked for");
+        };
+        let text = logged(&settings("info,klamm::session=debug", LogFormat::Text), false, act);
+        assert!(text.contains("seen") && text.contains("asked for") && !text.contains("unseen"), "{text}");
+        assert_eq!(logged(&settings("off", LogFormat::Text), false, act), "");
+    }
+
+    #[test]
+    fn filters_that_operators_write_are_taken() {
+        for level in
+            ["info", "WARN", "off", "klamm", "info,hyper=off", "klamm::session=trace", "info, klamm=debug"]
+        {
+            assert_eq!(settings(level, LogFormat::Auto).check(), Ok(()), "{level}");
+        }
+    }
+
+    #[test]
+    fn a_bad_filter_is_refused_with_its_value_and_the_cure() {
+        for level in ["", " , ", "inof", "verbose", "info,debg", "klamm=loud", "klamm=info=debug"] {
+            let error = settings(level, LogFormat::Auto).check().unwrap_err().to_string();
+            assert!(error.contains(&format!("`{level}`")), "{error}");
+            assert!(error.contains("write one of error, warn, info"), "{error}");
+        }
+        let error = settings("info,debg", LogFormat::Auto).check().unwrap_err().to_string();
+        assert!(error.contains("`debg` is no level, did you mean `debug`?"), "{error}");
+    }
 }

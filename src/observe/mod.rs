@@ -1,5 +1,15 @@
 //! What operators see: metrics and logs.
+//!
+//! * [`metrics`]: every metric that Klamm has, handed out as handles so that the data path touches only atomics;
+//! * [`logs`]: where log lines go, and in which shape;
+//! * [`text`]: how a name that came over the wire is put into a log line;
+//! * [`throttle`]: how a line that an outsider can provoke is kept from filling the log.
 
 pub mod logs;
+pub mod metrics;
+mod process;
+pub mod text;
+pub mod throttle;
 
 pub use logs::{LogFormat, LogSettings};
+pub use metrics::{ClusterMetrics, ListenerMetrics, Metrics};

@@ -1,0 +1,76 @@
+//! What is counted on one listener.
+
+use super::Metrics;
+use super::api::ApiCounters;
+use crate::types::ListenerName;
+use prometheus::{IntCounter, IntCounterVec, IntGauge};
+use std::sync::Arc;
+
+/// The handles of one listener; clones count together.
+#[derive(Clone)]
+pub struct ListenerMetrics {
+    /// Client connections accepted.
+    pub accepted: IntCounter,
+    /// Client connections that are open now.
+    pub active: IntGauge,
+    /// Bytes written to brokers. All sessions of the listener share this atomic: add once a write, not once a frame.
+    pub bytes_to_broker: IntCounter,
+    /// Bytes written to clients; shared likewise.
+    pub bytes_to_client: IntCounter,
+    unmapped: IntGauge,
+    shared: Arc<Shared>,
+}
+
+/// What is looked up by a second label.
+struct Shared {
+    listener: ListenerName,
+    closed: IntCounterVec,
+    accept_errors: IntCounterVec,
+    requests: ApiCounters,
+    rewritten: ApiCounters,
+}
+
+impl ListenerMetrics {
+    pub(super) fn new(metrics: &Metrics, name: &ListenerName) -> Self {
+        let listener = &*name.0;
+        Self {
+            accepted: metrics.connections_accepted.with_label_values(&[listener]),
+            active: metrics.connections_active.with_label_values(&[listener]),
+            bytes_to_broker: metrics.bytes.with_label_values(&[listener, "to_broker"]),
+            bytes_to_client: metrics.bytes.with_label_values(&[listener, "to_client"]),
+            unmapped: metrics.unmapped_nodes.with_label_values(&[listener]),
+            shared: Arc::new(Shared {
+                listener: name.clone(),
+                closed: metrics.connections_closed.clone(),
+                accept_errors: metrics.accept_errors.clone(),
+                requests: ApiCounters::new(&metrics.requests, listener, &metrics.api_names),
+                rewritten: ApiCounters::new(&metrics.responses_rewritten, listener, &metrics.api_names),
+            }),
+        }
+    }
+
+    /// Counts a client connection that ended. A lookup under a lock: once a connection.
+    pub fn closed(&self, cause: &'static str) {
+        self.shared.closed.with_label_values(&[&*self.shared.listener.0, cause]).inc();
+    }
+
+    /// Counts a connection that could not be accepted. A lookup under a lock.
+    pub fn accept_error(&self, reason: &'static str) {
+        self.shared.accept_errors.with_label_values(&[&*self.shared.listener.0, reason]).inc();
+    }
+
+    /// Counts a request. Any key may come; unknown ones count as `other`.
+    pub fn request(&self, api_key: i16) {
+        self.shared.requests.inc(api_key);
+    }
+
+    /// Counts a response in which addresses were replaced.
+    pub fn rewritten(&self, api_key: i16) {
+        self.shared.rewritten.inc(api_key);
+    }
+
+    /// Says how many brokers have no address on this listener now.
+    pub fn unmapped(&self, node_count: usize) {
+        self.unmapped.set(i64::try_from(node_count).unwrap_or(i64::MAX));
+    }
+}

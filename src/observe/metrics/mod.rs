@@ -1,0 +1,280 @@
+//! Every metric of Klamm. Names and labels are public API: dashboards and alerts depend on them.
+//!
+//! | name | labels | |
+//! |---|---|---|
+//! | `klamm_connections_accepted_total` | listener | client connections accepted |
+//! | `klamm_connections_active` | listener | client connections open now |
+//! | `klamm_connections_closed_total` | listener, cause | client connections that ended |
+//! | `klamm_requests_total` | listener, api | requests forwarded or answered |
+//! | `klamm_responses_rewritten_total` | listener, api | responses in which addresses were replaced |
+//! | `klamm_bytes_total` | listener, direction | bytes written: `to_broker`, `to_client` |
+//! | `klamm_accept_errors_total` | listener, reason | connections that could not be accepted |
+//! | `klamm_unmapped_nodes` | listener | brokers that have no address on this listener |
+//! | `klamm_broker_dial_failures_total` | cluster, reason | brokers that could not be reached |
+//! | `klamm_metadata_refreshes_total` | cluster, outcome | attempts to learn the brokers |
+//! | `klamm_brokers_known` | cluster | brokers whose address is known |
+//! | `klamm_build_info` | version | always 1 |
+//!
+//! Beside them stand the usual `process_*` metrics.
+//!
+//! **Cardinality is bounded by the configuration, never by what a client sends:** listeners and clusters are configured, api
+//! labels come from the API table (any other key counts as `other`), and causes, reasons and outcomes are words in the code.
+//! **The data path touches only atomics:** names are looked up when a handle is made, not when something is counted.
+
+mod api;
+mod cluster;
+mod listener;
+
+use crate::types::{ClusterName, ListenerName};
+use api::ApiNames;
+use prometheus::{IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder};
+
+pub use cluster::ClusterMetrics;
+pub use listener::ListenerMetrics;
+/// A number that only grows.
+pub use prometheus::IntCounter;
+/// A number that goes up and down.
+pub use prometheus::IntGauge;
+
+/// All metrics of one Klamm. There is nothing global: two values count apart.
+pub struct Metrics {
+    registry: Registry,
+    api_names: ApiNames,
+    connections_accepted: IntCounterVec,
+    connections_active: IntGaugeVec,
+    connections_closed: IntCounterVec,
+    requests: IntCounterVec,
+    responses_rewritten: IntCounterVec,
+    bytes: IntCounterVec,
+    accept_errors: IntCounterVec,
+    unmapped_nodes: IntGaugeVec,
+    broker_dial_failures: IntCounterVec,
+    metadata_refreshes: IntCounterVec,
+    brokers_known: IntGaugeVec,
+}
+
+impl Metrics {
+    /// Makes every metric, all at zero. `apis` are the key and name of each API that has a label of its own.
+    pub fn new(apis: impl Iterator<Item = (i16, &'static str)>) -> Self {
+        let registry = Registry::new();
+        let counters = |name, help, labels: &[&str]| counters(&registry, name, help, labels);
+        let gauges = |name, help, labels: &[&str]| gauges(&registry, name, help, labels);
+
+        let build_info =
+            gauges("klamm_build_info", "The version of Klamm, as a label; always 1.", &["version"]);
+        build_info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+        Self {
+            api_names: ApiNames::new(apis),
+            connections_accepted: counters(
+                "klamm_connections_accepted_total",
+                "Client connections accepted.",
+                &["listener"],
+            ),
+            connections_active: gauges(
+                "klamm_connections_active",
+                "Client connections that are open now.",
+                &["listener"],
+            ),
+            connections_closed: counters(
+                "klamm_connections_closed_total",
+                "Client connections that ended, by cause.",
+                &["listener", "cause"],
+            ),
+            requests: counters(
+                "klamm_requests_total",
+                "Requests from clients, by the name of their API; `other` is an API that Klamm does not know.",
+                &["listener", "api"],
+            ),
+            responses_rewritten: counters(
+                "klamm_responses_rewritten_total",
+                "Responses in which broker addresses were replaced.",
+                &["listener", "api"],
+            ),
+            bytes: counters("klamm_bytes_total", "Bytes carried, by direction.", &["listener", "direction"]),
+            accept_errors: counters(
+                "klamm_accept_errors_total",
+                "Client connections that could not be accepted, by reason.",
+                &["listener", "reason"],
+            ),
+            unmapped_nodes: gauges(
+                "klamm_unmapped_nodes",
+                "Brokers that clients cannot reach through this listener: their node id is not in node_ids.",
+                &["listener"],
+            ),
+            broker_dial_failures: counters(
+                "klamm_broker_dial_failures_total",
+                "Connections to brokers that could not be made, by reason.",
+                &["cluster", "reason"],
+            ),
+            metadata_refreshes: counters(
+                "klamm_metadata_refreshes_total",
+                "Attempts to learn the cluster's brokers, by outcome.",
+                &["cluster", "outcome"],
+            ),
+            brokers_known: gauges(
+                "klamm_brokers_known",
+                "Brokers of the cluster whose address is known.",
+                &["cluster"],
+            ),
+            registry,
+        }
+    }
+
+    /// The handles of one listener. Asking twice gives handles on the same numbers.
+    pub fn listener(&self, name: &ListenerName) -> ListenerMetrics {
+        ListenerMetrics::new(self, name)
+    }
+
+    /// The handles of one cluster. Asking twice gives handles on the same numbers.
+    pub fn cluster(&self, name: &ClusterName) -> ClusterMetrics {
+        ClusterMetrics::new(self, name)
+    }
+
+    /// Everything in the Prometheus text format, version 0.0.4. Reads a few small files of `/proc`.
+    pub fn render(&self) -> String {
+        let mut text = String::new();
+        if let Err(error) = TextEncoder::new().encode_utf8(&self.registry.gather(), &mut text) {
+            tracing::error!(%error, "some metrics could not be written");
+        }
+        crate::observe::process::render(&mut text);
+        text
+    }
+}
+
+fn counters(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
+    let counters = IntCounterVec::new(Opts::new(name, help), labels).expect("a literal, legal name");
+    registry.register(Box::new(counters.clone())).expect("each name stands once in `Metrics::new`");
+    counters
+}
+
+fn gauges(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
+    let gauges = IntGaugeVec::new(Opts::new(name, help), labels).expect("a literal, legal name");
+    registry.register(Box::new(gauges.clone())).expect("each name stands once in `Metrics::new`");
+    gauges
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn metrics() -> Metrics {
+        Metrics::new([(0, "Produce"), (1, "Fetch"), (3, "Metadata")].into_iter())
+    }
+
+    fn listener(name: &str) -> ListenerName {
+        ListenerName(name.into())
+    }
+
+    fn samples(text: &str, metric: &str) -> Vec<String> {
+        let of_metric = |line: &&str| line.starts_with(&format!("{metric}{{"));
+        text.lines().filter(of_metric).map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn what_is_counted_shows_under_its_public_name() {
+        let metrics = metrics();
+        let external = metrics.listener(&listener("external"));
+        external.accepted.inc();
+        external.active.inc();
+        external.closed("client_closed");
+        external.request(3);
+        external.rewritten(3);
+        external.bytes_to_broker.inc_by(10);
+        external.bytes_to_client.inc_by(20);
+        external.accept_error("too_many_open_files");
+        external.unmapped(2);
+        let orders = metrics.cluster(&ClusterName("orders".into()));
+        orders.dial_failed("refused");
+        orders.refresh("ok");
+        orders.brokers_known.set(3);
+
+        let text = metrics.render();
+        for line in [
+            "klamm_connections_accepted_total{listener=\"external\"} 1",
+            "klamm_connections_active{listener=\"external\"} 1",
+            "klamm_connections_closed_total{cause=\"client_closed\",listener=\"external\"} 1",
+            "klamm_requests_total{api=\"Metadata\",listener=\"external\"} 1",
+            "klamm_responses_rewritten_total{api=\"Metadata\",listener=\"external\"} 1",
+            "klamm_bytes_total{direction=\"to_broker\",listener=\"external\"} 10",
+            "klamm_bytes_total{direction=\"to_client\",listener=\"external\"} 20",
+            "klamm_accept_errors_total{listener=\"external\",reason=\"too_many_open_files\"} 1",
+            "klamm_unmapped_nodes{listener=\"external\"} 2",
+            "klamm_broker_dial_failures_total{cluster=\"orders\",reason=\"refused\"} 1",
+            "klamm_metadata_refreshes_total{cluster=\"orders\",outcome=\"ok\"} 1",
+            "klamm_brokers_known{cluster=\"orders\"} 3",
+            concat!("klamm_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1"),
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line} is missing in\n{text}");
+        }
+    }
+
+    #[test]
+    fn a_listener_starts_at_zero_and_shows_no_api_that_nobody_used() {
+        let metrics = metrics();
+        let external = metrics.listener(&listener("external"));
+        let text = metrics.render();
+        assert_eq!(
+            samples(&text, "klamm_connections_accepted_total"),
+            ["klamm_connections_accepted_total{listener=\"external\"} 0"]
+        );
+        assert_eq!(samples(&text, "klamm_bytes_total").len(), 2);
+        assert!(samples(&text, "klamm_requests_total").is_empty());
+        external.request(0);
+        assert_eq!(samples(&metrics.render(), "klamm_requests_total").len(), 1);
+    }
+
+    #[test]
+    fn no_key_from_the_wire_makes_a_series_of_its_own() {
+        let metrics = metrics();
+        let external = metrics.listener(&listener("external"));
+        for key in i16::MIN..=i16::MAX {
+            external.request(key);
+            external.rewritten(key);
+        }
+        let text = metrics.render();
+        let mut requests = samples(&text, "klamm_requests_total");
+        requests.sort();
+        assert_eq!(
+            requests,
+            [
+                "klamm_requests_total{api=\"Fetch\",listener=\"external\"} 1",
+                "klamm_requests_total{api=\"Metadata\",listener=\"external\"} 1",
+                "klamm_requests_total{api=\"Produce\",listener=\"external\"} 1",
+                "klamm_requests_total{api=\"other\",listener=\"external\"} 65533",
+            ]
+        );
+        assert_eq!(samples(&text, "klamm_responses_rewritten_total").len(), 4);
+    }
+
+    #[test]
+    fn handles_of_the_same_listener_count_together_and_of_others_apart() {
+        let metrics = metrics();
+        let external = metrics.listener(&listener("external"));
+        external.request(1);
+        external.clone().request(1);
+        metrics.listener(&listener("external")).request(1);
+        metrics.listener(&listener("internal")).request(1);
+        let mut requests = samples(&metrics.render(), "klamm_requests_total");
+        requests.sort();
+        assert_eq!(
+            requests,
+            [
+                "klamm_requests_total{api=\"Fetch\",listener=\"external\"} 3",
+                "klamm_requests_total{api=\"Fetch\",listener=\"internal\"} 1",
+            ]
+        );
+    }
+
+    #[test]
+    fn every_family_has_one_help_line_and_one_type_line() {
+        let metrics = metrics();
+        metrics.listener(&listener("external"));
+        let text = metrics.render();
+        let mut families: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")).collect();
+        let helps = text.lines().filter(|line| line.starts_with("# HELP ")).count();
+        let count = families.len();
+        families.sort_unstable();
+        families.dedup();
+        assert_eq!((families.len(), helps), (count, count), "{text}");
+    }
+}
