@@ -56,7 +56,7 @@ pub(super) fn settings(reader: &mut Reader) -> Option<Settings> {
 /// The names in a section; none at all is a problem, told by the key that every one of them needs.
 fn names(reader: &mut Reader, section: &str, needed: &Key) -> Vec<String> {
     let names = reader.names(section);
-    if names.is_empty() && !reader.is_suggested(section) {
+    if names.is_empty() && !reader.is_told(section) {
         let name = "NAME";
         let path = needed.at(name).join(".");
         let flag = needed.flag.unwrap_or_default();
@@ -103,7 +103,11 @@ fn listener(reader: &mut Reader, name: &str, clusters: &[String]) -> Option<List
     let scheme = match PortScheme::new(bind?, first_port?, node_ids?, host?, offset?) {
         Ok(scheme) => Scheme::Port(scheme),
         Err(error) => {
-            reader.wrong(blamed(&error), name, Fault::from_error(&error, ""));
+            reader.wrong(
+                blamed(&error),
+                name,
+                Fault::from_error(&error, "choose one that leaves every port between 1 and 65535"),
+            );
             return None;
         }
     };
@@ -128,7 +132,7 @@ fn listener_cluster(reader: &mut Reader, name: &str, clusters: &[String]) -> Opt
         is_known if is_known || had_problem => Ok(text.to_owned()),
         _ => {
             let near = nearest(text, clusters.iter().map(String::as_str));
-            let near = near.map(|near| format!("did you mean {near}? ")).unwrap_or_default();
+            let near = near.map(|near| format!("Did you mean {near}? ")).unwrap_or_default();
             let cure = format!("{near}The clusters are {}", clusters.join(", "));
             Err(Fault::new(format!("there is no cluster {text}"), cure))
         }

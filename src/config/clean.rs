@@ -14,21 +14,21 @@ pub(super) struct Cleaned {
     pub(super) dict: Dict,
     /// What was taken out, and why.
     pub(super) problems: Vec<Problem>,
-    /// Keys that a misspelt one was likely meant to be: their absence needs no second complaint.
-    pub(super) suggested: Vec<String>,
+    /// Keys whose absence needs no second complaint: a misspelt one was likely meant to be this, or it had a wrong shape.
+    pub(super) told: Vec<String>,
 }
 
 /// Cleans the tree of `file`.
 pub(super) fn clean(file: &File, dict: Dict) -> Cleaned {
-    let mut cleaner = Cleaner { file, problems: Vec::new(), suggested: Vec::new() };
+    let mut cleaner = Cleaner { file, problems: Vec::new(), told: Vec::new() };
     let dict = cleaner.clean(dict, &mut Vec::new(), &mut Vec::new());
-    Cleaned { dict, problems: cleaner.problems, suggested: cleaner.suggested }
+    Cleaned { dict, problems: cleaner.problems, told: cleaner.told }
 }
 
 struct Cleaner<'a> {
     file: &'a File,
     problems: Vec<Problem>,
-    suggested: Vec<String>,
+    told: Vec<String>,
 }
 
 impl Cleaner<'_> {
@@ -75,6 +75,7 @@ impl Cleaner<'_> {
                     }
                     _ => format!("keys belong under this one ({})", levels.join(", ")),
                 };
+                self.told.push(path.join("."));
                 self.push(path, Some(&value), Fault::new(reason, "see config/klamm.yaml for the shape"));
                 None
             }
@@ -87,8 +88,8 @@ impl Cleaner<'_> {
         let place =
             if parent.is_empty() { "at the top".to_owned() } else { format!("under {}", parent.join(".")) };
         let cure = if let Some(near) = nearest(name, allowed.iter().copied()) {
-            self.suggested.push([parent, &[near.to_owned()]].concat().join("."));
-            format!("did you mean {near}?")
+            self.told.push([parent, &[near.to_owned()]].concat().join("."));
+            format!("Did you mean {near}?")
         } else if let Some(key) = home_of(name) {
             format!("it belongs under {}", key)
         } else {
@@ -117,11 +118,14 @@ pub(super) fn place(file: &File, path: &[String]) -> String {
     format!("file {}{line}", file.name)
 }
 
-/// A value as it may be shown; lists and sections are only named, since secrets may stand inside.
+/// A value as it may be shown; sections are only named, since secrets may stand inside.
 pub(super) fn show_value(key: &str, value: &Value) -> String {
     match value {
         Value::Dict(..) => "a section".to_owned(),
-        Value::Array(_, items) => format!("a list of {}", items.len()),
+        Value::Array(_, items) => {
+            let items: Vec<_> = items.iter().map(|item| show_value(key, item)).collect();
+            format!("[{}]", items.join(", "))
+        }
         Value::Empty(..) => "nothing".to_owned(),
         Value::String(_, text) => shown(key, text),
         Value::Char(_, char) => shown(key, &char.to_string()),

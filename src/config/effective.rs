@@ -69,6 +69,17 @@ fn yaml_text(entry: &Entry) -> String {
     }
 }
 
+impl fmt::Display for Text {
+    /// For people: no quotes, lists with commas.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::One(text) => f.write_str(text),
+            Self::Many(items) => f.write_str(&items.join(", ")),
+            Self::Nothing => Ok(()),
+        }
+    }
+}
+
 /// The text, in quotes where YAML would take it for something else. A JSON string is a YAML one.
 fn quoted(text: &str) -> String {
     if yaml::is_plain(text) { text.to_owned() } else { serde_json::Value::from(text).to_string() }

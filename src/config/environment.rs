@@ -78,7 +78,7 @@ fn unknown(variable: &str, value: &str, names: &Names) -> Problem {
     let slip = candidates.iter().find(|candidate| flat(candidate) == flat(variable)).map(String::as_str);
     let near = slip.or_else(|| nearest(variable, candidates.iter().map(String::as_str)));
     let cure = match near {
-        Some(near) => format!("did you mean {near}? Levels are joined by two underscores"),
+        Some(near) => format!("Did you mean {near}? Levels are joined by two underscores"),
         None => "remove it, or see `klamm config --keys` for every key; levels are joined by two underscores"
             .to_owned(),
     };
@@ -144,7 +144,7 @@ mod tests {
 
     #[test]
     fn a_single_underscore_between_levels_is_explained() {
-        let cure = "did you mean KLAMM_LOG__LEVEL? Levels are joined by two underscores";
+        let cure = "Did you mean KLAMM_LOG__LEVEL? Levels are joined by two underscores";
         assert_eq!(path_of("KLAMM_LOG_LEVEL"), Some(Err(cure.into())));
     }
 

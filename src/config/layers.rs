@@ -23,8 +23,8 @@ pub(super) struct Layers {
     pub(super) figment: Figment,
     /// The file, for finding lines.
     pub(super) file: Option<File>,
-    /// Keys that a misspelt one was likely meant to be: their absence needs no second complaint.
-    pub(super) suggested: Vec<String>,
+    /// Keys whose absence needs no second complaint.
+    pub(super) told: Vec<String>,
 }
 
 /// The configuration file.
@@ -37,7 +37,7 @@ pub(super) struct File {
 
 /// Reads all layers. `Err` when the file can't be read at all; other problems come along with what is well.
 pub(super) fn collect(sources: &Sources) -> Result<(Layers, Vec<Problem>), Problems> {
-    let (file, clean::Cleaned { dict, mut problems, suggested }) = match &sources.file {
+    let (file, clean::Cleaned { dict, mut problems, told }) = match &sources.file {
         None => (None, clean::Cleaned::default()),
         Some(path) => {
             let (file, dict) = read_file(path).map_err(|problem| Problems(vec![problem]))?;
@@ -77,7 +77,7 @@ pub(super) fn collect(sources: &Sources) -> Result<(Layers, Vec<Problem>), Probl
         figment = figment.merge(Layer { origin, dict });
     }
     let root = figment.find_value("").unwrap_or_else(|_| Dict::new().into());
-    Ok((Layers { root, figment, file, suggested }, problems))
+    Ok((Layers { root, figment, file, told }, problems))
 }
 
 /// One layer: a tree whose values all have the same origin.
@@ -107,7 +107,10 @@ fn read_file(path: &Path) -> Result<(File, Dict), Problem> {
             let place =
                 error.place.map_or(String::new(), |(line, column)| format!(", line {line}, column {column}"));
             let line = error.place.and_then(|(line, _)| text.lines().nth(line - 1)).unwrap_or_default();
-            Err(problem(format!("{name}{place}"), Fault::new(error.reason, yaml_cure(line))))
+            Err(problem(format!("{name}{place}"), {
+                let cure = yaml_cure(&error.reason, line);
+                Fault::new(error.reason, cure)
+            }))
         }
     }
 }
@@ -124,8 +127,10 @@ fn read_text(path: &Path) -> Result<String, Fault> {
     String::from_utf8(bytes).map_err(|_| Fault::new("the file is no UTF-8 text", cure))
 }
 
-fn yaml_cure(line: &str) -> &'static str {
-    if line.contains('\t') {
+fn yaml_cure(reason: &str, line: &str) -> &'static str {
+    if reason.contains("stands here twice") {
+        "keep one of the two"
+    } else if line.contains('\t') {
         "indent with spaces: YAML takes no tabs"
     } else if line.contains(": [::") || line.contains("- [::") {
         "put an address that begins with a bracket in quotes: \"[::]:9092\""

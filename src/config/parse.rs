@@ -74,25 +74,25 @@ pub(super) fn bind(text: &str) -> Result<SocketAddr, Fault> {
         };
     }
     let port = text.rsplit(':').next().and_then(|port| port.parse::<u16>().ok()).unwrap_or(9092);
-    let cure = format!(
-        "write 0.0.0.0:{port} for every address of this machine, or 127.0.0.1:{port} for itself only"
-    );
+    let cure =
+        format!("write 127.0.0.1:{port} for this machine only, or 0.0.0.0:{port} for all its addresses");
     Err(Fault::new("it is no IP address with a port; a name is not resolved here", cure))
 }
 
-/// Bootstrap servers, at least one.
+/// Bootstrap servers, at least one. Every one that can't be read is told.
 pub(super) fn bootstrap_servers(items: &[&str]) -> Result<Vec<BrokerAddress>, Fault> {
-    let cure = "write host:port, several with commas or as a list";
+    let cure = "write host:port, or [address]:port for IPv6; several as a list or with commas";
     if items.is_empty() {
         return Err(Fault::new("the list is empty", cure));
     }
-    let address = |item: &&str| {
-        item.parse::<BrokerAddress>().map_err(|error| {
-            let fault = Fault::from_error(&error, cure);
-            Fault::new(format!("`{item}` is no bootstrap server: {}", fault.reason), fault.cure)
-        })
-    };
-    items.iter().map(address).collect()
+    let (mut servers, mut reasons) = (Vec::new(), Vec::new());
+    for item in items {
+        match item.parse::<BrokerAddress>() {
+            Ok(server) => servers.push(server),
+            Err(error) => reasons.push(format!("`{item}`: {}", Fault::from_error(&error, "").reason)),
+        }
+    }
+    if reasons.is_empty() { Ok(servers) } else { Err(Fault::new(reasons.join("; "), cure)) }
 }
 
 /// The host that clients are told.
@@ -117,8 +117,9 @@ pub(super) fn advertised_host(text: &str) -> Result<Arc<str>, Fault> {
             && !label.ends_with('-')
     };
     // A last label of digits only makes an IPv4 address of it (RFC 3696, section 2), and that it isn't.
-    let ends_in_number = text.rsplit('.').next().is_some_and(|last| last.chars().all(|c| c.is_ascii_digit()));
-    if text.len() <= 253 && !ends_in_number && text.strip_suffix('.').unwrap_or(text).split('.').all(label) {
+    let name = text.strip_suffix('.').unwrap_or(text);
+    let ends_in_number = name.rsplit('.').next().is_some_and(|last| last.chars().all(|c| c.is_ascii_digit()));
+    if name.len() <= 253 && !ends_in_number && name.split('.').all(label) {
         Ok(text.into())
     } else {
         Err(Fault::new("it is no host name and no IP address", cure))
@@ -135,8 +136,8 @@ pub(super) fn node_ids(items: &[&str]) -> Result<NodeIdRanges, Fault> {
 pub(super) fn scheme(text: &str) -> Result<(), Fault> {
     match text {
         "port" => Ok(()),
-        "sni" | "single" => Err(Fault::new(format!("scheme {text} is not there yet"), "use scheme port")),
-        _ => Err(Fault::new("there is no such scheme", "use scheme port")),
+        "sni" | "single" => Err(Fault::new(format!("scheme {text} is not there yet"), "use `scheme: port`")),
+        _ => Err(Fault::new("there is no such scheme", "use `scheme: port`")),
     }
 }
 
@@ -183,8 +184,8 @@ fn choose<T: Copy>(text: &str, choices: &[(&str, T)]) -> Result<T, Fault> {
 }
 
 fn did_you_mean(text: &str, names: &[&str]) -> String {
-    let near = nearest(text, names.iter().copied()).map(|near| format!("did you mean {near}? "));
-    format!("{}write one of {}", near.unwrap_or_default(), names.join(", "))
+    let near = nearest(text, names.iter().copied()).map(|near| format!("Did you mean {near}? "));
+    format!("{}Write one of {}", near.unwrap_or_default(), names.join(", "))
 }
 
 #[cfg(test)]
@@ -262,6 +263,6 @@ mod tests {
         for text in ["inof", "", "info,", "klamm=loud", "verbose"] {
             assert!(log_level(text).is_err(), "{text}");
         }
-        assert!(log_level("inof").unwrap_err().cure.starts_with("did you mean info?"));
+        assert!(log_level("inof").unwrap_err().cure.starts_with("Did you mean info?"));
     }
 }

@@ -55,8 +55,8 @@ impl fmt::Display for Problem {
 impl fmt::Display for Problems {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0.len() {
-            1 => writeln!(f, "The configuration has a problem; nothing was started.")?,
-            count => writeln!(f, "The configuration has {count} problems; nothing was started.")?,
+            1 => writeln!(f, "The configuration has a problem.")?,
+            count => writeln!(f, "The configuration has {count} problems.")?,
         }
         self.0.iter().try_for_each(|problem| write!(f, "\n{problem}"))
     }
@@ -79,7 +79,7 @@ pub(super) fn shown(key: &str, value: &str) -> String {
 
 /// Whether values under this key may hold a secret itself; a path to a file with one is none.
 pub(super) fn is_secret(key: &str) -> bool {
-    const MARKS: [&str; 5] = ["password", "passwd", "secret", "token", "private_key"];
+    const MARKS: [&str; 7] = ["password", "passwd", "secret", "token", "credential", "jaas", "_key"];
     let key = key.to_ascii_lowercase();
     !key.ends_with("_file") && MARKS.iter().any(|mark| key.contains(mark))
 }

@@ -53,7 +53,8 @@ impl Reader {
             Read::Value(value) => Some(Some(value)),
             Read::Wrong => None,
             Read::Absent => {
-                self.note(key, name, Text::Nothing, key.default_text());
+                let meaning = if let Fallback::Nothing(meaning) = key.fallback { meaning } else { "not set" };
+                self.note(key, name, Text::Nothing, format!("default: {meaning}"));
                 Some(None)
             }
         }
@@ -137,9 +138,9 @@ impl Reader {
         self.find(&key.at(name)).is_some()
     }
 
-    /// Whether a misspelt key was likely meant to be the one at `path`, which has been said already.
-    pub(super) fn is_suggested(&self, path: &str) -> bool {
-        self.layers.suggested.iter().any(|suggested| suggested == path)
+    /// Whether enough has been said about the key at `path`, so that its absence is no news.
+    pub(super) fn is_told(&self, path: &str) -> bool {
+        self.layers.told.iter().any(|told| told == path)
     }
 
     /// The settings, unless there was a problem anywhere.
@@ -168,7 +169,7 @@ impl Reader {
 
     fn missing<T>(&mut self, key: &Key, name: &str) -> Option<T> {
         let path = key.at(name).join(".");
-        if !self.is_suggested(&path) {
+        if !self.is_told(&path) {
             let flag = key.flag.map(|flag| format!(", or the flag {flag}")).unwrap_or_default();
             let cure = format!("set it in the file, or the variable {}{flag}", key.variable(name));
             self.wrong(key, name, Fault::new(format!("it is missing. {}", key.meaning), cure));
@@ -212,7 +213,7 @@ fn scalar(value: &Value) -> Result<String, Fault> {
         Value::Bool(_, bool) => Ok(bool.to_string()),
         Value::Num(_, Num::F32(_) | Num::F64(_)) => Err(Fault::new(
             "a number with a fraction or an exponent is no value of this key",
-            "put a text in quotes",
+            "write an integer, or put a text in quotes",
         )),
         Value::Num(_, num) => Ok(num_text(*num)),
         Value::Array(..) => Err(Fault::new("a list stands where one plain value belongs", "write one value")),

@@ -99,8 +99,16 @@ impl<'de> Visitor<'de> for Node {
         Ok(value.into())
     }
 
+    fn visit_none<E>(self) -> Result<Value, E> {
+        Ok(figment::value::Empty::None.into())
+    }
+
     fn visit_unit<E>(self) -> Result<Value, E> {
         Ok(figment::value::Empty::Unit.into())
+    }
+
+    fn visit_enum<A: serde::de::EnumAccess<'de>>(self, _tagged: A) -> Result<Value, A::Error> {
+        Err(A::Error::custom("a tag (!name) has no meaning here"))
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
@@ -168,7 +176,7 @@ impl<'de> Visitor<'de> for Find<'_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<(), A::Error> {
-        let Some((first, rest)) = self.0.split_first() else { return Err(A::Error::custom("an empty path")) };
+        let Some((first, rest)) = self.0.split_first() else { return Ok(()) };
         let is_last = rest.is_empty();
         while let Some(key) = entries.next_key_seed(Name { taken: &|name| is_last && name == first })? {
             if key == *first {
@@ -196,7 +204,6 @@ mod tests {
         assert_eq!(line(text, &path("a.c")), Some(4));
         assert_eq!(line(text, &path("d.f.g")), Some(7));
         assert_eq!(line(text, &path("a.z")), None);
-        assert_eq!(line(text, &[]), None);
     }
 
     #[test]
