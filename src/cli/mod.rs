@@ -1,0 +1,211 @@
+//! The command line: what the commands and flags are called, and which exit code each end has.
+//!
+//! Exit codes: 0 all is well, 1 something went wrong while running, 2 the command line or the configuration is wrong.
+
+mod check;
+mod config;
+#[cfg(feature = "demo")]
+mod demo;
+mod run;
+
+use crate::config::{Loaded, Sources, keys, load};
+use clap::{Args, Parser, Subcommand};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// The exit code of a wrong command line or configuration.
+const EXIT_CONFIGURATION: u8 = 2;
+
+/// One address in front of a whole Apache Kafka cluster.
+#[derive(Debug, Parser)]
+#[command(name = "klamm", version, after_help = EXAMPLES)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  klamm run --config klamm.yaml
+  klamm run --bootstrap-servers kafka-0:9092 --bind 0.0.0.0:9092 --advertised-host localhost
+  klamm check --config klamm.yaml      every problem at once; exit code 0 or 2
+  klamm config --config klamm.yaml     every value in effect, and where it comes from
+  klamm demo                           the main job on three brokers inside this process
+
+Any key can be set from the environment: KLAMM_, then its levels joined by two underscores:
+  KLAMM_CLUSTERS__ORDERS__BOOTSTRAP_SERVERS=kafka-0:9092,kafka-1:9092
+Flags stand above the environment, the environment above the file, the file above the defaults.";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the proxy until it is told to stop
+    Run(ConfigArgs),
+    /// Validate the configuration without starting anything; offline
+    Check(ConfigArgs),
+    /// Print the configuration in effect, each value with its origin
+    Config(ConfigCommandArgs),
+    /// Show the main job: brokers, Klamm in front, a producer and a consumer that know only Klamm
+    Demo(DemoArgs),
+}
+
+/// Where the configuration comes from; the same for every command that needs one.
+#[derive(Args, Debug, Default)]
+struct ConfigArgs {
+    /// The YAML file; without one, flags and environment have to say everything
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Where the cluster is asked first
+    #[arg(long, value_name = "HOST:PORT,...")]
+    bootstrap_servers: Option<String>,
+    /// IP address and port of the bootstrap listener; brokers get the ports after it
+    #[arg(long, value_name = "IP:PORT")]
+    bind: Option<String>,
+    /// The host that clients are told to dial
+    #[arg(long, value_name = "HOST")]
+    advertised_host: Option<String>,
+    /// The port of the first broker [default: the port of --bind + 1]
+    #[arg(long, value_name = "PORT")]
+    first_port: Option<String>,
+    /// The node ids that get a port, such as 0-2,100-102 [default: 0-19]
+    #[arg(long, value_name = "IDS")]
+    node_ids: Option<String>,
+    /// IP address and port for health, metrics and status [default: none]
+    #[arg(long, value_name = "IP:PORT")]
+    admin_bind: Option<String>,
+    /// A level or a filter such as info,klamm::session=debug [default: info]
+    #[arg(long, value_name = "LEVEL")]
+    log_level: Option<String>,
+    /// auto, text or json [default: auto]
+    #[arg(long, value_name = "FORMAT")]
+    log_format: Option<String>,
+}
+
+#[derive(Args, Debug)]
+struct ConfigCommandArgs {
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// Print every key with its default and meaning instead, as a Markdown table
+    #[arg(long)]
+    keys: bool,
+}
+
+/// What `klamm demo` is told.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+pub struct DemoArgs {
+    /// Keep running afterwards, until Ctrl-C
+    #[arg(long)]
+    pub stay: bool,
+    /// A real cluster in the place of the brokers inside this process
+    #[arg(long, value_name = "HOST:PORT,...")]
+    pub bootstrap_servers: Option<String>,
+    /// How many records to send
+    #[arg(long, value_name = "COUNT", default_value_t = 200_000, value_parser = clap::value_parser!(u64).range(1..))]
+    pub records: u64,
+    /// The size of each record's value
+    #[arg(long, value_name = "BYTES", default_value_t = 1_024, value_parser = clap::value_parser!(u32).range(16..=900_000))]
+    pub record_bytes: u32,
+}
+
+/// Runs the program on the arguments of this process.
+pub fn main() -> ExitCode {
+    match Cli::parse().command {
+        Command::Run(args) => run::run(args),
+        Command::Check(args) => check::run(args),
+        Command::Config(args) => config::run(args),
+        Command::Demo(args) => demo(args),
+    }
+}
+
+#[cfg(feature = "demo")]
+fn demo(args: DemoArgs) -> ExitCode {
+    ended(demo::run(args))
+}
+
+#[cfg(not(feature = "demo"))]
+fn demo(_args: DemoArgs) -> ExitCode {
+    eprintln!(
+        "This klamm was built without the demo. From a clone of its repository (needs a C compiler and make):\n\
+         \n  cargo run --release --features demo -- demo"
+    );
+    ExitCode::FAILURE
+}
+
+/// The exit code of something that ran, after telling why it failed.
+fn ended(result: anyhow::Result<()>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("klamm: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The configuration; its problems are told, and `Err` is the exit code.
+fn loaded(args: ConfigArgs) -> Result<Loaded, ExitCode> {
+    load(&args.sources()).map_err(|problems| {
+        eprint!("{problems}");
+        ExitCode::from(EXIT_CONFIGURATION)
+    })
+}
+
+impl ConfigArgs {
+    fn sources(self) -> Sources {
+        let flags = [
+            (keys::BOOTSTRAP_SERVERS, self.bootstrap_servers),
+            (keys::BIND, self.bind),
+            (keys::ADVERTISED_HOST, self.advertised_host),
+            (keys::FIRST_PORT, self.first_port),
+            (keys::NODE_IDS, self.node_ids),
+            (keys::ADMIN_BIND, self.admin_bind),
+            (keys::LOG_LEVEL, self.log_level),
+            (keys::LOG_FORMAT, self.log_format),
+        ];
+        let given = flags.into_iter().filter_map(|(key, value)| Some((key.flag?.to_owned(), value?)));
+        Sources::of_process(self.config, given.collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_flag_of_the_key_table_is_a_flag_of_run_check_and_config() {
+        let cli = Cli::command();
+        for command in ["run", "check", "config"] {
+            let command = cli.find_subcommand(command).unwrap();
+            for flag in keys::KEYS.iter().filter_map(|key| key.flag) {
+                let is_there = command.get_arguments().any(|arg| arg.get_long() == flag.strip_prefix("--"));
+                assert!(is_there, "{} has no {flag}", command.get_name());
+            }
+        }
+    }
+
+    #[test]
+    fn every_flag_that_is_given_reaches_the_configuration() {
+        let flags: Vec<_> = keys::KEYS.iter().filter_map(|key| key.flag).collect();
+        let args = flags.iter().flat_map(|flag| [*flag, "value"]);
+        let cli = Cli::parse_from(["klamm", "run"].into_iter().chain(args));
+        let Command::Run(args) = cli.command else { panic!("run was parsed as something else") };
+        let given: Vec<_> = args.sources().flags;
+        assert_eq!(
+            given,
+            flags.iter().map(|flag| ((*flag).to_owned(), "value".to_owned())).collect::<Vec<_>>()
+        );
+    }
+
+    #[test]
+    fn the_demo_sends_two_hundred_thousand_records_of_a_kibibyte_unless_told_otherwise() {
+        let Command::Demo(args) = Cli::parse_from(["klamm", "demo"]).command else { panic!("no demo") };
+        let expected =
+            DemoArgs { stay: false, bootstrap_servers: None, records: 200_000, record_bytes: 1_024 };
+        assert_eq!(args, expected);
+    }
+}

@@ -1,0 +1,199 @@
+//! Assembles the settings of every module from single values, in the order of the reference file.
+
+use super::keys::{self, Key};
+use super::problem::{Fault, nearest};
+use super::reader::Reader;
+use super::{parse, ports};
+use crate::address::port::PortSchemeError;
+use crate::address::{PortScheme, Scheme};
+use crate::admin::AdminSettings;
+use crate::app::Settings;
+use crate::broker::DialSettings;
+use crate::cluster::ClusterSettings;
+use crate::lifecycle::DrainSettings;
+use crate::listener::ListenerSettings;
+use crate::observe::LogSettings;
+use crate::session::SessionSettings;
+use crate::types::{ClusterName, ListenerName};
+use std::time::Duration;
+
+const MILLISECOND: Duration = Duration::from_millis(1);
+const SECOND: Duration = Duration::from_secs(1);
+const HOUR: Duration = Duration::from_secs(3_600);
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// All settings; `None` when the reader has noted a problem with any of them.
+pub(super) fn settings(reader: &mut Reader) -> Option<Settings> {
+    let cluster_names = names(reader, "clusters", &keys::BOOTSTRAP_SERVERS);
+    let listener_names = names(reader, "listeners", &keys::BIND);
+    // Everything is read before anything is given up, so that every problem is found.
+    let clusters: Vec<_> = cluster_names.iter().map(|name| cluster(reader, name)).collect();
+    let listeners: Vec<_> =
+        listener_names.iter().map(|name| listener(reader, name, &cluster_names)).collect();
+    let admin = reader
+        .optional(&keys::ADMIN_BIND, "", parse::bind)
+        .map(|bind| bind.map(|bind| AdminSettings { bind }));
+    let limits = session(reader);
+    let drain = drain(reader);
+    let log = log(reader);
+
+    let good_listeners: Vec<_> = listeners.iter().flatten().cloned().collect();
+    let good_clusters: Vec<_> = clusters.iter().flatten().cloned().collect();
+    ports::check(reader, &good_listeners, admin.flatten(), &good_clusters);
+    if listeners.len() == good_listeners.len() {
+        every_cluster_is_used(reader, &cluster_names, &good_listeners);
+    }
+    Some(Settings {
+        clusters: clusters.into_iter().collect::<Option<_>>()?,
+        listeners: listeners.into_iter().collect::<Option<_>>()?,
+        admin: admin?,
+        session: limits?,
+        drain: drain?,
+        log: log?,
+    })
+}
+
+/// The names in a section; none at all is a problem, told by the key that every one of them needs.
+fn names(reader: &mut Reader, section: &str, needed: &Key) -> Vec<String> {
+    let names = reader.names(section);
+    if names.is_empty() && !reader.is_told(section) {
+        let name = "NAME";
+        let path = needed.at(name).join(".");
+        let flag = needed.flag.unwrap_or_default();
+        let reason = format!("there are no {section}: Klamm needs at least one");
+        let cure = format!(
+            "set {path} in the file (--config FILE), or {}, or the flag {flag}",
+            needed.variable(name)
+        );
+        reader.absent(section, Fault::new(reason, cure));
+    }
+    names
+}
+
+fn cluster(reader: &mut Reader, name: &str) -> Option<ClusterSettings> {
+    let bootstrap_servers = reader.many(&keys::BOOTSTRAP_SERVERS, name, parse::bootstrap_servers);
+    let cluster_id = reader.optional(&keys::CLUSTER_ID, name, parse::cluster_id);
+    let refresh = reader.one(&keys::METADATA_REFRESH_INTERVAL, name, parse::duration(SECOND..=DAY));
+    let dns_timeout = reader.one(&keys::DNS_TIMEOUT, name, parse::duration(MILLISECOND..=HOUR));
+    let connect_timeout = reader.one(&keys::CONNECT_TIMEOUT, name, parse::duration(MILLISECOND..=HOUR));
+    let probe_timeout = reader.one(&keys::PROBE_TIMEOUT, name, parse::duration(MILLISECOND..=HOUR));
+    Some(ClusterSettings {
+        name: ClusterName(name.into()),
+        bootstrap_servers: bootstrap_servers?,
+        cluster_id: cluster_id?,
+        metadata_refresh_interval: refresh?,
+        dial: DialSettings {
+            dns_timeout: dns_timeout?,
+            connect_timeout: connect_timeout?,
+            probe_timeout: probe_timeout?,
+        },
+    })
+}
+
+fn listener(reader: &mut Reader, name: &str, clusters: &[String]) -> Option<ListenerSettings> {
+    let cluster = listener_cluster(reader, name, clusters);
+    let bind = reader.one(&keys::BIND, name, parse::bind);
+    // With a scheme that isn't known, nothing can be said about the keys that belong to one.
+    reader.one(&keys::SCHEME, name, parse::scheme)?;
+    let host = reader.one(&keys::ADVERTISED_HOST, name, parse::advertised_host);
+    let next_port = bind.map(|bind| bind.port().saturating_add(1));
+    let first_port = reader.derived(&keys::FIRST_PORT, name, parse::integer::<u16>(1..=65_535), next_port);
+    let node_ids = reader.many(&keys::NODE_IDS, name, parse::node_ids);
+    let offset = reader.one(&keys::ADVERTISED_PORT_OFFSET, name, parse::integer::<i32>(-65_535..=65_535));
+    let scheme = match PortScheme::new(bind?, first_port?, node_ids?, host?, offset?) {
+        Ok(scheme) => Scheme::Port(scheme),
+        Err(error) => {
+            reader.wrong(
+                blamed(&error),
+                name,
+                Fault::from_error(&error, "choose one that leaves every port between 1 and 65535"),
+            );
+            return None;
+        }
+    };
+    Some(ListenerSettings { name: ListenerName(name.into()), cluster: cluster?, scheme })
+}
+
+fn blamed(error: &PortSchemeError) -> &'static Key {
+    match error {
+        PortSchemeError::PortsEnd { .. } | PortSchemeError::BootstrapClash { .. } => &keys::FIRST_PORT,
+        PortSchemeError::Offset { .. } => &keys::ADVERTISED_PORT_OFFSET,
+    }
+}
+
+fn listener_cluster(reader: &mut Reader, name: &str, clusters: &[String]) -> Option<ClusterName> {
+    let only = match clusters {
+        [only] => Some(only.clone()),
+        _ => None,
+    };
+    let had_problem = clusters.is_empty();
+    let exists = |text: &str| match clusters.iter().any(|cluster| cluster == text) {
+        // Without any cluster that is the problem, and it has been told.
+        is_known if is_known || had_problem => Ok(text.to_owned()),
+        _ => {
+            let near = nearest(text, clusters.iter().map(String::as_str));
+            let near = near.map(|near| format!("Did you mean {near}? ")).unwrap_or_default();
+            let cure = format!("{near}The clusters are {}", clusters.join(", "));
+            Err(Fault::new(format!("there is no cluster {text}"), cure))
+        }
+    };
+    if only.is_none() && !had_problem && !reader.is_set(&keys::CLUSTER, name) {
+        let reason = format!("it is missing, and there are {} clusters to choose from", clusters.len());
+        reader.wrong(
+            &keys::CLUSTER,
+            name,
+            Fault::new(reason, format!("write one of {}", clusters.join(", "))),
+        );
+        return None;
+    }
+    reader.derived(&keys::CLUSTER, name, exists, only).map(|cluster| ClusterName(cluster.as_str().into()))
+}
+
+/// A cluster that nothing leads to is most likely a misspelt name, in a variable for instance.
+fn every_cluster_is_used(reader: &mut Reader, clusters: &[String], listeners: &[ListenerSettings]) {
+    for name in clusters {
+        if !listeners.is_empty() && !listeners.iter().any(|listener| *listener.cluster.0 == **name) {
+            let reason = "no listener leads to this cluster";
+            let cure = "remove it, or name it as the cluster of a listener";
+            reader.wrong(&keys::BOOTSTRAP_SERVERS, name, Fault::new(reason, cure));
+        }
+    }
+}
+
+fn session(reader: &mut Reader) -> Option<SessionSettings> {
+    let frame_bytes_max = reader.one(&keys::FRAME_BYTES_MAX, "", parse::frame_bytes);
+    let sasl_frame_bytes_max = reader.one(&keys::SASL_FRAME_BYTES_MAX, "", parse::frame_bytes);
+    let in_flight = reader.one(&keys::IN_FLIGHT_REQUESTS_MAX, "", parse::integer::<usize>(1..=1_000_000));
+    let first_frame = reader.one(&keys::FIRST_FRAME_TIMEOUT, "", parse::duration(MILLISECOND..=HOUR));
+    let half_close = reader.one(&keys::HALF_CLOSE_TIMEOUT, "", parse::duration(Duration::ZERO..=HOUR));
+    let unvetted = reader.one(&keys::UNVETTED, "", parse::unvetted);
+    if let (Some(frame), Some(sasl)) = (frame_bytes_max, sasl_frame_bytes_max)
+        && sasl > frame
+    {
+        let fault = Fault::new(
+            "it is above frame_bytes_max, which holds for every frame",
+            "lower it, or raise frame_bytes_max",
+        );
+        reader.wrong(&keys::SASL_FRAME_BYTES_MAX, "", fault);
+    }
+    Some(SessionSettings {
+        frame_bytes_max: frame_bytes_max?,
+        sasl_frame_bytes_max: sasl_frame_bytes_max?,
+        in_flight_requests_max: in_flight?,
+        first_frame_timeout: first_frame?,
+        half_close_timeout: half_close?,
+        unvetted: unvetted?,
+    })
+}
+
+fn drain(reader: &mut Reader) -> Option<DrainSettings> {
+    let delay = reader.one(&keys::DRAIN_DELAY, "", parse::duration(Duration::ZERO..=HOUR));
+    let timeout = reader.one(&keys::DRAIN_TIMEOUT, "", parse::duration(Duration::ZERO..=HOUR));
+    Some(DrainSettings { delay: delay?, timeout: timeout? })
+}
+
+fn log(reader: &mut Reader) -> Option<LogSettings> {
+    let level = reader.one(&keys::LOG_LEVEL, "", parse::log_level);
+    let format = reader.one(&keys::LOG_FORMAT, "", parse::log_format);
+    Some(LogSettings { level: level?, format: format? })
+}

@@ -1,0 +1,152 @@
+//! Takes out of the file what doesn't belong there and says so: keys that nobody reads, and a plain value where a section
+//! belongs. A key without a value counts as not set.
+
+use super::keys::{self, KEYS};
+use super::layers::File;
+use super::problem::{Fault, Problem, nearest, shown};
+use super::yaml;
+use figment::value::{Dict, Value};
+
+/// A file's tree in the right shape, and what was wrong with it.
+#[derive(Default)]
+pub(super) struct Cleaned {
+    /// Sections, names and known keys only.
+    pub(super) dict: Dict,
+    /// What was taken out, and why.
+    pub(super) problems: Vec<Problem>,
+    /// Keys whose absence needs no second complaint: a misspelt one was likely meant to be this, or it had a wrong shape.
+    pub(super) told: Vec<String>,
+}
+
+/// Cleans the tree of `file`.
+pub(super) fn clean(file: &File, dict: Dict) -> Cleaned {
+    let mut cleaner = Cleaner { file, problems: Vec::new(), told: Vec::new() };
+    let dict = cleaner.clean(dict, &mut Vec::new(), &mut Vec::new());
+    Cleaned { dict, problems: cleaner.problems, told: cleaner.told }
+}
+
+struct Cleaner<'a> {
+    file: &'a File,
+    problems: Vec<Problem>,
+    told: Vec<String>,
+}
+
+impl Cleaner<'_> {
+    /// `path` is where `dict` stands, `pattern` the same with `*` for names.
+    fn clean(&mut self, dict: Dict, path: &mut Vec<String>, pattern: &mut Vec<&'static str>) -> Dict {
+        let allowed = keys::children(pattern);
+        let mut clean = Dict::new();
+        for (name, value) in dict {
+            path.push(name.clone());
+            let level = allowed.iter().find(|level| **level == "*" || **level == name).copied();
+            match level {
+                None => self.unknown(&name, &value, path, &allowed),
+                Some("*") if !keys::is_name(&name) => self.bad_name(&name, path),
+                Some(level) => {
+                    pattern.push(level);
+                    if let Some(value) = self.clean_value(value, path, pattern) {
+                        clean.insert(name, value);
+                    }
+                    pattern.pop();
+                }
+            }
+            path.pop();
+        }
+        clean
+    }
+
+    fn clean_value(
+        &mut self,
+        value: Value,
+        path: &mut Vec<String>,
+        pattern: &mut Vec<&'static str>,
+    ) -> Option<Value> {
+        let is_section = !keys::children(pattern).is_empty();
+        match value {
+            Value::Dict(_, dict) if is_section => Some(self.clean(dict, path, pattern).into()),
+            // A name with nothing under it yet is a section all the same; any other key without a value is not set.
+            Value::Empty(..) if is_section && pattern.last() == Some(&"*") => Some(Dict::new().into()),
+            Value::Empty(..) => None,
+            value if is_section => {
+                let levels = keys::children(pattern);
+                let reason = match pattern.last() {
+                    Some(&"clusters" | &"listeners") => {
+                        "names belong under this key, and keys under each name".to_owned()
+                    }
+                    _ => format!("keys belong under this one ({})", levels.join(", ")),
+                };
+                self.told.push(path.join("."));
+                self.push(path, Some(&value), Fault::new(reason, "see config/klamm.yaml for the shape"));
+                None
+            }
+            value => Some(value),
+        }
+    }
+
+    fn unknown(&mut self, name: &str, value: &Value, path: &[String], allowed: &[&'static str]) {
+        let parent = &path[..path.len() - 1];
+        let place =
+            if parent.is_empty() { "at the top".to_owned() } else { format!("under {}", parent.join(".")) };
+        let cure = if let Some(near) = nearest(name, allowed.iter().copied()) {
+            self.told.push([parent, &[near.to_owned()]].concat().join("."));
+            format!("Did you mean {near}?")
+        } else if let Some(key) = home_of(name) {
+            format!("it belongs under {}", key)
+        } else {
+            format!("remove it; the keys here are {}", allowed.join(", "))
+        };
+        self.push(path, Some(value), Fault::new(format!("there is no such key {place}"), cure));
+    }
+
+    fn bad_name(&mut self, name: &str, path: &[String]) {
+        let reason = format!("{} is no name for this", shown("", name));
+        let cure = "use letters, digits, hyphens and single underscores, 63 at most, beginning with a letter or digit";
+        self.push(path, None, Fault::new(reason, cure));
+    }
+
+    fn push(&mut self, path: &[String], value: Option<&Value>, fault: Fault) {
+        let key = path.join(".");
+        let value = value.map_or("the name".to_owned(), |value| show_value(&key, value));
+        let found = Some(format!("{value} ({})", place(self.file, path)));
+        self.problems.push(Problem { key, found, reason: fault.reason, cure: fault.cure });
+    }
+}
+
+/// Where in the file a key stands.
+pub(super) fn place(file: &File, path: &[String]) -> String {
+    let line = yaml::line(&file.text, path).map_or(String::new(), |line| format!(", line {line}"));
+    format!("file {}{line}", file.name)
+}
+
+/// A value as it may be shown; sections are only named, since secrets may stand inside.
+pub(super) fn show_value(key: &str, value: &Value) -> String {
+    match value {
+        Value::Dict(..) => "a section".to_owned(),
+        Value::Array(_, items) => {
+            let items: Vec<_> = items.iter().map(|item| show_value(key, item)).collect();
+            format!("[{}]", items.join(", "))
+        }
+        Value::Empty(..) => "nothing".to_owned(),
+        Value::String(_, text) => shown(key, text),
+        Value::Char(_, char) => shown(key, &char.to_string()),
+        Value::Bool(_, bool) => shown(key, &bool.to_string()),
+        Value::Num(_, num) => shown(key, &num_text(*num)),
+    }
+}
+
+/// A number as text.
+pub(super) fn num_text(num: figment::value::Num) -> String {
+    match (num.to_i128(), num.to_u128(), num.to_f64()) {
+        (Some(number), ..) => number.to_string(),
+        (_, Some(number), _) => number.to_string(),
+        (.., Some(number)) => number.to_string(),
+        _ => String::new(),
+    }
+}
+
+/// The section where a key of this name is at home.
+fn home_of(name: &str) -> Option<String> {
+    let key = KEYS.iter().find(|key| key.levels().last() == Some(name))?;
+    let (section, _) = key.path.rsplit_once('.')?;
+    Some(section.replace('*', "NAME"))
+}

@@ -1,0 +1,166 @@
+//! Environment variables as configuration: `KLAMM_`, then the levels of a key in upper case, joined by `__`.
+//!
+//! Kubernetes puts variables of its own beside ours: a Service called `klamm` gives every pod `KLAMM_SERVICE_HOST`,
+//! `KLAMM_PORT_9092_TCP_ADDR` and the like. No key of ours has a single level, so none of those can be one.
+
+use super::keys::{KEYS, Key, is_name};
+use super::problem::{Fault, Problem, nearest, shown};
+
+/// What the names of our variables begin with.
+pub(super) const PREFIX: &str = "KLAMM_";
+
+/// The names that a file has already, which variables are matched to regardless of case, `-` and `_`.
+pub(super) struct Names {
+    /// Of clusters.
+    pub(super) clusters: Vec<String>,
+    /// Of listeners.
+    pub(super) listeners: Vec<String>,
+}
+
+impl Names {
+    /// The names that may stand for `*` in `key`.
+    pub(super) fn of(&self, key: &Key) -> &[String] {
+        if key.path.starts_with("clusters.") { &self.clusters } else { &self.listeners }
+    }
+}
+
+/// Which key's path a variable sets; `None` for one that is not ours.
+pub(super) fn path(variable: &str, value: &str, names: &Names) -> Option<Result<Vec<String>, Problem>> {
+    let rest = variable.strip_prefix(PREFIX)?;
+    // A template that leaves a value empty means "not set".
+    if value.is_empty() || is_service_link(rest, value) {
+        return None;
+    }
+    let levels: Vec<String> = rest.to_lowercase().split("__").map(str::to_owned).collect();
+    let key = KEYS.iter().find(|key| matches(key, &levels));
+    Some(key.map(|key| resolve(key, levels, names)).ok_or_else(|| unknown(variable, value, names)))
+}
+
+/// What Kubernetes and Docker make of a service's name.
+fn is_service_link(rest: &str, value: &str) -> bool {
+    if rest.contains("__") {
+        return false;
+    }
+    let protocol = |part: &str| matches!(part, "TCP" | "UDP" | "SCTP");
+    let parts: Vec<&str> = rest.split('_').collect();
+    let is_port = |number: &str| number.parse::<u16>().is_ok();
+    match parts.as_slice() {
+        [.., "SERVICE", "HOST"] => true,
+        [.., "PORT"] if value.contains("://") => true,
+        [.., "PORT", number, kind] if is_port(number) && protocol(kind) => true,
+        [.., "PORT", number, kind, "PROTO" | "PORT" | "ADDR"] if is_port(number) && protocol(kind) => true,
+        parts => parts.windows(2).any(|pair| pair == ["SERVICE", "PORT"]),
+    }
+}
+
+fn matches(key: &Key, levels: &[String]) -> bool {
+    key.levels().count() == levels.len()
+        && key.levels().zip(levels).all(|(want, got)| if want == "*" { is_name(got) } else { want == got })
+}
+
+fn resolve(key: &Key, levels: Vec<String>, names: &Names) -> Vec<String> {
+    if !key.path.contains('*') {
+        return levels;
+    }
+    let known = names.of(key).iter().find(|name| name.to_lowercase().replace('-', "_") == levels[1]);
+    key.at(known.unwrap_or(&levels[1]))
+}
+
+fn unknown(variable: &str, value: &str, names: &Names) -> Problem {
+    let own_name = variable.split("__").nth(1).unwrap_or("NAME").to_lowercase();
+    let mut candidates = Vec::new();
+    for key in KEYS {
+        candidates.push(key.variable(&own_name));
+        candidates.extend(names.of(key).iter().map(|name| key.variable(name)));
+    }
+    // One underscore for two is the likeliest slip.
+    let flat = |name: &str| name.replace("__", "_");
+    let slip = candidates.iter().find(|candidate| flat(candidate) == flat(variable)).map(String::as_str);
+    let near = slip.or_else(|| nearest(variable, candidates.iter().map(String::as_str)));
+    let cure = match near {
+        Some(near) => format!("Did you mean {near}? Levels are joined by two underscores"),
+        None => "remove it, or see `klamm config --keys` for every key; levels are joined by two underscores"
+            .to_owned(),
+    };
+    let fault = Fault::new("no key belongs to this environment variable", cure);
+    Problem {
+        key: variable.to_owned(),
+        found: Some(format!("{} (environment {variable})", shown(variable, value))),
+        reason: fault.reason,
+        cure: fault.cure,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names() -> Names {
+        Names { clusters: vec!["orders-EU".into()], listeners: vec!["external".into()] }
+    }
+
+    fn path_of(variable: &str) -> Option<Result<String, String>> {
+        let path = path(variable, "tcp://10.0.0.1:9092", &names())?;
+        Some(path.map(|path| path.join(".")).map_err(|problem| problem.cure))
+    }
+
+    #[test]
+    fn levels_are_joined_by_two_underscores() {
+        assert_eq!(path_of("KLAMM_LOG__LEVEL"), Some(Ok("log.level".into())));
+        assert_eq!(
+            path_of("KLAMM_LISTENERS__EXTERNAL__ADDRESS__FIRST_PORT"),
+            Some(Ok("listeners.external.address.first_port".into()))
+        );
+    }
+
+    #[test]
+    fn a_name_in_the_file_is_met_regardless_of_case_and_hyphens() {
+        assert_eq!(
+            path_of("KLAMM_CLUSTERS__ORDERS_EU__DNS_TIMEOUT"),
+            Some(Ok("clusters.orders-EU.dns_timeout".into()))
+        );
+        assert_eq!(path_of("KLAMM_CLUSTERS__NEW__DNS_TIMEOUT"), Some(Ok("clusters.new.dns_timeout".into())));
+    }
+
+    #[test]
+    fn what_kubernetes_sets_for_a_service_called_klamm_is_passed_over() {
+        for variable in [
+            "KLAMM_SERVICE_HOST",
+            "KLAMM_SERVICE_PORT",
+            "KLAMM_SERVICE_PORT_KAFKA_TLS",
+            "KLAMM_PORT",
+            "KLAMM_PORT_9092_TCP",
+            "KLAMM_PORT_9092_TCP_PROTO",
+            "KLAMM_PORT_9092_TCP_PORT",
+            "KLAMM_PORT_9092_TCP_ADDR",
+            "KLAMM_ADMIN_SERVICE_HOST",
+            "KLAMM_ADMIN_PORT_9190_TCP_ADDR",
+            "KLAMMER",
+            "PATH",
+        ] {
+            assert_eq!(path_of(variable), None, "{variable}");
+        }
+    }
+
+    #[test]
+    fn a_single_underscore_between_levels_is_explained() {
+        let cure = "Did you mean KLAMM_LOG__LEVEL? Levels are joined by two underscores";
+        assert_eq!(path_of("KLAMM_LOG_LEVEL"), Some(Err(cure.into())));
+    }
+
+    #[test]
+    fn a_misspelt_variable_is_told_the_nearest_one() {
+        let Some(Err(cure)) = path_of("KLAMM_CLUSTERS__NEW__BOOSTRAP_SERVERS") else {
+            panic!("it has a key")
+        };
+        assert!(cure.contains("KLAMM_CLUSTERS__NEW__BOOTSTRAP_SERVERS"), "{cure}");
+        assert!(matches!(path("KLAMM_LISTENERS_X_ADDRESS_FIRST_PORT", "9093", &names()), Some(Err(_))));
+        let Some(Err(cure)) = path_of("KLAMM_WEATHER") else { panic!("it has a key") };
+        assert!(cure.starts_with("remove it"), "{cure}");
+    }
+
+    #[test]
+    fn an_empty_variable_is_not_set() {
+        assert!(path("KLAMM_LOG__LEVEL", "", &names()).is_none());
+    }
+}

@@ -1,0 +1,180 @@
+//! The one table of configuration keys: name, default, flag and meaning. The readers, the defaults, the check for unknown
+//! keys, the environment's names, the reference file's test and the README's table all come from here.
+
+/// One key. `*` in the path stands for a name that the operator chooses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Key {
+    /// The levels, joined by dots: `clusters.*.bootstrap_servers`.
+    pub path: &'static str,
+    /// What holds when nobody says anything.
+    pub fallback: Fallback,
+    /// The flag that sets it: `--bind`.
+    pub flag: Option<&'static str>,
+    /// One line for people.
+    pub meaning: &'static str,
+}
+
+/// What holds when nobody sets a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fallback {
+    /// This text, read as if it stood in the file.
+    Value(&'static str),
+    /// It follows from other values, as told here.
+    Derived(&'static str),
+    /// Nothing, which means what is told here.
+    Nothing(&'static str),
+    /// Nothing can stand in for it.
+    Required,
+}
+
+use Fallback::{Derived, Nothing, Required, Value};
+
+macro_rules! keys {
+    ($($name:ident = $path:literal, $fallback:expr, $flag:expr, $meaning:literal;)*) => {
+        $(#[doc = $meaning] pub const $name: Key =
+            Key { path: $path, fallback: $fallback, flag: $flag, meaning: $meaning };)*
+        /// Every key, in the order of the reference file.
+        pub const KEYS: &[Key] = &[$($name),*];
+    };
+}
+
+keys! {
+    BOOTSTRAP_SERVERS = "clusters.*.bootstrap_servers", Required, Some("--bootstrap-servers"),
+        "Where the cluster is asked first: a list of `host:port`, or one text with commas. Names are resolved at every dial.";
+    CLUSTER_ID = "clusters.*.cluster_id", Nothing("any cluster"), None,
+        "Kafka's cluster id, to pin it: an answer from another cluster is never trusted.";
+    METADATA_REFRESH_INTERVAL = "clusters.*.metadata_refresh_interval", Value("60s"), None,
+        "How long the broker map counts as fresh; jittered by a fifth.";
+    DNS_TIMEOUT = "clusters.*.dns_timeout", Value("5s"), None,
+        "For one name resolution on the way to a broker.";
+    CONNECT_TIMEOUT = "clusters.*.connect_timeout", Value("5s"), None,
+        "For one TCP connect to a broker; every resolved address gets its own.";
+    PROBE_TIMEOUT = "clusters.*.probe_timeout", Value("10s"), None,
+        "For Klamm's own requests on a new broker connection.";
+
+    CLUSTER = "listeners.*.cluster", Derived("the only cluster"), None,
+        "The cluster that the listener leads to; may be left out when there is exactly one.";
+    BIND = "listeners.*.bind", Required, Some("--bind"),
+        "IP address and port of the bootstrap listener; the broker ports are on the same IP address.";
+    SCHEME = "listeners.*.address.scheme", Value("port"), None,
+        "How brokers are told apart: `port` gives each its own port.";
+    ADVERTISED_HOST = "listeners.*.address.advertised_host", Required, Some("--advertised-host"),
+        "The host that clients are told to dial in every broker's place.";
+    FIRST_PORT = "listeners.*.address.first_port", Derived("the port of bind + 1"), Some("--first-port"),
+        "The port of the first node id; the others follow in the order of `node_ids`.";
+    NODE_IDS = "listeners.*.address.node_ids", Value("0-19"), Some("--node-ids"),
+        "The node ids that get a port: single ids and inclusive ranges, as a list or one text with commas.";
+    ADVERTISED_PORT_OFFSET = "listeners.*.address.advertised_port_offset", Value("0"), None,
+        "Added to a broker's port to get the one that clients are told, for a load balancer whose ports differ.";
+
+    ADMIN_BIND = "admin.bind", Nothing("no admin port"), Some("--admin-bind"),
+        "IP address and port for health, metrics and status.";
+
+    FRAME_BYTES_MAX = "limits.frame_bytes_max", Value("100MiB"), None,
+        "The largest frame in either direction.";
+    SASL_FRAME_BYTES_MAX = "limits.sasl_frame_bytes_max", Value("512KiB"), None,
+        "The largest request between a SaslHandshake and its success.";
+    IN_FLIGHT_REQUESTS_MAX = "limits.in_flight_requests_max", Value("10000"), None,
+        "Requests of one connection that may wait for their responses before Klamm stops reading.";
+    FIRST_FRAME_TIMEOUT = "limits.first_frame_timeout", Value("30s"), None,
+        "How long a new connection may take for its first complete frame.";
+    HALF_CLOSE_TIMEOUT = "limits.half_close_timeout", Value("10s"), None,
+        "How long the pending responses of a client that has closed its sending side are waited for.";
+
+    UNVETTED = "protocol.unvetted", Value("hide"), None,
+        "API keys and versions newer than Klamm's table: `hide` cuts them out of ApiVersions, `pass` lets them through unread.";
+
+    DRAIN_DELAY = "drain.delay", Value("0s"), None,
+        "Between \"not ready\" and the end of accepting, so that a load balancer notices.";
+    DRAIN_TIMEOUT = "drain.timeout", Value("30s"), None,
+        "How long requests in flight may take after that.";
+
+    LOG_LEVEL = "log.level", Value("info"), Some("--log-level"),
+        "`off`, `error`, `warn`, `info`, `debug`, `trace`, or a filter such as `info,klamm::session=debug`.";
+    LOG_FORMAT = "log.format", Value("auto"), Some("--log-format"),
+        "`text`, `json`, or `auto`: text on a terminal, JSON otherwise.";
+}
+
+impl Key {
+    /// The levels of the path, with `name` in the place of `*`.
+    pub fn at(&self, name: &str) -> Vec<String> {
+        self.levels().map(|level| if level == "*" { name } else { level }.to_owned()).collect()
+    }
+
+    /// The levels of the path.
+    pub fn levels(&self) -> impl Iterator<Item = &'static str> + use<> {
+        self.path.split('.')
+    }
+
+    /// The environment variable that sets it, with `name` in the place of `*`.
+    pub fn variable(&self, name: &str) -> String {
+        format!("{}{}", super::environment::PREFIX, self.at(name).join("__").to_uppercase().replace('-', "_"))
+    }
+
+    /// The default as people read it.
+    pub fn default_text(&self) -> String {
+        match self.fallback {
+            Value(text) => format!("`{text}`"),
+            Derived(how) => how.to_owned(),
+            Nothing(meaning) => format!("none: {meaning}"),
+            Required => "required".to_owned(),
+        }
+    }
+}
+
+/// Which levels may follow `levels`, where `*` stands for any name; empty for a key itself and for what isn't known.
+pub fn children(levels: &[&str]) -> Vec<&'static str> {
+    let mut children = Vec::new();
+    for key in KEYS {
+        let path: Vec<_> = key.levels().collect();
+        if path.len() > levels.len() && path.starts_with(levels) && !children.contains(&path[levels.len()]) {
+            children.push(path[levels.len()]);
+        }
+    }
+    children
+}
+
+/// The key with this path, where `*` stands for names.
+pub fn find(levels: &[&str]) -> Option<Key> {
+    KEYS.iter().find(|key| key.levels().eq(levels.iter().copied())).copied()
+}
+
+/// Whether a cluster or a listener can be called so: the environment and metric labels must be able to say it.
+pub(super) fn is_name(name: &str) -> bool {
+    let legal = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    name.len() <= 63
+        && name.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && name.chars().all(legal)
+        && !name.contains("__")
+}
+
+/// The README's table: key, default, flag, meaning.
+pub fn markdown() -> String {
+    let mut table = "| key | default | flag | meaning |\n|---|---|---|---|\n".to_owned();
+    for key in KEYS {
+        let path = key.path.replace('*', "NAME");
+        let flag = key.flag.map(|flag| format!("`{flag}`")).unwrap_or_default();
+        table += &format!("| `{path}` | {} | {flag} | {} |\n", key.default_text(), key.meaning);
+    }
+    table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_key_stands_inside_another_one() {
+        for key in KEYS {
+            let levels: Vec<_> = key.levels().collect();
+            assert_eq!(children(&levels), Vec::<&str>::new(), "{}", key.path);
+            assert_eq!(find(&levels), Some(*key));
+        }
+    }
+
+    #[test]
+    fn a_key_of_a_named_section_is_set_by_a_variable_with_that_name() {
+        assert_eq!(BOOTSTRAP_SERVERS.variable("orders-eu"), "KLAMM_CLUSTERS__ORDERS_EU__BOOTSTRAP_SERVERS");
+        assert_eq!(LOG_LEVEL.variable("-"), "KLAMM_LOG__LEVEL");
+    }
+}

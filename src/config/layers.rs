@@ -1,0 +1,222 @@
+//! Collects the layers and merges them with figment: defaults < file < environment < flags.
+//!
+//! What is merged has the right shape already: the file is cleaned of keys that nobody reads ([`super::clean`]), and
+//! the environment and the flags can only set keys of the table.
+
+use super::environment::{self, Names};
+use super::keys::{Fallback, KEYS};
+use super::problem::{Fault, Problem, Problems, shown};
+use super::{Sources, clean, yaml};
+use figment::value::{Dict, Map, Value};
+use figment::{Figment, Metadata, Profile, Provider};
+use std::io::Read;
+use std::path::Path;
+
+/// No configuration of a proxy is larger; a device or a wrong file may be.
+const FILE_BYTES_MAX: u64 = 4 << 20;
+
+/// Everything merged, and where it came from.
+pub(super) struct Layers {
+    /// The tree; each value's tag leads to its origin in `figment`.
+    pub(super) root: Value,
+    /// Holds the origins.
+    pub(super) figment: Figment,
+    /// The file, for finding lines.
+    pub(super) file: Option<File>,
+    /// Keys whose absence needs no second complaint.
+    pub(super) told: Vec<String>,
+}
+
+/// The configuration file.
+pub(super) struct File {
+    /// As the user wrote its path.
+    pub(super) name: String,
+    /// Its content.
+    pub(super) text: String,
+}
+
+/// Reads all layers. `Err` when the file can't be read at all; other problems come along with what is well.
+pub(super) fn collect(sources: &Sources) -> Result<(Layers, Vec<Problem>), Problems> {
+    let (file, clean::Cleaned { dict, mut problems, told }) = match &sources.file {
+        None => (None, clean::Cleaned::default()),
+        Some(path) => {
+            let (file, dict) = read_file(path).map_err(|problem| Problems(vec![problem]))?;
+            let cleaned = clean::clean(&file, dict);
+            (Some(file), cleaned)
+        }
+    };
+    let file_dict = dict;
+    let mut over_file = Vec::new();
+    let mut names =
+        Names { clusters: names_in(&file_dict, "clusters"), listeners: names_in(&file_dict, "listeners") };
+
+    for (variable, value) in &sources.environment {
+        match environment::path(variable, value, &names) {
+            None => {}
+            Some(Err(problem)) => problems.push(problem),
+            Some(Ok(path)) => over_file.push((format!("environment {variable}"), nest(&path, value))),
+        }
+    }
+    for (_, dict) in &over_file {
+        add_names(&mut names, dict);
+    }
+    for (flag, value) in &sources.flags {
+        match flag_path(flag, value, &names) {
+            Err(problem) => problems.push(problem),
+            Ok(path) => over_file.push((format!("flag {flag}"), nest(&path, value))),
+        }
+    }
+    for (_, dict) in &over_file {
+        add_names(&mut names, dict);
+    }
+
+    let file_name = file.as_ref().map_or(String::new(), |file| format!("file {}", file.name));
+    let bottom = [("default".to_owned(), defaults(&names)), (file_name, file_dict)];
+    let mut figment = Figment::new();
+    for (origin, dict) in bottom.into_iter().chain(over_file) {
+        figment = figment.merge(Layer { origin, dict });
+    }
+    let root = figment.find_value("").unwrap_or_else(|_| Dict::new().into());
+    Ok((Layers { root, figment, file, told }, problems))
+}
+
+/// One layer: a tree whose values all have the same origin.
+struct Layer {
+    origin: String,
+    dict: Dict,
+}
+
+impl Provider for Layer {
+    fn metadata(&self) -> Metadata {
+        Metadata::named(self.origin.clone())
+    }
+
+    fn data(&self) -> figment::Result<Map<Profile, Dict>> {
+        Ok(Profile::Default.collect(self.dict.clone()))
+    }
+}
+
+fn read_file(path: &Path) -> Result<(File, Dict), Problem> {
+    let name = path.display().to_string();
+    let problem =
+        |key: String, fault: Fault| Problem { key, found: None, reason: fault.reason, cure: fault.cure };
+    let text = read_text(path).map_err(|fault| problem(name.clone(), fault))?;
+    match yaml::parse(&text) {
+        Ok(dict) => Ok((File { name, text }, dict)),
+        Err(error) => {
+            let place =
+                error.place.map_or(String::new(), |(line, column)| format!(", line {line}, column {column}"));
+            let line = error.place.and_then(|(line, _)| text.lines().nth(line - 1)).unwrap_or_default();
+            Err(problem(format!("{name}{place}"), {
+                let cure = yaml_cure(&error.reason, line);
+                Fault::new(error.reason, cure)
+            }))
+        }
+    }
+}
+
+fn read_text(path: &Path) -> Result<String, Fault> {
+    let cure = "name a YAML file that this user may read: --config FILE";
+    let fault = |error: std::io::Error| Fault::new(format!("the file can't be read: {error}"), cure);
+    let file = std::fs::File::open(path).map_err(fault)?;
+    let mut bytes = Vec::new();
+    file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(fault)?;
+    if bytes.len() as u64 > FILE_BYTES_MAX {
+        return Err(Fault::new(format!("the file is larger than {} MiB", FILE_BYTES_MAX >> 20), cure));
+    }
+    String::from_utf8(bytes).map_err(|_| Fault::new("the file is no UTF-8 text", cure))
+}
+
+fn yaml_cure(reason: &str, line: &str) -> &'static str {
+    if reason.contains("stands here twice") {
+        "keep one of the two"
+    } else if line.contains('\t') {
+        "indent with spaces: YAML takes no tabs"
+    } else if line.contains(": [::") || line.contains("- [::") {
+        "put an address that begins with a bracket in quotes: \"[::]:9092\""
+    } else {
+        "see config/klamm.yaml for a file with every key"
+    }
+}
+
+fn names_in(dict: &Dict, section: &str) -> Vec<String> {
+    dict.get(section)
+        .and_then(Value::as_dict)
+        .map(|named| named.keys().cloned().collect())
+        .unwrap_or_default()
+}
+
+fn add_names(names: &mut Names, dict: &Dict) {
+    for (section, list) in [("clusters", &mut names.clusters), ("listeners", &mut names.listeners)] {
+        for name in names_in(dict, section) {
+            if !list.contains(&name) {
+                list.push(name);
+            }
+        }
+    }
+}
+
+fn nest(path: &[String], value: &str) -> Dict {
+    let mut value: Value = value.into();
+    for level in path.iter().skip(1).rev() {
+        value = Dict::from([(level.clone(), value)]).into();
+    }
+    path.first().map(|first| Dict::from([(first.clone(), value)])).unwrap_or_default()
+}
+
+/// The path that a flag sets; flags name no cluster and no listener, so there must be one only.
+fn flag_path(flag: &str, value: &str, names: &Names) -> Result<Vec<String>, Problem> {
+    let problem = |fault: Fault| Problem {
+        key: flag.to_owned(),
+        found: Some(format!("{} (flag {flag})", shown(flag, value))),
+        reason: fault.reason,
+        cure: fault.cure,
+    };
+    let Some(key) = KEYS.iter().find(|key| key.flag == Some(flag)) else {
+        return Err(problem(Fault::new("no key belongs to this flag", "see `klamm run --help`")));
+    };
+    let what = key.path.split('.').next().unwrap_or_default();
+    match names.of(key) {
+        _ if !key.path.contains('*') => Ok(key.at("")),
+        [] => Ok(key.at("default")),
+        [name] => Ok(key.at(name)),
+        several => {
+            let path = key.at(&several[0]).join(".");
+            let reason = format!(
+                "a flag names none of the {what}, so it needs exactly one; there are {}: {}",
+                several.len(),
+                several.join(", ")
+            );
+            let cure = format!("set {path} in the file, or {}", key.variable(&several[0]));
+            Err(problem(Fault::new(reason, cure)))
+        }
+    }
+}
+
+fn defaults(names: &Names) -> Dict {
+    let mut root = Dict::new();
+    for key in KEYS {
+        let Fallback::Value(text) = key.fallback else { continue };
+        if key.path.contains('*') {
+            names.of(key).iter().for_each(|name| insert(&mut root, &key.at(name), text));
+        } else {
+            insert(&mut root, &key.at(""), text);
+        }
+    }
+    root
+}
+
+fn insert(dict: &mut Dict, path: &[String], text: &str) {
+    match path {
+        [] => {}
+        [last] => {
+            dict.insert(last.clone(), text.into());
+        }
+        [first, rest @ ..] => {
+            let section = dict.entry(first.clone()).or_insert_with(|| Dict::new().into());
+            if let Value::Dict(_, section) = section {
+                insert(section, rest, text);
+            }
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! Configuration: from a file, the environment and flags to the validated settings of every module.
+//!
+//! Layers, each above the one before: defaults < file (YAML) < environment (`KLAMM_`, `__` between levels) < flags.
+//! Only this module knows what keys are called; [`keys`] is the one table that says so. A load either gives settings
+//! that can't be wrong in themselves, or every problem there is, not only the first: the key, the value found, where
+//! it came from, the reason and the cure.
+//!
+//! On the way: [`layers`] merges, [`reader`] types single values, [`build`] assembles settings, [`ports`] looks at all
+//! listeners together. Nothing here resolves a name or opens a socket, so `klamm check` works anywhere.
+
+mod build;
+mod clean;
+mod effective;
+mod environment;
+pub mod keys;
+mod layers;
+mod parse;
+mod ports;
+mod problem;
+mod reader;
+mod yaml;
+
+use crate::app::Settings;
+use std::path::PathBuf;
+
+pub use effective::{Effective, Entry};
+pub use problem::{Problem, Problems};
+
+/// What the configuration is read from.
+#[derive(Clone, Debug, Default)]
+pub struct Sources {
+    /// The YAML file, if there is one.
+    pub file: Option<PathBuf>,
+    /// Environment variables, name and value; those without the prefix `KLAMM_` are passed over.
+    pub environment: Vec<(String, String)>,
+    /// Flags in the spelling of [`keys::Key::flag`], and their values.
+    pub flags: Vec<(String, String)>,
+}
+
+/// A configuration without problems.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// What the modules are built from.
+    pub settings: Settings,
+    /// Every value and where it came from.
+    pub effective: Effective,
+}
+
+impl Sources {
+    /// The `file`, the `flags`, and the environment of this process.
+    pub fn of_process(file: Option<PathBuf>, flags: Vec<(String, String)>) -> Self {
+        // A value that isn't UTF-8 keeps a replacement character, which no key takes: it is refused where it is read.
+        let text = |text: std::ffi::OsString| text.to_string_lossy().into_owned();
+        let environment = std::env::vars_os().map(|(name, value)| (text(name), text(value))).collect();
+        Self { file, environment, flags }
+    }
+}
+
+/// Reads and validates everything; `Err` holds every problem found.
+pub fn load(sources: &Sources) -> Result<Loaded, Problems> {
+    let (layers, problems) = layers::collect(sources)?;
+    let mut reader = reader::Reader::new(layers, problems);
+    let settings = build::settings(&mut reader);
+    reader.finish(settings)
+}

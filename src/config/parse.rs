@@ -1,0 +1,268 @@
+//! From a text to a value, for each kind of value; what can't be read comes back with the reason and the cure.
+
+use super::problem::{Fault, nearest};
+use crate::address::NodeIdRanges;
+use crate::observe::LogFormat;
+use crate::session::Unvetted;
+use crate::types::BrokerAddress;
+use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A duration within bounds: an integer and `ms`, `s`, `m` or `h`.
+pub(super) fn duration(bounds: RangeInclusive<Duration>) -> impl Fn(&str) -> Result<Duration, Fault> {
+    const UNITS: [(&str, u64); 4] = [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000)];
+    move |text| {
+        let cure = format!(
+            "write an integer and a unit (ms, s, m, h), from {} to {}",
+            show(*bounds.start()),
+            show(*bounds.end())
+        );
+        let malformed = || Fault::new("it is no duration", cure.clone());
+        let digits = text.find(|c: char| !c.is_ascii_digit()).ok_or_else(malformed)?;
+        let (number, unit) = text.split_at(digits);
+        let (_, millis) = UNITS.iter().find(|(name, _)| *name == unit.trim()).ok_or_else(malformed)?;
+        let number = number.parse::<u64>().map_err(|_| malformed())?;
+        let duration = Duration::from_millis(number.saturating_mul(*millis));
+        if bounds.contains(&duration) { Ok(duration) } else { Err(Fault::new("it is out of bounds", cure)) }
+    }
+}
+
+fn show(duration: Duration) -> String {
+    match duration.as_millis() {
+        millis if millis % 3_600_000 == 0 && millis > 0 => format!("{}h", millis / 3_600_000),
+        millis if millis % 1_000 == 0 => format!("{}s", millis / 1_000),
+        millis => format!("{millis}ms"),
+    }
+}
+
+/// A size in bytes: an integer, alone or with `B`, `KiB`, `MiB` or `GiB`. Kafka's lengths end at 2³¹ − 1.
+pub(super) fn frame_bytes(text: &str) -> Result<usize, Fault> {
+    const UNITS: [(&str, u64); 5] = [("", 1), ("B", 1), ("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30)];
+    const BOUNDS: RangeInclusive<u64> = 1_024..=i32::MAX as u64;
+    let cure =
+        "write an integer, alone or with B, KiB, MiB or GiB, from 1KiB to 2147483647 (Kafka's largest frame)";
+    let malformed = || Fault::new("it is no size in bytes", cure);
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let (_, unit) = UNITS.iter().find(|(name, _)| *name == unit.trim()).ok_or_else(malformed)?;
+    let number = number.parse::<u64>().map_err(|_| malformed())?;
+    let bytes = Some(number.saturating_mul(*unit)).filter(|bytes| BOUNDS.contains(bytes));
+    bytes.and_then(|bytes| usize::try_from(bytes).ok()).ok_or_else(|| Fault::new("it is out of bounds", cure))
+}
+
+/// An integer within bounds.
+pub(super) fn integer<T: TryFrom<i64>>(bounds: RangeInclusive<i64>) -> impl Fn(&str) -> Result<T, Fault> {
+    move |text| {
+        let number = text.parse::<i64>().ok().filter(|number| bounds.contains(number));
+        number.and_then(|number| T::try_from(number).ok()).ok_or_else(|| {
+            let (first, last) = (bounds.start(), bounds.end());
+            Fault::new("it is no integer in the bounds", format!("write an integer from {first} to {last}"))
+        })
+    }
+}
+
+/// An IP address and a port to listen at; names are not resolved here.
+pub(super) fn bind(text: &str) -> Result<SocketAddr, Fault> {
+    if let Ok(bind) = text.parse::<SocketAddr>() {
+        let cure = "write the port that is to be listened at, from 1 to 65535";
+        return if bind.port() == 0 {
+            Err(Fault::new("port 0 is no port that anyone can dial", cure))
+        } else {
+            Ok(bind)
+        };
+    }
+    let port = text.rsplit(':').next().and_then(|port| port.parse::<u16>().ok()).unwrap_or(9092);
+    let cure =
+        format!("write 127.0.0.1:{port} for this machine only, or 0.0.0.0:{port} for all its addresses");
+    Err(Fault::new("it is no IP address with a port; a name is not resolved here", cure))
+}
+
+/// Bootstrap servers, at least one. Every one that can't be read is told.
+pub(super) fn bootstrap_servers(items: &[&str]) -> Result<Vec<BrokerAddress>, Fault> {
+    let cure = "write host:port, or [address]:port for IPv6; several as a list or with commas";
+    if items.is_empty() {
+        return Err(Fault::new("the list is empty", cure));
+    }
+    let (mut servers, mut reasons) = (Vec::new(), Vec::new());
+    for item in items {
+        match item.parse::<BrokerAddress>() {
+            Ok(server) => servers.push(server),
+            Err(error) => reasons.push(format!("`{item}`: {}", Fault::from_error(&error, "").reason)),
+        }
+    }
+    if reasons.is_empty() { Ok(servers) } else { Err(Fault::new(reasons.join("; "), cure)) }
+}
+
+/// The host that clients are told.
+pub(super) fn advertised_host(text: &str) -> Result<Arc<str>, Fault> {
+    let cure = "write the name or the address that clients dial, without a port: kafka.example.com";
+    let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
+    if let Ok(ip) = bare.parse::<IpAddr>() {
+        return match ip.is_unspecified() {
+            true => Err(Fault::new("nobody can dial a wildcard address", cure)),
+            false => Ok(ip.to_string().into()),
+        };
+    }
+    if text.parse::<BrokerAddress>().is_ok() {
+        let cure = "leave the port out: brokers get theirs from first_port and advertised_port_offset";
+        return Err(Fault::new("a port stands behind the host", cure));
+    }
+    let label = |label: &str| {
+        let legal = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+        (1..=63).contains(&label.len())
+            && label.chars().all(legal)
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    // A last label of digits only makes an IPv4 address of it (RFC 3696, section 2), and that it isn't.
+    let name = text.strip_suffix('.').unwrap_or(text);
+    let ends_in_number = name.rsplit('.').next().is_some_and(|last| last.chars().all(|c| c.is_ascii_digit()));
+    if name.len() <= 253 && !ends_in_number && name.split('.').all(label) {
+        Ok(text.into())
+    } else {
+        Err(Fault::new("it is no host name and no IP address", cure))
+    }
+}
+
+/// Node ids: single ones and inclusive ranges.
+pub(super) fn node_ids(items: &[&str]) -> Result<NodeIdRanges, Fault> {
+    let cure = "write ids and inclusive ranges: 1-3, 1000-1002";
+    NodeIdRanges::parse(items.iter().copied()).map_err(|error| Fault::from_error(&error, cure))
+}
+
+/// The one address scheme that there is so far.
+pub(super) fn scheme(text: &str) -> Result<(), Fault> {
+    match text {
+        "port" => Ok(()),
+        "sni" | "single" => Err(Fault::new(format!("scheme {text} is not there yet"), "use `scheme: port`")),
+        _ => Err(Fault::new("there is no such scheme", "use `scheme: port`")),
+    }
+}
+
+/// What to do with what the table doesn't know.
+pub(super) fn unvetted(text: &str) -> Result<Unvetted, Fault> {
+    choose(text, &[("hide", Unvetted::Hide), ("pass", Unvetted::Pass)])
+}
+
+/// The shape of a log line.
+pub(super) fn log_format(text: &str) -> Result<LogFormat, Fault> {
+    choose(text, &[("auto", LogFormat::Auto), ("text", LogFormat::Text), ("json", LogFormat::Json)])
+}
+
+/// A tracing filter. A single word must be a level: tracing would take a misspelt one for the name of a module.
+pub(super) fn log_level(text: &str) -> Result<String, Fault> {
+    const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+    for part in text.split(',').map(str::trim) {
+        let is_word = !part.contains(['=', '[', ':']);
+        if is_word && !LEVELS.contains(&part.to_ascii_lowercase().as_str()) {
+            return Err(Fault::new(format!("`{part}` is no level"), did_you_mean(part, &LEVELS)));
+        }
+    }
+    match tracing_subscriber::EnvFilter::builder().parse(text) {
+        Ok(_) => Ok(text.to_owned()),
+        Err(error) => {
+            Err(Fault::new(error.to_string(), "write a level, or a filter such as info,klamm::session=debug"))
+        }
+    }
+}
+
+/// Kafka's cluster id is opaque, and never empty.
+pub(super) fn cluster_id(text: &str) -> Result<String, Fault> {
+    let cure = "write the id that `kafka-cluster.sh cluster-id` prints, or remove the key";
+    match text.chars().all(|c| c.is_ascii_graphic()) && (1..=128).contains(&text.len()) {
+        true => Ok(text.to_owned()),
+        false => Err(Fault::new("it is no cluster id", cure)),
+    }
+}
+
+fn choose<T: Copy>(text: &str, choices: &[(&str, T)]) -> Result<T, Fault> {
+    let names: Vec<&str> = choices.iter().map(|(name, _)| *name).collect();
+    let choice = choices.iter().find(|(name, _)| *name == text).map(|(_, choice)| *choice);
+    choice.ok_or_else(|| Fault::new("there is no such choice", did_you_mean(text, &names)))
+}
+
+fn did_you_mean(text: &str, names: &[&str]) -> String {
+    let near = nearest(text, names.iter().copied()).map(|near| format!("Did you mean {near}? "));
+    format!("{}Write one of {}", near.unwrap_or_default(), names.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DAY: Duration = Duration::from_secs(86_400);
+
+    #[test]
+    fn a_duration_has_an_integer_and_a_unit() {
+        let read = |text| duration(Duration::ZERO..=DAY)(text).ok().map(|duration| duration.as_millis());
+        assert_eq!(read("250ms"), Some(250));
+        assert_eq!(read("0s"), Some(0));
+        assert_eq!(read("2 m"), Some(120_000));
+        assert_eq!(read("1h"), Some(3_600_000));
+        for text in
+            ["", "5", "s", "5d", "1.5s", "-1s", "25h", "99999999999999999999s", "18446744073709551615h"]
+        {
+            assert_eq!(read(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_size_has_an_integer_and_maybe_a_unit() {
+        let read = |text| frame_bytes(text).ok();
+        assert_eq!(read("104857600"), Some(104_857_600));
+        assert_eq!(read("512KiB"), Some(524_288));
+        assert_eq!(read("1 GiB"), Some(1 << 30));
+        assert_eq!(read("2147483647B"), Some(2_147_483_647));
+        for text in ["", "KiB", "1MB", "1.5MiB", "-1", "0", "1023", "2GiB", "18446744073709551615GiB"] {
+            assert_eq!(read(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_bind_is_an_ip_address_and_a_port() {
+        assert!(bind("0.0.0.0:9092").is_ok() && bind("[::]:9092").is_ok());
+        for text in
+            ["localhost:9092", ":9092", "9092", "0.0.0.0", "*:9092", "0.0.0.0:0", "0.0.0.0:65536", "::1:9092"]
+        {
+            assert!(bind(text).is_err(), "{text}");
+        }
+        assert!(bind("localhost:19092").unwrap_err().cure.contains("0.0.0.0:19092"));
+    }
+
+    #[test]
+    fn an_advertised_host_can_be_dialled() {
+        for text in ["kafka.example.com", "localhost", "10.0.0.1", "::1", "kafka_0.svc.", "1.example"] {
+            assert!(advertised_host(text).is_ok(), "{text}");
+        }
+        assert_eq!(advertised_host("[2001:db8::1]").as_deref(), Ok("2001:db8::1"));
+        let long = "a".repeat(64);
+        for text in [
+            "",
+            "0.0.0.0",
+            "::",
+            "[::]",
+            "kafka:9092",
+            "http://kafka",
+            "a b",
+            "10.0.0.300",
+            "-a",
+            "a..b",
+            &long,
+        ] {
+            assert!(advertised_host(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_misspelt_level_is_not_taken_for_a_module() {
+        for text in ["info", "WARN", "info,klamm::session=debug", "off,klamm=trace"] {
+            assert!(log_level(text).is_ok(), "{text}");
+        }
+        for text in ["inof", "", "info,", "klamm=loud", "verbose"] {
+            assert!(log_level(text).is_err(), "{text}");
+        }
+        assert!(log_level("inof").unwrap_err().cure.starts_with("Did you mean info?"));
+    }
+}

@@ -1,0 +1,160 @@
+//! Looks at all listeners and the admin port together: no two may want the same port, and none may be a bootstrap server
+//! of its own cluster.
+
+use super::keys::{self, Key};
+use super::problem::Fault;
+use super::reader::Reader;
+use crate::admin::AdminSettings;
+use crate::cluster::ClusterSettings;
+use crate::listener::ListenerSettings;
+use crate::types::BrokerAddress;
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+
+/// How many ports of a clash are told one by one.
+const PORTS_TOLD_MAX: usize = 4;
+
+/// Notes every clash, one problem for each two owners.
+pub(super) fn check(
+    reader: &mut Reader,
+    listeners: &[ListenerSettings],
+    admin: Option<AdminSettings>,
+    clusters: &[ClusterSettings],
+) {
+    let owners = owners(listeners, admin);
+    for ((first, second), ports) in clashes(&owners) {
+        let (first, second) = (&owners[first], &owners[second]);
+        reader.wrong(second.key, &second.name, clash(first, &ports));
+    }
+    for cluster in clusters {
+        for owner in owners.iter().filter(|owner| owner.cluster == Some(&*cluster.name.0)) {
+            if let Some(server) = cluster.bootstrap_servers.iter().find(|server| owner.is_dialled_by(server))
+            {
+                let reason = format!("{server} is {} itself: Klamm would dial itself", owner.title);
+                let cure = "name the brokers' own addresses, or bind another port";
+                reader.wrong(&keys::BOOTSTRAP_SERVERS, &cluster.name.0, Fault::new(reason, cure));
+            }
+        }
+    }
+}
+
+/// Somebody who wants ports.
+struct Owner<'a> {
+    key: &'static Key,
+    name: String,
+    title: String,
+    cluster: Option<&'a str>,
+    ports: Vec<(SocketAddr, String)>,
+}
+
+/// A port that two want, and what for.
+struct Clash {
+    port: u16,
+    first: String,
+    second: String,
+}
+
+fn owners(listeners: &[ListenerSettings], admin: Option<AdminSettings>) -> Vec<Owner<'_>> {
+    let listener = |listener: &ListenerSettings| {
+        listener.scheme.binds().into_iter().map(|bind| (bind.address, bind.target.to_string())).collect()
+    };
+    let listeners = listeners.iter().map(|settings| Owner {
+        key: &keys::BIND,
+        name: settings.name.to_string(),
+        title: format!("listener {}", settings.name),
+        cluster: Some(&settings.cluster.0),
+        ports: listener(settings),
+    });
+    let admin = admin.map(|admin| Owner {
+        key: &keys::ADMIN_BIND,
+        name: String::new(),
+        title: "the admin port".to_owned(),
+        cluster: None,
+        ports: vec![(admin.bind, "admin".to_owned())],
+    });
+    listeners.chain(admin).collect()
+}
+
+fn clashes(owners: &[Owner<'_>]) -> BTreeMap<(usize, usize), Vec<Clash>> {
+    let mut by_port: BTreeMap<u16, Vec<(usize, IpAddr, &str)>> = BTreeMap::new();
+    for (owner, wanted) in owners.iter().enumerate() {
+        for (address, role) in &wanted.ports {
+            by_port.entry(address.port()).or_default().push((owner, address.ip(), role));
+        }
+    }
+    let mut clashes: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    for (port, wanted) in by_port {
+        for (index, (second, second_ip, second_role)) in wanted.iter().enumerate() {
+            for (first, first_ip, first_role) in &wanted[..index] {
+                if overlap(*first_ip, *second_ip) {
+                    let clash =
+                        Clash { port, first: (*first_role).to_owned(), second: (*second_role).to_owned() };
+                    clashes.entry((*first, *second)).or_default().push(clash);
+                }
+            }
+        }
+    }
+    clashes
+}
+
+/// Whether one host can't listen at both on the same port. `[::]` takes IPv4 too, as Linux has it by default.
+fn overlap(a: IpAddr, b: IpAddr) -> bool {
+    let covers = |wild: IpAddr, other: IpAddr| wild.is_unspecified() && (wild.is_ipv6() || other.is_ipv4());
+    a.to_canonical() == b.to_canonical() || covers(a, b) || covers(b, a)
+}
+
+fn clash(first: &Owner<'_>, ports: &[Clash]) -> Fault {
+    let told: Vec<_> = ports
+        .iter()
+        .take(PORTS_TOLD_MAX)
+        .map(|clash| format!("{} ({} here, {} there)", clash.port, clash.second, clash.first))
+        .collect();
+    let more = match ports.len().saturating_sub(PORTS_TOLD_MAX) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    let count = if ports.len() == 1 { "a port is".to_owned() } else { format!("{} ports are", ports.len()) };
+    let reason = format!("{count} wanted by {} too: {}{more}", first.title, told.join(", "));
+    Fault::new(
+        reason,
+        "move one of them (bind, first_port, node_ids), or bind each to an IP address of its own",
+    )
+}
+
+impl Owner<'_> {
+    /// Whether `server` says an address that is surely ours; other names may lead here too, but nobody resolves them now.
+    fn is_dialled_by(&self, server: &BrokerAddress) -> bool {
+        let ip = match &*server.host {
+            "localhost" => Some(IpAddr::from([127, 0, 0, 1])),
+            host => host.parse::<IpAddr>().ok(),
+        };
+        let Some(ip) = ip else { return false };
+        self.ports.iter().any(|(address, _)| {
+            let is_same_host = address.ip() == ip || (ip.is_loopback() && overlap(address.ip(), ip));
+            address.port() == server.port && is_same_host
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wildcard_address_overlaps_with_every_address_of_its_family() {
+        let overlap = |a: &str, b: &str| overlap(a.parse().unwrap(), b.parse().unwrap());
+        for (a, b, both) in [
+            ("10.0.0.1", "10.0.0.1", true),
+            ("10.0.0.1", "10.0.0.2", false),
+            ("0.0.0.0", "10.0.0.1", true),
+            ("0.0.0.0", "::1", false),
+            ("::", "::1", true),
+            ("::", "10.0.0.1", true),
+            ("::", "0.0.0.0", true),
+            ("::ffff:10.0.0.1", "10.0.0.1", true),
+        ] {
+            assert_eq!(overlap(a, b), both, "{a} and {b}");
+            assert_eq!(overlap(b, a), both, "{b} and {a}");
+        }
+    }
+}

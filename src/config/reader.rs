@@ -1,0 +1,225 @@
+//! Reads single values out of the merged tree: gives them a type, remembers every problem and every value's origin.
+
+use super::Loaded;
+use super::clean::{num_text, place, show_value};
+use super::effective::{Effective, Entry, Text};
+use super::keys::{Fallback, Key};
+use super::layers::Layers;
+use super::problem::{Fault, Problem, Problems, shown};
+use crate::app::Settings;
+use figment::value::{Num, Value};
+
+/// The merged tree, and what has been read of it so far.
+pub(super) struct Reader {
+    layers: Layers,
+    problems: Vec<Problem>,
+    entries: Vec<Entry>,
+}
+
+impl Reader {
+    /// Begins with the `problems` that the layers had.
+    pub(super) fn new(layers: Layers, problems: Vec<Problem>) -> Self {
+        Self { layers, problems, entries: Vec::new() }
+    }
+
+    /// The names of clusters or listeners, in order.
+    pub(super) fn names(&self, section: &str) -> Vec<String> {
+        let named = self.find(&[section.to_owned()]).and_then(Value::as_dict);
+        named.map(|named| named.keys().cloned().collect()).unwrap_or_default()
+    }
+
+    /// A value that has a default, or must be there: `None` means that a problem has been noted.
+    pub(super) fn one<T>(
+        &mut self,
+        key: &Key,
+        name: &str,
+        parse: impl Fn(&str) -> Result<T, Fault>,
+    ) -> Option<T> {
+        match self.read(key, name, parse) {
+            Read::Value(value) => Some(value),
+            Read::Wrong => None,
+            Read::Absent => self.missing(key, name),
+        }
+    }
+
+    /// A value whose absence means something: `None` is a problem that has been noted, `Some(None)` is absence.
+    pub(super) fn optional<T>(
+        &mut self,
+        key: &Key,
+        name: &str,
+        parse: impl Fn(&str) -> Result<T, Fault>,
+    ) -> Option<Option<T>> {
+        match self.read(key, name, parse) {
+            Read::Value(value) => Some(Some(value)),
+            Read::Wrong => None,
+            Read::Absent => {
+                let meaning = if let Fallback::Nothing(meaning) = key.fallback { meaning } else { "not set" };
+                self.note(key, name, Text::Nothing, format!("default: {meaning}"));
+                Some(None)
+            }
+        }
+    }
+
+    /// A value that follows from others when nobody sets it. Where those are in doubt (`derived` is `None`), so is it.
+    pub(super) fn derived<T: ToString>(
+        &mut self,
+        key: &Key,
+        name: &str,
+        parse: impl Fn(&str) -> Result<T, Fault>,
+        derived: Option<T>,
+    ) -> Option<T> {
+        match self.read(key, name, parse) {
+            Read::Value(value) => Some(value),
+            Read::Wrong => None,
+            Read::Absent => {
+                let value = derived?;
+                let Fallback::Derived(how) = key.fallback else { return Some(value) };
+                self.note(key, name, Text::One(value.to_string()), format!("default: {how}"));
+                Some(value)
+            }
+        }
+    }
+
+    /// A list, or one text with commas between the items.
+    pub(super) fn many<T>(
+        &mut self,
+        key: &Key,
+        name: &str,
+        parse: impl Fn(&[&str]) -> Result<T, Fault>,
+    ) -> Option<T> {
+        let path = key.at(name);
+        let Some(value) = self.find(&path).cloned() else { return self.missing(key, name) };
+        let items = match &value {
+            Value::Array(_, items) => items.iter().map(scalar).collect::<Result<Vec<_>, _>>(),
+            value => scalar(value).map(|text| text.split(',').map(|item| item.trim().to_owned()).collect()),
+        };
+        let parsed = items.and_then(|items| {
+            let texts: Vec<&str> = items.iter().map(String::as_str).collect();
+            parse(&texts).map(|parsed| (parsed, items))
+        });
+        match parsed {
+            Ok((parsed, items)) => {
+                self.note(key, name, Text::Many(items), self.origin(&value));
+                Some(parsed)
+            }
+            Err(fault) => {
+                self.wrong(key, name, fault);
+                None
+            }
+        }
+    }
+
+    /// Notes that the value of `key` can't be.
+    pub(super) fn wrong(&mut self, key: &Key, name: &str, fault: Fault) {
+        let path = key.at(name);
+        let text = path.join(".");
+        let found = match self.find(&path) {
+            Some(value) => Some(format!("{} ({})", show_value(&text, value), self.place(value, &path))),
+            None => self.entries.iter().find(|entry| entry.path == path).map(|entry| match &entry.value {
+                Text::One(value) => format!("{} ({})", shown(&text, value), entry.origin),
+                _ => entry.origin.clone(),
+            }),
+        };
+        self.problems.push(Problem { key: text, found, reason: fault.reason, cure: fault.cure });
+    }
+
+    /// Notes that a whole section is not there.
+    pub(super) fn absent(&mut self, section: &str, fault: Fault) {
+        self.problems.push(Problem {
+            key: section.to_owned(),
+            found: None,
+            reason: fault.reason,
+            cure: fault.cure,
+        });
+    }
+
+    /// Whether any layer sets the key.
+    pub(super) fn is_set(&self, key: &Key, name: &str) -> bool {
+        self.find(&key.at(name)).is_some()
+    }
+
+    /// Whether enough has been said about the key at `path`, so that its absence is no news.
+    pub(super) fn is_told(&self, path: &str) -> bool {
+        self.layers.told.iter().any(|told| told == path)
+    }
+
+    /// The settings, unless there was a problem anywhere.
+    pub(super) fn finish(self, settings: Option<Settings>) -> Result<Loaded, Problems> {
+        match settings {
+            Some(settings) if self.problems.is_empty() => {
+                Ok(Loaded { settings, effective: Effective { entries: self.entries } })
+            }
+            _ => Err(Problems(self.problems)),
+        }
+    }
+
+    fn read<T>(&mut self, key: &Key, name: &str, parse: impl Fn(&str) -> Result<T, Fault>) -> Read<T> {
+        let Some(value) = self.find(&key.at(name)).cloned() else { return Read::Absent };
+        match scalar(&value).and_then(|text| parse(&text).map(|parsed| (parsed, text))) {
+            Ok((parsed, text)) => {
+                self.note(key, name, Text::One(text), self.origin(&value));
+                Read::Value(parsed)
+            }
+            Err(fault) => {
+                self.wrong(key, name, fault);
+                Read::Wrong
+            }
+        }
+    }
+
+    fn missing<T>(&mut self, key: &Key, name: &str) -> Option<T> {
+        let path = key.at(name).join(".");
+        if !self.is_told(&path) {
+            let flag = key.flag.map(|flag| format!(", or the flag {flag}")).unwrap_or_default();
+            let cure = format!("set it in the file, or the variable {}{flag}", key.variable(name));
+            self.wrong(key, name, Fault::new(format!("it is missing. {}", key.meaning), cure));
+        }
+        None
+    }
+
+    fn note(&mut self, key: &Key, name: &str, value: Text, origin: String) {
+        self.entries.push(Entry { path: key.at(name), value, origin });
+    }
+
+    fn find(&self, path: &[String]) -> Option<&Value> {
+        path.iter().try_fold(&self.layers.root, |value, level| value.as_dict()?.get(level))
+    }
+
+    fn origin(&self, value: &Value) -> String {
+        let metadata = self.layers.figment.get_metadata(value.tag());
+        metadata.map_or("default".to_owned(), |metadata| metadata.name.to_string())
+    }
+
+    fn place(&self, value: &Value, path: &[String]) -> String {
+        let origin = self.origin(value);
+        match &self.layers.file {
+            Some(file) if origin.starts_with("file ") => place(file, path),
+            _ => origin,
+        }
+    }
+}
+
+enum Read<T> {
+    Value(T),
+    Absent,
+    Wrong,
+}
+
+/// The text of a plain value. A fraction is refused, since its text is not what the user wrote (1e5, 1.10).
+fn scalar(value: &Value) -> Result<String, Fault> {
+    match value {
+        Value::String(_, text) => Ok(text.trim().to_owned()),
+        Value::Char(_, char) => Ok(char.to_string()),
+        Value::Bool(_, bool) => Ok(bool.to_string()),
+        Value::Num(_, Num::F32(_) | Num::F64(_)) => Err(Fault::new(
+            "a number with a fraction or an exponent is no value of this key",
+            "write an integer, or put a text in quotes",
+        )),
+        Value::Num(_, num) => Ok(num_text(*num)),
+        Value::Array(..) => Err(Fault::new("a list stands where one plain value belongs", "write one value")),
+        Value::Dict(..) => {
+            Err(Fault::new("keys stand where a plain value belongs", "write the value behind the colon"))
+        }
+        Value::Empty(..) => Err(Fault::new("there is no value", "write one, or remove the key")),
+    }
+}

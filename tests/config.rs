@@ -1,0 +1,454 @@
+//! What the configuration promises: layers, origins, every problem at once, and files that work as they stand.
+
+// Clippy's exception for tests does not reach their helpers.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use klamm::address::{NodeIdRanges, PortScheme, Scheme};
+use klamm::admin::AdminSettings;
+use klamm::app::Settings;
+use klamm::broker::DialSettings;
+use klamm::cluster::ClusterSettings;
+use klamm::config::keys::{Fallback, KEYS};
+use klamm::config::{Loaded, Problems, Sources, load};
+use klamm::lifecycle::DrainSettings;
+use klamm::listener::ListenerSettings;
+use klamm::observe::{LogFormat, LogSettings};
+use klamm::session::{SessionSettings, Unvetted};
+use klamm::types::{ClusterName, ListenerName};
+use proptest::prelude::*;
+use std::collections::BTreeSet;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::time::Duration;
+
+const ISSUE_EXAMPLE: &str = "
+clusters:
+  orders:
+    bootstrap_servers: [10.77.0.11:9092, 10.77.0.12:9092]
+listeners:
+  external:
+    cluster: orders
+    bind: 0.0.0.0:19092              # the bootstrap port
+    address:
+      scheme: port
+      advertised_host: kafka.example.com
+      first_port: 19093              # node ids in node_ids get 19093, 19094, …, in order
+      node_ids: [1-3, 1000-1002]     # inclusive ranges, sparse is normal; default 0-19
+admin:
+  bind: 127.0.0.1:9190
+";
+
+/// A configuration in a file that lives as long as this does.
+struct Given {
+    file: tempfile::NamedTempFile,
+    sources: Sources,
+}
+
+impl Given {
+    fn file(text: &str) -> Self {
+        let mut file = tempfile::Builder::new().suffix(".yaml").tempfile().unwrap();
+        file.write_all(text.as_bytes()).unwrap();
+        let sources = Sources { file: Some(file.path().to_owned()), ..Sources::default() };
+        Self { file, sources }
+    }
+
+    fn variable(mut self, name: &str, value: &str) -> Self {
+        self.sources.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    fn flag(mut self, name: &str, value: &str) -> Self {
+        self.sources.flags.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    fn load(&self) -> Result<Loaded, Problems> {
+        load(&self.sources)
+    }
+
+    fn origin_in_file(&self) -> String {
+        format!("file {}", self.file.path().display())
+    }
+}
+
+fn no_file(environment: &[(&str, &str)], flags: &[(&str, &str)]) -> Result<Loaded, Problems> {
+    let owned =
+        |pairs: &[(&str, &str)]| pairs.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect();
+    load(&Sources { file: None, environment: owned(environment), flags: owned(flags) })
+}
+
+fn port_scheme(bind: &str, first_port: u16, node_ids: &str, host: &str) -> Scheme {
+    let node_ids = NodeIdRanges::parse(node_ids.split(',')).unwrap();
+    Scheme::Port(PortScheme::new(bind.parse().unwrap(), first_port, node_ids, host.into(), 0).unwrap())
+}
+
+fn cluster(name: &str, servers: &[&str]) -> ClusterSettings {
+    ClusterSettings {
+        name: ClusterName(name.into()),
+        bootstrap_servers: servers.iter().map(|server| server.parse().unwrap()).collect(),
+        cluster_id: None,
+        metadata_refresh_interval: Duration::from_secs(60),
+        dial: DialSettings {
+            dns_timeout: Duration::from_secs(5),
+            connect_timeout: Duration::from_secs(5),
+            probe_timeout: Duration::from_secs(10),
+        },
+    }
+}
+
+fn settings(clusters: Vec<ClusterSettings>, listeners: Vec<ListenerSettings>) -> Settings {
+    Settings {
+        clusters,
+        listeners,
+        admin: None,
+        session: SessionSettings {
+            frame_bytes_max: 104_857_600,
+            sasl_frame_bytes_max: 524_288,
+            in_flight_requests_max: 10_000,
+            first_frame_timeout: Duration::from_secs(30),
+            half_close_timeout: Duration::from_secs(10),
+            unvetted: Unvetted::Hide,
+        },
+        drain: DrainSettings { delay: Duration::ZERO, timeout: Duration::from_secs(30) },
+        log: LogSettings { level: "info".to_owned(), format: LogFormat::Auto },
+    }
+}
+
+#[test]
+fn the_example_of_the_readme_works_as_it_stands() {
+    let loaded = Given::file(ISSUE_EXAMPLE).load().unwrap();
+    let listener = ListenerSettings {
+        name: ListenerName("external".into()),
+        cluster: ClusterName("orders".into()),
+        scheme: port_scheme("0.0.0.0:19092", 19093, "1-3,1000-1002", "kafka.example.com"),
+    };
+    let clusters = vec![cluster("orders", &["10.77.0.11:9092", "10.77.0.12:9092"])];
+    let admin = Some(AdminSettings { bind: "127.0.0.1:9190".parse().unwrap() });
+    assert_eq!(loaded.settings, Settings { admin, ..settings(clusters, vec![listener]) });
+}
+
+#[test]
+fn three_flags_are_a_configuration() {
+    let flags = [
+        ("--bootstrap-servers", "kafka-0:9092"),
+        ("--bind", "0.0.0.0:9092"),
+        ("--advertised-host", "localhost"),
+    ];
+    let loaded = no_file(&[], &flags).unwrap();
+    let listener = ListenerSettings {
+        name: ListenerName("default".into()),
+        cluster: ClusterName("default".into()),
+        scheme: port_scheme("0.0.0.0:9092", 9093, "0-19", "localhost"),
+    };
+    assert_eq!(loaded.settings, settings(vec![cluster("default", &["kafka-0:9092"])], vec![listener]));
+}
+
+#[test]
+fn the_environment_alone_is_a_configuration() {
+    let environment = [
+        ("KLAMM_CLUSTERS__ORDERS__BOOTSTRAP_SERVERS", "kafka-0:9092, kafka-1:9092"),
+        ("KLAMM_LISTENERS__APP__BIND", "127.0.0.1:9092"),
+        ("KLAMM_LISTENERS__APP__ADDRESS__ADVERTISED_HOST", "localhost"),
+        ("KLAMM_LISTENERS__APP__ADDRESS__NODE_IDS", "0-2,100"),
+        ("KLAMM_SERVICE_HOST", "10.96.0.17"),
+        ("PATH", "/usr/bin"),
+    ];
+    let loaded = no_file(&environment, &[]).unwrap();
+    let listener = ListenerSettings {
+        name: ListenerName("app".into()),
+        cluster: ClusterName("orders".into()),
+        scheme: port_scheme("127.0.0.1:9092", 9093, "0-2,100", "localhost"),
+    };
+    let clusters = vec![cluster("orders", &["kafka-0:9092", "kafka-1:9092"])];
+    assert_eq!(loaded.settings, settings(clusters, vec![listener]));
+}
+
+#[test]
+fn flags_stand_above_the_environment_above_the_file_above_the_defaults() {
+    let given = || Given::file(&format!("{ISSUE_EXAMPLE}log:\n  level: warn\n"));
+    let level = |given: Given| {
+        let loaded = given.load().unwrap();
+        let origin =
+            loaded.effective.get("log.level").unwrap().origin.replace(&given.origin_in_file(), "file");
+        (loaded.settings.log.level, origin)
+    };
+    let variable = |given: Given| given.variable("KLAMM_LOG__LEVEL", "debug");
+    assert_eq!(level(Given::file(ISSUE_EXAMPLE)), ("info".into(), "default".into()));
+    assert_eq!(level(given()), ("warn".into(), "file".into()));
+    assert_eq!(level(variable(given())), ("debug".into(), "environment KLAMM_LOG__LEVEL".into()));
+    assert_eq!(
+        level(variable(given()).flag("--log-level", "trace")),
+        ("trace".into(), "flag --log-level".into())
+    );
+}
+
+#[test]
+fn every_key_can_be_set_from_the_environment() {
+    for key in KEYS {
+        let value = match key.fallback {
+            Fallback::Value(text) => text,
+            _ => match key.path.rsplit('.').next().unwrap() {
+                "bootstrap_servers" => "kafka-7:9092",
+                "cluster_id" => "4L6g3nShT-eMCtK--X86sw",
+                "cluster" => "orders",
+                "first_port" => "29093",
+                "advertised_host" => "other.example.com",
+                _ => "127.0.0.1:9999",
+            },
+        };
+        let name = if key.path.starts_with("clusters") { "orders" } else { "external" };
+        let variable = key.variable(name);
+        let loaded =
+            Given::file(ISSUE_EXAMPLE).variable(&variable, value).load().unwrap_or_else(|e| panic!("{e}"));
+        let entry = loaded.effective.get(&key.at(name).join(".")).unwrap();
+        assert_eq!(entry.origin, format!("environment {variable}"));
+    }
+}
+
+#[test]
+fn flags_override_the_only_cluster_and_the_only_listener_of_a_file() {
+    let given = Given::file(ISSUE_EXAMPLE)
+        .flag("--bootstrap-servers", "other:9092")
+        .flag("--bind", "127.0.0.1:29092")
+        .flag("--first-port", "29093")
+        .flag("--node-ids", "7")
+        .flag("--advertised-host", "localhost")
+        .flag("--admin-bind", "127.0.0.1:29190");
+    let settings = given.load().unwrap().settings;
+    assert_eq!(settings.clusters, vec![cluster("orders", &["other:9092"])]);
+    assert_eq!(settings.listeners[0].scheme, port_scheme("127.0.0.1:29092", 29093, "7", "localhost"));
+    assert_eq!(settings.admin.unwrap().bind.port(), 29190);
+}
+
+#[test]
+fn a_flag_that_could_mean_several_listeners_is_refused_with_their_names() {
+    let second =
+        "  internal:\n    bind: 127.0.0.1:29092\n    address:\n      advertised_host: localhost\nadmin:";
+    let given = Given::file(&ISSUE_EXAMPLE.replace("admin:", second)).flag("--bind", "127.0.0.1:1");
+    let Problems(problems) = given.load().unwrap_err();
+    assert_eq!(problems.len(), 1);
+    assert_eq!(problems[0].key, "--bind");
+    assert!(problems[0].reason.contains("external, internal"), "{}", problems[0]);
+    assert!(problems[0].cure.contains("KLAMM_LISTENERS__EXTERNAL__BIND"), "{}", problems[0]);
+}
+
+#[test]
+fn problems_of_all_layers_are_told_at_once_with_their_origins() {
+    let given = Given::file(&format!("{ISSUE_EXAMPLE}drain:\n  delay: soon\n"))
+        .variable("KLAMM_LOG__FORMAT", "xml")
+        .variable("KLAMM_LOG_LEVEL", "debug")
+        .flag("--node-ids", "3-1");
+    let problems = given.load().unwrap_err();
+    let found: Vec<_> = problems.0.iter().map(|problem| problem.found.clone().unwrap()).collect();
+    let in_file = format!("`soon` ({}, line 17)", given.origin_in_file());
+    let expected = [
+        "`debug` (environment KLAMM_LOG_LEVEL)",
+        "`3-1` (flag --node-ids)",
+        in_file.as_str(),
+        "`xml` (environment KLAMM_LOG__FORMAT)",
+    ];
+    assert_eq!(found, expected, "{problems}");
+}
+
+#[test]
+fn a_missing_file_is_named() {
+    let sources = Sources { file: Some(PathBuf::from("no/such/klamm.yaml")), ..Sources::default() };
+    let problems = load(&sources).unwrap_err();
+    assert_eq!(problems.0[0].key, "no/such/klamm.yaml");
+    assert!(problems.0[0].reason.contains("No such file"), "{problems}");
+}
+
+#[test]
+fn a_file_that_can_not_be_a_configuration_is_refused_and_not_read_whole() {
+    for path in ["/dev/zero", "/", "/dev/null/klamm.yaml"] {
+        let problems = load(&Sources { file: Some(path.into()), ..Sources::default() }).unwrap_err();
+        assert_eq!(problems.0[0].key, path, "{problems}");
+    }
+}
+
+#[test]
+fn a_value_under_a_key_that_looks_like_a_secret_is_not_shown() {
+    let given = Given::file(&format!("{ISSUE_EXAMPLE}sasl:\n  password: hunter2\npassword: [hunter2]\n"))
+        .variable("KLAMM_CLUSTERS__ORDERS__SASL_PASSWORD", "hunter2");
+    let problems = given.load().unwrap_err();
+    assert_eq!(problems.0.len(), 3);
+    assert!(!problems.to_string().contains("hunter2"), "{problems}");
+}
+
+#[test]
+fn the_effective_configuration_loads_again_as_the_same() {
+    for path in files_under("config") {
+        let loaded = load(&Sources { file: Some(path), ..Sources::default() }).unwrap();
+        let again = Given::file(&loaded.effective.to_string()).load().unwrap_or_else(|e| panic!("{e}"));
+        assert_eq!(again.settings, loaded.settings);
+    }
+}
+
+#[test]
+fn every_file_in_config_is_valid() {
+    let files = files_under("config");
+    assert!(files.len() > 1);
+    for path in files {
+        if let Err(problems) = load(&Sources { file: Some(path.clone()), ..Sources::default() }) {
+            panic!("{}: {problems}", path.display());
+        }
+    }
+}
+
+#[test]
+fn the_reference_file_sets_every_key_that_there_is_and_to_its_default() {
+    let sources = Sources { file: Some("config/klamm.yaml".into()), ..Sources::default() };
+    let effective = load(&sources).unwrap().effective;
+    let text = std::fs::read_to_string("config/klamm.yaml").unwrap();
+    for key in KEYS {
+        let name = if key.path.starts_with("clusters") { "orders" } else { "external" };
+        let entry =
+            effective.get(&key.at(name).join(".")).unwrap_or_else(|| panic!("{} is not read", key.path));
+        let last = key.levels().last().unwrap();
+        assert!(text.contains(&format!(" {last}: ")), "{} is not in the reference file", key.path);
+        match key.fallback {
+            Fallback::Value(default) => {
+                assert_eq!(entry.value.to_string(), default, "{}", key.path);
+                assert_eq!(entry.origin, "file config/klamm.yaml", "{}", key.path);
+            }
+            Fallback::Derived(_) | Fallback::Required => assert_eq!(entry.origin, "file config/klamm.yaml"),
+            Fallback::Nothing(_) => {}
+        }
+    }
+    assert_eq!(effective.entries.len(), KEYS.len(), "a key is read that is not in the table");
+}
+
+#[test]
+fn every_invalid_file_gets_its_message() {
+    let files = files_under("tests/config/invalid");
+    assert!(files.len() > 15);
+    for path in files {
+        let Err(problems) = load(&Sources { file: Some(path.clone()), ..Sources::default() }) else {
+            panic!("{} is valid", path.display());
+        };
+        let expected = std::fs::read_to_string(path.with_extension("txt")).unwrap_or_default();
+        assert!(problems.to_string() == expected, "{}:\n{problems}\nexpected:\n{expected}", path.display());
+    }
+}
+
+/// The YAML files under a folder, however deep.
+fn files_under(folder: impl AsRef<Path>) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            files.extend(files_under(path));
+        } else if path.extension().is_some_and(|extension| extension == "yaml") {
+            files.push(path);
+        }
+    }
+    files.sort();
+    files
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    #[test]
+    fn no_value_makes_a_load_panic(key in 0..KEYS.len(), value in "\\PC{0,20}|[0-9]{1,25}|[-0-9,:.\\[\\]a-z]{0,20}") {
+        let variable = KEYS[key].variable("external");
+        let given = Given::file(ISSUE_EXAMPLE).variable(&variable, &value);
+        if let Err(problems) = given.load() {
+            prop_assert!(!problems.0.is_empty());
+        }
+    }
+
+    #[test]
+    fn no_file_makes_a_load_panic(cut in 0..ISSUE_EXAMPLE.len(), noise in "[\\PC\\t\\n]{0,12}|[-:\\[\\]{}&*!|>'\"%@`#?, \\n]{1,6}") {
+        let at = (cut..).find(|at| ISSUE_EXAMPLE.is_char_boundary(*at)).unwrap();
+        let (head, tail) = ISSUE_EXAMPLE.split_at(at);
+        if let Err(problems) = Given::file(&format!("{head}{noise}{tail}")).load() {
+            prop_assert!(!problems.0.is_empty());
+        }
+    }
+}
+
+fn klamm(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_klamm")).args(args).env_clear().output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+#[test]
+fn check_says_ok_in_one_line_and_ends_with_0() {
+    let output = klamm(&["check", "--config", "config/examples/clusters.yaml"]);
+    assert_eq!(output.status.code(), Some(0));
+    let expected = "OK: 2 clusters (billing; orders); 3 listeners (billing on 0.0.0.0:39092, brokers on 39093-39101; \
+        orders-internal on 0.0.0.0:29092, brokers on 29093-29098; orders-partners on 0.0.0.0:19092, brokers on \
+        19093-19098); admin port 127.0.0.1:9190\n";
+    assert_eq!(text(&output.stdout), expected);
+    assert!(output.stderr.is_empty());
+}
+
+#[test]
+fn a_wrong_configuration_ends_every_command_with_2_and_its_problems() {
+    let file = "tests/config/invalid/unknown-key.yaml";
+    for command in ["run", "check", "config"] {
+        let output = klamm(&[command, "--config", file]);
+        assert_eq!(output.status.code(), Some(2), "{command}");
+        assert_eq!(text(&output.stderr), std::fs::read_to_string(file.replace("yaml", "txt")).unwrap());
+        assert!(output.stdout.is_empty(), "{command}");
+    }
+}
+
+#[test]
+fn a_wrong_command_line_ends_with_2() {
+    assert_eq!(klamm(&["run", "--bootstrap-server", "kafka-0:9092"]).status.code(), Some(2));
+    assert_eq!(klamm(&["rnu"]).status.code(), Some(2));
+    assert_eq!(klamm(&[]).status.code(), Some(2));
+}
+
+#[test]
+fn config_prints_every_value_with_its_origin() {
+    let output = klamm(&["config", "--config", "config/examples/sidecar.yaml", "--log-level", "debug"]);
+    assert_eq!(output.status.code(), Some(0));
+    let printed = text(&output.stdout);
+    for (line, origin) in [
+        ("    bind: 127.0.0.1:9092", "file config/examples/sidecar.yaml"),
+        ("      first_port: 9093", "default: the port of bind + 1"),
+        ("    cluster_id: null", "default: any cluster"),
+        ("  frame_bytes_max: 100MiB", "default"),
+        ("  level: debug", "flag --log-level"),
+    ] {
+        assert!(printed.contains(&format!("{line:<48}  # {origin}\n")), "no {line:?} in:\n{printed}");
+    }
+}
+
+#[test]
+fn config_lists_every_key() {
+    let printed = text(&klamm(&["config", "--keys"]).stdout);
+    assert_eq!(printed.lines().count(), KEYS.len() + 2);
+    assert!(printed.contains("| `limits.frame_bytes_max` | `100MiB` |"));
+}
+
+#[test]
+fn version_and_help_say_what_klamm_is() {
+    assert_eq!(text(&klamm(&["--version"]).stdout), format!("klamm {}\n", env!("CARGO_PKG_VERSION")));
+    let help = text(&klamm(&["--help"]).stdout);
+    assert!(help.contains("Examples:") && help.contains("klamm run --config klamm.yaml"), "{help}");
+}
+
+#[test]
+#[cfg(not(feature = "demo"))]
+fn a_build_without_the_demo_says_how_to_get_it() {
+    let output = klamm(&["demo"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("cargo run --release --features demo -- demo"));
+}
+
+#[test]
+fn a_name_that_a_variable_and_a_file_share_is_one_cluster() {
+    let given = Given::file(&ISSUE_EXAMPLE.replace("orders", "Orders-EU"))
+        .variable("KLAMM_CLUSTERS__ORDERS_EU__DNS_TIMEOUT", "1s");
+    let names: BTreeSet<_> =
+        given.load().unwrap().settings.clusters.iter().map(|c| c.name.to_string()).collect();
+    assert_eq!(names, BTreeSet::from(["Orders-EU".to_owned()]));
+}
