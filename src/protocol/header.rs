@@ -1,0 +1,112 @@
+//! Reads the beginning of a request: its header, and `acks` of a Produce, which says whether a response will come.
+//!
+//! Request header v1 and v2 (KIP-482). The client id is a string with an int16 length in both; v2 adds tagged fields.
+
+use super::table;
+use super::wire::{Malformed, Reader, Unread};
+
+/// What stands at the beginning of every request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RequestHeader<'a> {
+    /// Which API.
+    pub api_key: i16,
+    /// Which version of it.
+    pub version: i16,
+    /// What the response will carry.
+    pub correlation_id: i32,
+    /// Who says to be asking; any bytes.
+    pub client_id: Option<&'a [u8]>,
+    /// Whether the broker will answer: a Produce with `acks=0` gets nothing.
+    pub is_answered: bool,
+    /// Where the body begins, counted from the frame's first byte behind its length.
+    pub body_at: usize,
+}
+
+const PRODUCE: i16 = 0;
+
+/// The first bytes of a header, enough to know the API.
+pub const API_BYTES: usize = 4;
+
+/// Reads the header of a request of `frame_bytes` of which `bytes` have arrived, both without the length prefix.
+pub fn read(bytes: &[u8], frame_bytes: usize) -> Result<RequestHeader<'_>, Unread> {
+    let mut reader = Reader::new(bytes, frame_bytes);
+    let api_key = reader.int16()?;
+    let version = reader.int16()?;
+    let correlation_id = reader.int32()?;
+    let client_id = reader.string()?;
+    // An API or version that the table lacks is passed unread or refused: where its body begins doesn't matter.
+    let is_flexible = table::api(api_key).is_some_and(|api| api.is_flexible(version));
+    if is_flexible {
+        reader.skip_tags()?;
+    }
+    let body_at = reader.position();
+    let is_answered = api_key != PRODUCE || reads_acks(&mut reader, version, is_flexible)?;
+    Ok(RequestHeader { api_key, version, correlation_id, client_id, is_answered, body_at })
+}
+
+/// Whether a Produce asks for an acknowledgement: `acks` stands behind the transactional id (v3+).
+fn reads_acks(reader: &mut Reader<'_>, version: i16, is_flexible: bool) -> Result<bool, Unread> {
+    if version >= 3 {
+        reader.string_of(is_flexible)?;
+    }
+    Ok(reader.int16()? != 0)
+}
+
+/// The client software's name and version, from the body of an ApiVersions request of v3 or newer (KIP-511).
+pub fn read_software(body: &[u8]) -> Result<(&[u8], &[u8]), Malformed> {
+    let mut reader = Reader::whole(body);
+    let mut text = || match reader.compact_string() {
+        Ok(text) => Ok(text.unwrap_or(b"")),
+        Err(Unread::Incomplete) => Err(Malformed::TooLong),
+        Err(Unread::Malformed(malformed)) => Err(malformed),
+    };
+    Ok((text()?, text()?))
+}
+
+/// The mechanism in the body of a SaslHandshake request, v0 and v1.
+pub fn read_mechanism(body: &[u8]) -> Option<&[u8]> {
+    Reader::whole(body).string().ok().flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn produce(version: i16, acks: i16) -> Vec<u8> {
+        let mut frame = Vec::new();
+        frame.extend_from_slice(&PRODUCE.to_be_bytes());
+        frame.extend_from_slice(&version.to_be_bytes());
+        frame.extend_from_slice(&7i32.to_be_bytes());
+        frame.extend_from_slice(&[0, 2, b'm', b'e']);
+        if version >= 9 {
+            frame.extend_from_slice(&[1, 0, 2, 9, 9]); // one header tag of two bytes
+            frame.push(0); // no transactional id
+        } else if version >= 3 {
+            frame.extend_from_slice(&(-1i16).to_be_bytes());
+        }
+        frame.extend_from_slice(&acks.to_be_bytes());
+        frame
+    }
+
+    #[test]
+    fn a_produce_with_acks_0_is_not_answered_in_any_version() {
+        for version in 0..=13 {
+            for acks in [-1, 0, 1] {
+                let frame = produce(version, acks);
+                let header = read(&frame, frame.len()).unwrap();
+                assert_eq!(header.is_answered, acks != 0, "v{version} acks={acks}");
+                assert_eq!(header.client_id, Some(&b"me"[..]));
+            }
+        }
+    }
+
+    #[test]
+    fn a_header_that_has_not_arrived_is_incomplete_at_every_byte() {
+        let frame = produce(12, -1);
+        for arrived in 0..frame.len() {
+            assert_eq!(read(&frame[..arrived], frame.len()), Err(Unread::Incomplete), "{arrived}");
+            let cut = read(&frame[..arrived], arrived);
+            assert!(matches!(cut, Err(Unread::Malformed(_))), "{arrived}: {cut:?}");
+        }
+    }
+}

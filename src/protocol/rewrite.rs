@@ -1,0 +1,177 @@
+//! Replaces broker addresses in responses by the addresses that Klamm advertises, and touches nothing else.
+//!
+//! | response | versions | addresses |
+//! |---|---|---|
+//! | Metadata (3) | 0–13 | `Brokers`, in front of the topics |
+//! | FindCoordinator (10) | 0–6 | top level, from v4 an array |
+//! | DescribeCluster (60) | 0–2 | `Brokers` |
+//! | DescribeQuorum (55) | 2 | `Nodes[].Listeners`, emptied |
+//! | Produce (0) | 10–13 | `NodeEndpoints`, tag 0 |
+//! | Fetch (1) | 16–18 | `NodeEndpoints`, tag 0, behind the records |
+//! | ShareFetch (78), ShareAcknowledge (79) | 0–2 | `NodeEndpoints`, last field |
+//!
+//! A response with its addresses in front ([`Extent::Head`]) is held up to the last address, edited, and its rest
+//! flows. One with its addresses at the end ([`Extent::Tail`]) is held whole when it is small, and edited exactly; a
+//! larger one flows, so that its length has been sent when its tail arrives: the tail is then edited at unchanged
+//! length ([`pad`]). Which of the two depends on the frame's length alone, never on how it arrived.
+
+mod pad;
+mod splice;
+
+use super::schemas;
+use super::walk::{Endpoint, Extent, Marks, RESPONSE_PREFIX_BYTES, Schema, Walker};
+use super::wire::Malformed;
+use crate::types::{AdvertisedAddress, NodeId};
+use splice::Edits;
+
+/// Frames up to this size are held until they are whole, and so edited exactly.
+pub const HELD_WHOLE_BYTES_MAX: usize = 16 * 1024;
+
+/// Says what clients are told in a broker's place.
+pub trait Advertise {
+    /// The address for `node`; never the broker's own, for any node id.
+    fn advertise(&self, node: NodeId) -> AdvertisedAddress;
+}
+
+/// A broker as a response names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SeenBroker {
+    /// Its node id.
+    pub node: NodeId,
+    /// Its host, as the broker advertises it.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+}
+
+/// What a response says about the cluster.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sighting {
+    /// Kafka's cluster id, if the response has it.
+    pub cluster_id: Option<String>,
+    /// The brokers that it names.
+    pub brokers: Vec<SeenBroker>,
+    /// Whether these are all the brokers there are.
+    pub is_complete: bool,
+}
+
+/// What is to be done with a response that has been looked at as far as needed.
+#[derive(Debug)]
+pub struct Edited {
+    /// The bytes that take the place of the held ones; `None` when nothing changes.
+    pub bytes: Option<Vec<u8>>,
+    /// What the response says about the cluster.
+    pub sighting: Sighting,
+}
+
+/// One response on its way through.
+#[derive(Debug)]
+pub struct Rewrite {
+    api_key: i16,
+    walker: Walker,
+    extent: Extent,
+    frame_bytes: usize,
+}
+
+impl Rewrite {
+    /// Begins with a response of `frame_bytes` (its length prefix not counted); `None` if nothing in it is rewritten.
+    pub fn new(api_key: i16, version: i16, frame_bytes: usize) -> Option<Self> {
+        let schema = schema(api_key, version)?;
+        let walker = Walker::new(schema, version, frame_bytes);
+        Some(Self { api_key, walker, extent: schema.extent, frame_bytes })
+    }
+
+    /// Takes the next bytes of the frame, from behind its correlation id on. Returns how many it looked at: fewer than
+    /// given only when [`is_ready`](Self::is_ready).
+    pub fn push(&mut self, bytes: &[u8]) -> Result<usize, Malformed> {
+        self.walker.push(bytes)
+    }
+
+    /// Whether the held bytes can be edited now.
+    pub fn is_ready(&self) -> bool {
+        self.walker.is_done()
+    }
+
+    /// The offset in the frame, counted from its length prefix, from which on its bytes must be held back; everything
+    /// before it may go out. `None` while nothing needs to be held.
+    pub fn held_from(&self) -> Option<usize> {
+        match self.extent {
+            Extent::Tail if self.frame_bytes > HELD_WHOLE_BYTES_MAX => self.walker.marks().tail,
+            Extent::Tail | Extent::Head => Some(0),
+        }
+    }
+
+    /// Edits what is held: the frame's bytes from `from` (see [`held_from`](Self::held_from)) to where the walk ended.
+    pub fn finish(&self, held: &[u8], from: usize, advertise: &dyn Advertise) -> Result<Edited, Malformed> {
+        let marks = self.walker.marks();
+        let text =
+            |range: &std::ops::Range<usize>| held.get(range.start - from..range.end - from).unwrap_or(&[]);
+        let sighting = self.sighting(marks, &text);
+        let mut edits = Edits::new(held, from, self.walker.is_flexible());
+        for range in &marks.blanked {
+            edits.blank(range);
+        }
+        for endpoint in marks.endpoints.iter().filter(|endpoint| !is_marker(endpoint)) {
+            edits.address(endpoint, &advertise.advertise(endpoint.node));
+        }
+        let bytes = edits.apply().map(|mut edited| {
+            if from > 0 {
+                return pad::to_length(&edited, held, from, marks).ok_or(Malformed::TagSize);
+            }
+            set_length(&mut edited, self.frame_bytes, held.len());
+            Ok(edited)
+        });
+        let bytes = bytes.transpose()?;
+        Ok(Edited { bytes, sighting })
+    }
+
+    fn sighting<'a>(&self, marks: &Marks, text: &impl Fn(&std::ops::Range<usize>) -> &'a [u8]) -> Sighting {
+        let brokers = marks.endpoints.iter().filter(|endpoint| endpoint.node.0 >= 0);
+        let brokers = brokers.filter_map(|endpoint| {
+            let host = std::str::from_utf8(text(&endpoint.host_text)).ok().filter(|host| !host.is_empty())?;
+            let port = u16::try_from(endpoint.port).ok().filter(|port| *port > 0)?;
+            Some(SeenBroker { node: endpoint.node, host: host.to_owned(), port })
+        });
+        let cluster_id = marks.cluster_id.as_ref().and_then(|range| std::str::from_utf8(text(range)).ok());
+        Sighting {
+            brokers: brokers.collect(),
+            cluster_id: cluster_id.map(str::to_owned),
+            is_complete: self.api_key == METADATA,
+        }
+    }
+}
+
+const PRODUCE: i16 = 0;
+const FETCH: i16 = 1;
+const METADATA: i16 = 3;
+
+/// The schema by which a response is rewritten, if it is.
+fn schema(api_key: i16, version: i16) -> Option<&'static Schema> {
+    match (api_key, version) {
+        (PRODUCE, 10..) => Some(&schemas::PRODUCE),
+        (FETCH, 16..) => Some(&schemas::FETCH),
+        (METADATA, _) => Some(&schemas::METADATA),
+        (10, _) => Some(&schemas::FIND_COORDINATOR),
+        (55, 2..) => Some(&schemas::DESCRIBE_QUORUM),
+        (60, _) => Some(&schemas::DESCRIBE_CLUSTER),
+        (78, _) => Some(&schemas::SHARE_FETCH),
+        (79, _) => Some(&schemas::SHARE_ACKNOWLEDGE),
+        _ => None,
+    }
+}
+
+/// "No node" is written as id −1 with an empty host; the error stands beside it, and clients look at that.
+fn is_marker(endpoint: &Endpoint) -> bool {
+    endpoint.node.0 < 0 && endpoint.host_text.is_empty()
+}
+
+/// The length prefix, after the held part has changed its size.
+fn set_length(edited: &mut [u8], frame_bytes: usize, held_bytes: usize) {
+    let length = frame_bytes + edited.len() - held_bytes;
+    if let (Some(prefix), Ok(length)) = (edited.get_mut(..4), i32::try_from(length)) {
+        prefix.copy_from_slice(&length.to_be_bytes());
+    }
+}
+
+/// The bytes that are there before any walk begins.
+pub const PREFIX_BYTES: usize = RESPONSE_PREFIX_BYTES;

@@ -1,0 +1,554 @@
+//! Walks a response by its schema as the bytes arrive, and notes where the broker addresses are.
+//!
+//! The walker holds no bytes: it is pushed whatever piece has arrived, steps over what it need not know (record sets
+//! above all) and keeps only its place and the marks. So any split of the same bytes gives the same marks. Every
+//! length and count is checked against the bytes that the frame has left, and nothing is allocated by them.
+
+use super::wire::{Malformed, Varint};
+use crate::types::NodeId;
+use std::ops::Range;
+
+/// One field of a message, in wire order. Nullability needs no mention: null is always the empty case.
+#[derive(Clone, Copy, Debug)]
+pub struct Field {
+    kind: Kind,
+    mark: Mark,
+    /// The first version that has it.
+    since: i16,
+    /// The last version that has it.
+    until: i16,
+    /// Its tag, for a tagged field. Tagged fields that hold no address need not be listed.
+    tag: Option<u32>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    /// So many bytes.
+    Fixed(u8),
+    /// Length and bytes: int16, or a varint when flexible.
+    String,
+    /// Length and bytes: int32, or a varint when flexible.
+    Bytes,
+    Array(&'static [Field]),
+    Struct(&'static [Field]),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mark {
+    None,
+    NodeId,
+    Host,
+    Port,
+    ClusterId,
+    /// An array that must not get out.
+    Blank,
+    /// From here on the body must be held: the addresses follow.
+    Tail,
+}
+
+const fn field(kind: Kind) -> Field {
+    Field { kind, mark: Mark::None, since: 0, until: i16::MAX, tag: None }
+}
+
+/// A field of `bytes` bytes: bool and int8 have 1, uuid has 16.
+pub(crate) const fn fixed(bytes: u8) -> Field {
+    field(Kind::Fixed(bytes))
+}
+
+/// A string, null or not.
+pub(crate) const fn string() -> Field {
+    field(Kind::String)
+}
+
+/// Bytes or records, null or not.
+pub(crate) const fn bytes() -> Field {
+    field(Kind::Bytes)
+}
+
+/// An array of structs.
+pub(crate) const fn array(of: &'static [Field]) -> Field {
+    field(Kind::Array(of))
+}
+
+/// A struct in place.
+pub(crate) const fn structure(of: &'static [Field]) -> Field {
+    field(Kind::Struct(of))
+}
+
+/// The node id that the next host and port belong to.
+pub(crate) const fn node_id() -> Field {
+    Field { mark: Mark::NodeId, ..field(Kind::Fixed(4)) }
+}
+
+/// A broker's host.
+pub(crate) const fn host() -> Field {
+    Field { mark: Mark::Host, ..field(Kind::String) }
+}
+
+/// A broker's port, int32.
+pub(crate) const fn port() -> Field {
+    Field { mark: Mark::Port, ..field(Kind::Fixed(4)) }
+}
+
+/// Kafka's cluster id.
+pub(crate) const fn cluster_id() -> Field {
+    Field { mark: Mark::ClusterId, ..field(Kind::String) }
+}
+
+impl Field {
+    pub(crate) const fn since(self, since: i16) -> Self {
+        Self { since, ..self }
+    }
+
+    pub(crate) const fn until(self, until: i16) -> Self {
+        Self { until, ..self }
+    }
+
+    pub(crate) const fn tagged(self, tag: u32) -> Self {
+        Self { tag: Some(tag), ..self }
+    }
+
+    /// The array is emptied on its way to the client.
+    pub(crate) const fn blanked(self) -> Self {
+        Self { mark: Mark::Blank, ..self }
+    }
+
+    /// The body is held from this array on.
+    pub(crate) const fn tail(self) -> Self {
+        Self { mark: Mark::Tail, ..self }
+    }
+
+    fn is_in(&self, version: i16) -> bool {
+        (self.since..=self.until).contains(&version)
+    }
+}
+
+/// A response's fields, as far as Klamm must know them.
+#[derive(Debug)]
+pub struct Schema {
+    /// The first flexible version.
+    pub(crate) flexible_from: i16,
+    /// The fields in wire order.
+    pub(crate) fields: &'static [Field],
+    /// Where the addresses are.
+    pub(crate) extent: Extent,
+}
+
+/// Where in a response the addresses are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Extent {
+    /// In front: `fields` ends behind the last address, and what follows it flows unread.
+    Head,
+    /// At the end, behind records: `fields` is complete, and the body must end where it ends.
+    Tail,
+}
+
+/// One broker address in a body. Offsets count from the frame's length prefix.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Endpoint {
+    /// The broker that the address belongs to; negative for "none".
+    pub node: NodeId,
+    /// The host's bytes with their length in front.
+    pub host: Range<usize>,
+    /// The host's bytes alone.
+    pub host_text: Range<usize>,
+    /// Where the port's four bytes begin.
+    pub port_at: usize,
+    /// The port as it stands there.
+    pub port: i32,
+}
+
+/// What the walker has found.
+#[derive(Debug, Default)]
+pub struct Marks {
+    /// The addresses, in wire order.
+    pub endpoints: Vec<Endpoint>,
+    /// The cluster id's bytes.
+    pub cluster_id: Option<Range<usize>>,
+    /// Arrays to be emptied, each from its count to its end.
+    pub blanked: Vec<Range<usize>>,
+    /// Where the held tail begins.
+    pub tail: Option<usize>,
+    /// Where the body's own section of tagged fields begins, and how many it has.
+    pub tags: Option<(Range<usize>, u32)>,
+    /// Tagged fields of the body that hold addresses, each from its tag to its end.
+    pub tagged: Vec<Range<usize>>,
+}
+
+/// Structs in arrays in structs: no response that Klamm walks nests deeper.
+const DEPTH_MAX: usize = 6;
+
+/// How many bytes stand before a response's body: length and correlation id.
+pub const RESPONSE_PREFIX_BYTES: usize = 8;
+
+/// One response's walk.
+#[derive(Debug)]
+pub struct Walker {
+    version: i16,
+    flexible: bool,
+    extent: Extent,
+    /// The frame's end, counted from its length prefix.
+    end: usize,
+    /// How far the walk has come, counted likewise.
+    at: usize,
+    step: Step,
+    levels: [Level; DEPTH_MAX],
+    depth: usize,
+    marks: Marks,
+    node: NodeId,
+    host: (Range<usize>, Range<usize>),
+    started: usize,
+}
+
+/// A struct (or one element of an array) that is being walked.
+#[derive(Clone, Copy, Debug)]
+struct Level {
+    fields: &'static [Field],
+    next: usize,
+    /// Elements to come after this one.
+    more: u32,
+    /// Tagged fields to come, once the plain fields are done.
+    tags: Option<u32>,
+    /// Where the enclosing tagged field ends, or the frame.
+    limit: usize,
+    /// Where the array began, if it is to be emptied.
+    blank_from: Option<usize>,
+    /// Where the tagged field began that this array is the value of.
+    tag_from: Option<usize>,
+}
+
+const EMPTY: Level =
+    Level { fields: &[], next: 0, more: 0, tags: None, limit: 0, blank_from: None, tag_from: None };
+
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    /// Look what comes next.
+    Next,
+    /// Step over so many bytes.
+    Skip(usize),
+    /// Read a big-endian integer of so many more bytes.
+    Int { left: u8, value: u64, bytes: u8, then: Then },
+    /// Read a varint.
+    Varint { varint: Varint, then: Then },
+    /// Every field has been seen.
+    Done,
+}
+
+/// What a number that is being read is.
+#[derive(Clone, Copy, Debug)]
+enum Then {
+    Length(Mark),
+    Count(&'static [Field], Mark),
+    NodeId,
+    Port,
+    Tags,
+    Tag,
+    TagSize(u32),
+}
+
+impl Walker {
+    /// Begins a walk behind the correlation id of a frame of `frame_bytes`, its length prefix not counted.
+    pub fn new(schema: &'static Schema, version: i16, frame_bytes: usize) -> Self {
+        let flexible = version >= schema.flexible_from;
+        let end = frame_bytes + 4;
+        let mut walker = Self {
+            version,
+            flexible,
+            extent: schema.extent,
+            end,
+            at: RESPONSE_PREFIX_BYTES,
+            step: Step::Next,
+            levels: [EMPTY; DEPTH_MAX],
+            depth: 1,
+            marks: Marks::default(),
+            node: NodeId(-1),
+            host: (0..0, 0..0),
+            started: 0,
+        };
+        walker.levels[0] = Level { fields: schema.fields, limit: end, ..EMPTY };
+        if flexible {
+            // The response header's own tagged fields stand before the body: a struct without plain fields.
+            walker.levels[1] = Level { limit: end, ..EMPTY };
+            walker.depth = 2;
+        }
+        walker
+    }
+
+    /// Takes the next bytes of the frame. Returns how many it used: fewer than given only when it is done.
+    pub fn push(&mut self, input: &[u8]) -> Result<usize, Malformed> {
+        let mut rest = input;
+        loop {
+            match self.step {
+                Step::Done => break,
+                Step::Next => self.next()?,
+                Step::Skip(0) => self.step = Step::Next,
+                _ if rest.is_empty() => break,
+                Step::Skip(count) => {
+                    let skipped = count.min(rest.len());
+                    rest = &rest[skipped..];
+                    self.at += skipped;
+                    self.step = Step::Skip(count - skipped);
+                }
+                Step::Int { left, value, bytes, then } => {
+                    let value = value << 8 | u64::from(self.byte(&mut rest)?);
+                    self.step = Step::Int { left: left - 1, value, bytes, then };
+                    if left == 1 {
+                        self.number(signed(value, bytes), then)?;
+                    }
+                }
+                Step::Varint { mut varint, then } => {
+                    let byte = self.byte(&mut rest)?;
+                    let read = varint.push(byte)?;
+                    self.step = Step::Varint { varint, then };
+                    if let Some(value) = read {
+                        self.number(i64::from(value), then)?;
+                    }
+                }
+            }
+        }
+        Ok(input.len() - rest.len())
+    }
+
+    /// Whether every address has been seen; for [`Extent::Tail`], the whole body.
+    pub fn is_done(&self) -> bool {
+        matches!(self.step, Step::Done)
+    }
+
+    /// How many of the next bytes are opaque: they can be passed on without being looked at.
+    pub fn skippable(&self) -> usize {
+        if let Step::Skip(count) = self.step { count } else { 0 }
+    }
+
+    /// Whether the body is of a flexible version.
+    pub fn is_flexible(&self) -> bool {
+        self.flexible
+    }
+
+    /// What has been found so far.
+    pub fn marks(&self) -> &Marks {
+        &self.marks
+    }
+
+    fn byte(&mut self, rest: &mut &[u8]) -> Result<u8, Malformed> {
+        let (first, others) = rest.split_first().ok_or(Malformed::TooLong)?;
+        if self.at >= self.limit() {
+            return Err(Malformed::TooLong);
+        }
+        *rest = others;
+        self.at += 1;
+        Ok(*first)
+    }
+
+    fn limit(&self) -> usize {
+        self.levels[self.depth - 1].limit
+    }
+
+    /// The next field of the innermost struct, or its end.
+    fn next(&mut self) -> Result<(), Malformed> {
+        let version = self.version;
+        let level = &mut self.levels[self.depth - 1];
+        while let Some(field) = level.fields.get(level.next) {
+            level.next += 1;
+            if field.is_in(version) && field.tag.is_none() {
+                return self.begin(field);
+            }
+        }
+        if self.depth == 1 && self.extent == Extent::Head {
+            self.step = Step::Done;
+            return Ok(());
+        }
+        match level.tags {
+            None if self.flexible => {
+                self.started = self.at;
+                self.note_tail(self.depth == 1);
+                self.read(Then::Tags)
+            }
+            None | Some(0) => self.close(),
+            Some(left) => {
+                level.tags = Some(left - 1);
+                self.started = self.at;
+                self.read(Then::Tag)
+            }
+        }
+    }
+
+    /// A body's own tagged fields are always in the held tail, which may have begun before.
+    fn note_tail(&mut self, is_body: bool) {
+        if is_body && self.marks.tail.is_none() {
+            self.marks.tail = Some(self.at);
+        }
+    }
+
+    fn begin(&mut self, field: &'static Field) -> Result<(), Malformed> {
+        self.started = self.at;
+        match (field.kind, field.mark) {
+            (Kind::Fixed(_), Mark::NodeId) => self.read(Then::NodeId),
+            (Kind::Fixed(_), Mark::Port) => self.read(Then::Port),
+            (Kind::Fixed(count), _) => self.skip(usize::from(count)),
+            (Kind::String, mark) => self.read_sized(Then::Length(mark), 2),
+            (Kind::Bytes, mark) => self.read_sized(Then::Length(mark), 4),
+            (Kind::Array(of), mark) => {
+                self.note_tail(mark == Mark::Tail);
+                self.read_sized(Then::Count(of, mark), 4)
+            }
+            (Kind::Struct(of), _) => self.enter(of, 0, self.limit(), None),
+        }
+    }
+
+    /// Reads a number in its fixed width, or as a varint in flexible versions.
+    fn read_sized(&mut self, then: Then, fixed_bytes: u8) -> Result<(), Malformed> {
+        self.step = if self.flexible {
+            Step::Varint { varint: Varint::default(), then }
+        } else {
+            Step::Int { left: fixed_bytes, value: 0, bytes: fixed_bytes, then }
+        };
+        Ok(())
+    }
+
+    fn read(&mut self, then: Then) -> Result<(), Malformed> {
+        self.step = match then {
+            Then::Tags | Then::Tag | Then::TagSize(_) => Step::Varint { varint: Varint::default(), then },
+            _ => Step::Int { left: 4, value: 0, bytes: 4, then },
+        };
+        Ok(())
+    }
+
+    fn skip(&mut self, count: usize) -> Result<(), Malformed> {
+        if count > self.limit() - self.at {
+            return Err(Malformed::TooLong);
+        }
+        self.step = Step::Skip(count);
+        Ok(())
+    }
+
+    /// A number has been read: act on it.
+    fn number(&mut self, value: i64, then: Then) -> Result<(), Malformed> {
+        self.step = Step::Next;
+        match then {
+            Then::Length(mark) => self.text(self.length(value)?, mark),
+            Then::Count(of, mark) => self.elements(of, mark, self.length(value)?),
+            Then::NodeId => {
+                self.node = NodeId(to_i32(value));
+                Ok(())
+            }
+            Then::Port => {
+                let (host, host_text) = self.host.clone();
+                let (node, port_at, port) = (self.node, self.started, to_i32(value));
+                self.marks.endpoints.push(Endpoint { node, host, host_text, port_at, port });
+                Ok(())
+            }
+            Then::Tags => {
+                let count = self.bounded(value)?;
+                let count = u32::try_from(count).map_err(|_| Malformed::TooLong)?;
+                if self.depth == 1 {
+                    self.marks.tags = Some((self.started..self.at, count));
+                }
+                self.levels[self.depth - 1].tags = Some(count);
+                Ok(())
+            }
+            Then::Tag => self.read(Then::TagSize(u32::try_from(value).map_err(|_| Malformed::Varint)?)),
+            Then::TagSize(tag) => self.tagged(tag, self.bounded(value)?),
+        }
+    }
+
+    /// A length or count: null and empty are 0.
+    fn length(&self, value: i64) -> Result<usize, Malformed> {
+        match if self.flexible { value - 1 } else { value } {
+            -1 => Ok(0),
+            value => self.bounded(value),
+        }
+    }
+
+    /// Every element and every byte takes at least a byte of what is left.
+    fn bounded(&self, value: i64) -> Result<usize, Malformed> {
+        let value = usize::try_from(value).map_err(|_| Malformed::Negative)?;
+        if value > self.limit() - self.at { Err(Malformed::TooLong) } else { Ok(value) }
+    }
+
+    fn text(&mut self, length: usize, mark: Mark) -> Result<(), Malformed> {
+        let text = self.at..self.at + length;
+        match mark {
+            Mark::Host => self.host = (self.started..text.end, text),
+            Mark::ClusterId if length > 0 => self.marks.cluster_id = Some(text),
+            _ => {}
+        }
+        self.skip(length)
+    }
+
+    fn elements(&mut self, of: &'static [Field], mark: Mark, count: usize) -> Result<(), Malformed> {
+        let Some(more) = u32::try_from(count).ok().and_then(|count| count.checked_sub(1)) else {
+            return Ok(());
+        };
+        let blank_from = (mark == Mark::Blank).then_some(self.started);
+        self.enter(of, more, self.limit(), blank_from)
+    }
+
+    fn enter(
+        &mut self,
+        fields: &'static [Field],
+        more: u32,
+        limit: usize,
+        blank_from: Option<usize>,
+    ) -> Result<(), Malformed> {
+        self.levels[self.depth] = Level { fields, more, limit, blank_from, ..EMPTY };
+        self.depth += 1;
+        self.step = Step::Next;
+        Ok(())
+    }
+
+    /// A tagged field begins: one that holds addresses is an array to walk, any other is stepped over.
+    fn tagged(&mut self, tag: u32, size: usize) -> Result<(), Malformed> {
+        let version = self.version;
+        let (started, limit) = (self.started, self.at + size);
+        let level = &self.levels[self.depth - 1];
+        let known = level.fields.iter().find(|field| field.tag == Some(tag) && field.is_in(version));
+        let Some(Field { kind: Kind::Array(_), .. }) = known else { return self.skip(size) };
+        // The array's count is read inside a level of its own, so that it can't reach behind the tagged field.
+        self.enter(known.map_or(&[], std::slice::from_ref), 0, limit, None)?;
+        let level = &mut self.levels[self.depth - 1];
+        level.tag_from = Some(started);
+        level.tags = Some(0);
+        let field = &level.fields[0];
+        level.next = 1;
+        self.begin(field)
+    }
+
+    /// The innermost struct is complete.
+    fn close(&mut self) -> Result<(), Malformed> {
+        let level = &mut self.levels[self.depth - 1];
+        if level.more > 0 {
+            level.more -= 1;
+            level.next = 0;
+            level.tags = None;
+            return Ok(());
+        }
+        if let Some(from) = level.tag_from {
+            if self.at != level.limit {
+                return Err(Malformed::TagSize);
+            }
+            self.marks.tagged.push(from..self.at);
+        }
+        if let Some(from) = level.blank_from {
+            self.marks.blanked.push(from..self.at);
+        }
+        self.depth -= 1;
+        if self.depth == 0 {
+            self.depth = 1;
+            self.step = Step::Done;
+            if self.at != self.end {
+                return Err(Malformed::Trailing);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn signed(value: u64, bytes: u8) -> i64 {
+    let unused = 64 - 8 * u32::from(bytes);
+    ((value << unused) as i64) >> unused
+}
+
+/// Node ids and ports are four bytes wide.
+fn to_i32(value: i64) -> i32 {
+    value as i32
+}
