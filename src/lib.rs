@@ -9,6 +9,7 @@ pub mod cluster;
 pub mod config;
 pub mod lifecycle;
 pub mod listener;
+pub mod net;
 pub mod observe;
 pub mod protocol;
 pub mod session;

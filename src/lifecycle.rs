@@ -1,7 +1,11 @@
 //! Tasks in one tracked tree, and the way they end: drain, then stop.
+//!
+//! Everything that runs is spawned here. [`Stop`] is a value that tasks hold: it says when to finish what is in flight
+//! and begin nothing new (draining), and when to end at once (aborted).
 
 use std::future::Future;
 use std::time::Duration;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 /// How Klamm goes down.
@@ -13,13 +17,76 @@ pub struct DrainSettings {
     pub timeout: Duration,
 }
 
-/// The tracked tasks of one Klamm; clones track together.
+/// The tasks of a process.
 #[derive(Clone, Debug, Default)]
-pub struct Tasks(TaskTracker);
+pub struct Tasks {
+    tracker: TaskTracker,
+}
 
 impl Tasks {
-    /// Starts a task. Panics outside a tokio runtime.
+    /// Runs a task until it ends by itself; it must hold a [`Stop`] if it might not.
     pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
-        self.0.spawn(task);
+        self.tracker.spawn(task);
+    }
+
+    /// Waits until every task has ended. Cancel-safe.
+    pub async fn ended(&self) {
+        self.tracker.close();
+        self.tracker.wait().await;
+    }
+}
+
+/// When to stop.
+#[derive(Clone, Debug, Default)]
+pub struct Stop {
+    draining: CancellationToken,
+    aborted: CancellationToken,
+}
+
+impl Stop {
+    /// Asks every holder to finish what it does and begin nothing new.
+    pub fn drain(&self) {
+        self.draining.cancel();
+    }
+
+    /// Asks every holder to end at once.
+    pub fn abort(&self) {
+        self.draining.cancel();
+        self.aborted.cancel();
+    }
+
+    /// Whether nothing new is begun any more.
+    pub fn is_draining(&self) -> bool {
+        self.draining.is_cancelled()
+    }
+
+    /// Waits for [`drain`](Self::drain). Cancel-safe.
+    pub async fn draining(&self) {
+        self.draining.cancelled().await;
+    }
+
+    /// Waits for [`abort`](Self::abort). Cancel-safe.
+    pub async fn aborted(&self) {
+        self.aborted.cancelled().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_end_is_awaited_until_the_last_task_has_seen_the_stop() {
+        let (tasks, stop) = (Tasks::default(), Stop::default());
+        let (held, seen) = (stop.clone(), stop.clone());
+        tasks.spawn(async move { held.aborted().await });
+        stop.drain();
+        assert!(seen.is_draining());
+        tokio::select! {
+            biased;
+            () = tasks.ended() => panic!("a task is still running"),
+            () = std::future::ready(()) => stop.abort(),
+        }
+        tasks.ended().await;
     }
 }

@@ -1,0 +1,154 @@
+//! Buffers that are borrowed while bytes move, and held by nobody who is idle.
+
+use std::ops::Range;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// The size of a pooled buffer: large enough that bulk costs few system calls, small enough for a core's cache.
+pub const BUFFER_BYTES: usize = 128 * 1024;
+
+/// How many returned buffers are kept: 8 MiB, more than two cores ever use at once.
+const KEPT_MAX: usize = 64;
+
+/// A shelf of buffers, shared by all sessions.
+#[derive(Clone, Debug, Default)]
+pub struct BufferPool {
+    shelf: Arc<Mutex<Vec<Vec<u8>>>>,
+}
+
+impl BufferPool {
+    /// Takes an empty buffer of [`BUFFER_BYTES`].
+    pub fn borrow(&self) -> Buffer {
+        let kept = self.shelf.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let bytes = kept.unwrap_or_else(|| vec![0; BUFFER_BYTES]);
+        Buffer { bytes, filled: 0..0, pool: self.clone() }
+    }
+}
+
+/// Bytes that have arrived and not yet gone on. Goes back to its pool when dropped.
+#[derive(Debug)]
+pub struct Buffer {
+    bytes: Vec<u8>,
+    filled: Range<usize>,
+    pool: BufferPool,
+}
+
+impl Buffer {
+    /// The bytes that are there.
+    pub fn filled(&self) -> &[u8] {
+        &self.bytes[self.filled.clone()]
+    }
+
+    /// The bytes that are there, to be changed in place.
+    pub fn filled_mut(&mut self) -> &mut [u8] {
+        &mut self.bytes[self.filled.clone()]
+    }
+
+    /// Whether no bytes are there.
+    pub fn is_empty(&self) -> bool {
+        self.filled.is_empty()
+    }
+
+    /// Room for more bytes. When the buffer is full of bytes that are still needed, it grows, up to `bytes_max` in all;
+    /// `None` when that is reached.
+    pub fn spare(&mut self, bytes_max: usize) -> Option<&mut [u8]> {
+        if self.filled.end == self.bytes.len() {
+            self.bytes.copy_within(self.filled.clone(), 0);
+            self.filled = 0..self.filled.len();
+        }
+        if self.filled.end == self.bytes.len() {
+            let grown = (self.bytes.len() * 2).min(bytes_max);
+            if grown <= self.bytes.len() {
+                return None;
+            }
+            self.bytes.resize(grown, 0);
+        }
+        Some(&mut self.bytes[self.filled.end..])
+    }
+
+    /// So many bytes have been written into [`spare`](Self::spare).
+    pub fn add(&mut self, count: usize) {
+        self.filled.end += count;
+    }
+
+    /// The first `count` bytes have gone on.
+    pub fn consume(&mut self, count: usize) {
+        self.filled.start += count;
+        if self.filled.is_empty() {
+            self.filled = 0..0;
+        }
+    }
+
+    /// Puts `bytes` in the place of a range of the filled bytes.
+    pub fn replace(&mut self, range: Range<usize>, bytes: &[u8]) {
+        let (start, end) = (self.filled.start + range.start, self.filled.start + range.end);
+        if bytes.len() == range.len() {
+            self.bytes[start..end].copy_from_slice(bytes);
+            return;
+        }
+        let behind = end..self.filled.end;
+        let moved_to = start + bytes.len();
+        let filled_end = moved_to + behind.len();
+        if filled_end > self.bytes.len() {
+            self.bytes.resize(filled_end, 0);
+        }
+        self.bytes.copy_within(behind, moved_to);
+        self.bytes[start..moved_to].copy_from_slice(bytes);
+        self.filled.end = filled_end;
+    }
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        // One that has grown is not kept: its next borrower would hold more than the stated bound.
+        if self.bytes.len() != BUFFER_BYTES {
+            return;
+        }
+        let mut shelf = self.pool.shelf.lock().unwrap_or_else(PoisonError::into_inner);
+        if shelf.len() < KEPT_MAX {
+            shelf.push(std::mem::take(&mut self.bytes));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn filled(text: &[u8]) -> Buffer {
+        let mut buffer = BufferPool::default().borrow();
+        buffer.spare(BUFFER_BYTES).unwrap()[..text.len()].copy_from_slice(text);
+        buffer.add(text.len());
+        buffer
+    }
+
+    #[test]
+    fn a_replaced_range_moves_what_is_behind_it() {
+        for (with, expected) in [("", "xxEND"), ("ab", "xxabEND"), ("abcdefgh", "xxabcdefghEND")] {
+            let mut buffer = filled(b"__xx1234END");
+            buffer.consume(2);
+            buffer.replace(2..6, with.as_bytes());
+            assert_eq!(buffer.filled(), expected.as_bytes());
+        }
+    }
+
+    #[test]
+    fn a_full_buffer_makes_room_by_moving_then_by_growing_up_to_the_bound() {
+        let mut buffer = filled(&vec![7; BUFFER_BYTES]);
+        buffer.consume(1);
+        assert_eq!(buffer.spare(BUFFER_BYTES).map(|spare| spare.len()), Some(1));
+        buffer.add(1);
+        assert_eq!(buffer.spare(BUFFER_BYTES), None);
+        assert_eq!(buffer.spare(BUFFER_BYTES + 10).map(|spare| spare.len()), Some(10));
+    }
+
+    #[test]
+    fn a_buffer_goes_back_to_its_pool_unless_it_has_grown() {
+        let pool = BufferPool::default();
+        drop(pool.borrow());
+        assert_eq!(pool.shelf.lock().unwrap().len(), 1);
+        let mut buffer = pool.borrow();
+        buffer.replace(0..0, &vec![0; BUFFER_BYTES + 1]);
+        drop(buffer);
+        assert_eq!(pool.shelf.lock().unwrap().len(), 0);
+    }
+}

@@ -1,0 +1,5 @@
+//! Sockets, names and buffers.
+
+pub mod buffer;
+pub mod resolve;
+pub mod socket;
