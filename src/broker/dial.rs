@@ -1,0 +1,131 @@
+//! Dials a broker: every address of its name in turn, each with a deadline of its own.
+
+use crate::net::{resolve, socket};
+use crate::types::BrokerAddress;
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+use tokio::net::TcpStream;
+
+/// Deadlines of each stage on the way to a broker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DialSettings {
+    /// For one name resolution.
+    pub dns_timeout: Duration,
+    /// For one TCP connect; every resolved address gets its own.
+    pub connect_timeout: Duration,
+    /// For Klamm's own requests on a new connection.
+    pub probe_timeout: Duration,
+}
+
+/// Why a broker could not be dialled.
+#[derive(Debug)]
+pub struct DialError {
+    /// The address as configured or learned.
+    pub address: BrokerAddress,
+    /// The name resolution's error, or each address with its own.
+    pub failure: DialFailure,
+}
+
+/// The stage at which dialling failed.
+#[derive(Debug)]
+pub enum DialFailure {
+    /// The name has no address.
+    Resolve(io::Error),
+    /// None of the addresses answered.
+    Connect(Vec<(SocketAddr, io::Error)>),
+}
+
+impl DialError {
+    /// A code for the metric: a closed set.
+    pub fn code(&self) -> &'static str {
+        match &self.failure {
+            DialFailure::Resolve(_) => "dns",
+            DialFailure::Connect(attempts) => match attempts.last().map(|(_, error)| error.kind()) {
+                Some(io::ErrorKind::ConnectionRefused) => "refused",
+                Some(io::ErrorKind::TimedOut) => "timeout",
+                Some(io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable) => "unreachable",
+                _ => "other",
+            },
+        }
+    }
+}
+
+impl fmt::Display for DialError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.failure {
+            DialFailure::Resolve(error) => {
+                write!(
+                    f,
+                    "{} can't be resolved ({error}): check the name, and the DNS search domains here",
+                    self.address
+                )
+            }
+            DialFailure::Connect(attempts) => {
+                write!(f, "{} can't be reached:", self.address)?;
+                attempts.iter().try_for_each(|(address, error)| write!(f, " {address}: {error};"))?;
+                f.write_str(" is the broker up, and does the network let Klamm through?")
+            }
+        }
+    }
+}
+
+impl std::error::Error for DialError {}
+
+/// Resolves and dials. Returns the stream with its options set, and whom it reached.
+pub async fn dial(
+    address: &BrokerAddress,
+    settings: &DialSettings,
+) -> Result<(TcpStream, SocketAddr), DialError> {
+    let failed = |failure| DialError { address: address.clone(), failure };
+    let resolved = resolve::resolve(address, settings.dns_timeout).await;
+    let mut attempts = Vec::new();
+    for peer in resolved.map_err(|error| failed(DialFailure::Resolve(error)))? {
+        match connect(peer, settings.connect_timeout).await {
+            Ok(stream) => return Ok((stream, peer)),
+            Err(error) => attempts.push((peer, error)),
+        }
+    }
+    Err(failed(DialFailure::Connect(attempts)))
+}
+
+async fn connect(peer: SocketAddr, timeout: Duration) -> io::Result<TcpStream> {
+    let stream = tokio::time::timeout(timeout, TcpStream::connect(peer)).await??;
+    socket::tune(&stream)?;
+    Ok(stream)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::net::TcpListener;
+
+    const SETTINGS: DialSettings = DialSettings {
+        dns_timeout: Duration::from_secs(5),
+        connect_timeout: Duration::from_secs(5),
+        probe_timeout: Duration::from_secs(5),
+    };
+
+    #[tokio::test]
+    async fn a_port_where_nobody_listens_is_refused_by_name() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address: BrokerAddress = listener.local_addr().unwrap().to_string().parse().unwrap();
+        assert!(dial(&address, &SETTINGS).await.is_ok());
+        drop(listener);
+        let error = dial(&address, &SETTINGS).await.unwrap_err();
+        assert_eq!(error.code(), "refused");
+        assert!(
+            error.to_string().starts_with(&format!("{address} can't be reached: {address}: ")),
+            "{error}"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_name_that_does_not_exist_is_a_dns_failure() {
+        let address = BrokerAddress { host: "no-such-host.invalid".into(), port: 9092 };
+        let error = dial(&address, &SETTINGS).await.unwrap_err();
+        assert_eq!(error.code(), "dns");
+        assert!(error.to_string().starts_with("no-such-host.invalid:9092 can't be resolved"), "{error}");
+    }
+}
