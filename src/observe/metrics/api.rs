@@ -8,7 +8,7 @@ const OTHER: &str = "other";
 
 /// The label of each api key from 0 on; keys in a gap, and the last place, which stands for all keys without a place of
 /// their own, are [`OTHER`].
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub(super) struct ApiNames(Arc<[&'static str]>);
 
 impl ApiNames {
@@ -26,6 +26,7 @@ impl ApiNames {
 }
 
 /// One counter an API, of one listener.
+#[derive(Debug)]
 pub(super) struct ApiCounters {
     family: IntCounterVec,
     listener: Box<str>,

@@ -5,7 +5,7 @@ use crate::types::ClusterName;
 use prometheus::{IntCounterVec, IntGauge};
 
 /// The handles of one cluster; clones count together.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct ClusterMetrics {
     /// Brokers whose address is known.
     pub brokers_known: IntGauge,

@@ -7,7 +7,7 @@ use prometheus::{IntCounter, IntCounterVec, IntGauge};
 use std::sync::Arc;
 
 /// The handles of one listener; clones count together.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct ListenerMetrics {
     /// Client connections accepted.
     pub accepted: IntCounter,
@@ -22,6 +22,7 @@ pub struct ListenerMetrics {
 }
 
 /// What is looked up by a second label.
+#[derive(Debug)]
 struct Shared {
     listener: ListenerName,
     closed: IntCounterVec,

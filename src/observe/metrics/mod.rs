@@ -37,6 +37,7 @@ pub use prometheus::IntCounter;
 pub use prometheus::IntGauge;
 
 /// All metrics of one Klamm. There is nothing global: two values count apart.
+#[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
     api_names: ApiNames,

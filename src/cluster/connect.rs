@@ -1,0 +1,256 @@
+//! Reaches the broker that a client connection is meant for, and makes sure that it is that one.
+//!
+//! Addresses get used again within seconds when pods move, so a new connection asks the broker whose it is before the
+//! client's first byte goes out. The answer holds for [`VERIFIED`]: a storm of connections asks once. Where the
+//! brokers demand SASL Klamm may not ask; there a broker that is not known yet is replaced by a bootstrap server (the
+//! connection is *lent*), and the session asks once the client has authenticated.
+
+use super::Cluster;
+use super::view::{Lesson, Source};
+use crate::broker::{self, DialError, ProbeError};
+use crate::types::{BrokerAddress, NodeId, Target};
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::net::TcpStream;
+use tokio_util::sync::CancellationToken;
+
+/// How long a broker that has said who it is need not say it again. Any failure of a connection to it ends that.
+const VERIFIED: Duration = Duration::from_secs(5);
+/// More addresses than a cluster has.
+const VERIFIED_ENTRIES_MAX: usize = 10_000;
+
+/// A connection to a broker, ready for the client's first frame.
+#[derive(Debug)]
+pub struct Connection {
+    /// The stream, with its options set.
+    pub stream: TcpStream,
+    /// What was dialled.
+    pub address: BrokerAddress,
+    /// Whom it reached.
+    pub peer: SocketAddr,
+    /// Cancelled when the broker leaves the cluster or moves.
+    pub gone: CancellationToken,
+    /// This is a bootstrap server in the place of a broker that is not known yet.
+    pub is_lent: bool,
+}
+
+/// Why a broker can't be reached.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// Nobody answers there.
+    #[error("{0}")]
+    Dial(#[from] DialError),
+    /// Somebody answers, but not as that broker should.
+    #[error("{address}: {source}")]
+    Probe {
+        /// What was dialled.
+        address: BrokerAddress,
+        /// What went wrong.
+        source: ProbeError,
+    },
+    /// No bootstrap server can be reached.
+    #[error("no bootstrap server of cluster {cluster} can be reached: {failures}")]
+    NoBootstrap {
+        /// The cluster's name.
+        cluster: String,
+        /// What each said.
+        failures: String,
+    },
+    /// The node id is in `node_ids`, but the cluster has no such broker.
+    #[error("cluster {cluster} has no broker {node} now; its brokers are {known}")]
+    UnknownBroker {
+        /// The cluster's name.
+        cluster: String,
+        /// The node id asked for.
+        node: NodeId,
+        /// The node ids that there are.
+        known: String,
+    },
+    /// Another broker has its address.
+    #[error("{address} is not broker {node} of cluster {cluster} any more: its address was given to another")]
+    WrongBroker {
+        /// The cluster's name.
+        cluster: String,
+        /// The node id asked for.
+        node: NodeId,
+        /// What was dialled.
+        address: BrokerAddress,
+    },
+}
+
+impl ConnectError {
+    /// A code for the metric: a closed set.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Dial(_) => "dial_failed",
+            Self::Probe { .. } => "probe_failed",
+            Self::NoBootstrap { .. } => "no_bootstrap_server",
+            Self::UnknownBroker { .. } => "unknown_broker",
+            Self::WrongBroker { .. } => "wrong_broker",
+        }
+    }
+}
+
+/// Which addresses have said who they are, and until when that holds.
+#[derive(Debug, Default)]
+pub(super) struct Verified {
+    until: Mutex<HashMap<(SocketAddr, Option<NodeId>), Instant>>,
+}
+
+impl Verified {
+    fn holds(&self, peer: SocketAddr, node: Option<NodeId>) -> bool {
+        let until = self.until.lock().unwrap_or_else(PoisonError::into_inner);
+        until.get(&(peer, node)).is_some_and(|until| Instant::now() < *until)
+    }
+
+    fn note(&self, peer: SocketAddr, node: Option<NodeId>) {
+        let mut until = self.until.lock().unwrap_or_else(PoisonError::into_inner);
+        if until.len() >= VERIFIED_ENTRIES_MAX {
+            until.clear();
+        }
+        until.insert((peer, node), Instant::now() + VERIFIED);
+    }
+
+    fn doubt(&self, peer: SocketAddr) {
+        self.until.lock().unwrap_or_else(PoisonError::into_inner).retain(|(other, _), _| *other != peer);
+    }
+}
+
+impl Cluster {
+    /// Reaches the broker that `target` means. Takes as long as its deadlines allow: a refresh, and every address of
+    /// the broker, twice if the first was the wrong one.
+    pub async fn connect(&self, target: Target) -> Result<Connection, ConnectError> {
+        match target {
+            Target::Bootstrap => self.connect_any().await,
+            Target::Broker(node) => self.connect_broker(node).await,
+        }
+    }
+
+    /// A connection to this address has failed or was closed by the other side: who is there now must say so again.
+    pub fn doubt(&self, peer: SocketAddr) {
+        self.verified.doubt(peer);
+    }
+
+    /// Whether `peer` is one of the addresses of `node`, as far as is known now.
+    pub async fn is_broker(&self, node: NodeId, peer: SocketAddr) -> bool {
+        let Some(broker) = self.view.locate(node) else { return false };
+        let resolved = crate::net::resolve::resolve(&broker.address, self.settings.dial.dns_timeout).await;
+        resolved.is_ok_and(|addresses| addresses.contains(&peer))
+    }
+
+    /// Dials, and counts a failure.
+    pub(super) async fn dial(&self, address: &BrokerAddress) -> Result<(TcpStream, SocketAddr), DialError> {
+        let dialled = broker::dial(address, &self.settings.dial).await;
+        dialled.inspect_err(|error| self.metrics.dial_failed(error.code()))
+    }
+
+    async fn connect_any(&self) -> Result<Connection, ConnectError> {
+        let mut failures = Vec::new();
+        for address in self.bootstrap_candidates() {
+            match self.connect_address(&address, None).await {
+                Ok((stream, peer)) => {
+                    let gone = CancellationToken::new();
+                    return Ok(Connection { stream, address, peer, gone, is_lent: false });
+                }
+                Err(error) => failures.push(error.to_string()),
+            }
+        }
+        self.want_refresh();
+        Err(ConnectError::NoBootstrap { cluster: self.name(), failures: failures.join("; ") })
+    }
+
+    async fn connect_broker(&self, node: NodeId) -> Result<Connection, ConnectError> {
+        if self.view.locate(node).is_none() {
+            let dial = &self.settings.dial;
+            self.refreshed(dial.dns_timeout + dial.connect_timeout + dial.probe_timeout).await;
+        }
+        let Some(broker) = self.view.locate(node) else {
+            return if self.is_silent() { self.lend().await } else { Err(self.unknown(node)) };
+        };
+        let address = broker.address;
+        match self.connect_address(&address, Some(node)).await {
+            Ok((stream, peer)) => Ok(Connection { stream, address, peer, gone: broker.gone, is_lent: false }),
+            Err(ConnectError::WrongBroker { .. }) => self.connect_moved(node, address).await,
+            Err(error) => {
+                self.want_refresh();
+                Err(error)
+            }
+        }
+    }
+
+    /// The broker was not where the map said: learn where it is now, and try once more.
+    async fn connect_moved(&self, node: NodeId, old: BrokerAddress) -> Result<Connection, ConnectError> {
+        let wrong = ConnectError::WrongBroker { cluster: self.name(), node, address: old.clone() };
+        self.refreshed(self.settings.dial.probe_timeout).await;
+        let broker = self.view.locate(node).ok_or_else(|| self.unknown(node))?;
+        if broker.address == old {
+            return Err(wrong);
+        }
+        let (stream, peer) = self.connect_address(&broker.address, Some(node)).await?;
+        Ok(Connection { stream, address: broker.address, peer, gone: broker.gone, is_lent: false })
+    }
+
+    async fn lend(&self) -> Result<Connection, ConnectError> {
+        self.connect_any().await.map(|connection| Connection { is_lent: true, ..connection })
+    }
+
+    fn unknown(&self, node: NodeId) -> ConnectError {
+        let known: Vec<_> = self.view.brokers().iter().map(|(node, _)| node.to_string()).collect();
+        let known = if known.is_empty() { "not known yet".to_owned() } else { known.join(", ") };
+        ConnectError::UnknownBroker { cluster: self.name(), node, known }
+    }
+
+    fn name(&self) -> String {
+        self.settings.name.to_string()
+    }
+
+    /// Dials an address, and has whoever answers say who it is, unless that is known or may not be asked.
+    async fn connect_address(
+        &self,
+        address: &BrokerAddress,
+        node: Option<NodeId>,
+    ) -> Result<(TcpStream, SocketAddr), ConnectError> {
+        let (mut stream, peer) = self.dial(address).await?;
+        if self.is_silent() || self.verified.holds(peer, node) {
+            return Ok((stream, peer));
+        }
+        match self.verify(&mut stream, address, node).await {
+            Ok(()) => self.verified.note(peer, node),
+            // A listener that demands SASL closes when it is asked: it gets a connection on which nobody asked.
+            Err(ConnectError::Probe { source: ProbeError::Closed, .. }) => {
+                return self.dial(address).await.map_err(ConnectError::from);
+            }
+            Err(error) => return Err(error),
+        }
+        Ok((stream, peer))
+    }
+
+    async fn verify(
+        &self,
+        stream: &mut TcpStream,
+        address: &BrokerAddress,
+        node: Option<NodeId>,
+    ) -> Result<(), ConnectError> {
+        let cluster_id = self.view.cluster_id();
+        let expected = cluster_id.as_deref().zip(node);
+        let wrong = |node| ConnectError::WrongBroker { cluster: self.name(), node, address: address.clone() };
+        let asked = broker::ask(stream, expected, self.settings.dial.probe_timeout).await;
+        let sighting = asked.map_err(|source| match (source, node) {
+            (ProbeError::SomebodyElse, Some(node)) => wrong(node),
+            (source, _) => ConnectError::Probe { address: address.clone(), source },
+        })?;
+        let is_ours = !matches!(self.learn(&sighting, Source::Passing), Lesson::WrongCluster { .. });
+        match node {
+            Some(node) => {
+                let broker = sighting.brokers.iter().find(|broker| broker.node == node);
+                let is_here =
+                    broker.is_none_or(|broker| *broker.host == *address.host && broker.port == address.port);
+                if is_ours && is_here { Ok(()) } else { Err(wrong(node)) }
+            }
+            None if is_ours => Ok(()),
+            None => Err(ConnectError::Probe { address: address.clone(), source: ProbeError::SomebodyElse }),
+        }
+    }
+}

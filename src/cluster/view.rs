@@ -1,0 +1,272 @@
+//! The broker map: node id to broker address, and the cluster id that it belongs to.
+//!
+//! Lists of brokers come from several brokers, some of which lag behind the controller, and a broker is missing from
+//! them while it restarts. So one that is missing is only suspected; it is dropped when it is still missing
+//! [`ABSENCE`] later, with no list in between that has it. Connections to a broker that is dropped, or that has moved
+//! to another address, end at once: each holds the broker's [`CancellationToken`].
+
+use crate::protocol::rewrite::{SeenBroker, Sighting};
+use crate::types::{BrokerAddress, NodeId};
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+use tokio_util::sync::CancellationToken;
+
+/// How long a broker must be missing from every list before it counts as removed. A broker that lags behind the
+/// controller catches up within milliseconds.
+pub const ABSENCE: Duration = Duration::from_secs(2);
+
+/// More refreshes in a row than this with another cluster id, and it is taken for the new one.
+const STRANGE_REFRESHES_MAX: u32 = 2;
+
+/// A broker that is known.
+#[derive(Clone, Debug)]
+pub struct KnownBroker {
+    /// Where it is dialled.
+    pub address: BrokerAddress,
+    /// Cancelled when the broker leaves or moves.
+    pub gone: CancellationToken,
+    /// Since when it has been missing from lists.
+    absent_since: Option<Instant>,
+}
+
+/// Where a sighting comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// Klamm asked a bootstrap server itself.
+    Own,
+    /// A response that passed.
+    Passing,
+}
+
+/// What came of a sighting.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Lesson {
+    /// Nothing new.
+    Nothing,
+    /// The map has changed.
+    Changed,
+    /// A broker is missing: ask again soon.
+    Suspicion,
+    /// It is about another cluster, and was not believed.
+    WrongCluster {
+        /// The cluster id that the map belongs to.
+        expected: String,
+        /// The one that was seen.
+        seen: String,
+    },
+}
+
+/// The map, shared by all that ask and all that learn. No lock is held while anything waits.
+#[derive(Debug)]
+pub struct View {
+    pinned_id: Option<String>,
+    known: Mutex<Known>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    cluster_id: Option<String>,
+    brokers: BTreeMap<NodeId, KnownBroker>,
+    strange_refreshes: u32,
+}
+
+impl View {
+    /// An empty map; of this cluster and no other if `pinned_id` is given.
+    pub fn new(pinned_id: Option<String>) -> Self {
+        let known = Known { cluster_id: pinned_id.clone(), ..Known::default() };
+        Self { pinned_id, known: Mutex::new(known) }
+    }
+
+    /// Where a broker is, if it is known.
+    pub fn locate(&self, node: NodeId) -> Option<KnownBroker> {
+        self.lock().brokers.get(&node).cloned()
+    }
+
+    /// The cluster's id, if it is known.
+    pub fn cluster_id(&self) -> Option<String> {
+        self.lock().cluster_id.clone()
+    }
+
+    /// Every broker that is known, by node id.
+    pub fn brokers(&self) -> Vec<(NodeId, BrokerAddress)> {
+        self.lock().brokers.iter().map(|(node, broker)| (*node, broker.address.clone())).collect()
+    }
+
+    /// Takes in what a response says.
+    pub fn learn(&self, sighting: &Sighting, source: Source, now: Instant) -> Lesson {
+        let mut known = self.lock();
+        if let Some(seen) = &sighting.cluster_id {
+            if let Some(wrong) = self.check_cluster(&mut known, seen, source) {
+                return wrong;
+            }
+        }
+        let mut changed = false;
+        for broker in &sighting.brokers {
+            changed |= known.meet(broker);
+        }
+        let mut suspicion = false;
+        if sighting.is_complete && !sighting.brokers.is_empty() {
+            (changed, suspicion) = known.miss(&sighting.brokers, now, changed);
+        }
+        match (changed, suspicion) {
+            (true, _) => Lesson::Changed,
+            (false, true) => Lesson::Suspicion,
+            (false, false) => Lesson::Nothing,
+        }
+    }
+
+    /// Whether a sighting is about this cluster. A cluster that was not pinned may be made anew under the same
+    /// addresses; Klamm believes that when its own refreshes say so several times in a row.
+    fn check_cluster(&self, known: &mut Known, seen: &str, source: Source) -> Option<Lesson> {
+        let Some(expected) = known.cluster_id.clone().filter(|expected| expected != seen) else {
+            known.cluster_id = Some(seen.to_owned());
+            if source == Source::Own {
+                known.strange_refreshes = 0;
+            }
+            return None;
+        };
+        if source == Source::Own && self.pinned_id.is_none() {
+            known.strange_refreshes += 1;
+            if known.strange_refreshes > STRANGE_REFRESHES_MAX {
+                known.forget_all();
+                known.cluster_id = Some(seen.to_owned());
+                return None;
+            }
+        }
+        Some(Lesson::WrongCluster { expected, seen: seen.to_owned() })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Known {
+    /// A list has this broker. Whether that is news.
+    fn meet(&mut self, seen: &SeenBroker) -> bool {
+        if let Some(broker) = self.brokers.get_mut(&seen.node) {
+            broker.absent_since = None;
+            if *broker.address.host == *seen.host && broker.address.port == seen.port {
+                return false;
+            }
+            broker.gone.cancel();
+        }
+        let address = BrokerAddress { host: seen.host.as_str().into(), port: seen.port };
+        let broker = KnownBroker { address, gone: CancellationToken::new(), absent_since: None };
+        self.brokers.insert(seen.node, broker);
+        true
+    }
+
+    /// A complete list came: drop who has been missing for long. Returns whether the map changed, and whether anybody
+    /// is missing who was not dropped.
+    fn miss(&mut self, present: &[SeenBroker], now: Instant, changed: bool) -> (bool, bool) {
+        let before = self.brokers.len();
+        let mut suspicion = false;
+        self.brokers.retain(|node, broker| {
+            if present.iter().any(|seen| seen.node == *node) {
+                return true;
+            }
+            let since = *broker.absent_since.get_or_insert(now);
+            let stays = now.duration_since(since) < ABSENCE;
+            if !stays {
+                broker.gone.cancel();
+            }
+            suspicion |= stays;
+            stays
+        });
+        (changed || self.brokers.len() != before, suspicion)
+    }
+
+    fn forget_all(&mut self) {
+        self.strange_refreshes = 0;
+        self.brokers.values().for_each(|broker| broker.gone.cancel());
+        self.brokers.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sighting(cluster: &str, brokers: &[(i32, &str)]) -> Sighting {
+        let brokers = brokers.iter().map(|(node, host)| SeenBroker {
+            node: NodeId(*node),
+            host: (*host).to_owned(),
+            port: 9092,
+        });
+        Sighting { cluster_id: Some(cluster.to_owned()), brokers: brokers.collect(), is_complete: true }
+    }
+
+    fn ids(view: &View) -> Vec<i32> {
+        view.brokers().iter().map(|(node, _)| node.0).collect()
+    }
+
+    #[test]
+    fn a_broker_that_is_missing_once_is_kept_and_one_that_stays_missing_is_dropped() {
+        let (view, start) = (View::new(None), Instant::now());
+        view.learn(&sighting("c", &[(1, "a"), (2, "b")]), Source::Own, start);
+        let gone = view.locate(NodeId(2)).unwrap().gone;
+        let without = sighting("c", &[(1, "a")]);
+        assert_eq!(view.learn(&without, Source::Passing, start), Lesson::Suspicion);
+        assert_eq!((ids(&view), gone.is_cancelled()), (vec![1, 2], false));
+        assert_eq!(view.learn(&without, Source::Passing, start + ABSENCE), Lesson::Changed);
+        assert_eq!((ids(&view), gone.is_cancelled()), (vec![1], true));
+    }
+
+    #[test]
+    fn a_broker_that_is_seen_in_between_is_not_dropped() {
+        let (view, start) = (View::new(None), Instant::now());
+        let (with, without) = (sighting("c", &[(1, "a"), (2, "b")]), sighting("c", &[(1, "a")]));
+        view.learn(&with, Source::Own, start);
+        view.learn(&without, Source::Passing, start);
+        view.learn(&with, Source::Passing, start + ABSENCE / 2);
+        assert_eq!(view.learn(&without, Source::Passing, start + ABSENCE), Lesson::Suspicion);
+        assert_eq!(ids(&view), [1, 2]);
+    }
+
+    #[test]
+    fn a_broker_at_another_address_ends_the_connections_to_the_old_one() {
+        let view = View::new(None);
+        view.learn(&sighting("c", &[(1, "old")]), Source::Own, Instant::now());
+        let old = view.locate(NodeId(1)).unwrap();
+        assert_eq!(
+            view.learn(&sighting("c", &[(1, "new")]), Source::Passing, Instant::now()),
+            Lesson::Changed
+        );
+        assert!(old.gone.is_cancelled());
+        let new = view.locate(NodeId(1)).unwrap();
+        assert_eq!((&*new.address.host, new.gone.is_cancelled()), ("new", false));
+    }
+
+    #[test]
+    fn another_cluster_is_not_believed_until_own_refreshes_insist() {
+        let (view, now) = (View::new(None), Instant::now());
+        view.learn(&sighting("ours", &[(1, "a")]), Source::Own, now);
+        let other = sighting("other", &[(7, "x")]);
+        let refused = Lesson::WrongCluster { expected: "ours".into(), seen: "other".into() };
+        for source in [Source::Passing, Source::Passing, Source::Passing, Source::Own, Source::Own] {
+            assert_eq!(view.learn(&other, source, now), refused);
+        }
+        assert_eq!(view.learn(&other, Source::Own, now), Lesson::Changed);
+        assert_eq!(ids(&view), [7]);
+    }
+
+    #[test]
+    fn a_pinned_cluster_id_is_never_given_up() {
+        let (view, now) = (View::new(Some("ours".into())), Instant::now());
+        for _ in 0..10 {
+            let lesson = view.learn(&sighting("other", &[(7, "x")]), Source::Own, now);
+            assert!(matches!(lesson, Lesson::WrongCluster { .. }));
+        }
+        assert!(view.brokers().is_empty());
+    }
+
+    #[test]
+    fn an_empty_list_teaches_nothing() {
+        let (view, now) = (View::new(None), Instant::now());
+        view.learn(&sighting("c", &[(1, "a")]), Source::Own, now);
+        assert_eq!(view.learn(&sighting("c", &[]), Source::Own, now + ABSENCE * 2), Lesson::Nothing);
+        assert_eq!(ids(&view), [1]);
+    }
+}
