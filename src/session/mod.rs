@@ -1,6 +1,35 @@
 //! One client connection, from its first byte to its end.
+//!
+//! The story, top to bottom: wait for the first complete request; only then dial the broker that the connection is meant
+//! for (a health check never reaches a broker); relay until either side closes, the broker leaves, or Klamm drains;
+//! say once why it ended. [`requests`] and [`responses`] look at the bytes, [`relay`] moves them, [`conversation`]
+//! is what they share, [`cause`] is how it can end.
 
+mod cause;
+mod context;
+mod conversation;
+mod in_flight;
+mod relay;
+mod requests;
+mod responses;
+
+pub use crate::protocol::admission::Unvetted;
+pub use cause::{Cause, Side};
+pub use context::Context;
+
+use crate::cluster::Connection;
+use crate::lifecycle::Stop;
+use crate::net::buffer::{BUFFER_BYTES, Buffer};
+use crate::types::{NodeId, Target};
+use conversation::{Conversation, Lent};
+use relay::{Relay, Turn};
+use requests::Requests;
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpStream;
+use tracing::{debug, warn};
 
 /// The limits of every session. A limit that is met ends the session with a counted cause.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,11 +48,163 @@ pub struct SessionSettings {
     pub unvetted: Unvetted,
 }
 
-/// What to do with API keys and versions that are newer than Klamm's table.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unvetted {
-    /// Cut them out of ApiVersions, refuse them when used: nothing that was not looked at can carry an address.
-    Hide,
-    /// Let them through unread, except in APIs whose responses carry broker addresses.
-    Pass,
+/// Carries one client connection to the broker that `target` means. Returns when both sides are closed.
+///
+/// It counts as active from this call on, so that a drain waits for sessions that have not had their first turn yet.
+pub fn run(
+    client: TcpStream,
+    peer: SocketAddr,
+    target: Target,
+    context: Arc<Context>,
+    stop: Stop,
+) -> impl Future<Output = ()> + Send {
+    context.metrics().active.inc();
+    run_active(client, peer, target, context, stop)
+}
+
+async fn run_active(client: TcpStream, peer: SocketAddr, target: Target, context: Arc<Context>, stop: Stop) {
+    let mut session =
+        Session { peer, target, context: &context, stop: &stop, broker: None, client: String::new() };
+    let cause = tokio::select! {
+        cause = session.converse(client) => cause,
+        () = stop.aborted() => Cause::Aborted,
+    };
+    session.say(&cause);
+    context.metrics().active.dec();
+    context.metrics().closed(cause.code());
+}
+
+/// One session, and what its last line in the log says.
+struct Session<'a> {
+    peer: SocketAddr,
+    target: Target,
+    context: &'a Arc<Context>,
+    stop: &'a Stop,
+    /// Which broker it reached.
+    broker: Option<SocketAddr>,
+    /// Who the client says to be.
+    client: String,
+}
+
+impl Session<'_> {
+    async fn converse(&mut self, mut client: TcpStream) -> Cause {
+        let beholder: Arc<Context> = Arc::clone(self.context);
+        let mut conversation = Conversation::new(*self.context.settings(), beholder);
+        let mut requests = Requests::default();
+        let first = tokio::select! {
+            first = self.first_request(&mut client, &mut requests, &mut conversation) => first,
+            () = self.stop.draining() => Err(Cause::Drained),
+        };
+        self.client = conversation.identity.to_string();
+        let buffer = match first {
+            Ok(buffer) => buffer,
+            Err(cause) => {
+                relay::linger(client).await;
+                return cause;
+            }
+        };
+        let connection = match self.context.cluster().connect(self.target).await {
+            Ok(connection) => connection,
+            Err(error) => return Cause::Connect(error),
+        };
+        self.broker = Some(connection.peer);
+        if connection.is_lent {
+            conversation.lent = Lent::Yes;
+        }
+        let Connection { stream, gone, peer, .. } = connection;
+        let metrics = self.context.metrics().clone();
+        let pool = self.context.pool().clone();
+        let mut relay = Relay::new((client, stream), (buffer, requests), conversation, pool, metrics);
+        let cause = self.relay(&mut relay, &gone).await;
+        if cause.side() == Side::Broker {
+            self.context.cluster().doubt(peer);
+        }
+        self.client = relay.conversation.identity.to_string();
+        relay::linger(relay.into_client()).await;
+        cause
+    }
+
+    /// Waits for the first complete request, or as much of it as a buffer holds, and looks at it.
+    async fn first_request(
+        &self,
+        client: &mut TcpStream,
+        requests: &mut Requests,
+        conversation: &mut Conversation,
+    ) -> Result<Buffer, Cause> {
+        let timeout = conversation.settings.first_frame_timeout;
+        let arrival = async {
+            client.readable().await.map_err(Cause::ClientFailed)?;
+            let mut buffer = self.context.pool().borrow();
+            while !is_first_request(buffer.filled(), conversation)? {
+                let Some(spare) = buffer.spare(BUFFER_BYTES) else { break };
+                match client.read(spare).await.map_err(Cause::ClientFailed)? {
+                    0 if buffer.is_empty() => return Err(Cause::Empty),
+                    0 => return Err(Cause::ClientClosed),
+                    count => buffer.add(count),
+                }
+            }
+            Ok(buffer)
+        };
+        let arrived = tokio::time::timeout(timeout, arrival).await;
+        let mut buffer = arrived.unwrap_or(Err(Cause::FirstFrameTimeout(timeout)))?;
+        requests.scan(&mut buffer, conversation)?;
+        Ok(buffer)
+    }
+
+    /// Relays until the session is over, and decides what the relay can't.
+    async fn relay(&self, relay: &mut Relay, gone: &tokio_util::sync::CancellationToken) -> Cause {
+        let mut is_draining = false;
+        loop {
+            tokio::select! {
+                biased;
+                turn = relay.run() => match turn {
+                    Turn::Ended(cause) => return cause,
+                    Turn::Answered => self.settle(relay).await,
+                },
+                () = self.stop.draining(), if !is_draining => {
+                    is_draining = true;
+                    relay.end(Cause::Drained);
+                }
+                () = gone.cancelled() => return Cause::BrokerGone(self.node()),
+            }
+        }
+    }
+
+    /// A lent session knows the broker map now: it goes on if its broker happens to be the one that was meant.
+    async fn settle(&self, relay: &mut Relay) {
+        let is_right = match (self.target, self.broker) {
+            (Target::Broker(node), Some(peer)) => self.context.cluster().is_broker(node, peer).await,
+            _ => true,
+        };
+        if !is_right {
+            relay.end(Cause::LentWrongBroker(self.node()));
+        }
+        relay.settle();
+    }
+
+    fn node(&self) -> NodeId {
+        match self.target {
+            Target::Broker(node) => node,
+            Target::Bootstrap => NodeId(-1),
+        }
+    }
+
+    /// The session's last line: for an operator if somebody may have to act, else for whoever debugs.
+    fn say(&self, cause: &Cause) {
+        let Self { peer, target, broker, client, context, .. } = self;
+        let listener = context.listener();
+        let broker = broker.map_or_else(|| "none".to_owned(), |broker| broker.to_string());
+        let cause_code = cause.code();
+        if !cause.is_fault() {
+            debug!(%listener, %peer, meant_for = %target, %broker, %client, cause = cause_code, "session ended: {cause}");
+        } else if let Some(suppressed) = context.may_warn(cause_code) {
+            warn!(%listener, %peer, meant_for = %target, %broker, %client, cause = cause_code, suppressed, "session ended: {cause}");
+        }
+    }
+}
+
+/// Whether the first request is there as a whole.
+fn is_first_request(bytes: &[u8], conversation: &Conversation) -> Result<bool, Cause> {
+    let length = requests::frame_length(bytes, conversation)?;
+    Ok(length.is_some_and(|frame_bytes| bytes.len() >= requests::LENGTH_BYTES + frame_bytes))
 }

@@ -1,0 +1,210 @@
+//! Why a session ended: one enum with the sentence for the log, the code for the metric, and the side at fault.
+
+use crate::cluster::ConnectError;
+use crate::protocol::wire::Malformed;
+use crate::types::NodeId;
+use std::io;
+use std::time::Duration;
+
+/// Why a session ended. The text is for the operator: it names the cause and, where it is likely, the cure.
+#[derive(Debug, thiserror::Error)]
+pub enum Cause {
+    /// The client closed, with nothing in flight.
+    #[error("the client closed the connection")]
+    ClientClosed,
+    /// The broker closed.
+    #[error("the broker closed the connection")]
+    BrokerClosed,
+    /// A connection without a byte, as load balancers open them to see whether the port is alive.
+    #[error("the client closed the connection without sending anything, as health checks do")]
+    Empty,
+    /// The client's socket failed.
+    #[error("the connection to the client failed: {0}")]
+    ClientFailed(#[source] io::Error),
+    /// The broker's socket failed.
+    #[error("the connection to the broker failed: {0}")]
+    BrokerFailed(#[source] io::Error),
+    /// No complete first frame in time.
+    #[error("the client sent no complete request within {0:?} (first_frame_timeout)")]
+    FirstFrameTimeout(Duration),
+    /// The client closed its side, and its pending responses did not come in time.
+    #[error(
+        "the client closed its side, and its pending responses did not come within {0:?} (half_close_timeout)"
+    )]
+    HalfCloseTimeout(Duration),
+    /// A length that no Kafka request has.
+    #[error(
+        "the client sent {length} as the length of a request, which is no Kafka request: {guess} (first bytes {first:02x?})"
+    )]
+    NotKafka {
+        /// The four bytes read as a length.
+        length: i32,
+        /// What was probably sent.
+        guess: &'static str,
+        /// What came first.
+        first: Vec<u8>,
+    },
+    /// A request above its limit.
+    #[error(
+        "the client announced a request of {bytes} bytes, above {limit_name} = {limit}: raise it if that is intended"
+    )]
+    RequestTooLarge {
+        /// The announced length.
+        bytes: usize,
+        /// The limit.
+        limit: usize,
+        /// The configuration key of the limit.
+        limit_name: &'static str,
+    },
+    /// A request whose header can't be read.
+    #[error("the client sent a malformed request header: {0}")]
+    RequestMalformed(Malformed),
+    /// A request header that does not end.
+    #[error("the client sent a request header of more than {0} bytes")]
+    RequestHeaderTooLarge(usize),
+    /// An API or version that was not offered.
+    #[error("the client used {api} v{version}, which ApiVersions does not offer: {why}")]
+    NotOffered {
+        /// The API's name or its key.
+        api: String,
+        /// The version.
+        version: i16,
+        /// Why it is not offered.
+        why: &'static str,
+    },
+    /// A response without a request.
+    #[error("the broker sent a response that nobody asked for")]
+    UnaskedResponse,
+    /// A response to another request.
+    #[error("the broker answered correlation id {answered}, but {asked} was next")]
+    CorrelationMismatch {
+        /// The id in the response.
+        answered: i32,
+        /// The id of the oldest request in flight.
+        asked: i32,
+    },
+    /// A response whose length can't be.
+    #[error("the broker announced a response of {bytes} bytes, but frame_bytes_max is {limit}")]
+    ResponseLength {
+        /// The announced length.
+        bytes: i32,
+        /// The limit.
+        limit: usize,
+    },
+    /// A response that carries addresses and can't be read.
+    #[error(
+        "the broker sent a {api} v{version} response that can't be read ({malformed}): it is not passed on, as it may carry broker addresses"
+    )]
+    ResponseMalformed {
+        /// The API's name.
+        api: &'static str,
+        /// The version.
+        version: i16,
+        /// What is wrong with it.
+        malformed: Malformed,
+    },
+    /// A response whose addresses don't fit into the buffer that they are held in.
+    #[error("the part of a {api} response that has to be rewritten is larger than {limit} bytes")]
+    ResponseTooLarge {
+        /// The API's name.
+        api: &'static str,
+        /// The limit.
+        limit: usize,
+    },
+    /// No connection to the broker.
+    #[error("{0}")]
+    Connect(#[from] ConnectError),
+    /// The broker is not in the cluster any more, or not at this address.
+    #[error(
+        "broker {0} has left the cluster or moved to another address; the client finds it by refreshing its metadata"
+    )]
+    BrokerGone(NodeId),
+    /// A connection was lent a bootstrap server in the place of a broker that was not known, and it was another one.
+    #[error(
+        "the connection for broker {0} was lent a bootstrap server, which is another broker; the client's next attempt will reach the right one"
+    )]
+    LentWrongBroker(NodeId),
+    /// Klamm is going down, and nothing was in flight.
+    #[error("Klamm is draining")]
+    Drained,
+    /// Klamm is going down, and time is up.
+    #[error("Klamm stopped before the pending responses came (drain.timeout)")]
+    Aborted,
+}
+
+/// Whose doing it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// The client's.
+    Client,
+    /// The broker's.
+    Broker,
+    /// Klamm's, or its operator's.
+    Klamm,
+}
+
+impl Cause {
+    /// The cause's code, as in the metric `klamm_connections_closed_total`: a closed set.
+    pub fn code(&self) -> &'static str {
+        self.faces().0
+    }
+
+    /// Whose doing it was.
+    pub fn side(&self) -> Side {
+        self.faces().1
+    }
+
+    /// Whether somebody may have to act.
+    pub fn is_fault(&self) -> bool {
+        self.faces().2
+    }
+
+    /// Code, side, and whether it is a fault: the table that the metric and the log level come from.
+    fn faces(&self) -> (&'static str, Side, bool) {
+        use Side::{Broker, Client, Klamm};
+        match self {
+            Self::ClientClosed => ("client_closed", Client, false),
+            Self::BrokerClosed => ("broker_closed", Broker, false),
+            Self::Empty => ("empty", Client, false),
+            Self::ClientFailed(_) => ("client_failed", Client, false),
+            Self::BrokerFailed(_) => ("broker_failed", Broker, false),
+            Self::FirstFrameTimeout(_) => ("first_frame_timeout", Client, false),
+            Self::HalfCloseTimeout(_) => ("half_close_timeout", Client, false),
+            Self::NotKafka { .. } => ("not_kafka", Client, true),
+            Self::RequestTooLarge { .. } => ("request_too_large", Client, true),
+            Self::RequestMalformed(_) => ("request_malformed", Client, true),
+            Self::RequestHeaderTooLarge(_) => ("request_header_too_large", Client, true),
+            Self::NotOffered { .. } => ("not_offered", Client, true),
+            Self::UnaskedResponse => ("unasked_response", Broker, true),
+            Self::CorrelationMismatch { .. } => ("correlation_mismatch", Broker, true),
+            Self::ResponseLength { .. } => ("response_length", Broker, true),
+            Self::ResponseMalformed { .. } => ("response_malformed", Broker, true),
+            Self::ResponseTooLarge { .. } => ("response_too_large", Broker, true),
+            Self::Connect(error) => (error.code(), Broker, true),
+            Self::BrokerGone(_) => ("broker_gone", Broker, false),
+            Self::LentWrongBroker(_) => ("lent_wrong_broker", Klamm, false),
+            Self::Drained => ("drained", Klamm, false),
+            Self::Aborted => ("aborted", Klamm, true),
+        }
+    }
+}
+
+/// What a number that is no request length probably was, if it is known.
+pub(super) fn guess(length: i32) -> Option<&'static str> {
+    Some(match length.to_be_bytes() {
+        [0x16, 0x03, ..] => {
+            "a TLS hello: this listener is plaintext, set the client's security.protocol to match"
+        }
+        [0x15, 0x03, ..] => "a TLS alert: the client speaks TLS, this listener is plaintext",
+        [b'G', b'E', b'T', b' ']
+        | [b'P', b'O', b'S', b'T']
+        | [b'H', b'E', b'A', b'D']
+        | [b'P', b'U', b'T', b' '] => "an HTTP request: HTTP health checks belong to the admin port",
+        [b'P', b'R', b'I', b' '] => "an HTTP/2 or gRPC request",
+        [b'P', b'R', b'O', b'X'] | [0x0d, 0x0a, 0x0d, 0x0a] => {
+            "a PROXY protocol header, which this listener does not take: switch it off at the load balancer"
+        }
+        [b'S', b'S', b'H', b'-'] => "an SSH client",
+        _ => return None,
+    })
+}

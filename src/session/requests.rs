@@ -1,0 +1,185 @@
+//! What passes from the client to the broker: frame by frame looked at, and cleared to go.
+//!
+//! Only the beginning of each request is read; its body flows as it arrives. This knows no socket: it looks at a
+//! buffer and says how much of it may go out, so any split of the same bytes clears the same bytes.
+
+use super::cause::{Cause, guess};
+use super::conversation::Conversation;
+use super::in_flight::{Reply, Waiting};
+use crate::net::buffer::Buffer;
+use crate::protocol::admission::{self, Admission};
+use crate::protocol::header::{self, RequestHeader};
+use crate::protocol::sasl::Next;
+use crate::protocol::wire::Unread;
+use crate::protocol::{api_versions, table};
+
+/// The longest beginning of a request that is held until it is whole: header, acks, and all of ApiVersions and
+/// SaslHandshake. A client id has 32 KiB at the most.
+pub(super) const BEGINNING_BYTES_MAX: usize = 64 * 1024;
+/// The length in front of every frame.
+pub(super) const LENGTH_BYTES: usize = 4;
+
+const SASL_HANDSHAKE: i16 = 17;
+const SASL_AUTHENTICATE: i16 = 36;
+
+/// How far the requests have been looked at.
+#[derive(Debug, Default)]
+pub(super) struct Requests {
+    /// What is left of a frame whose beginning has been looked at.
+    body_left: usize,
+    /// How many bytes at the front of the buffer may go to the broker.
+    cleared: usize,
+}
+
+impl Requests {
+    /// How many bytes at the front of the buffer may go to the broker.
+    pub(super) fn cleared(&self) -> usize {
+        self.cleared
+    }
+
+    /// So many of the cleared bytes are on their way.
+    pub(super) fn sent(&mut self, count: usize) {
+        self.cleared -= count;
+    }
+
+    /// Whether a frame has been begun and not all of it has been cleared.
+    pub(super) fn is_mid_frame(&self) -> bool {
+        self.body_left > 0
+    }
+
+    /// Puts Klamm's own request in front of whatever the client has sent. Only between frames, with nothing cleared.
+    pub(super) fn put_own(&mut self, buffer: &mut Buffer, request: &[u8]) {
+        buffer.replace(0..0, request);
+        self.cleared = request.len();
+    }
+
+    /// Looks at what has arrived. An error means that no later byte may pass; what is cleared may still go.
+    pub(super) fn scan(&mut self, buffer: &mut Buffer, conversation: &mut Conversation) -> Result<(), Cause> {
+        loop {
+            let arrived = buffer.filled().len() - self.cleared;
+            let passed = arrived.min(self.body_left);
+            self.cleared += passed;
+            self.body_left -= passed;
+            if arrived == passed || !conversation.takes_requests() {
+                return Ok(());
+            }
+            match self.begin(buffer, conversation)? {
+                Some(frame_bytes) => self.body_left = LENGTH_BYTES + frame_bytes,
+                None => return Ok(()),
+            }
+        }
+    }
+
+    /// Looks at the beginning of the next frame. Its length, if it may pass; `None` if more bytes are needed.
+    fn begin(&self, buffer: &mut Buffer, conversation: &mut Conversation) -> Result<Option<usize>, Cause> {
+        let bytes = &buffer.filled()[self.cleared..];
+        let Some(frame_bytes) = frame_length(bytes, conversation)? else { return Ok(None) };
+        let frame = &bytes[LENGTH_BYTES..];
+        let frame = &frame[..frame.len().min(frame_bytes)];
+        match conversation.sasl.next(frame, frame_bytes) {
+            Some(Next::Request) => {}
+            Some(Next::RawToken { is_answered }) => {
+                if is_answered {
+                    let reply = Reply::RawToken;
+                    conversation.in_flight.push(Waiting {
+                        correlation_id: 0,
+                        api_key: -1,
+                        version: 0,
+                        reply,
+                    });
+                }
+                return Ok(Some(frame_bytes));
+            }
+            None => return Ok(None),
+        }
+        let header = match header::read(frame, frame_bytes) {
+            Ok(header) => header,
+            Err(Unread::Incomplete) if frame.len() > BEGINNING_BYTES_MAX => {
+                return Err(Cause::RequestHeaderTooLarge(BEGINNING_BYTES_MAX));
+            }
+            Err(Unread::Incomplete) => return Ok(None),
+            Err(Unread::Malformed(malformed)) => return Err(Cause::RequestMalformed(malformed)),
+        };
+        let is_read_whole = matches!(header.api_key, api_versions::API_KEY | SASL_HANDSHAKE);
+        if is_read_whole && frame.len() < frame_bytes {
+            return if frame_bytes > BEGINNING_BYTES_MAX {
+                Err(Cause::RequestHeaderTooLarge(BEGINNING_BYTES_MAX))
+            } else {
+                Ok(None)
+            };
+        }
+        let version = admit(&header, conversation)?;
+        note(&header, frame, conversation);
+        if header.is_answered {
+            let RequestHeader { correlation_id, api_key, .. } = header;
+            conversation.in_flight.push(Waiting { correlation_id, api_key, version, reply: Reply::ToClient });
+        }
+        if version != header.version {
+            let at = self.cleared + LENGTH_BYTES + 2;
+            buffer.replace(at..at + 2, &version.to_be_bytes());
+        }
+        Ok(Some(frame_bytes))
+    }
+}
+
+/// The length of the frame that `bytes` begin with, if it can be one; `None` if it has not arrived.
+pub(super) fn frame_length(bytes: &[u8], conversation: &Conversation) -> Result<Option<usize>, Cause> {
+    let Some(prefix) = bytes.first_chunk() else { return Ok(None) };
+    let length = i32::from_be_bytes(*prefix);
+    let (limit, limit_name) = conversation.frame_limit();
+    match usize::try_from(length) {
+        Ok(frame_bytes) if frame_bytes <= limit => Ok(Some(frame_bytes)),
+        Ok(bytes) if guess(length).is_none() => Err(Cause::RequestTooLarge { bytes, limit, limit_name }),
+        _ => {
+            let guess = guess(length).unwrap_or("not the beginning of anything known");
+            Err(Cause::NotKafka { length, guess, first: bytes[..bytes.len().min(8)].to_vec() })
+        }
+    }
+}
+
+/// The version in which a request goes out, if it may.
+fn admit(header: &RequestHeader<'_>, conversation: &Conversation) -> Result<i16, Cause> {
+    let RequestHeader { api_key, version, .. } = *header;
+    match admission::admit(api_key, version, conversation.settings.unvetted) {
+        Admission::Forward => Ok(version),
+        Admission::Downgrade => Ok(api_versions::TOO_NEW),
+        Admission::Close => Err(not_offered(api_key, version)),
+    }
+}
+
+fn not_offered(api_key: i16, version: i16) -> Cause {
+    let (api, why) = match table::api(api_key) {
+        None => (
+            format!("API key {api_key}"),
+            "this version of Klamm does not know it; protocol.unvetted: pass lets it through",
+        ),
+        Some(api) if api.treatment == table::Treatment::Refuse => {
+            (api.name.to_owned(), "it is for brokers among themselves")
+        }
+        Some(api) => (
+            api.name.to_owned(),
+            "this version of Klamm does not know that version; does the client ignore ApiVersions?",
+        ),
+    };
+    Cause::NotOffered { api, version, why }
+}
+
+/// Remembers what later frames and log lines depend on.
+fn note(header: &RequestHeader<'_>, frame: &[u8], conversation: &mut Conversation) {
+    let body = frame.get(header.body_at..).unwrap_or(&[]);
+    conversation.beholder.asked(header.api_key);
+    conversation.identity.note_client_id(header.client_id);
+    match header.api_key {
+        api_versions::API_KEY if header.version >= 3 => {
+            if let Ok((name, version)) = header::read_software(body) {
+                conversation.identity.note_software(name, version);
+            }
+        }
+        SASL_HANDSHAKE => {
+            let mechanism = header::read_mechanism(body).unwrap_or(b"");
+            conversation.sasl.handshake_sent(header.version, mechanism);
+        }
+        api_versions::API_KEY | SASL_AUTHENTICATE => {}
+        _ => conversation.sasl.request_sent(),
+    }
+}

@@ -1,0 +1,256 @@
+//! What passes from the broker to the client: matched with its request, rewritten where it names brokers, and cleared.
+//!
+//! A response that names no broker flows as it arrives; one that does is held as long as [`Rewrite`] needs. This knows
+//! no socket: it looks at a buffer and says how much of it may go out. What goes out depends on the bytes alone, not
+//! on how they were split.
+
+use super::cause::Cause;
+use super::conversation::Conversation;
+use super::in_flight::{Reply, Waiting};
+use super::requests::LENGTH_BYTES;
+use crate::net::buffer::Buffer;
+use crate::protocol::rewrite::{PREFIX_BYTES, Rewrite};
+use crate::protocol::wire::{Malformed, Reader, Unread};
+use crate::protocol::{api_versions, own, table};
+
+/// The most that is held of one response: room for tens of thousands of broker addresses.
+pub(super) const HELD_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+const SASL_HANDSHAKE: i16 = 17;
+const SASL_AUTHENTICATE: i16 = 36;
+
+/// How far the responses have been looked at.
+#[derive(Debug, Default)]
+pub(super) struct Responses {
+    at: At,
+    /// How many bytes at the front of the buffer may go to the client.
+    cleared: usize,
+}
+
+/// Where in the stream of responses the end of the cleared bytes is.
+#[derive(Debug, Default)]
+enum At {
+    /// Between two responses.
+    #[default]
+    Boundary,
+    /// In a response that flows; so many bytes are left.
+    Flowing(usize),
+    /// In one that is held until it is whole: so many bytes, with its length.
+    Whole(Waiting, usize),
+    /// In one that is rewritten.
+    Rewriting(Box<Rewriting>),
+}
+
+#[derive(Debug)]
+struct Rewriting {
+    rewrite: Rewrite,
+    waiting: Waiting,
+    /// The frame's size with its length.
+    total: usize,
+    /// How much of the frame has been looked at.
+    scanned: usize,
+    /// How much of the frame has been cleared.
+    cleared: usize,
+}
+
+impl Responses {
+    /// How many bytes at the front of the buffer may go to the client.
+    pub(super) fn cleared(&self) -> usize {
+        self.cleared
+    }
+
+    /// So many of the cleared bytes are on their way.
+    pub(super) fn sent(&mut self, count: usize) {
+        self.cleared -= count;
+    }
+
+    /// Whether no response has been begun without being cleared to its end.
+    pub(super) fn is_at_boundary(&self) -> bool {
+        matches!(self.at, At::Boundary)
+    }
+
+    /// Why the buffer is full of bytes that can't go out.
+    pub(super) fn too_large(&self) -> Cause {
+        let waiting = match &self.at {
+            At::Whole(waiting, _) => Some(waiting),
+            At::Rewriting(rewriting) => Some(&rewriting.waiting),
+            At::Boundary | At::Flowing(_) => None,
+        };
+        Cause::ResponseTooLarge { api: waiting.map_or("", api_name), limit: HELD_BYTES_MAX }
+    }
+
+    /// Looks at what has arrived. An error means that no later byte may pass; what is cleared may still go.
+    pub(super) fn scan(&mut self, buffer: &mut Buffer, conversation: &mut Conversation) -> Result<(), Cause> {
+        loop {
+            let arrived = buffer.filled().len() - self.cleared;
+            let goes_on = match &mut self.at {
+                At::Boundary => self.begin(buffer, conversation)?,
+                At::Flowing(left) => {
+                    let passed = arrived.min(*left);
+                    self.cleared += passed;
+                    *left -= passed;
+                    let is_through = *left == 0;
+                    if is_through {
+                        self.at = At::Boundary;
+                    }
+                    is_through
+                }
+                At::Whole(_, total) if arrived < *total => false,
+                At::Whole(waiting, total) => {
+                    let (waiting, total) = (*waiting, *total);
+                    self.finish_whole(waiting, total, buffer, conversation)?;
+                    true
+                }
+                At::Rewriting(_) => self.rewrite(buffer, conversation)?,
+            };
+            if !goes_on {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Looks at the beginning of the next response. False if more bytes are needed.
+    fn begin(&mut self, buffer: &Buffer, conversation: &mut Conversation) -> Result<bool, Cause> {
+        let bytes = &buffer.filled()[self.cleared..];
+        if bytes.is_empty() {
+            return Ok(false);
+        }
+        let oldest = *conversation.in_flight.oldest().ok_or(Cause::UnaskedResponse)?;
+        let Some(length) = bytes.first_chunk().map(|prefix| i32::from_be_bytes(*prefix)) else {
+            return Ok(false);
+        };
+        let limit = conversation.settings.frame_bytes_max;
+        let bytes_min = if oldest.reply == Reply::RawToken { 0 } else { PREFIX_BYTES - LENGTH_BYTES };
+        let frame_bytes = usize::try_from(length).ok().filter(|bytes| (bytes_min..=limit).contains(bytes));
+        let frame_bytes = frame_bytes.ok_or(Cause::ResponseLength { bytes: length, limit })?;
+        let total = LENGTH_BYTES + frame_bytes;
+        if oldest.reply == Reply::RawToken {
+            conversation.sasl.token_answered(0);
+            self.at = At::Flowing(total);
+        } else {
+            let Some(&[_, _, _, _, a, b, c, d]) = bytes.first_chunk::<PREFIX_BYTES>() else {
+                return Ok(false);
+            };
+            let (answered, asked) = (i32::from_be_bytes([a, b, c, d]), oldest.correlation_id);
+            if answered != asked {
+                return Err(Cause::CorrelationMismatch { answered, asked });
+            }
+            self.at = place(oldest, frame_bytes)?;
+        }
+        conversation.in_flight.pop();
+        Ok(true)
+    }
+
+    /// A response that had to be whole is.
+    fn finish_whole(
+        &mut self,
+        waiting: Waiting,
+        total: usize,
+        buffer: &mut Buffer,
+        conversation: &mut Conversation,
+    ) -> Result<(), Cause> {
+        let at = self.cleared..self.cleared + total;
+        let frame = &buffer.filled()[at.clone()];
+        let body = &frame[PREFIX_BYTES..];
+        let malformed = |malformed| malformed_response(&waiting, malformed);
+        self.at = At::Boundary;
+        match (waiting.reply, waiting.api_key) {
+            (Reply::ToKlamm, _) => {
+                let sighting = own::read_metadata(frame).map_err(malformed)?;
+                conversation.beholder.saw(sighting);
+                conversation.lent.answered();
+                buffer.replace(at, &[]);
+                return Ok(());
+            }
+            (_, api_versions::API_KEY) => {
+                let unvetted = conversation.settings.unvetted;
+                let cut = api_versions::cut(body, waiting.version, unvetted).map_err(malformed)?;
+                let length = i32::try_from(PREFIX_BYTES - LENGTH_BYTES + cut.len()).unwrap_or(i32::MAX);
+                let mut out = length.to_be_bytes().to_vec();
+                out.extend_from_slice(&frame[LENGTH_BYTES..PREFIX_BYTES]);
+                out.extend_from_slice(&cut);
+                buffer.replace(at, &out);
+                self.cleared += out.len();
+                conversation.beholder.rewrote(waiting.api_key);
+                return Ok(());
+            }
+            (_, SASL_HANDSHAKE) => {
+                conversation.sasl.handshake_answered(error_code(body, false).map_err(malformed)?);
+            }
+            _ => {
+                let is_flexible =
+                    table::api(waiting.api_key).is_some_and(|api| api.is_flexible(waiting.version));
+                conversation.sasl.token_answered(error_code(body, is_flexible).map_err(malformed)?);
+            }
+        }
+        self.cleared += total;
+        Ok(())
+    }
+
+    /// Goes on with a response that is rewritten. False if more bytes are needed.
+    fn rewrite(&mut self, buffer: &mut Buffer, conversation: &mut Conversation) -> Result<bool, Cause> {
+        let At::Rewriting(rewriting) = &mut self.at else { return Ok(false) };
+        let Rewriting { rewrite, waiting, total, scanned, cleared } = &mut **rewriting;
+        let malformed = |malformed| malformed_response(waiting, malformed);
+        let next = self.cleared + (*scanned - *cleared);
+        let bytes = &buffer.filled()[next..];
+        let bytes = &bytes[..bytes.len().min(*total - *scanned)];
+        *scanned += rewrite.push(bytes).map_err(malformed)?;
+        let free = rewrite.held_from().unwrap_or(*scanned).saturating_sub(*cleared);
+        self.cleared += free;
+        *cleared += free;
+        if !rewrite.is_ready() {
+            let is_short = *scanned == *total;
+            return if is_short { Err(malformed(Malformed::TooLong)) } else { Ok(false) };
+        }
+        let held = self.cleared..self.cleared + (*scanned - *cleared);
+        let beholder = &conversation.beholder;
+        let edited =
+            rewrite.finish(&buffer.filled()[held.clone()], *cleared, &**beholder).map_err(malformed)?;
+        let held_bytes = edited.bytes.as_ref().map_or(held.len(), Vec::len);
+        if let Some(bytes) = edited.bytes {
+            buffer.replace(held, &bytes);
+            beholder.rewrote(waiting.api_key);
+        }
+        beholder.saw(edited.sighting);
+        self.cleared += held_bytes;
+        self.at = At::Flowing(*total - *scanned);
+        Ok(true)
+    }
+}
+
+/// How a response of `frame_bytes` is looked at.
+fn place(waiting: Waiting, frame_bytes: usize) -> Result<At, Cause> {
+    let total = LENGTH_BYTES + frame_bytes;
+    let is_held = waiting.reply == Reply::ToKlamm
+        || matches!(waiting.api_key, api_versions::API_KEY | SASL_HANDSHAKE | SASL_AUTHENTICATE);
+    if is_held {
+        let is_too_large = total > HELD_BYTES_MAX;
+        let too_large = Cause::ResponseTooLarge { api: api_name(&waiting), limit: HELD_BYTES_MAX };
+        return if is_too_large { Err(too_large) } else { Ok(At::Whole(waiting, total)) };
+    }
+    Ok(match Rewrite::new(waiting.api_key, waiting.version, frame_bytes) {
+        None => At::Flowing(total),
+        Some(rewrite) => {
+            At::Rewriting(Box::new(Rewriting { rewrite, waiting, total, scanned: PREFIX_BYTES, cleared: 0 }))
+        }
+    })
+}
+
+/// The error code that a SASL response begins with, behind its header's tagged fields.
+fn error_code(body: &[u8], is_flexible: bool) -> Result<i16, Malformed> {
+    let mut reader = Reader::whole(body);
+    let tags = if is_flexible { reader.skip_tags() } else { Ok(()) };
+    tags.and_then(|()| reader.int16()).map_err(|unread| match unread {
+        Unread::Incomplete => Malformed::TooLong,
+        Unread::Malformed(malformed) => malformed,
+    })
+}
+
+fn api_name(waiting: &Waiting) -> &'static str {
+    table::api(waiting.api_key).map_or("unknown", |api| api.name)
+}
+
+fn malformed_response(waiting: &Waiting, malformed: Malformed) -> Cause {
+    Cause::ResponseMalformed { api: api_name(waiting), version: waiting.version, malformed }
+}
