@@ -1,7 +1,21 @@
-//! Binds a listener's sockets and accepts client connections.
+//! Binds a listener's sockets and accepts client connections, each into a session of its own.
 
-use crate::address::Scheme;
-use crate::types::{ClusterName, ListenerName};
+use crate::address::{Bind, Scheme};
+use crate::lifecycle::{Stop, Tasks};
+use crate::net::socket;
+use crate::observe::throttle::Throttle;
+use crate::session::{self, Context};
+use crate::types::{ClusterName, ListenerName, Target};
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::net::{TcpListener, TcpStream};
+use tracing::warn;
+
+/// After a failed accept: long enough not to spin, short enough that a client does not give up.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+const ACCEPT_WARN_INTERVAL: Duration = Duration::from_secs(10);
 
 /// One listener: an address scheme in front of one cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,4 +26,100 @@ pub struct ListenerSettings {
     pub cluster: ClusterName,
     /// Where it listens and what it advertises.
     pub scheme: Scheme,
+}
+
+/// A socket that could not be bound.
+#[derive(Debug, thiserror::Error)]
+#[error("listener {listener} can't bind {address} for {target}: {source}{hint}", hint = hint(.source))]
+pub struct BindError {
+    /// The listener's name.
+    pub listener: ListenerName,
+    /// The address.
+    pub address: SocketAddr,
+    /// Whom connections to it would be meant for.
+    pub target: Target,
+    /// What the system said.
+    pub source: io::Error,
+}
+
+fn hint(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => " (another process has this port: stop it, or move bind or first_port)",
+        io::ErrorKind::PermissionDenied => " (ports below 1024 need CAP_NET_BIND_SERVICE: use a higher port)",
+        io::ErrorKind::AddrNotAvailable => " (this host has no such address: use 0.0.0.0 to listen on all)",
+        _ => "",
+    }
+}
+
+/// A socket that is bound, and whom its connections are meant for.
+#[derive(Debug)]
+pub struct Port {
+    socket: TcpListener,
+    target: Target,
+}
+
+/// Binds all sockets of a listener, or says of each that can't be bound why.
+pub fn bind(settings: &ListenerSettings) -> Result<Vec<Port>, Vec<BindError>> {
+    let (mut ports, mut errors) = (Vec::new(), Vec::new());
+    for Bind { address, target } in settings.scheme.binds() {
+        match socket::listen(address) {
+            Ok(socket) => ports.push(Port { socket, target }),
+            Err(source) => {
+                errors.push(BindError { listener: settings.name.clone(), address, target, source })
+            }
+        }
+    }
+    if errors.is_empty() { Ok(ports) } else { Err(errors) }
+}
+
+/// Accepts connections until Klamm drains. Each gets a task.
+pub async fn accept(port: Port, context: Arc<Context>, tasks: Tasks, stop: Stop) {
+    let mut warnings = Throttle::every(ACCEPT_WARN_INTERVAL);
+    loop {
+        let accepted = tokio::select! {
+            accepted = port.socket.accept() => accepted.and_then(tuned),
+            () = stop.draining() => return,
+        };
+        match accepted {
+            Ok((client, peer)) => {
+                context.metrics().accepted.inc();
+                tasks.spawn(session::run(client, peer, port.target, context.clone(), stop.clone()));
+            }
+            Err(error) if is_of_one_connection(&error) => context.metrics().accept_error("client_gone"),
+            Err(error) => {
+                let reason = if is_exhausted(&error) { "no_file_descriptors" } else { "other" };
+                context.metrics().accept_error(reason);
+                if let Some(suppressed) = warnings.admit(Instant::now()) {
+                    let listener = context.listener();
+                    let target = port.target;
+                    warn!(%listener, meant_for = %target, suppressed, "can't accept a connection, trying again: {error}{}", cure(&error));
+                }
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+fn tuned((client, peer): (TcpStream, SocketAddr)) -> io::Result<(TcpStream, SocketAddr)> {
+    socket::tune(&client)?;
+    Ok((client, peer))
+}
+
+/// The client has gone again before it was accepted: nothing is wrong with the socket.
+fn is_of_one_connection(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionReset, InvalidInput, NotConnected};
+    matches!(error.kind(), ConnectionAborted | ConnectionReset | NotConnected | InvalidInput)
+}
+
+/// EMFILE and ENFILE: the process or the machine has no file descriptor left.
+fn is_exhausted(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(24 | 23))
+}
+
+fn cure(error: &io::Error) -> &'static str {
+    if is_exhausted(error) {
+        " (raise the limit of open files, ulimit -n: a client connection needs two)"
+    } else {
+        ""
+    }
 }
