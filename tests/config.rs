@@ -252,6 +252,14 @@ fn problems_of_all_layers_are_told_at_once_with_their_origins() {
 }
 
 #[test]
+fn a_broker_on_the_same_host_is_not_taken_for_klamm_itself() {
+    for (server, bind) in [("localhost:9092", "0.0.0.0:19092"), ("127.0.0.1:9092", "10.0.0.1:9092")] {
+        let text = ISSUE_EXAMPLE.replace("10.77.0.11:9092", server).replace("0.0.0.0:19092", bind);
+        Given::file(&text).load().unwrap_or_else(|problems| panic!("{problems}"));
+    }
+}
+
+#[test]
 fn a_missing_file_is_named() {
     let sources = Sources { file: Some(PathBuf::from("no/such/klamm.yaml")), ..Sources::default() };
     let problems = load(&sources).unwrap_err();
@@ -282,6 +290,17 @@ fn the_effective_configuration_loads_again_as_the_same() {
         let loaded = load(&Sources { file: Some(path), ..Sources::default() }).unwrap();
         let again = Given::file(&loaded.effective.to_string()).load().unwrap_or_else(|e| panic!("{e}"));
         assert_eq!(again.settings, loaded.settings);
+    }
+}
+
+#[test]
+fn a_value_that_yaml_would_take_for_something_else_is_printed_in_quotes() {
+    for id in ["null", "1e5", "0x1f", "a,b", "-", "true"] {
+        let given = Given::file(&ISSUE_EXAMPLE.replace("0.0.0.0:19092", "'[::]:19092'"))
+            .variable("KLAMM_CLUSTERS__ORDERS__CLUSTER_ID", id);
+        let loaded = given.load().unwrap_or_else(|e| panic!("{e}"));
+        let again = Given::file(&loaded.effective.to_string()).load().unwrap_or_else(|e| panic!("{e}"));
+        assert_eq!(again.settings, loaded.settings, "{id}");
     }
 }
 

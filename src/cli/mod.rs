@@ -190,15 +190,13 @@ mod tests {
 
     #[test]
     fn every_flag_that_is_given_reaches_the_configuration() {
+        // Every flag is given its own name as the value, so that no two can be swapped.
         let flags: Vec<_> = keys::KEYS.iter().filter_map(|key| key.flag).collect();
-        let args = flags.iter().flat_map(|flag| [*flag, "value"]);
-        let cli = Cli::parse_from(["klamm", "run"].into_iter().chain(args));
+        let args = flags.iter().map(|flag| format!("{flag}={flag}"));
+        let cli = Cli::parse_from(["klamm".to_owned(), "run".to_owned()].into_iter().chain(args));
         let Command::Run(args) = cli.command else { panic!("run was parsed as something else") };
-        let given: Vec<_> = args.sources().flags;
-        assert_eq!(
-            given,
-            flags.iter().map(|flag| ((*flag).to_owned(), "value".to_owned())).collect::<Vec<_>>()
-        );
+        let expected: Vec<_> = flags.iter().map(|flag| ((*flag).to_owned(), (*flag).to_owned())).collect();
+        assert_eq!(args.sources().flags, expected);
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! `KLAMM_PORT_9092_TCP_ADDR` and the like. No key of ours has a single level, so none of those can be one.
 
 use super::keys::{KEYS, Key, is_name};
-use super::problem::{Fault, Problem, nearest, shown};
+use super::problem::{Problem, closest, nearest, shown};
 
 /// What the names of our variables begin with.
 pub(super) const PREFIX: &str = "KLAMM_";
@@ -33,7 +33,10 @@ pub(super) fn path(variable: &str, value: &str, names: &Names) -> Option<Result<
     }
     let levels: Vec<String> = rest.to_lowercase().split("__").map(str::to_owned).collect();
     let key = KEYS.iter().find(|key| matches(key, &levels));
-    Some(key.map(|key| resolve(key, levels, names)).ok_or_else(|| unknown(variable, value, names)))
+    match key {
+        Some(key) => Some(Ok(resolve(key, levels, names))),
+        None => unknown(variable, value, names).map(Err),
+    }
 }
 
 /// What Kubernetes and Docker make of a service's name.
@@ -66,29 +69,35 @@ fn resolve(key: &Key, levels: Vec<String>, names: &Names) -> Vec<String> {
     key.at(known.unwrap_or(&levels[1]))
 }
 
-fn unknown(variable: &str, value: &str, names: &Names) -> Problem {
+/// A variable with levels that no key has, or one that is nearly a key's. Others that merely begin like ours
+/// (`KLAMM_VERSION` in an image, say) are nobody's business here.
+fn unknown(variable: &str, value: &str, names: &Names) -> Option<Problem> {
+    const ALIKE_MIN: f64 = 0.85;
     let own_name = variable.split("__").nth(1).unwrap_or("NAME").to_lowercase();
     let mut candidates = Vec::new();
     for key in KEYS {
         candidates.push(key.variable(&own_name));
         candidates.extend(names.of(key).iter().map(|name| key.variable(name)));
     }
+    let candidates = || candidates.iter().map(String::as_str);
+    let is_named =
+        ["CLUSTERS_", "LISTENERS_"].iter().any(|section| variable[PREFIX.len()..].starts_with(section));
+    let has_levels = variable.contains("__") || is_named;
     // One underscore for two is the likeliest slip.
     let flat = |name: &str| name.replace("__", "_");
-    let slip = candidates.iter().find(|candidate| flat(candidate) == flat(variable)).map(String::as_str);
-    let near = slip.or_else(|| nearest(variable, candidates.iter().map(String::as_str)));
+    let slip = candidates().find(|candidate| flat(candidate) == flat(variable));
+    let near = slip.or_else(|| match has_levels {
+        true => nearest(variable, candidates()),
+        false => closest(variable, ALIKE_MIN, candidates()),
+    });
     let cure = match near {
         Some(near) => format!("Did you mean {near}? Levels are joined by two underscores"),
-        None => "remove it, or see `klamm config --keys` for every key; levels are joined by two underscores"
-            .to_owned(),
+        None if has_levels => "remove it, or see `klamm config --keys` for every key".to_owned(),
+        None => return None,
     };
-    let fault = Fault::new("no key belongs to this environment variable", cure);
-    Problem {
-        key: variable.to_owned(),
-        found: Some(format!("{} (environment {variable})", shown(variable, value))),
-        reason: fault.reason,
-        cure: fault.cure,
-    }
+    let found = Some(format!("{} (environment {variable})", shown(variable, value)));
+    let reason = "no key belongs to this environment variable".to_owned();
+    Some(Problem { key: variable.to_owned(), found, reason, cure })
 }
 
 #[cfg(test)]
@@ -135,9 +144,15 @@ mod tests {
             "KLAMM_PORT_9092_TCP_ADDR",
             "KLAMM_ADMIN_SERVICE_HOST",
             "KLAMM_ADMIN_PORT_9190_TCP_ADDR",
-            "KLAMMER",
-            "PATH",
         ] {
+            assert_eq!(path_of(variable), None, "{variable}");
+        }
+    }
+
+    #[test]
+    fn a_variable_that_only_begins_like_ours_is_passed_over() {
+        for variable in ["KLAMM_VERSION", "KLAMM_HOME", "KLAMM_KAFKA_VERSION", "KLAMM_", "KLAMMER__X", "PATH"]
+        {
             assert_eq!(path_of(variable), None, "{variable}");
         }
     }
@@ -155,7 +170,8 @@ mod tests {
         };
         assert!(cure.contains("KLAMM_CLUSTERS__NEW__BOOTSTRAP_SERVERS"), "{cure}");
         assert!(matches!(path("KLAMM_LISTENERS_X_ADDRESS_FIRST_PORT", "9093", &names()), Some(Err(_))));
-        let Some(Err(cure)) = path_of("KLAMM_WEATHER") else { panic!("it has a key") };
+        assert!(matches!(path_of("KLAMM_LOG_LEVL"), Some(Err(_))));
+        let Some(Err(cure)) = path_of("KLAMM_WEATHER__IN__PRAGUE") else { panic!("it has a key") };
         assert!(cure.starts_with("remove it"), "{cure}");
     }
 

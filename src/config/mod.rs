@@ -5,8 +5,8 @@
 //! that can't be wrong in themselves, or every problem there is, not only the first: the key, the value found, where
 //! it came from, the reason and the cure.
 //!
-//! On the way: [`layers`] merges, [`reader`] types single values, [`build`] assembles settings, [`ports`] looks at all
-//! listeners together. Nothing here resolves a name or opens a socket, so `klamm check` works anywhere.
+//! On the way: `layers` merges, `reader` types single values, `build` assembles settings, `ports` looks at all listeners
+//! together. Nothing here resolves a name or opens a socket, so `klamm check` works anywhere.
 
 mod build;
 mod clean;

@@ -86,11 +86,19 @@ pub(super) fn is_secret(key: &str) -> bool {
 
 /// The candidate that `word` was most likely meant to be, if any is close.
 pub(super) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    const ALIKE: f64 = 0.6;
+    closest(word, 0.6, candidates)
+}
+
+/// The candidate that is most like `word`, if it is at least so much like it, from 0 to 1.
+pub(super) fn closest<'a>(
+    word: &str,
+    alike_min: f64,
+    candidates: impl IntoIterator<Item = &'a str>,
+) -> Option<&'a str> {
     let alike = |candidate: &str| strsim::normalized_damerau_levenshtein(word, candidate);
     let scored = candidates.into_iter().map(|candidate| (candidate, alike(candidate)));
     let best = scored.max_by(|a, b| a.1.total_cmp(&b.1));
-    best.filter(|(_, score)| *score >= ALIKE).map(|(candidate, _)| candidate)
+    best.filter(|(_, score)| *score >= alike_min).map(|(candidate, _)| candidate)
 }
 
 #[cfg(test)]

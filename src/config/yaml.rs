@@ -35,14 +35,19 @@ pub(super) fn line(text: &str, path: &[String]) -> Option<usize> {
     Some(error.location()?.line())
 }
 
-/// Whether `text` may stand without quotes, also in a list: it then reads as the same text, or as the number it says.
+/// Whether `text` may stand without quotes, by itself and in a list: it then reads as the same text, or as the number
+/// that it says.
 pub(super) fn is_plain(text: &str) -> bool {
-    let Ok(dict) = parse(&format!("x: [{text}]")) else { return false };
-    match dict.get("x").and_then(Value::as_array) {
-        Some([Value::String(_, read)]) => read == text,
-        Some([Value::Num(_, num)]) => super::clean::num_text(*num) == text,
+    let is_same = |value: &Value| match value {
+        Value::String(_, read) => read == text,
+        Value::Num(_, num) => super::clean::num_text(*num) == text,
         _ => false,
-    }
+    };
+    let read = |yaml: String| parse(&yaml).ok()?.remove("x");
+    let alone = read(format!("x: {text}"));
+    let listed = read(format!("x: [{text}]"));
+    alone.is_some_and(|value| is_same(&value))
+        && listed.is_some_and(|list| matches!(list.as_array(), Some([value]) if is_same(value)))
 }
 
 fn split(error: &serde_yaml::Error) -> YamlError {
