@@ -52,6 +52,9 @@ pub enum StartError {
         /// What the system said.
         source: io::Error,
     },
+    /// The system lets no signal through.
+    #[error("can't listen for SIGTERM and SIGINT: {0}")]
+    Signals(#[source] io::Error),
     /// A listener names a cluster that the settings lack.
     #[error("listener {listener} leads to cluster {cluster}, which there is not")]
     NoCluster {
@@ -186,9 +189,10 @@ fn clusters(settings: Vec<ClusterSettings>, metrics: &Metrics) -> BTreeMap<Clust
 }
 
 /// Runs Klamm until a signal ends it: SIGTERM or SIGINT drains, a second one ends at once.
-pub async fn run(settings: Settings) -> Result<(), anyhow::Error> {
+pub async fn run(settings: Settings) -> Result<(), StartError> {
     use tokio::signal::unix::{SignalKind, signal};
-    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let mut terminate = signal(SignalKind::terminate()).map_err(StartError::Signals)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(StartError::Signals)?;
     let klamm = Klamm::start(settings)?;
     let mut signalled = async || {
         tokio::select! {

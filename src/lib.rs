@@ -1,4 +1,47 @@
 //! Klamm: one address in front of a whole Apache Kafka cluster.
+//!
+//! A Kafka client asks any broker for the list of all brokers, and from then on dials each of them itself. Klamm stands
+//! in between: it is the only address that the client can reach, it tells the client its own addresses in the
+//! brokers' place, and it carries each connection to the broker that it is meant for. Partition leadership,
+//! replication and ordering stay what the brokers say.
+//!
+//! # Where a byte goes
+//!
+//! 1. [`listener`] accepts a connection. The port says which broker it is meant for ([`address`]): the bootstrap
+//!    port means any, every other port one [node id](types::NodeId).
+//! 2. [`session`] waits for the first complete request and looks at its header
+//!    ([`protocol::header`]): may this API in this version pass ([`protocol::admission`], by the one
+//!    [`protocol::table`])? It notes what it must remember for the response, in order.
+//! 3. Only now [`cluster`] is asked for the broker. Its [view](cluster::view) knows where the node id is;
+//!    [`broker`] resolves the name, dials, and asks whether it is really that broker.
+//! 4. The session relays: what is read from the client goes to the broker as it arrives. A request's body is never
+//!    held or looked into.
+//! 5. The broker answers one request after the other, so the oldest request in flight says what a response is. Most
+//!    flow through untouched. One that names brokers is walked by its schema ([`protocol::walk`]) as it arrives,
+//!    and its addresses are replaced ([`protocol::rewrite`]); records are stepped over. What it says about the
+//!    cluster teaches the view.
+//! 6. Either side closes, the broker leaves the cluster, or Klamm drains ([`lifecycle`]): the session ends with one
+//!    cause, which is a line in the log and a count in the metrics ([`observe`]), shown on the [`admin`] port.
+//!
+//! [`config`] reads what the operator wrote into each module's settings, [`app`] builds the parts from them, [`cli`] is
+//! what a user types.
+//!
+//! # The layers
+//!
+//! Imports only point down this list; `tests/house.rs` checks it.
+//!
+//! | layer | modules | what only they know |
+//! |---|---|---|
+//! | 6 | `main`, [`cli`] | the command line |
+//! | 5 | [`app`], [`config`] | how the parts fit together; the names of configuration keys |
+//! | 4 | [`listener`], [`session`], [`admin`] | that there are two sides; HTTP |
+//! | 3 | [`cluster`], [`broker`] | where brokers are, how to reach them |
+//! | 2 | [`address`] | which address stands for which broker |
+//! | 1 | [`protocol`], [`net`], [`observe`], [`lifecycle`] | Kafka's bytes; sockets; metrics and logs; tasks |
+//! | 0 | [`types`] | the words |
+//!
+//! `protocol` and `address` have no socket, clock, randomness or `.await`; nothing is spawned outside `lifecycle`; no
+//! channel is unbounded; no record batch is looked into.
 
 pub mod address;
 pub mod admin;

@@ -16,5 +16,6 @@ pub(super) fn run(args: ConfigArgs) -> ExitCode {
 fn run_until_stopped(settings: Settings) -> anyhow::Result<()> {
     logs::init(&settings.log)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    runtime.context("the async runtime can't be started")?.block_on(app::run(settings))
+    runtime.context("the async runtime can't be started")?.block_on(app::run(settings))?;
+    Ok(())
 }

@@ -96,10 +96,9 @@ impl View {
     /// Takes in what a response says.
     pub fn learn(&self, sighting: &Sighting, source: Source, now: Instant) -> Lesson {
         let mut known = self.lock();
-        if let Some(seen) = &sighting.cluster_id {
-            if let Some(wrong) = self.check_cluster(&mut known, seen, source) {
-                return wrong;
-            }
+        let wrong = sighting.cluster_id.as_ref().and_then(|seen| self.check_cluster(&mut known, seen, source));
+        if let Some(wrong) = wrong {
+            return wrong;
         }
         let mut changed = false;
         for broker in &sighting.brokers {
