@@ -1,6 +1,8 @@
 //! The house rules that a compiler does not check: imports point down the layers of `src/lib.rs`, and each layer leaves
 //! alone what is another's.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a failed expectation is the result of a test")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
