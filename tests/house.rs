@@ -145,3 +145,10 @@ fn no_source_file_is_longer_than_a_chapter() {
     let names: Vec<_> = long.iter().map(|source| source.path.display().to_string()).collect();
     assert!(names.is_empty(), "longer than 800 lines: {names:?}");
 }
+
+#[test]
+fn the_readme_has_every_configuration_key_with_its_default_and_meaning() {
+    let readme = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
+    let table = klamm::config::keys::markdown();
+    assert!(readme.contains(table.trim()), "put this table into README.md:\n{table}");
+}
