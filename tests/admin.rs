@@ -8,7 +8,9 @@ use klamm::admin::{
 use klamm::lifecycle::Tasks;
 use klamm::observe::Metrics;
 use klamm::types::ListenerName;
+use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -418,6 +420,47 @@ async fn a_place_is_free_again_when_its_connection_ends() {
         assert_eq!(get(&admin, "/livez").await.status(), "200");
     }
     assert_eq!(ask(&mut first, "/livez").await.body, "ok\n", "nobody needed its place");
+}
+
+#[test]
+fn a_probe_is_answered_when_idle_connections_used_up_the_file_descriptors() {
+    const ROLE: &str = "KLAMM_TEST_ADMIN_WITH_FEW_FDS";
+    const NAME: &str = "a_probe_is_answered_when_idle_connections_used_up_the_file_descriptors";
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    if std::env::var_os(ROLE).is_some() {
+        return runtime.block_on(serve_until_stdin_ends());
+    }
+    // The limit is the process's, so the server gets a process of its own: this test again, in its other role.
+    let mut server = Command::new("sh")
+        .args(["-c", "ulimit -n 40 && exec \"$0\" --exact \"$1\" --nocapture"])
+        .arg(std::env::current_exe().unwrap())
+        .arg(NAME)
+        .env(ROLE, "1")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(server.stdout.take().unwrap()).lines();
+    let address = lines.find_map(|line| line.unwrap().split_once("serving on ")?.1.parse().ok()).unwrap();
+
+    let answer = runtime.block_on(async {
+        let mut idle = Vec::new();
+        for _ in 0..CONNECTIONS_MAX - 4 {
+            idle.push(TcpStream::connect(address).await.unwrap());
+        }
+        let probe = exchange(address, b"GET /livez HTTP/1.1\r\nConnection: close\r\n\r\n");
+        tokio::time::timeout(HEADER_TIMEOUT / 2, probe).await
+    });
+    drop(server.stdin.take());
+    assert!(server.wait().unwrap().success());
+    assert_eq!(answer.expect("before any idle connection times out").status(), "200");
+}
+
+async fn serve_until_stdin_ends() {
+    let admin = start(pages()).await;
+    println!("serving on {}", admin.address);
+    let wait = || std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
+    tokio::task::spawn_blocking(wait).await.unwrap().unwrap();
 }
 
 // How it ends.

@@ -1,7 +1,7 @@
 //! The HTTP server around the pages, bounded in every direction.
 //!
 //! A place on this port must always be had by a kubelet's probe, whoever else sits on it: when all places are taken, the
-//! newcomer gets that of the oldest connection. Refusing the newcomer would let a few idle connections fail the probes,
+//! newcomer gets that of the oldest connection, and likewise when there is no file descriptor left. Refusing the newcomer would let a few idle connections fail the probes,
 //! and so have Klamm killed.
 
 use super::pages::Pages;
@@ -35,6 +35,8 @@ const HEADER_BYTES_MAX: usize = 16 * 1024;
 const HEADERS_MAX: usize = 64;
 /// After a failed accept: the usual cause, no file descriptor left, lasts until something else closes one.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(500);
+/// When a connection was just evicted for it: as long as that takes to close.
+const EVICTION_PAUSE: Duration = Duration::from_millis(10);
 const ACCEPT_LOG_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Serves `pages` until `shutdown` is ready. Then the port closes, and connections end: idle ones at once, the others when
@@ -65,8 +67,9 @@ pub async fn serve(
                 if let Some(suppressed) = failures.admit(Instant::now()) {
                     tracing::warn!(%error, suppressed, "the admin port can't accept a connection");
                 }
+                let pause = if places.evict_oldest() { EVICTION_PAUSE } else { ACCEPT_PAUSE };
                 tokio::select! {
-                    () = sleep(ACCEPT_PAUSE) => {}
+                    () = sleep(pause) => {}
                     () = shutdown.as_mut() => return,
                 }
             }
@@ -121,17 +124,25 @@ struct Eviction;
 impl Places {
     /// Takes a place for a new connection; if there is none, that of the oldest.
     fn take(&mut self) -> Evicted {
-        // The other half lives as long as the connection's task.
-        self.taken.retain(|place| !place.is_closed());
-        if self.taken.len() >= CONNECTIONS_MAX
-            && let Some(oldest) = self.taken.pop_front()
-        {
-            // It may have ended this very moment.
-            let _ = oldest.send(Eviction);
+        self.forget_ended();
+        if self.taken.len() >= CONNECTIONS_MAX {
+            self.evict_oldest();
         }
         let (place, evicted) = oneshot::channel();
         self.taken.push_back(place);
         Evicted(evicted)
+    }
+
+    /// Ends the oldest connection; false if there is none.
+    fn evict_oldest(&mut self) -> bool {
+        self.forget_ended();
+        // It may have ended this very moment, which is as good.
+        self.taken.pop_front().map(|oldest| oldest.send(Eviction)).is_some()
+    }
+
+    fn forget_ended(&mut self) {
+        // The other half lives as long as the connection's task.
+        self.taken.retain(|place| !place.is_closed());
     }
 }
 
