@@ -20,6 +20,7 @@ pub use context::Context;
 use crate::cluster::Connection;
 use crate::lifecycle::Stop;
 use crate::net::buffer::{BUFFER_BYTES, Buffer};
+use crate::observe::metrics::IntGauge;
 use crate::types::{NodeId, Target};
 use conversation::{Conversation, Lent};
 use relay::{Relay, Turn};
@@ -58,8 +59,27 @@ pub fn run(
     context: Arc<Context>,
     stop: Stop,
 ) -> impl Future<Output = ()> + Send {
-    context.metrics().active.inc();
-    run_active(client, peer, target, context, stop)
+    let active = Active::new(context.metrics().active.clone());
+    async move {
+        let _active = active;
+        run_active(client, peer, target, context, stop).await;
+    }
+}
+
+/// Counts as an active session for as long as it lives, however the session ends.
+struct Active(IntGauge);
+
+impl Active {
+    fn new(gauge: IntGauge) -> Self {
+        gauge.inc();
+        Self(gauge)
+    }
+}
+
+impl Drop for Active {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
 }
 
 async fn run_active(client: TcpStream, peer: SocketAddr, target: Target, context: Arc<Context>, stop: Stop) {
@@ -70,7 +90,6 @@ async fn run_active(client: TcpStream, peer: SocketAddr, target: Target, context
         () = stop.aborted() => Cause::Aborted,
     };
     session.say(&cause);
-    context.metrics().active.dec();
     context.metrics().closed(cause.code());
 }
 
