@@ -1,0 +1,122 @@
+"""What the drivers share: options, the records of a tag, JSON lines, and one deadline for everything."""
+
+import ctypes
+import json
+import signal
+import sys
+import time
+
+TIMEOUT_SECONDS_DEFAULT = 60.0
+
+
+class Failure(Exception):
+    """A scenario that did not do what it promises; the text is the sentence that goes to stderr."""
+
+
+class Options:
+    """The arguments `BOOTSTRAP SCENARIO [key=value ...]`."""
+
+    def __init__(self, arguments):
+        self.bootstrap, self.scenario, *rest = arguments
+        self._values = dict(argument.split("=", 1) for argument in rest)
+        self._ends = time.monotonic() + float(self._values.get("timeout", TIMEOUT_SECONDS_DEFAULT))
+
+    def get(self, name, default=None):
+        return self._values.get(name, default)
+
+    def require(self, name):
+        if name not in self._values:
+            raise Failure(f"scenario {self.scenario} needs {name}=")
+        return self._values[name]
+
+    @property
+    def topic(self):
+        return self.require("topic")
+
+    @property
+    def count(self):
+        return int(self.require("count"))
+
+    @property
+    def count_or_endless(self):
+        """The count, or infinity where the scenario may run until SIGTERM."""
+        return int(self._values["count"]) if "count" in self._values else float("inf")
+
+    @property
+    def rate(self):
+        """Records a second, None for as fast as possible."""
+        return float(self._values["rate"]) if "rate" in self._values else None
+
+    @property
+    def remaining_seconds(self):
+        return max(0.0, self._ends - time.monotonic())
+
+    def sasl(self):
+        """(security protocol, mechanism, username, password), or None for a plaintext connection."""
+        protocol = self.get("security", "PLAINTEXT")
+        if protocol == "PLAINTEXT":
+            return None
+        return protocol, self.get("mechanism", "PLAIN"), self.require("username"), self.require("password")
+
+    def check_time(self, done, what):
+        if self.remaining_seconds <= 0:
+            raise Failure(f"{done} of {self.get('count', 'endless')} records were {what} when the time was up")
+
+
+def records(tag, count):
+    """The records (key, value) 0 to count-1 of a tag; every client makes and expects the same ones."""
+    index = 0
+    while index < count:
+        yield f"{tag}-{index}", f"{tag}:{index}:" + "x" * (index % 512)
+        index += 1
+
+
+def paced(options):
+    """Yields at the wished rate until SIGTERM or the deadline; without a rate, at once."""
+    began, turn = time.monotonic(), 0
+    while not stop_asked() and options.remaining_seconds > 0:
+        if options.rate:
+            early = began + turn / options.rate - time.monotonic()
+            if early > 0:
+                time.sleep(min(early, 0.1))
+                continue
+        turn += 1
+        yield
+
+
+def emit(**line):
+    print(json.dumps(line), flush=True)
+
+
+_stop = False
+
+
+def stop_asked():
+    return _stop
+
+
+def _ask_to_stop(*_):
+    global _stop
+    _stop = True
+
+
+def die_with_parent():
+    """For `preexec_fn`: the kernel kills this process when the one that started it is gone."""
+    pr_set_pdeathsig = 1
+    ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
+
+
+def drive(scenarios, arguments=None):
+    """Runs the scenario that the arguments name; turns whatever goes wrong into a sentence and exit code 1."""
+    signal.signal(signal.SIGTERM, _ask_to_stop)
+    try:
+        options = Options(sys.argv[1:] if arguments is None else arguments)
+        if options.scenario not in scenarios:
+            raise Failure(f"this client has no scenario {options.scenario}; it has {', '.join(scenarios)}")
+        scenarios[options.scenario](options)
+    except Failure as failure:
+        print(f"error: {failure}", file=sys.stderr)
+        sys.exit(1)
+    except Exception as error:  # the client library's own exceptions, of any kind
+        print(f"error: {type(error).__name__}: {error}", file=sys.stderr)
+        sys.exit(1)
