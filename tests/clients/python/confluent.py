@@ -2,7 +2,7 @@
 
 import sys
 
-from confluent_kafka import Consumer, KafkaException, Producer
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
 from confluent_kafka.admin import AdminClient
 
 from driver import Failure, drive, emit, paced, records, stop_asked
@@ -76,8 +76,11 @@ def produce(options):
             except BufferError:
                 producer.poll(POLL_SECONDS)
         producer.poll(0)
-    # After the deadline the records left fail by delivery.timeout.ms, so that each of them is reported.
-    left = producer.flush(options.remaining_seconds + 5)
+    left = producer.flush(options.remaining_seconds + 1)
+    if left:
+        # Whatever is left counts as failed, so that every record has its report.
+        producer.purge()
+        left = producer.flush(5)
     emit(done=True, count=acked, failed=len(failed))
     if failed or left:
         raise Failure(f"{len(failed)} records failed and {left} stayed without a report: {failed[:1]}")
@@ -87,8 +90,9 @@ def produce(options):
 
 def consume(options):
     consumer = Consumer(settings(options, **{
-        "group.id": options.require("group"), "auto.offset.reset": "earliest", "enable.auto.commit": False,
-        "session.timeout.ms": 10000,
+        "group.id": options.require("group"), "auto.offset.reset": "earliest", "session.timeout.ms": 10000,
+        # In a long run a rejoin would otherwise start all over.
+        "enable.auto.commit": True, "auto.commit.interval.ms": 1000,
     }))
     consumer.subscribe([options.topic])
     read, wished = 0, options.count_or_endless
@@ -114,7 +118,9 @@ def commit(consumer):
     try:
         consumer.commit(asynchronous=False)
     except KafkaException as error:
-        raise Failure(f"the offsets could not be committed: {error}") from error
+        # The automatic commit may have been there before.
+        if error.args[0].code() != KafkaError._NO_OFFSET:
+            raise Failure(f"the offsets could not be committed: {error}") from error
 
 
 drive({"metadata": metadata, "list": list_topics, "produce": produce, "consume": consume})
