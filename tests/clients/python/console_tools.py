@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 
-from driver import Failure, Options, die_with_parent, drive, emit, records
+from driver import Failure, Options, complaint, die_with_parent, drive, emit, records
 
 VERSION, JVM, CLASS_PATH, *ARGUMENTS = sys.argv[1:]
 IS_3 = VERSION.startswith("3.")
@@ -58,8 +58,8 @@ class Tools:
                                    timeout=self.options.remaining_seconds, preexec_fn=die_with_parent,
                                    stdin=None if text is not None else subprocess.DEVNULL)
         except subprocess.TimeoutExpired as late:
-            say = ((late.stdout or b"") + (late.stderr or b"")).decode(errors="replace").strip()
-            raise Failure(f"{tool} was not done when the time was up; it said: {say[-500:]}") from late
+            say = complaint(((late.stdout or b"") + (late.stderr or b"")).decode(errors="replace"))
+            raise Failure(f"{tool} was not done when the time was up; it said: {say}") from late
         sys.stderr.write(ended.stderr)
         return ended.returncode, ended.stdout, ended.stderr
 
@@ -67,7 +67,7 @@ class Tools:
         """The stdout of a tool that has to succeed."""
         code, out, error = self.run(tool, *arguments, text=text)
         if code:
-            raise Failure(f"{tool} ended with {code}: {(out + error).strip()[-500:]}")
+            raise Failure(f"{tool} ended with {code}: {complaint(out + error)}")
         return out
 
     def admin(self, tool, *arguments):
@@ -112,7 +112,7 @@ def produce(options):
         text="".join(f"{key}|{value}\n" for key, value in wished))
     # Some failures it only logs, and goes on with exit code 0.
     if code or re.search(r"\bERROR\b", out + error):
-        raise Failure(f"the console producer ended with {code}: {(out + error).strip()[:500]}")
+        raise Failure(f"the console producer ended with {code}: {complaint(out + error)}")
     for key, _ in wished:
         emit(key=key)
     emit(done=True, count=len(wished), failed=0)
@@ -170,7 +170,7 @@ def admin(options):
         code, out, error = tools.run(tool, *tools.at_bootstrap(), *arguments)
         emit(step=name, exit=code, output=out.strip(), stderr=error.strip())
         if code:
-            raise Failure(f"{name} ended with {code}: {(out + error).strip()[-300:]}")
+            raise Failure(f"{name} ended with {code}: {complaint(out + error)}")
         if not re.search(expect, out):
             raise Failure(f"{name} did not print /{expect}/ but: {out.strip()[-300:]}")
         return out

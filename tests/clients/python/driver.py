@@ -2,11 +2,16 @@
 
 import ctypes
 import json
+import os
+import re
 import signal
 import sys
+import threading
 import time
 
 TIMEOUT_SECONDS_DEFAULT = 60.0
+# A scenario keeps its deadline itself; it gets this much longer to report and to close its client.
+WATCHDOG_SECONDS = 8.0
 
 
 class Failure(Exception):
@@ -84,6 +89,13 @@ def paced(options):
         yield
 
 
+def complaint(text):
+    """The line of a tool's output that says what is wrong, else its last one, cut to the length of a sentence."""
+    lines = [line.strip() for line in text.splitlines() if line.strip() and not line.lstrip().startswith(("at ", "SLF4J"))]
+    telling = [line for line in lines if re.search(r"error|exception|fail", line, re.IGNORECASE)]
+    return (telling or lines or ["nothing"])[0 if telling else -1][:400]
+
+
 def emit(**line):
     print(json.dumps(line), flush=True)
 
@@ -106,11 +118,23 @@ def die_with_parent():
     ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
 
 
+def _watch(options):
+    """Some libraries wait for ever, on a wrong password for one: says so and leaves in their stead."""
+    def leave():
+        print(f"error: {options.scenario} was not done when the time was up", file=sys.stderr, flush=True)
+        os._exit(1)
+
+    watchdog = threading.Timer(options.remaining_seconds + WATCHDOG_SECONDS, leave)
+    watchdog.daemon = True
+    watchdog.start()
+
+
 def drive(scenarios, arguments=None):
     """Runs the scenario that the arguments name; turns whatever goes wrong into a sentence and exit code 1."""
     signal.signal(signal.SIGTERM, _ask_to_stop)
     try:
         options = Options(sys.argv[1:] if arguments is None else arguments)
+        _watch(options)
         if options.scenario not in scenarios:
             raise Failure(f"this client has no scenario {options.scenario}; it has {', '.join(scenarios)}")
         scenarios[options.scenario](options)

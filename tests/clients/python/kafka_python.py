@@ -8,7 +8,8 @@ POLL_MILLISECONDS = 200
 
 
 def settings(options, **more):
-    common = {"bootstrap_servers": options.bootstrap, "client_id": "klamm-test-kafka-python"}
+    common = {"bootstrap_servers": options.bootstrap, "client_id": "klamm-test-kafka-python",
+              "bootstrap_timeout_ms": max(1000, int(options.remaining_seconds * 1000))}
     if options.sasl():
         protocol, mechanism, username, password = options.sasl()
         common |= {"security_protocol": protocol, "sasl_mechanism": mechanism,

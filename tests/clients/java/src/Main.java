@@ -32,12 +32,19 @@ final class Main {
             code = 1;
         } catch (Exception error) {
             error.printStackTrace();
-            System.err.println("error: " + error);
+            System.err.println("error: " + sentence(error));
             code = 1;
         }
         System.out.flush();
         // halt, because a scenario that failed may leave client threads that an orderly exit would wait for.
         Runtime.getRuntime().halt(code);
+    }
+
+    private static String sentence(Throwable error) {
+        if (error instanceof java.util.concurrent.ExecutionException && error.getCause() != null) {
+            return sentence(error.getCause());
+        }
+        return error.getCause() == null ? error.toString() : error + ": " + sentence(error.getCause());
     }
 
     private Main() {}

@@ -77,7 +77,9 @@ final class Options {
     }
 
     Properties admin() throws Failure {
-        return client("default.api.timeout.ms", String.valueOf(Math.max(1000, remaining().toMillis())));
+        long milliseconds = Math.max(1000, remaining().toMillis());
+        return client("default.api.timeout.ms", String.valueOf(milliseconds),
+                "request.timeout.ms", String.valueOf(Math.min(30_000, milliseconds)));
     }
 
     Properties producer(Object... more) throws Failure {
