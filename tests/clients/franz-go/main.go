@@ -3,6 +3,8 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -108,18 +110,39 @@ func (r *run) client(more ...kgo.Opt) (*kgo.Client, error) {
 		kgo.WithLogger(kgo.BasicLogger(os.Stderr, kgo.LogLevelWarn, nil)),
 		kgo.AllowAutoTopicCreation(),
 	}
-	switch protocol := r.get("security", "PLAINTEXT"); protocol {
-	case "PLAINTEXT":
-	case "SASL_PLAINTEXT":
+	security := r.get("security", "PLAINTEXT")
+	if strings.HasSuffix(security, "SSL") {
+		trust, err := r.trust()
+		if err != nil {
+			return nil, err
+		}
+		options = append(options, kgo.DialTLSConfig(trust))
+	}
+	if strings.HasPrefix(security, "SASL_") {
 		mechanism, err := r.sasl()
 		if err != nil {
 			return nil, err
 		}
 		options = append(options, mechanism)
-	default:
-		return nil, fmt.Errorf("security=%s is not supported here", protocol)
 	}
 	return kgo.NewClient(append(options, more...)...)
+}
+
+// trust is the TLS configuration that believes the authority in cafile; franz-go adds the server's name.
+func (r *run) trust() (*tls.Config, error) {
+	file, err := r.need("cafile")
+	if err != nil {
+		return nil, err
+	}
+	pem, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	roots := x509.NewCertPool()
+	if !roots.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("%s holds no certificate", file)
+	}
+	return &tls.Config{RootCAs: roots}, nil
 }
 
 func (r *run) sasl() (kgo.Opt, error) {

@@ -1,6 +1,7 @@
 // kafkajs: the client library for Node.js. Arguments: MODULE_FOLDER BOOTSTRAP SCENARIO [key=value ...]
 'use strict'
 
+const fs = require('fs')
 const path = require('path')
 
 const [moduleFolder, bootstrap, scenario, ...rest] = process.argv.slice(2)
@@ -33,8 +34,9 @@ function client() {
     logCreator: () => ({ log }) => process.stderr.write(`kafkajs: ${log.message} ${log.error || ''}\n`),
     retry: { retries: 8 },
   }
-  if (options.security && options.security !== 'PLAINTEXT') {
-    settings.ssl = options.security === 'SASL_SSL'
+  const security = options.security || 'PLAINTEXT'
+  if (security.endsWith('SSL')) settings.ssl = { ca: [fs.readFileSync(need('cafile'), 'utf8')] }
+  if (security.startsWith('SASL_')) {
     settings.sasl = {
       mechanism: (options.mechanism || 'PLAIN').toLowerCase(),
       username: need('username'),

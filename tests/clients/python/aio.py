@@ -4,6 +4,7 @@ import asyncio
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.helpers import create_ssl_context
 
 from driver import Failure, drive, emit, records, stop_asked
 
@@ -11,11 +12,13 @@ POLL_MILLISECONDS = 200
 
 
 def settings(options, **more):
-    common = {"bootstrap_servers": options.bootstrap, "client_id": "klamm-test-aiokafka"}
+    common = {"bootstrap_servers": options.bootstrap, "client_id": "klamm-test-aiokafka",
+              "security_protocol": options.security}
     if options.sasl():
-        protocol, mechanism, username, password = options.sasl()
-        common |= {"security_protocol": protocol, "sasl_mechanism": mechanism,
-                   "sasl_plain_username": username, "sasl_plain_password": password}
+        mechanism, username, password = options.sasl()
+        common |= {"sasl_mechanism": mechanism, "sasl_plain_username": username, "sasl_plain_password": password}
+    if options.ca_file():
+        common |= {"ssl_context": create_ssl_context(cafile=options.ca_file())}
     return common | more
 
 

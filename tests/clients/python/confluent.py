@@ -11,11 +11,13 @@ POLL_SECONDS = 0.2
 
 
 def settings(options, **more):
-    common = {"bootstrap.servers": options.bootstrap, "client.id": "klamm-test-confluent", "error_cb": report}
+    common = {"bootstrap.servers": options.bootstrap, "client.id": "klamm-test-confluent", "error_cb": report,
+              "security.protocol": options.security}
     if options.sasl():
-        protocol, mechanism, username, password = options.sasl()
-        common |= {"security.protocol": protocol, "sasl.mechanism": mechanism,
-                   "sasl.username": username, "sasl.password": password}
+        mechanism, username, password = options.sasl()
+        common |= {"sasl.mechanism": mechanism, "sasl.username": username, "sasl.password": password}
+    if options.ca_file():
+        common |= {"ssl.ca.location": options.ca_file()}
     return common | more
 
 

@@ -42,11 +42,14 @@ class Tools:
         self._file = tempfile.NamedTemporaryFile("w", suffix=".properties")
         self.config = self._file.name
         lines = {"client.id": f"klamm-test-{VERSION}"} | properties
+        lines["security.protocol"] = options.security
         if options.sasl():
-            protocol, mechanism, username, password = options.sasl()
+            mechanism, username, password = options.sasl()
             module = "plain.PlainLoginModule" if mechanism == "PLAIN" else "scram.ScramLoginModule"
-            lines |= {"security.protocol": protocol, "sasl.mechanism": mechanism, "sasl.jaas.config":
+            lines |= {"sasl.mechanism": mechanism, "sasl.jaas.config":
                       f'org.apache.kafka.common.security.{module} required username="{username}" password="{password}";'}
+        if options.ca_file():
+            lines |= {"ssl.truststore.type": "PEM", "ssl.truststore.location": options.ca_file()}
         self._file.writelines(f"{key}={value}\n" for key, value in lines.items())
         self._file.flush()
 
@@ -215,4 +218,4 @@ def admin(options):
 
 
 drive({"metadata": metadata, "list": list_topics, "produce": produce, "consume": consume, "perf": perf,
-       "admin": admin}, ARGUMENTS)
+       "admin": admin}, ARGUMENTS, orderly=False)

@@ -56,12 +56,20 @@ class Options:
     def remaining_seconds(self):
         return max(0.0, self._ends - time.monotonic())
 
+    @property
+    def security(self):
+        """PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL."""
+        return self.get("security", "PLAINTEXT")
+
     def sasl(self):
-        """(security protocol, mechanism, username, password), or None for a plaintext connection."""
-        protocol = self.get("security", "PLAINTEXT")
-        if protocol == "PLAINTEXT":
+        """(mechanism, username, password), or None where the client does not authenticate."""
+        if not self.security.startswith("SASL_"):
             return None
-        return protocol, self.get("mechanism", "PLAIN"), self.require("username"), self.require("password")
+        return self.get("mechanism", "PLAIN"), self.require("username"), self.require("password")
+
+    def ca_file(self):
+        """The PEM file of the authority that signed the server's certificate, or None for a connection without TLS."""
+        return self.require("cafile") if self.security.endswith("SSL") else None
 
     def check_time(self, done, what):
         if self.remaining_seconds <= 0:
@@ -129,9 +137,13 @@ def _watch(options):
     watchdog.start()
 
 
-def drive(scenarios, arguments=None):
-    """Runs the scenario that the arguments name; turns whatever goes wrong into a sentence and exit code 1."""
-    signal.signal(signal.SIGTERM, _ask_to_stop)
+def drive(scenarios, arguments=None, orderly=True):
+    """Runs the scenario that the arguments name; turns whatever goes wrong into a sentence and exit code 1.
+
+    `orderly` says that the scenarios look at stop_asked(); without it SIGTERM ends the process at once.
+    """
+    if orderly:
+        signal.signal(signal.SIGTERM, _ask_to_stop)
     try:
         options = Options(sys.argv[1:] if arguments is None else arguments)
         _watch(options)

@@ -9,11 +9,13 @@ POLL_MILLISECONDS = 200
 
 def settings(options, **more):
     common = {"bootstrap_servers": options.bootstrap, "client_id": "klamm-test-kafka-python",
-              "bootstrap_timeout_ms": max(1000, int(options.remaining_seconds * 1000))}
+              "bootstrap_timeout_ms": max(1000, int(options.remaining_seconds * 1000)),
+              "security_protocol": options.security}
     if options.sasl():
-        protocol, mechanism, username, password = options.sasl()
-        common |= {"security_protocol": protocol, "sasl_mechanism": mechanism,
-                   "sasl_plain_username": username, "sasl_plain_password": password}
+        mechanism, username, password = options.sasl()
+        common |= {"sasl_mechanism": mechanism, "sasl_plain_username": username, "sasl_plain_password": password}
+    if options.ca_file():
+        common |= {"ssl_cafile": options.ca_file()}
     return common | more
 
 

@@ -16,11 +16,14 @@ METADATA_SECONDS_MAX = 15
 
 def kcat(options, *arguments, text=None):
     """kcat's stdout; what it says on stderr goes to ours, and its tail into the failure."""
-    command = ["kcat", "-b", options.bootstrap, "-X", "client.id=klamm-test-kcat"]
+    command = ["kcat", "-b", options.bootstrap, "-X", "client.id=klamm-test-kcat",
+               "-X", f"security.protocol={options.security}"]
     if options.sasl():
-        protocol, mechanism, username, password = options.sasl()
-        command += ["-X", f"security.protocol={protocol}", "-X", f"sasl.mechanism={mechanism}",
-                    "-X", f"sasl.username={username}", "-X", f"sasl.password={password}"]
+        mechanism, username, password = options.sasl()
+        command += ["-X", f"sasl.mechanism={mechanism}", "-X", f"sasl.username={username}",
+                    "-X", f"sasl.password={password}"]
+    if options.ca_file():
+        command += ["-X", f"ssl.ca.location={options.ca_file()}"]
     try:
         ended = subprocess.run(command + list(arguments), input=text, text=True, capture_output=True,
                                timeout=options.remaining_seconds, preexec_fn=die_with_parent)
@@ -84,4 +87,4 @@ def consume(options):
     emit(done=True, count=len(lines))
 
 
-drive({"metadata": metadata, "list": list_topics, "produce": produce, "consume": consume})
+drive({"metadata": metadata, "list": list_topics, "produce": produce, "consume": consume}, orderly=False)

@@ -62,10 +62,14 @@ final class Options {
         settings.put("bootstrap.servers", bootstrap);
         settings.put("client.id", "klamm-test-java");
         String protocol = get("security", "PLAINTEXT");
-        if (!protocol.equals("PLAINTEXT")) {
+        settings.put("security.protocol", protocol);
+        if (protocol.endsWith("SSL")) {
+            settings.put("ssl.truststore.type", "PEM");
+            settings.put("ssl.truststore.location", need("cafile"));
+        }
+        if (protocol.startsWith("SASL_")) {
             String mechanism = get("mechanism", "PLAIN");
             String module = mechanism.equals("PLAIN") ? "plain.PlainLoginModule" : "scram.ScramLoginModule";
-            settings.put("security.protocol", protocol);
             settings.put("sasl.mechanism", mechanism);
             settings.put("sasl.jaas.config", "org.apache.kafka.common.security." + module + " required username=\""
                     + need("username") + "\" password=\"" + need("password") + "\";");
