@@ -1,0 +1,128 @@
+"""confluent-kafka: the current librdkafka."""
+
+import sys
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
+from confluent_kafka.admin import AdminClient
+
+from driver import Failure, drive, emit, paced, records, stop_asked
+
+POLL_SECONDS = 0.2
+
+
+def settings(options, **more):
+    common = {"bootstrap.servers": options.bootstrap, "client.id": "klamm-test-confluent", "error_cb": report,
+              "security.protocol": options.security}
+    if options.sasl():
+        mechanism, username, password = options.sasl()
+        common |= {"sasl.mechanism": mechanism, "sasl.username": username, "sasl.password": password}
+    if options.ca_file():
+        common |= {"ssl.ca.location": options.ca_file()}
+    return common | more
+
+
+def report(error):
+    print(f"librdkafka: {error.str()}", file=sys.stderr)
+
+
+def cluster_metadata(options, topic=None):
+    admin = AdminClient(settings(options))
+    # An authentication failure shows only in the error callback, which a plain list_topics does not serve.
+    admin.poll(0)
+    return admin.list_topics(topic, timeout=options.remaining_seconds)
+
+
+def metadata(options):
+    topic = options.get("topic")
+    answer = cluster_metadata(options, topic)
+    line = {"brokers": [{"id": b.id, "host": b.host, "port": b.port} for b in answer.brokers.values()]}
+    if topic:
+        if answer.topics[topic].error:
+            raise Failure(f"topic {topic}: {answer.topics[topic].error.str()}")
+        line["partitions"] = [{"partition": p.id, "leader": p.leader} for p in answer.topics[topic].partitions.values()]
+    emit(**line)
+
+
+def list_topics(options):
+    emit(topics=sorted(cluster_metadata(options).topics))
+
+
+def produce(options):
+    producer = Producer(settings(options, **{
+        "enable.idempotence": options.get("acks", "all") in ("all", "-1"),
+        "acks": options.get("acks", "all"),
+        "delivery.timeout.ms": max(1000, int(options.remaining_seconds * 1000)),
+        "linger.ms": 5,
+    }))
+    acked, failed = 0, []
+
+    def delivered(error, message):
+        nonlocal acked
+        key = message.key().decode()
+        if error:
+            failed.append(error.str())
+            emit(key=key, error=error.str())
+        else:
+            acked += 1
+            emit(key=key, partition=message.partition(), offset=message.offset())
+
+    wished = records(options.require("tag"), options.count_or_endless)
+    for _ in paced(options):
+        record = next(wished, None)
+        if record is None:
+            break
+        while True:
+            try:
+                producer.produce(options.topic, key=record[0], value=record[1], on_delivery=delivered)
+                break
+            except BufferError:
+                producer.poll(POLL_SECONDS)
+        producer.poll(0)
+    left = producer.flush(options.remaining_seconds + 1)
+    if left:
+        # Whatever is left counts as failed, so that every record has its report.
+        producer.purge()
+        left = producer.flush(5)
+    emit(done=True, count=acked, failed=len(failed))
+    if failed or left:
+        raise Failure(f"{len(failed)} records failed and {left} stayed without a report: {failed[:1]}")
+    if not stop_asked() and next(wished, None) is not None:
+        raise Failure(f"the time was up after {acked} records")
+
+
+def consume(options):
+    consumer = Consumer(settings(options, **{
+        "group.id": options.require("group"), "auto.offset.reset": "earliest", "session.timeout.ms": 10000,
+        # In a long run a rejoin would otherwise start all over.
+        "enable.auto.commit": True, "auto.commit.interval.ms": 1000,
+    }))
+    consumer.subscribe([options.topic])
+    read, wished = 0, options.count_or_endless
+    while read < wished and not stop_asked():
+        options.check_time(read, "read")
+        message = consumer.poll(POLL_SECONDS)
+        if message is None:
+            continue
+        if message.error():
+            # librdkafka goes on after these (a leader that moved, a broker that is gone); the deadline is the judge.
+            report(message.error())
+            continue
+        read += 1
+        emit(key=message.key().decode(), value=message.value().decode(),
+             partition=message.partition(), offset=message.offset())
+    if read:
+        commit(consumer)
+    consumer.close()
+    emit(done=True, count=read)
+
+
+def commit(consumer):
+    try:
+        consumer.commit(asynchronous=False)
+    except KafkaException as error:
+        # The automatic commit may have been there before.
+        if error.args[0].code() != KafkaError._NO_OFFSET:
+            raise Failure(f"the offsets could not be committed: {error}") from error
+
+
+drive({"metadata": metadata, "list": list_topics, "produce": produce, "consume": consume})
