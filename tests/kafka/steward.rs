@@ -117,6 +117,7 @@ impl Steward {
 }
 
 fn compile(world: &World, kafka: &Kafka) -> Result<()> {
+    std::fs::create_dir_all(classes(world))?;
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/kafka/java/Steward.java");
     let output = Command::new("javac")
         .args(["-Xlint:all", "-Werror", "-cp", &kafka.class_path(world), "-d"])
