@@ -60,10 +60,8 @@ impl Kafka {
     }
 
     fn named(version: &str) -> Self {
-        let folder = std::env::var_os("KLAMM_KAFKA_DIR").map_or_else(
-            || Path::new(env!("CARGO_MANIFEST_DIR")).join("target/kafka"),
-            PathBuf::from,
-        );
+        let folder = std::env::var_os("KLAMM_KAFKA_DIR")
+            .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("target/kafka"), PathBuf::from);
         Self { version: version.to_owned(), jars: folder.join(version) }
     }
 
@@ -191,7 +189,9 @@ impl Cluster {
         for (node_id, child) in self.nodes().iter_mut() {
             if let Some(status) = child.try_wait()? {
                 let tail = logs::tail(&logs::path(&self.kafka.version, &format!("broker-{node_id}"))?);
-                bail!("broker {node_id} ended with {status}; is there memory for another JVM? Its last words:\n{tail}");
+                bail!(
+                    "broker {node_id} ended with {status}; is there memory for another JVM? Its last words:\n{tail}"
+                );
             }
         }
         Ok(())
@@ -211,7 +211,13 @@ pub(crate) const JVM: [&str; 5] =
     ["-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto", "-Djava.awt.headless=true"];
 
 /// Formatting and running are one process, so that three nodes do both side by side.
-fn launch(world: &World, kafka: &Kafka, folder: &Path, node_id: u8, format_as: Option<&str>) -> Result<Child> {
+fn launch(
+    world: &World,
+    kafka: &Kafka,
+    folder: &Path,
+    node_id: u8,
+    format_as: Option<&str>,
+) -> Result<Child> {
     let properties = folder.join(format!("node-{node_id}.properties"));
     fs::write(&properties, node_properties(kafka, folder, node_id)?)?;
     let java = format!(

@@ -132,9 +132,15 @@ impl Flow {
             let left = deadline.saturating_duration_since(Instant::now());
             if progress.is_over || left.is_zero() {
                 let stalled = if progress.is_over { "ended" } else { "stalled" };
-                bail!("{}: {stalled} at {} of {count} records\n{}", self.what, count_of(&progress), logs::tail(&self.log));
+                bail!(
+                    "{}: {stalled} at {} of {count} records\n{}",
+                    self.what,
+                    count_of(&progress),
+                    logs::tail(&self.log)
+                );
             }
-            progress = self.shown.changed.wait_timeout(progress, left).unwrap_or_else(PoisonError::into_inner).0;
+            progress =
+                self.shown.changed.wait_timeout(progress, left).unwrap_or_else(PoisonError::into_inner).0;
         }
         Ok(())
     }
@@ -156,7 +162,8 @@ impl Flow {
         if let Some(reader) = self.reader.take() {
             reader.join().map_err(|_| anyhow::anyhow!("the reader of a client panicked"))?;
         }
-        let lines = std::mem::take(&mut self.shown.progress.lock().unwrap_or_else(PoisonError::into_inner).lines);
+        let lines =
+            std::mem::take(&mut self.shown.progress.lock().unwrap_or_else(PoisonError::into_inner).lines);
         let is_done = lines.last().is_some_and(|line| !line["done"].is_null() || line["key"].is_null());
         if !status.success() || !is_done {
             bail!("{}: {status} after {} lines\n{}", self.what, lines.len(), logs::tail(&self.log));
@@ -170,7 +177,12 @@ impl Flow {
             if let Some(status) = self.child.try_wait()? {
                 return Ok(status);
             }
-            ensure!(Instant::now() < deadline, "{}: did not end in time\n{}", self.what, logs::tail(&self.log));
+            ensure!(
+                Instant::now() < deadline,
+                "{}: did not end in time\n{}",
+                self.what,
+                logs::tail(&self.log)
+            );
             thread::sleep(Duration::from_millis(20));
         }
     }

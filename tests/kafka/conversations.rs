@@ -8,12 +8,21 @@ use libtest_mimic::Trial;
 use serde_json::Value;
 
 use crate::clients::{Front, run};
-use crate::oracle;
+use crate::oracle::{self, Order};
 use crate::stage::{LazyStage, Stage, sharing};
 
 /// All that `tests/clients/run` knows.
-const CLIENTS: [&str; 9] =
-    ["java", "java-4.3.1", "java-3.9.2", "kcat", "confluent", "kafka-python", "aiokafka", "franz-go", "kafkajs"];
+const CLIENTS: [&str; 9] = [
+    "java",
+    "java-4.3.1",
+    "java-3.9.2",
+    "kcat",
+    "confluent",
+    "kafka-python",
+    "aiokafka",
+    "franz-go",
+    "kafkajs",
+];
 
 pub(crate) fn list(stage: &LazyStage) -> Vec<Trial> {
     let trial = |client: &'static str| {
@@ -49,15 +58,19 @@ pub(crate) fn exchange(
     let produce = with([format!("topic={topic}"), count.clone(), format!("tag={tag}")]);
     let acked = oracle::acked(&run(stage, client, front, bootstrap, "produce", &produce)?)?;
     ensure!(acked.len() == RECORDS, "{} of {RECORDS} records were acknowledged", acked.len());
-    oracle::ensure_arrived(&tag, &acked, &stage.cluster.steward.read(topic)?)?;
+    let order = if client == "kafkajs" { Order::AsStored } else { Order::AsSent };
+    oracle::ensure_arrived(&tag, order, &acked, &stage.cluster.steward.read(topic)?)?;
 
     let consume = with([format!("topic={topic}"), count, format!("group=group-{tag}")]);
     let consumed = oracle::consumed(&run(stage, client, front, bootstrap, "consume", &consume)?)?;
-    oracle::ensure_arrived(&tag, &acked, &consumed)
+    oracle::ensure_arrived(&tag, order, &acked, &consumed)
 }
 
 /// All three brokers are there, each at its advertised address and no other.
-pub(crate) fn ensure_only_advertised(metadata: &[Value], advertised: &BTreeMap<i64, (String, u16)>) -> Result<()> {
+pub(crate) fn ensure_only_advertised(
+    metadata: &[Value],
+    advertised: &BTreeMap<i64, (String, u16)>,
+) -> Result<()> {
     let seen = brokers_in(metadata)?;
     let expected: BTreeMap<_, _> =
         advertised.iter().filter(|(id, _)| **id <= 3).map(|(id, at)| (*id, at.clone())).collect();

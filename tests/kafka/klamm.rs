@@ -59,7 +59,10 @@ impl Klamm {
     /// What clients are told to dial.
     pub(crate) fn front(&self) -> Front {
         let brokers = |first_port: u16| -> BTreeMap<i64, (String, u16)> {
-            (first_port..).zip(NODE_IDS).map(|(port, id)| (id.into(), (KLAMM_FOR_CLIENTS.to_string(), port))).collect()
+            (first_port..)
+                .zip(NODE_IDS)
+                .map(|(port, id)| (id.into(), (KLAMM_FOR_CLIENTS.to_string(), port)))
+                .collect()
         };
         let bootstrap = |port: u16| format!("{KLAMM_FOR_CLIENTS}:{port}");
         Front {
@@ -215,6 +218,7 @@ fn http_get(address: SocketAddr, path: &str) -> Result<(u16, String)> {
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
     let (head, body) = answer.split_once("\r\n\r\n").context("an answer without an end of its head")?;
-    let status = head.split(' ').nth(1).and_then(|code| code.parse().ok()).context("an answer without a status")?;
+    let status =
+        head.split(' ').nth(1).and_then(|code| code.parse().ok()).context("an answer without a status")?;
     Ok((status, body.to_owned()))
 }

@@ -17,8 +17,10 @@ mod features;
 mod klamm;
 mod leadership;
 mod logs;
+mod operations;
 mod oracle;
 mod outages;
+mod relay;
 mod restarts;
 mod sasl;
 mod stage;
@@ -40,6 +42,7 @@ fn main() -> ExitCode {
         wall::list,
         conversations::list,
         wire::list,
+        operations::list,
         features::list,
         sasl::list,
         leadership::list,

@@ -6,7 +6,7 @@ use libtest_mimic::Trial;
 use crate::brokers::FOURTH;
 use crate::clients::{Flow, run};
 use crate::conversations::{brokers_in, ensure_only_advertised};
-use crate::oracle;
+use crate::oracle::{self, Order};
 use crate::stage::{LazyStage, Stage, alone, is_direct};
 
 pub(crate) fn list(stage: &LazyStage) -> Vec<Trial> {
@@ -15,7 +15,11 @@ pub(crate) fn list(stage: &LazyStage) -> Vec<Trial> {
         let name = format!("outages::{client}_loses_and_doubles_nothing_when_a_broker_is_killed_and_returns");
         trials.push(alone(stage, &name, move |stage| kill_the_leader(stage, client)));
     }
-    trials.push(alone(stage, "outages::a_fourth_broker_joins_is_used_and_leaves_without_a_restart", come_and_go));
+    trials.push(alone(
+        stage,
+        "outages::a_fourth_broker_joins_is_used_and_leaves_without_a_restart",
+        come_and_go,
+    ));
     if !is_direct() {
         let name = "outages::klamm_started_before_the_brokers_serves_once_they_are_up";
         trials.push(alone(stage, name, start_before_the_brokers));
@@ -43,14 +47,14 @@ fn kill_the_leader(stage: &Stage, client: &str) -> Result<()> {
     stage.cluster.steward.move_leader(&topic, 2)?;
     producer.await_more(BETWEEN)?;
     let acked = oracle::acked(&producer.stop()?)?;
-    oracle::ensure_arrived("k", &acked, &stage.cluster.steward.read(&topic)?)?;
+    oracle::ensure_arrived("k", Order::AsSent, &acked, &stage.cluster.steward.read(&topic)?)?;
     consumer.await_count(acked.len())?;
     // The group's coordinator may have been the broker that died, and then consuming begins again at the last commit:
     // the brokers' own content, above, is what has each record once.
     let mut consumed = oracle::consumed(&consumer.stop()?)?;
     consumed.sort_by_key(|record| record.place);
     consumed.dedup();
-    oracle::ensure_arrived("k", &acked, &consumed)
+    oracle::ensure_arrived("k", Order::AsSent, &acked, &consumed)
 }
 
 fn come_and_go(stage: &Stage) -> Result<()> {
@@ -78,7 +82,7 @@ fn come_and_go(stage: &Stage) -> Result<()> {
     let metadata = run(stage, "java", &front, &front.plain, "metadata", &[format!("topic={topic}")])?;
     ensure_only_advertised(&metadata, &front.brokers)?;
     let acked = oracle::acked(&producer.stop()?)?;
-    oracle::ensure_arrived("f", &acked, &steward.read(&topic)?)
+    oracle::ensure_arrived("f", Order::AsSent, &acked, &steward.read(&topic)?)
 }
 
 /// A topic that was created while four brokers stood may have replicas on the fourth; this test creates none then.
@@ -103,5 +107,5 @@ fn start_before_the_brokers(stage: &Stage) -> Result<()> {
     producer.await_count(BETWEEN)?;
     let acked = oracle::acked(&producer.stop()?)?;
     klamm.ensure_sound()?;
-    oracle::ensure_arrived("e", &acked, &stage.cluster.steward.read(&topic)?)
+    oracle::ensure_arrived("e", Order::AsSent, &acked, &stage.cluster.steward.read(&topic)?)
 }

@@ -7,18 +7,20 @@ use libtest_mimic::Trial;
 
 use crate::clients::Flow;
 use crate::klamm::Klamm;
-use crate::oracle;
+use crate::oracle::{self, Order};
 use crate::stage::{LazyStage, Stage, is_direct, sharing};
 
 pub(crate) fn list(stage: &LazyStage) -> Vec<Trial> {
     if is_direct() {
         return Vec::new();
     }
-    let mut trials = vec![sharing(stage, "restarts::a_drained_klamm_without_clients_exits_with_0_at_once", drain_idle)];
+    let mut trials =
+        vec![sharing(stage, "restarts::a_drained_klamm_without_clients_exits_with_0_at_once", drain_idle)];
     for client in ["java", "confluent", "franz-go"] {
         let name = format!("restarts::{client}_loses_and_doubles_nothing_when_klamm_is_killed_and_restarted");
         trials.push(sharing(stage, &name, move |stage| interrupt(stage, client, &Klamm::kill)));
-        let name = format!("restarts::{client}_loses_and_doubles_nothing_when_klamm_is_drained_and_exits_with_0");
+        let name =
+            format!("restarts::{client}_loses_and_doubles_nothing_when_klamm_is_drained_and_exits_with_0");
         trials.push(sharing(stage, &name, move |stage| interrupt(stage, client, &drain)));
     }
     trials
@@ -54,5 +56,5 @@ fn interrupt(stage: &Stage, client: &str, end: &dyn Fn(&Klamm) -> Result<()>) ->
     producer.await_more(200)?;
     let acked = oracle::acked(&producer.stop()?)?;
     klamm.ensure_sound()?;
-    oracle::ensure_arrived("r", &acked, &stage.cluster.steward.read(&topic)?)
+    oracle::ensure_arrived("r", Order::AsSent, &acked, &stage.cluster.steward.read(&topic)?)
 }

@@ -6,7 +6,7 @@ use libtest_mimic::Trial;
 use crate::brokers::{PASSWORD, USER};
 use crate::clients::{Flow, run};
 use crate::conversations::{ensure_only_advertised, exchange};
-use crate::oracle;
+use crate::oracle::{self, Order};
 use crate::stage::{LazyStage, Stage, is_direct, sharing};
 
 pub(crate) fn list(stage: &LazyStage) -> Vec<Trial> {
@@ -55,9 +55,11 @@ fn outlive_a_restart(stage: &Stage) -> Result<()> {
     stage.cluster.steward.place(&topic, "3,1,2")?;
     let klamm = stage.own_klamm()?;
     let front = klamm.front();
-    let options =
-        [&credentials("SCRAM-SHA-256", PASSWORD)[..], &[format!("topic={topic}"), "tag=r".into(), "rate=200".into()]]
-            .concat();
+    let options = [
+        &credentials("SCRAM-SHA-256", PASSWORD)[..],
+        &[format!("topic={topic}"), "tag=r".into(), "rate=200".into()],
+    ]
+    .concat();
     let producer = Flow::endless(stage, "java", &front, &front.sasl, "produce", &options)?;
     for _ in 0..2 {
         producer.await_more(200)?;
@@ -67,7 +69,7 @@ fn outlive_a_restart(stage: &Stage) -> Result<()> {
     producer.await_more(200)?;
     let acked = oracle::acked(&producer.stop()?)?;
     klamm.ensure_sound()?;
-    oracle::ensure_arrived("r", &acked, &stage.cluster.steward.read(&topic)?)
+    oracle::ensure_arrived("r", Order::AsSent, &acked, &stage.cluster.steward.read(&topic)?)
 }
 
 fn credentials(mechanism: &str, password: &str) -> [String; 4] {

@@ -94,7 +94,8 @@ fn trial(stage: &LazyStage, name: &str, act: impl FnOnce(&Stage) -> Result<()> +
     let stage = Arc::clone(stage);
     Trial::test(name, move || {
         let stage = stage.get_or_init(|| Stage::set().map_err(|error| format!("{error:#}")));
-        let stage = stage.as_ref().map_err(|error| Failed::from(format!("the stage could not be set: {error}")))?;
+        let stage =
+            stage.as_ref().map_err(|error| Failed::from(format!("the stage could not be set: {error}")))?;
         act(stage).map_err(|error| Failed::from(format!("{error:#}")))
     })
 }

@@ -111,7 +111,10 @@ impl Steward {
                 Err(RecvTimeoutError::Timeout) => condition()?,
                 Err(RecvTimeoutError::Disconnected) => bail!("the steward died during `{command}`"),
             }
-            ensure!(Instant::now() < deadline, "the steward did not answer `{command}` within {ANSWER_TIMEOUT:?}");
+            ensure!(
+                Instant::now() < deadline,
+                "the steward did not answer `{command}` within {ANSWER_TIMEOUT:?}"
+            );
         }
     }
 }

@@ -20,7 +20,8 @@ impl LeakTrap {
     /// Sets the trap on all ports of all brokers, present or future. Its threads end with the process.
     pub(crate) fn set(world: &World) -> Result<Self> {
         let trap = Self::default();
-        let addresses = NODE_IDS.iter().flat_map(|id| ports::ALL.map(|port| SocketAddr::from((broker_ip(*id), port))));
+        let addresses =
+            NODE_IDS.iter().flat_map(|id| ports::ALL.map(|port| SocketAddr::from((broker_ip(*id), port))));
         for address in addresses {
             let listener = world
                 .inside(Side::Clients, || TcpListener::bind(address))?

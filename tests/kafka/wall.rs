@@ -3,22 +3,27 @@
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
 
 use crate::brokers::ports;
+use crate::clients::{FLOW_PATIENCE, Flow, Front};
 use crate::oracle;
+use crate::relay;
 use crate::stage::{LazyStage, Stage, alone, sharing};
 use crate::world::{Side, broker_ip};
 
 pub(crate) fn list(stage: &LazyStage) -> Vec<Trial> {
     vec![
         alone(stage, "wall::a_client_that_dials_a_broker_is_caught_and_does_not_reach_it", caught),
+        alone(stage, "wall::a_client_behind_a_relay_that_rewrites_nothing_is_caught", rewrite_nothing),
         sharing(stage, "wall::brokers_answer_from_klamms_side", answered),
         sharing(stage, "wall::klamms_namespace_is_no_router", no_router),
-        sharing(stage, "wall::the_oracle_finds_every_kind_of_harm", |_| oracle::the_oracle_finds_every_kind_of_harm()),
+        sharing(stage, "wall::the_oracle_finds_every_kind_of_harm", |_| {
+            oracle::the_oracle_finds_every_kind_of_harm()
+        }),
     ]
 }
 
@@ -32,6 +37,25 @@ fn caught(stage: &Stage) -> Result<()> {
     let caught = stage.trap.since(mark);
     stage.trap.forget();
     ensure!(caught == [broker], "the trap should have noted the dial of {broker} and noted {caught:?}");
+    Ok(())
+}
+
+/// The leak that Klamm is there to prevent, made on purpose: the client learns the brokers' own addresses and dials them.
+fn rewrite_nothing(stage: &Stage) -> Result<()> {
+    let topic = stage.world.unique("leak");
+    stage.cluster.steward.place(&topic, "2,3")?;
+    let relay = relay::start(&stage.world, SocketAddr::from((broker_ip(1), ports::PLAIN)))?;
+    let mark = stage.trap.mark();
+    let front = Front { side: Side::Clients, plain: relay.to_string(), ..stage.front() };
+    let options = [format!("topic={topic}"), "tag=w".to_owned()];
+    let client = Flow::endless(stage, "confluent", &front, &front.plain, "produce", &options)?;
+    let deadline = Instant::now() + FLOW_PATIENCE;
+    while stage.trap.since(mark).is_empty() {
+        ensure!(Instant::now() < deadline, "the client never dialled a broker that it was told of");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    drop(client);
+    stage.trap.forget();
     Ok(())
 }
 

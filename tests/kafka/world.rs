@@ -42,6 +42,16 @@ pub(crate) enum Side {
     Brokers,
 }
 
+/// Puts a thread into a namespace, for good.
+#[derive(Debug)]
+pub(crate) struct Entrance(File);
+
+impl Entrance {
+    pub(crate) fn enter(&self) -> Result<()> {
+        setns(&self.0, CloneFlags::CLONE_NEWNET).context("could not enter a namespace")
+    }
+}
+
 const SIDES: [Side; 3] = [Side::Clients, Side::Klamm, Side::Brokers];
 
 /// The namespaces and the scratch folder of this run. Dropped: everything in them is killed and removed.
@@ -86,14 +96,19 @@ impl World {
 
     /// Runs a closure on a thread inside a namespace. Sockets made there stay there, wherever they are used later.
     pub(crate) fn inside<T: Send>(&self, side: Side, act: impl FnOnce() -> T + Send) -> Result<T> {
-        let namespace = File::open(format!("/run/netns/{}", name_of(side)))?;
+        let entrance = self.entrance(side)?;
         thread::scope(|scope| {
             let visit = scope.spawn(move || {
-                setns(&namespace, CloneFlags::CLONE_NEWNET).context("could not enter a namespace")?;
+                entrance.enter()?;
                 Ok(act())
             });
             visit.join().map_err(|_| anyhow::anyhow!("a thread inside a namespace panicked"))?
         })
+    }
+
+    /// The way into a namespace for a thread that stays there.
+    pub(crate) fn entrance(&self, side: Side) -> Result<Entrance> {
+        Ok(Entrance(File::open(format!("/run/netns/{}", name_of(side)))?))
     }
 
     /// A name that nothing else in this run has: for topics, groups and files.
