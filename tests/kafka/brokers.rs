@@ -1,0 +1,322 @@
+//! A real Apache Kafka cluster of three combined broker and controller nodes, and a fourth broker that can join: each
+//! node has an address of its own and the same ports as the others, as with pods.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::logs;
+use crate::steward::Steward;
+use crate::world::{NODE_IDS, Side, World, broker_ip};
+
+/// The ports that every node listens on.
+pub(crate) mod ports {
+    pub(crate) const CONTROLLER: u16 = 9090;
+    /// Between brokers.
+    pub(crate) const INTERNAL: u16 = 9091;
+    /// Plaintext, without authentication.
+    pub(crate) const PLAIN: u16 = 9092;
+    /// SASL over plaintext: PLAIN and SCRAM-SHA-256.
+    pub(crate) const SASL: u16 = 9094;
+    /// Kept for TLS, without and with SASL.
+    pub(crate) const TLS: u16 = 9095;
+    pub(crate) const SASL_TLS: u16 = 9096;
+    pub(crate) const ALL: [u16; 6] = [CONTROLLER, INTERNAL, PLAIN, SASL, TLS, SASL_TLS];
+}
+
+/// The user of the SASL listener.
+pub(crate) const USER: &str = "alice";
+pub(crate) const PASSWORD: &str = "alicepw";
+
+/// Controllers from the start; the fourth node is a broker only.
+const FOUNDERS: [u8; 3] = [1, 2, 3];
+pub(crate) const FOURTH: u8 = 4;
+/// A controlled shutdown moves every leader first.
+const STOP_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// The version under test, and where its jars are.
+#[derive(Clone, Debug)]
+pub(crate) struct Kafka {
+    pub(crate) version: String,
+    jars: PathBuf,
+}
+
+impl Kafka {
+    /// The release that `KLAMM_KAFKA_VERSION` names, 4.3.1 by default; fetched from Maven Central when it is not there.
+    pub(crate) fn under_test() -> Result<Self> {
+        let kafka = Self::named(&version_under_test());
+        let fetch = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/kafka/fetch");
+        let status = Command::new(fetch).arg(&kafka.version).status()?;
+        ensure!(status.success(), "Kafka {} could not be fetched; tests/kafka/fetch says why", kafka.version);
+        Ok(kafka)
+    }
+
+    fn named(version: &str) -> Self {
+        let folder = std::env::var_os("KLAMM_KAFKA_DIR")
+            .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("target/kafka"), PathBuf::from);
+        Self { version: version.to_owned(), jars: folder.join(version) }
+    }
+
+    /// The class path of the release, with what was compiled for this run in front.
+    pub(crate) fn class_path(&self, world: &World) -> String {
+        format!("{}:{}/*", classes(world).display(), self.jars.display())
+    }
+}
+
+/// The release to test with.
+pub(crate) fn version_under_test() -> String {
+    std::env::var("KLAMM_KAFKA_VERSION").unwrap_or_else(|_| "4.3.1".to_owned())
+}
+
+/// Where the harness's own Java classes of this run are.
+pub(crate) fn classes(world: &World) -> PathBuf {
+    world.scratch().join("classes")
+}
+
+/// The running cluster. All methods wait until what they did is visible to every broker.
+#[derive(Debug)]
+pub(crate) struct Cluster {
+    pub(crate) steward: Steward,
+    kafka: Kafka,
+    id: String,
+    folder: PathBuf,
+    nodes: Mutex<BTreeMap<u8, Child>>,
+}
+
+impl Cluster {
+    /// Formats and starts three nodes and waits until they stand.
+    ///
+    /// # Errors
+    /// When a node dies or the cluster does not stand in time, with the end of the nodes' logs.
+    pub(crate) fn start(world: &World, kafka: Kafka) -> Result<Self> {
+        let folder = world.scratch().join("brokers");
+        fs::create_dir_all(&folder)?;
+        fs::write(folder.join("log4j2.properties"), LOG4J2)?;
+        fs::write(folder.join("log4j.properties"), LOG4J)?;
+        let id = format!("{}Q", std::iter::repeat_with(fastrand::alphanumeric).take(21).collect::<String>());
+        let mut nodes = BTreeMap::new();
+        for node_id in FOUNDERS {
+            nodes.insert(node_id, launch(world, &kafka, &folder, node_id, Some(&id))?);
+        }
+        let steward = Steward::start(world, &kafka)?;
+        let cluster = Self { steward, kafka, id, folder, nodes: Mutex::new(nodes) };
+        cluster.await_whole().context("the brokers did not come up")?;
+        Ok(cluster)
+    }
+
+    pub(crate) fn version(&self) -> &str {
+        &self.kafka.version
+    }
+
+    /// SIGKILL: the broker gets no chance to say goodbye, its connections are reset.
+    pub(crate) fn kill(&self, node_id: u8) -> Result<()> {
+        let mut child = self.take(node_id)?;
+        child.kill()?;
+        child.wait()?;
+        Ok(())
+    }
+
+    /// SIGTERM and a controlled shutdown: leaders are moved away first.
+    pub(crate) fn stop(&self, node_id: u8) -> Result<()> {
+        let mut child = self.take(node_id)?;
+        kill(Pid::from_raw(i32::try_from(child.id())?), Signal::SIGTERM)?;
+        let deadline = Instant::now() + STOP_TIMEOUT;
+        while child.try_wait()?.is_none() {
+            if Instant::now() > deadline {
+                child.kill()?;
+                bail!("broker {node_id} did not stop within {STOP_TIMEOUT:?}");
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        Ok(())
+    }
+
+    /// Starts a node that was killed or stopped, under its id and with its data; does not wait for it.
+    pub(crate) fn start_again(&self, world: &World, node_id: u8) -> Result<()> {
+        let child = launch(world, &self.kafka, &self.folder, node_id, None)?;
+        self.nodes().insert(node_id, child);
+        Ok(())
+    }
+
+    /// A fourth node joins, as a broker only.
+    pub(crate) fn join_fourth(&self, world: &World) -> Result<()> {
+        let child = launch(world, &self.kafka, &self.folder, FOURTH, Some(&self.id))?;
+        self.nodes().insert(FOURTH, child);
+        self.await_whole()
+    }
+
+    /// The fourth node leaves for good; nothing may be stored on it any more.
+    pub(crate) fn remove_fourth(&self) -> Result<()> {
+        self.stop(FOURTH)?;
+        self.steward.ask(&format!("gone {FOURTH}"))?;
+        self.steward.ask(&format!("unregister {FOURTH}"))?;
+        fs::remove_dir_all(data_dir(&self.folder, FOURTH))?;
+        Ok(())
+    }
+
+    /// Starts whichever founder is down, takes a fourth node away, and waits until every replica is in sync.
+    pub(crate) fn heal(&self, world: &World) -> Result<()> {
+        for node_id in FOUNDERS {
+            let is_up = match self.nodes().get_mut(&node_id) {
+                Some(child) => child.try_wait()?.is_none(),
+                None => false,
+            };
+            if !is_up {
+                self.start_again(world, node_id)?;
+            }
+        }
+        if self.nodes().contains_key(&FOURTH) {
+            self.remove_fourth()?;
+        }
+        self.await_whole()
+    }
+
+    /// Waits until every node that runs is in the cluster and every replica is in sync.
+    pub(crate) fn await_whole(&self) -> Result<()> {
+        let count = self.nodes().len();
+        self.steward.ask_while(&format!("whole {count}"), || self.ensure_alive())
+    }
+
+    fn ensure_alive(&self) -> Result<()> {
+        for (node_id, child) in self.nodes().iter_mut() {
+            if let Some(status) = child.try_wait()? {
+                let tail = logs::tail(&logs::path(&self.kafka.version, &format!("broker-{node_id}"))?);
+                bail!(
+                    "broker {node_id} ended with {status}; is there memory for another JVM? Its last words:\n{tail}"
+                );
+            }
+        }
+        Ok(())
+    }
+
+    fn take(&self, node_id: u8) -> Result<Child> {
+        self.nodes().remove(&node_id).with_context(|| format!("broker {node_id} does not run"))
+    }
+
+    fn nodes(&self) -> MutexGuard<'_, BTreeMap<u8, Child>> {
+        self.nodes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A JVM that starts fast and stays small: what is tested here is not Kafka's throughput.
+pub(crate) const JVM: [&str; 5] =
+    ["-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto", "-Djava.awt.headless=true"];
+
+/// Formatting and running are one process, so that three nodes do both side by side.
+fn launch(
+    world: &World,
+    kafka: &Kafka,
+    folder: &Path,
+    node_id: u8,
+    format_as: Option<&str>,
+) -> Result<Child> {
+    let properties = folder.join(format!("node-{node_id}.properties"));
+    fs::write(&properties, node_properties(kafka, folder, node_id)?)?;
+    let java = format!(
+        "java {} -Dlog4j2.configurationFile={folder}/log4j2.properties -Dlog4j.configuration=file:{folder}/log4j.properties \
+         -cp '{}/*'",
+        JVM.join(" "),
+        kafka.jars.display(),
+        folder = folder.display(),
+    );
+    let mut script = String::from("set -e\n");
+    if let Some(cluster_id) = format_as {
+        writeln!(
+            script,
+            "{java} kafka.tools.StorageTool format -t {cluster_id} -c {} \
+             --add-scram 'SCRAM-SHA-256=[name={USER},password={PASSWORD}]'",
+            properties.display()
+        )?;
+    }
+    writeln!(script, "exec {java} kafka.Kafka {}", properties.display())?;
+    let log = logs::open(&kafka.version, &format!("broker-{node_id}"))?;
+    spawn_logged(world.command(Side::Brokers, "sh").args(["-c", &script]), log)
+        .with_context(|| format!("broker {node_id} could not be started; is `java` installed?"))
+}
+
+fn spawn_logged(command: &mut Command, log: File) -> Result<Child> {
+    Ok(command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).spawn()?)
+}
+
+fn data_dir(folder: &Path, node_id: u8) -> PathBuf {
+    folder.join(format!("data-{node_id}"))
+}
+
+fn node_properties(kafka: &Kafka, folder: &Path, node_id: u8) -> Result<String> {
+    use ports::{CONTROLLER, INTERNAL, PLAIN, SASL};
+    let is_founder = FOUNDERS.contains(&node_id);
+    let ip = broker_ip(node_id);
+    let voters: Vec<_> = FOUNDERS.iter().map(|id| format!("{id}@{}:{CONTROLLER}", broker_ip(*id))).collect();
+    let for_clients = format!("INTERNAL://{ip}:{INTERNAL},PLAIN://{ip}:{PLAIN},SASL://{ip}:{SASL}");
+    let (roles, listeners) = if is_founder {
+        ("broker,controller", format!("CONTROLLER://{ip}:{CONTROLLER},{for_clients}"))
+    } else {
+        ("broker", for_clients.clone())
+    };
+    let mut text = format!(
+        "process.roles={roles}\nnode.id={node_id}\ncontroller.quorum.voters={}\nlisteners={listeners}\n\
+         advertised.listeners={for_clients}\nlog.dirs={}\nbroker.rack=rack-{node_id}\n{COMMON_PROPERTIES}",
+        voters.join(","),
+        data_dir(folder, node_id).display(),
+    );
+    if kafka.version.starts_with("3.") {
+        // KIP-848 groups: a preview in 3.9, the default from 4.0 on.
+        text += "group.coordinator.rebalance.protocols=classic,consumer\n";
+    }
+    ensure!(NODE_IDS.contains(&node_id), "there is no address for node {node_id}");
+    Ok(text)
+}
+
+/// Brokers talk to each other with SASL as a super user, so that a test that denies something to ANONYMOUS can't break
+/// the cluster itself. Dead brokers are noticed within seconds, groups start at once, coordinators have few partitions.
+const COMMON_PROPERTIES: &str = r#"controller.listener.names=CONTROLLER
+inter.broker.listener.name=INTERNAL
+listener.security.protocol.map=CONTROLLER:SASL_PLAINTEXT,INTERNAL:SASL_PLAINTEXT,PLAIN:PLAINTEXT,SASL:SASL_PLAINTEXT
+sasl.mechanism.inter.broker.protocol=PLAIN
+sasl.mechanism.controller.protocol=PLAIN
+listener.name.controller.sasl.enabled.mechanisms=PLAIN
+listener.name.controller.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required username="admin" password="adminpw" user_admin="adminpw";
+listener.name.internal.sasl.enabled.mechanisms=PLAIN
+listener.name.internal.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required username="admin" password="adminpw" user_admin="adminpw";
+listener.name.sasl.sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256
+listener.name.sasl.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required user_alice="alicepw";
+listener.name.sasl.scram-sha-256.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;
+authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
+allow.everyone.if.no.acl.found=true
+super.users=User:admin
+num.partitions=4
+default.replication.factor=3
+min.insync.replicas=2
+offsets.topic.replication.factor=3
+offsets.topic.num.partitions=5
+transaction.state.log.replication.factor=3
+transaction.state.log.min.isr=2
+transaction.state.log.num.partitions=5
+share.coordinator.state.topic.replication.factor=3
+share.coordinator.state.topic.min.isr=2
+share.coordinator.state.topic.num.partitions=5
+group.share.min.record.lock.duration.ms=1000
+group.initial.rebalance.delay.ms=0
+broker.session.timeout.ms=6000
+broker.heartbeat.interval.ms=1000
+num.network.threads=2
+num.io.threads=4
+log.index.size.max.bytes=1048576
+"#;
+
+/// Logging for 4.x …
+const LOG4J2: &str = "rootLogger.level=INFO\nrootLogger.appenderRef.out.ref=out\nappender.out.type=Console\n\
+                      appender.out.name=out\nappender.out.layout.type=PatternLayout\n\
+                      appender.out.layout.pattern=[%d] %p %m (%c)%n\n";
+/// … and for 3.x.
+const LOG4J: &str = "log4j.rootLogger=INFO, out\nlog4j.appender.out=org.apache.log4j.ConsoleAppender\n\
+                     log4j.appender.out.layout=org.apache.log4j.PatternLayout\n\
+                     log4j.appender.out.layout.ConversionPattern=[%d] %p %m (%c)%n\n";

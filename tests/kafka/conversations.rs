@@ -1,0 +1,95 @@
+//! Every client, unmodified, has its plain conversation: it sees only the addresses it may see, produces, and consumes
+//! in a group what was produced, record by record.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Result, ensure};
+use libtest_mimic::Trial;
+use serde_json::Value;
+
+use crate::clients::{Front, run};
+use crate::oracle::{self, Order};
+use crate::stage::{LazyStage, Stage, sharing};
+
+/// All that `tests/clients/run` knows.
+const CLIENTS: [&str; 9] = [
+    "java",
+    "java-4.3.1",
+    "java-3.9.2",
+    "kcat",
+    "confluent",
+    "kafka-python",
+    "aiokafka",
+    "franz-go",
+    "kafkajs",
+];
+
+pub(crate) fn list(stage: &LazyStage) -> Vec<Trial> {
+    let trial = |client: &'static str| {
+        let name = format!("conversations::{client}_sees_no_broker_and_gets_back_every_record_it_sent");
+        sharing(stage, &name, move |stage| converse(stage, client))
+    };
+    CLIENTS.map(trial).into()
+}
+
+const RECORDS: usize = 1000;
+
+fn converse(stage: &Stage, client: &str) -> Result<()> {
+    let topic = stage.world.unique(&format!("conversation-{client}"));
+    stage.cluster.steward.create(&topic, 4)?;
+    let front = stage.front();
+    let metadata = run(stage, client, &front, &front.plain, "metadata", &[format!("topic={topic}")])?;
+    ensure_only_advertised(&metadata, &front.brokers)?;
+    exchange(stage, client, &front, &front.plain, &topic, &[])
+}
+
+/// Produces, consumes in a group, and compares, also with what the brokers themselves hold.
+pub(crate) fn exchange(
+    stage: &Stage,
+    client: &str,
+    front: &Front,
+    bootstrap: &str,
+    topic: &str,
+    credentials: &[String],
+) -> Result<()> {
+    let tag = stage.world.unique("t");
+    let with = |options: [String; 3]| [&options, credentials].concat();
+    let count = format!("count={RECORDS}");
+    let produce = with([format!("topic={topic}"), count.clone(), format!("tag={tag}")]);
+    let acked = oracle::acked(&run(stage, client, front, bootstrap, "produce", &produce)?)?;
+    ensure!(acked.len() == RECORDS, "{} of {RECORDS} records were acknowledged", acked.len());
+    let order = if client == "kafkajs" { Order::AsStored } else { Order::AsSent };
+    oracle::ensure_arrived(&tag, order, &acked, &stage.cluster.steward.read(topic)?)?;
+
+    let consume = with([format!("topic={topic}"), count, format!("group=group-{tag}")]);
+    let consumed = oracle::consumed(&run(stage, client, front, bootstrap, "consume", &consume)?)?;
+    oracle::ensure_arrived(&tag, order, &acked, &consumed)
+}
+
+/// All three brokers are there, each at its advertised address and no other.
+pub(crate) fn ensure_only_advertised(
+    metadata: &[Value],
+    advertised: &BTreeMap<i64, (String, u16)>,
+) -> Result<()> {
+    let seen = brokers_in(metadata)?;
+    let expected: BTreeMap<_, _> =
+        advertised.iter().filter(|(id, _)| **id <= 3).map(|(id, at)| (*id, at.clone())).collect();
+    ensure!(seen == expected, "metadata shows {seen:?} where {expected:?} is advertised");
+    Ok(())
+}
+
+/// The broker map of a `metadata` scenario.
+pub(crate) fn brokers_in(metadata: &[Value]) -> Result<BTreeMap<i64, (String, u16)>> {
+    let brokers = metadata.iter().filter_map(|line| line["brokers"].as_array()).flatten();
+    brokers
+        .map(|broker| {
+            let id = broker["id"].as_i64();
+            let host = broker["host"].as_str().map(str::to_owned);
+            let port = broker["port"].as_u64().and_then(|port| u16::try_from(port).ok());
+            let (Some(id), Some(host), Some(port)) = (id, host, port) else {
+                anyhow::bail!("not a broker: {broker}")
+            };
+            Ok((id, (host, port)))
+        })
+        .collect()
+}

@@ -1,0 +1,224 @@
+//! Klamm under test: the real binary with a real configuration file, in the namespace between clients and brokers.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::path::PathBuf;
+use std::process::{Child, ExitStatus, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::brokers::ports;
+use crate::clients::Front;
+use crate::logs;
+use crate::world::{KLAMM_FOR_CLIENTS, NODE_IDS, Side, World, broker_ip};
+
+const READY_TIMEOUT: Duration = Duration::from_secs(20);
+const HTTP_TIMEOUT: Duration = Duration::from_secs(5);
+/// The configuration says so, and the tests hold Klamm to it.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
+const DRAIN_GRACE: Duration = Duration::from_secs(3);
+const POLL: Duration = Duration::from_millis(20);
+
+/// One running Klamm with a plaintext and a SASL listener. Dropped: it is killed.
+#[derive(Debug)]
+pub(crate) struct Klamm {
+    child: Mutex<Child>,
+    slot: u16,
+    config: PathBuf,
+    log: PathBuf,
+    version: String,
+}
+
+impl Klamm {
+    /// Starts it and waits until it says that it is ready. Each slot has its own ports, so several can run.
+    ///
+    /// # Errors
+    /// When it ends or is not ready in time, with the end of its log.
+    pub(crate) fn start(world: &World, version: &str, slot: u16) -> Result<Self> {
+        let config = world.scratch().join(format!("klamm-{slot}.yaml"));
+        fs::write(&config, configuration(slot))?;
+        let child = launch(world, version, slot, &config)?;
+        let log = logs::path(version, &format!("klamm-{slot}"))?;
+        let klamm = Self { child: Mutex::new(child), slot, config, log, version: version.to_owned() };
+        klamm.await_ready(world)?;
+        Ok(klamm)
+    }
+
+    /// The same configuration again, after [`Self::kill`] or [`Self::drain`].
+    pub(crate) fn start_again(&self, world: &World) -> Result<()> {
+        *self.child() = launch(world, &self.version, self.slot, &self.config)?;
+        self.await_ready(world)
+    }
+
+    /// What clients are told to dial.
+    pub(crate) fn front(&self) -> Front {
+        let brokers = |first_port: u16| -> BTreeMap<i64, (String, u16)> {
+            (first_port..)
+                .zip(NODE_IDS)
+                .map(|(port, id)| (id.into(), (KLAMM_FOR_CLIENTS.to_string(), port)))
+                .collect()
+        };
+        let bootstrap = |port: u16| format!("{KLAMM_FOR_CLIENTS}:{port}");
+        Front {
+            side: Side::Clients,
+            plain: bootstrap(plain_port(self.slot)),
+            sasl: bootstrap(sasl_port(self.slot)),
+            brokers: brokers(plain_port(self.slot) + 1),
+            sasl_brokers: brokers(sasl_port(self.slot) + 1),
+        }
+    }
+
+    /// Asks the admin port: status code and body.
+    pub(crate) fn get(&self, world: &World, path: &str) -> Result<(u16, String)> {
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, admin_port(self.slot)));
+        world.inside(Side::Klamm, || http_get(address, path))?
+    }
+
+    /// The value of a metric, summed over all its labels that contain a text; 0 when there is none yet.
+    pub(crate) fn metric(&self, world: &World, name: &str, label: &str) -> Result<f64> {
+        let (status, body) = self.get(world, "/metrics")?;
+        ensure!(status == 200, "/metrics answered {status}");
+        let samples = body.lines().filter(|line| line.starts_with(name) && line.contains(label));
+        Ok(samples.filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok()).sum())
+    }
+
+    /// SIGTERM, and how it ended.
+    ///
+    /// # Errors
+    /// When it did not end within its drain time.
+    pub(crate) fn drain(&self) -> Result<ExitStatus> {
+        let mut child = self.child();
+        kill(Pid::from_raw(i32::try_from(child.id())?), Signal::SIGTERM)?;
+        let deadline = Instant::now() + DRAIN_TIMEOUT + DRAIN_GRACE;
+        loop {
+            if let Some(status) = child.try_wait()? {
+                return Ok(status);
+            }
+            ensure!(
+                Instant::now() < deadline,
+                "Klamm did not end within its drain time of {DRAIN_TIMEOUT:?}\n{}",
+                logs::tail(&self.log)
+            );
+            std::thread::sleep(POLL);
+        }
+    }
+
+    /// SIGKILL.
+    pub(crate) fn kill(&self) -> Result<()> {
+        let mut child = self.child();
+        child.kill()?;
+        child.wait()?;
+        Ok(())
+    }
+
+    /// # Errors
+    /// When it has ended or has panicked, with the end of its log.
+    pub(crate) fn ensure_sound(&self) -> Result<()> {
+        if let Some(status) = self.child().try_wait()? {
+            bail!("Klamm ended with {status}\n{}", logs::tail(&self.log));
+        }
+        let log = String::from_utf8_lossy(&fs::read(&self.log)?).into_owned();
+        let panic = log.lines().find(|line| line.contains("panicked at"));
+        ensure!(panic.is_none(), "Klamm {}; see {}", panic.unwrap_or_default(), self.log.display());
+        Ok(())
+    }
+
+    /// The end of its log, for a failure's text.
+    pub(crate) fn log_tail(&self) -> String {
+        logs::tail(&self.log)
+    }
+
+    fn await_ready(&self, world: &World) -> Result<()> {
+        let deadline = Instant::now() + READY_TIMEOUT;
+        loop {
+            self.ensure_sound()?;
+            if matches!(self.get(world, "/readyz"), Ok((200, _))) {
+                return Ok(());
+            }
+            ensure!(
+                Instant::now() < deadline,
+                "Klamm was not ready within {READY_TIMEOUT:?}\n{}",
+                logs::tail(&self.log)
+            );
+            std::thread::sleep(POLL);
+        }
+    }
+
+    fn child(&self) -> MutexGuard<'_, Child> {
+        self.child.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Klamm {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.kill();
+    }
+}
+
+fn launch(world: &World, version: &str, slot: u16, config: &PathBuf) -> Result<Child> {
+    let log = logs::open(version, &format!("klamm-{slot}"))?;
+    world
+        .command(Side::Klamm, env!("CARGO_BIN_EXE_klamm"))
+        .args(["run", "--config"])
+        .arg(config)
+        .stdin(Stdio::null())
+        .stdout(log.try_clone()?)
+        .stderr(log)
+        .spawn()
+        .context("Klamm could not be started")
+}
+
+fn plain_port(slot: u16) -> u16 {
+    19092 + 20 * slot
+}
+
+fn sasl_port(slot: u16) -> u16 {
+    plain_port(slot) + 10
+}
+
+fn admin_port(slot: u16) -> u16 {
+    9190 + slot
+}
+
+/// Two of the three brokers are named: the third must be learnt.
+fn configuration(slot: u16) -> String {
+    let cluster = |port: u16| format!("[\"{}:{port}\", \"{}:{port}\"]", broker_ip(1), broker_ip(2));
+    let listener = |cluster: &str, port: u16| {
+        format!(
+            "    cluster: {cluster}\n    bind: {KLAMM_FOR_CLIENTS}:{port}\n    address:\n      scheme: port\n      \
+             advertised_host: {KLAMM_FOR_CLIENTS}\n      first_port: {}\n      node_ids: [1-4]\n",
+            port + 1
+        )
+    };
+    format!(
+        "clusters:\n  plain:\n    bootstrap_servers: {}\n  sasl:\n    bootstrap_servers: {}\n\
+         listeners:\n  plain:\n{}  sasl:\n{}\
+         admin:\n  bind: 127.0.0.1:{}\n\
+         drain:\n  timeout: {}s\n",
+        cluster(ports::PLAIN),
+        cluster(ports::SASL),
+        listener("plain", plain_port(slot)),
+        listener("sasl", sasl_port(slot)),
+        admin_port(slot),
+        DRAIN_TIMEOUT.as_secs(),
+    )
+}
+
+fn http_get(address: SocketAddr, path: &str) -> Result<(u16, String)> {
+    let mut stream = TcpStream::connect_timeout(&address, HTTP_TIMEOUT)?;
+    stream.set_read_timeout(Some(HTTP_TIMEOUT))?;
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    let (head, body) = answer.split_once("\r\n\r\n").context("an answer without an end of its head")?;
+    let status =
+        head.split(' ').nth(1).and_then(|code| code.parse().ok()).context("an answer without a status")?;
+    Ok((status, body.to_owned()))
+}

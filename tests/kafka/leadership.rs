@@ -1,0 +1,48 @@
+//! Leadership moves under producers and consumers, on topics of one partition: with several, a client is connected to
+//! every broker already, and an address that leaks with the new leader would never be dialled.
+
+use anyhow::{Result, ensure};
+use libtest_mimic::Trial;
+
+use crate::clients::Flow;
+use crate::oracle::{self, Order};
+use crate::stage::{LazyStage, Stage, sharing};
+
+pub(crate) fn list(stage: &LazyStage) -> Vec<Trial> {
+    let trial = |client: &'static str| {
+        let name = format!("leadership::{client}_loses_and_doubles_nothing_while_the_leader_moves");
+        sharing(stage, &name, move |stage| follow_the_leader(stage, client))
+    };
+    ["java", "confluent", "franz-go"].map(trial).into()
+}
+
+/// Records between two moves.
+const BETWEEN_MOVES: usize = 150;
+
+fn follow_the_leader(stage: &Stage, client: &str) -> Result<()> {
+    let topic = stage.world.unique("leadership");
+    stage.cluster.steward.place(&topic, "1,2,3")?;
+    let front = stage.front();
+    let options = |more: &[&str]| -> Vec<String> {
+        std::iter::once(format!("topic={topic}"))
+            .chain(more.iter().map(|&option| option.to_owned()))
+            .collect()
+    };
+    let producer =
+        Flow::endless(stage, client, &front, &front.plain, "produce", &options(&["tag=l", "rate=300"]))?;
+    let group = format!("group=g-{topic}");
+    let consumer = Flow::endless(stage, client, &front, &front.plain, "consume", &options(&[&group]))?;
+    producer.await_more(BETWEEN_MOVES)?;
+    consumer.await_more(BETWEEN_MOVES)?;
+    for leader in [2, 3, 1, 3] {
+        stage.cluster.steward.move_leader(&topic, leader)?;
+        producer.await_more(BETWEEN_MOVES)?;
+        consumer.await_more(BETWEEN_MOVES)?;
+    }
+    let acked = oracle::acked(&producer.stop()?)?;
+    ensure!(acked.len() >= 5 * BETWEEN_MOVES, "only {} records were acknowledged", acked.len());
+    consumer.await_count(acked.len())?;
+    let consumed = oracle::consumed(&consumer.stop()?)?;
+    oracle::ensure_arrived("l", Order::AsSent, &acked, &consumed)?;
+    oracle::ensure_arrived("l", Order::AsSent, &acked, &stage.cluster.steward.read(&topic)?)
+}

@@ -1,0 +1,111 @@
+//! Brokers die, return, join and leave, each under clients that must not notice more than they would without Klamm.
+
+use anyhow::{Context, Result, ensure};
+use libtest_mimic::Trial;
+
+use crate::brokers::FOURTH;
+use crate::clients::{Flow, run};
+use crate::conversations::{brokers_in, ensure_only_advertised};
+use crate::oracle::{self, Order};
+use crate::stage::{LazyStage, Stage, alone, is_direct};
+
+pub(crate) fn list(stage: &LazyStage) -> Vec<Trial> {
+    let mut trials = Vec::new();
+    for client in ["java", "confluent", "franz-go"] {
+        let name = format!("outages::{client}_loses_and_doubles_nothing_when_a_broker_is_killed_and_returns");
+        trials.push(alone(stage, &name, move |stage| kill_the_leader(stage, client)));
+    }
+    trials.push(alone(
+        stage,
+        "outages::a_fourth_broker_joins_is_used_and_leaves_without_a_restart",
+        come_and_go,
+    ));
+    if !is_direct() {
+        let name = "outages::klamm_started_before_the_brokers_serves_once_they_are_up";
+        trials.push(alone(stage, name, start_before_the_brokers));
+    }
+    trials
+}
+
+const BETWEEN: usize = 200;
+
+fn kill_the_leader(stage: &Stage, client: &str) -> Result<()> {
+    let topic = stage.world.unique("outage");
+    stage.cluster.steward.place(&topic, "2,3,1")?;
+    let front = stage.front();
+    let produce = [format!("topic={topic}"), "tag=k".to_owned(), "rate=300".to_owned()];
+    let producer = Flow::endless(stage, client, &front, &front.plain, "produce", &produce)?;
+    let consume = [format!("topic={topic}"), format!("group=g-{topic}")];
+    let consumer = Flow::endless(stage, client, &front, &front.plain, "consume", &consume)?;
+    producer.await_more(BETWEEN)?;
+    consumer.await_more(BETWEEN)?;
+    stage.cluster.kill(2)?;
+    producer.await_more(BETWEEN)?;
+    stage.cluster.start_again(&stage.world, 2)?;
+    stage.cluster.await_whole()?;
+    // Its old leadership, under the same id and at the same address, with new connections.
+    stage.cluster.steward.move_leader(&topic, 2)?;
+    producer.await_more(BETWEEN)?;
+    let acked = oracle::acked(&producer.stop()?)?;
+    oracle::ensure_arrived("k", Order::AsSent, &acked, &stage.cluster.steward.read(&topic)?)?;
+    consumer.await_count(acked.len())?;
+    // The group's coordinator may have been the broker that died, and then consuming begins again at the last commit:
+    // the brokers' own content, above, is what has each record once.
+    let mut consumed = oracle::consumed(&consumer.stop()?)?;
+    consumed.sort_by_key(|record| record.place);
+    consumed.dedup();
+    oracle::ensure_arrived("k", Order::AsSent, &acked, &consumed)
+}
+
+fn come_and_go(stage: &Stage) -> Result<()> {
+    let topic = stage.world.unique("fourth");
+    let steward = &stage.cluster.steward;
+    steward.place(&topic, "1,2,3")?;
+    let front = stage.front();
+    let options = [format!("topic={topic}"), "tag=f".to_owned(), "rate=300".to_owned()];
+    let producer = Flow::endless(stage, "java", &front, &front.plain, "produce", &options)?;
+    producer.await_more(BETWEEN)?;
+
+    stage.cluster.join_fourth(&stage.world)?;
+    steward.ask(&format!("replicas {topic} 0 {FOURTH},1,2"))?;
+    steward.move_leader(&topic, FOURTH)?;
+    producer.await_more(BETWEEN)?;
+    let metadata = run(stage, "java", &front, &front.plain, "metadata", &[format!("topic={topic}")])?;
+    let seen = brokers_in(&metadata)?;
+    ensure!(seen == front.brokers, "metadata shows {seen:?} where {:?} is advertised", front.brokers);
+
+    steward.ask(&format!("replicas {topic} 0 1,2,3"))?;
+    steward.move_leader(&topic, 1)?;
+    vacate_the_fourth(stage)?;
+    stage.cluster.remove_fourth()?;
+    producer.await_more(BETWEEN)?;
+    let metadata = run(stage, "java", &front, &front.plain, "metadata", &[format!("topic={topic}")])?;
+    ensure_only_advertised(&metadata, &front.brokers)?;
+    let acked = oracle::acked(&producer.stop()?)?;
+    oracle::ensure_arrived("f", Order::AsSent, &acked, &steward.read(&topic)?)
+}
+
+/// A topic that was created while four brokers stood may have replicas on the fourth; this test creates none then.
+fn vacate_the_fourth(stage: &Stage) -> Result<()> {
+    stage.cluster.await_whole().context("the cluster with four brokers is not whole")
+}
+
+fn start_before_the_brokers(stage: &Stage) -> Result<()> {
+    let topic = stage.world.unique("early");
+    stage.cluster.steward.place(&topic, "3,2,1")?;
+    for node_id in [1, 2, 3] {
+        stage.cluster.kill(node_id)?;
+    }
+    let klamm = stage.own_klamm()?;
+    let front = klamm.front();
+    let options = [format!("topic={topic}"), "tag=e".to_owned(), "rate=300".to_owned()];
+    let producer = Flow::endless(stage, "confluent", &front, &front.plain, "produce", &options)?;
+    for node_id in [1, 2, 3] {
+        stage.cluster.start_again(&stage.world, node_id)?;
+    }
+    stage.cluster.await_whole()?;
+    producer.await_count(BETWEEN)?;
+    let acked = oracle::acked(&producer.stop()?)?;
+    klamm.ensure_sound()?;
+    oracle::ensure_arrived("e", Order::AsSent, &acked, &stage.cluster.steward.read(&topic)?)
+}

@@ -1,0 +1,37 @@
+//! A stand-in for a proxy that rewrites nothing: what the leak trap is there to catch.
+
+use std::io;
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::thread;
+
+use anyhow::Result;
+
+use crate::world::{KLAMM_FOR_CLIENTS, Side, World};
+
+/// Relays every connection to a broker, byte for byte, and says where it listens. Ends with the process.
+pub(crate) fn start(world: &World, broker: SocketAddr) -> Result<SocketAddr> {
+    let listener = world.inside(Side::Klamm, || TcpListener::bind((KLAMM_FOR_CLIENTS, 0)))??;
+    let address = listener.local_addr()?;
+    let namespace = world.entrance(Side::Klamm)?;
+    thread::spawn(move || {
+        if namespace.enter().is_err() {
+            return;
+        }
+        while let Ok((client, _)) = listener.accept() {
+            // A connection that can't be relayed is closed, which its client will report.
+            let _ = relay(client, broker);
+        }
+    });
+    Ok(address)
+}
+
+fn relay(client: TcpStream, broker: SocketAddr) -> io::Result<()> {
+    let broker = TcpStream::connect(broker)?;
+    for (from, to) in [(client.try_clone()?, broker.try_clone()?), (broker, client)] {
+        thread::spawn(move || {
+            let _ = io::copy(&mut &from, &mut &to);
+            let _ = to.shutdown(Shutdown::Write);
+        });
+    }
+    Ok(())
+}

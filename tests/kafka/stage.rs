@@ -1,0 +1,124 @@
+//! What all tests of a run share: the namespaces, the cluster, the leak trap, and one Klamm that stays up.
+//!
+//! Tests that harm nothing but their own topics share the stage; those that kill brokers have it alone, and leave it
+//! whole: if they can't, that is their failure and not the next one's.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+
+use anyhow::{Context, Result, anyhow};
+use libtest_mimic::{Failed, Trial};
+
+use crate::brokers::{Cluster, Kafka, ports};
+use crate::clients::Front;
+use crate::klamm::Klamm;
+use crate::logs;
+use crate::trap::LeakTrap;
+use crate::world::{NODE_IDS, Side, World, broker_ip};
+
+/// See the module's text. Fields are dropped in order: the world, and with it every process, goes last.
+#[derive(Debug)]
+pub(crate) struct Stage {
+    /// None in direct mode.
+    klamm: Option<Klamm>,
+    pub(crate) cluster: Cluster,
+    pub(crate) trap: LeakTrap,
+    pub(crate) world: World,
+    quiet: RwLock<()>,
+    slots: AtomicU16,
+}
+
+/// Whether clients talk to the brokers themselves (`KLAMM_DIRECT=1`): the control that tells a fault of Klamm's from one
+/// of a client's or the harness's. Tests that are about Klamm itself are not listed then.
+pub(crate) fn is_direct() -> bool {
+    std::env::var_os("KLAMM_DIRECT").is_some_and(|value| value == "1")
+}
+
+/// The stage, set up by the first test that needs it.
+pub(crate) type LazyStage = Arc<OnceLock<Result<Stage, String>>>;
+
+/// A test that shares the stage with others.
+pub(crate) fn sharing(stage: &LazyStage, name: &str, test: impl Act) -> Trial {
+    trial(stage, name, move |stage| {
+        let _quiet = stage.quiet.read().unwrap_or_else(PoisonError::into_inner);
+        watched(stage, &test)
+    })
+}
+
+/// A test that has the stage for itself.
+pub(crate) fn alone(stage: &LazyStage, name: &str, test: impl Act) -> Trial {
+    trial(stage, name, move |stage| {
+        let _quiet = stage.quiet.write().unwrap_or_else(PoisonError::into_inner);
+        let outcome = watched(stage, &test);
+        let healed = stage.cluster.heal(&stage.world).context("the cluster did not recover after the test");
+        outcome.and(healed)
+    })
+}
+
+/// What a test does.
+pub(crate) trait Act: Fn(&Stage) -> Result<()> + Send + 'static {}
+impl<F: Fn(&Stage) -> Result<()> + Send + 'static> Act for F {}
+
+impl Stage {
+    fn set() -> Result<Self> {
+        let kafka = Kafka::under_test()?;
+        let version = kafka.version.clone();
+        // The last run's logs would be read as this one's.
+        let _ = std::fs::remove_dir_all(logs::folder(&version));
+        let world = World::make()?;
+        let trap = LeakTrap::set(&world)?;
+        let cluster = Cluster::start(&world, kafka)?;
+        let klamm = if is_direct() { None } else { Some(Klamm::start(&world, &version, 0)?) };
+        Ok(Self { klamm, cluster, trap, world, quiet: RwLock::new(()), slots: AtomicU16::new(1) })
+    }
+
+    /// What clients are given.
+    pub(crate) fn front(&self) -> Front {
+        self.klamm.as_ref().map_or_else(brokers_themselves, Klamm::front)
+    }
+
+    /// The Klamm that stays up for all tests.
+    pub(crate) fn klamm(&self) -> Result<&Klamm> {
+        self.klamm.as_ref().context("there is no Klamm in direct mode")
+    }
+
+    /// A Klamm of the test's own, to do to it what others must not suffer from.
+    pub(crate) fn own_klamm(&self) -> Result<Klamm> {
+        let slot = self.slots.fetch_add(1, Ordering::Relaxed);
+        Klamm::start(&self.world, self.cluster.version(), slot)
+    }
+}
+
+fn trial(stage: &LazyStage, name: &str, act: impl FnOnce(&Stage) -> Result<()> + Send + 'static) -> Trial {
+    let stage = Arc::clone(stage);
+    Trial::test(name, move || {
+        let stage = stage.get_or_init(|| Stage::set().map_err(|error| format!("{error:#}")));
+        let stage =
+            stage.as_ref().map_err(|error| Failed::from(format!("the stage could not be set: {error}")))?;
+        act(stage).map_err(|error| Failed::from(format!("{error:#}")))
+    })
+}
+
+/// Whatever a test is about, no client may dial a broker meanwhile and Klamm must not have panicked.
+fn watched(stage: &Stage, test: &impl Act) -> Result<()> {
+    let mark = stage.trap.mark();
+    let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| test(stage)));
+    let outcome = outcome.unwrap_or_else(|_| Err(anyhow!("the test panicked")));
+    let sound = stage.klamm.as_ref().map_or(Ok(()), Klamm::ensure_sound);
+    outcome.and(stage.trap.ensure_silent_since(mark)).and(sound)
+}
+
+fn brokers_themselves() -> Front {
+    let brokers = |port: u16| -> BTreeMap<i64, (String, u16)> {
+        NODE_IDS.iter().map(|id| (i64::from(*id), (broker_ip(*id).to_string(), port))).collect()
+    };
+    let bootstrap = |port: u16| format!("{}:{port}", broker_ip(1));
+    Front {
+        side: Side::Klamm,
+        plain: bootstrap(ports::PLAIN),
+        sasl: bootstrap(ports::SASL),
+        brokers: brokers(ports::PLAIN),
+        sasl_brokers: brokers(ports::SASL),
+    }
+}

@@ -1,0 +1,186 @@
+//! Byte for byte: the same question to the same broker, once past Klamm and once through it, in every version that both
+//! offer. The answers, read by a decoder that is not Klamm's own, differ in addresses and in nothing else.
+
+mod leaders;
+mod socket;
+
+use std::net::SocketAddr;
+
+use anyhow::{Context, Result, ensure};
+use kafka_protocol::messages::{
+    DescribeClusterRequest, DescribeClusterResponse, FindCoordinatorRequest, MetadataRequest,
+    MetadataResponse, TopicName, metadata_request::MetadataRequestTopic,
+};
+use kafka_protocol::protocol::{Request, StrBytes};
+use libtest_mimic::Trial;
+
+use crate::brokers::ports;
+use crate::stage::{LazyStage, Stage, sharing};
+use crate::world::{NODE_IDS, Side, broker_ip};
+use socket::Socket;
+
+pub(crate) fn list(stage: &LazyStage) -> Vec<Trial> {
+    let mut trials = vec![
+        sharing(stage, "wire::metadata_differs_only_in_addresses_in_every_version", metadata),
+        sharing(stage, "wire::find_coordinator_differs_only_in_addresses_in_every_version", find_coordinator),
+        sharing(stage, "wire::describe_cluster_differs_only_in_addresses_in_every_version", describe_cluster),
+    ];
+    trials.extend(leaders::list(stage));
+    trials
+}
+
+/// The two ways to one broker.
+struct Ways {
+    direct: Socket,
+    front: Socket,
+    /// How the front presents each broker.
+    advertised: Vec<(SocketAddr, SocketAddr)>,
+}
+
+impl Ways {
+    fn to_broker(stage: &Stage, node_id: u8) -> Result<Self> {
+        let front = stage.front();
+        let mut advertised = Vec::new();
+        for id in NODE_IDS {
+            let (host, port) = front.brokers.get(&i64::from(id)).context("a broker without an address")?;
+            let own = SocketAddr::from((broker_ip(id), ports::PLAIN));
+            advertised.push((own, format!("{host}:{port}").parse()?));
+        }
+        let (own, at_front) = advertised[usize::from(node_id) - 1];
+        Ok(Self {
+            direct: Socket::dial(&stage.world, Side::Klamm, own)?,
+            front: Socket::dial(&stage.world, front.side, at_front)?,
+            advertised,
+        })
+    }
+
+    /// Replaces a broker's own address as Klamm should have.
+    fn advertise(&self, host: &mut StrBytes, port: &mut i32) -> Result<()> {
+        if host.is_empty() {
+            return Ok(()); // An error's marker, which stays.
+        }
+        let own = SocketAddr::new(host.parse()?, u16::try_from(*port)?);
+        let (_, advertised) =
+            self.advertised.iter().find(|(broker, _)| *broker == own).context("not a broker's address")?;
+        *host = StrBytes::from_string(advertised.ip().to_string());
+        *port = advertised.port().into();
+        Ok(())
+    }
+
+    /// Asks both ways in every version that both offer, and compares what is left after the addresses
+    /// and after what differs from one answer to the next.
+    fn compare<R: Request>(
+        stage: &Stage,
+        request: impl Fn(i16) -> R,
+        normalise: impl Fn(&mut R::Response, &mut R::Response),
+        advertise: impl Fn(&Self, &mut R::Response) -> Result<()>,
+    ) -> Result<()>
+    where
+        R::Response: PartialEq + std::fmt::Debug,
+    {
+        let mut ways = Self::to_broker(stage, 1)?;
+        let versions = ways.front.versions::<R>()?;
+        ensure!(
+            versions == ways.direct.versions::<R>()?,
+            "api key {}: another range of versions is offered",
+            R::KEY
+        );
+        for version in versions {
+            let mut expected = ways.direct.ask(version, &request(version))?;
+            let mut answer = ways.front.ask(version, &request(version))?;
+            normalise(&mut expected, &mut answer);
+            advertise(&ways, &mut expected)?;
+            ensure!(answer == expected, "api key {} v{version}: {answer:?} instead of {expected:?}", R::KEY);
+        }
+        Ok(())
+    }
+}
+
+fn metadata(stage: &Stage) -> Result<()> {
+    let topic = stage.world.unique("wire");
+    stage.cluster.steward.create(&topic, 3)?;
+    let missing = stage.world.unique("missing");
+    let request = |_| {
+        let topics =
+            [&topic, &missing].map(|name| MetadataRequestTopic::default().with_name(Some(topic_name(name))));
+        MetadataRequest::default().with_topics(Some(topics.into())).with_allow_auto_topic_creation(false)
+    };
+    // Version 4 is the first that can forbid to create the missing topic: it must not come to be meanwhile.
+    let settled = |version: i16| if version < 4 { request_of(&topic) } else { request(version) };
+    // With KRaft a broker names any broker as the controller, another one each time.
+    let any_controller = |expected: &mut MetadataResponse, answer: &mut MetadataResponse| {
+        expected.controller_id = answer.controller_id;
+    };
+    Ways::compare(stage, settled, any_controller, |ways, answer| {
+        answer.brokers.iter_mut().try_for_each(|broker| ways.advertise(&mut broker.host, &mut broker.port))
+    })
+}
+
+fn request_of(topic: &str) -> MetadataRequest {
+    let topic = MetadataRequestTopic::default().with_name(Some(topic_name(topic)));
+    MetadataRequest::default().with_topics(Some(vec![topic]))
+}
+
+fn find_coordinator(stage: &Stage) -> Result<()> {
+    // The first question creates the internal topics; whoever asks before they stand gets an error's marker.
+    for key_type in [0, 1] {
+        settle_coordinators(stage, key_type)?;
+        let request = |version| coordinator_request(version, key_type);
+        Ways::compare(
+            stage,
+            request,
+            |_, _| {},
+            |ways, answer| {
+                ways.advertise(&mut answer.host, &mut answer.port)?;
+                answer
+                    .coordinators
+                    .iter_mut()
+                    .filter(|coordinator| coordinator.error_code == 0)
+                    .try_for_each(|coordinator| ways.advertise(&mut coordinator.host, &mut coordinator.port))
+            },
+        )?;
+    }
+    Ok(())
+}
+
+/// Groups (0) and transactions (1). From version 4 on several keys in one question.
+fn coordinator_request(version: i16, key_type: i8) -> FindCoordinatorRequest {
+    let keys = ["wire-a", "wire-b", "wire-c"].map(StrBytes::from_static_str);
+    let request = FindCoordinatorRequest::default();
+    match version {
+        // Version 0 knows groups only.
+        0 => request.with_key(keys[0].clone()),
+        1..4 => request.with_key(keys[0].clone()).with_key_type(key_type),
+        _ => request.with_coordinator_keys(keys.into()).with_key_type(key_type),
+    }
+}
+
+fn settle_coordinators(stage: &Stage, key_type: i8) -> Result<()> {
+    let mut ways = Ways::to_broker(stage, 1)?;
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    loop {
+        let group_answer = ways.direct.ask(3, &coordinator_request(0, 0).with_key_type(0))?;
+        let answer = ways.direct.ask(4, &coordinator_request(4, key_type))?;
+        if group_answer.error_code == 0
+            && answer.coordinators.iter().all(|coordinator| coordinator.error_code == 0)
+        {
+            return Ok(());
+        }
+        ensure!(std::time::Instant::now() < deadline, "the coordinators did not come up: {answer:?}");
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+}
+
+fn describe_cluster(stage: &Stage) -> Result<()> {
+    let request = |_| DescribeClusterRequest::default().with_include_cluster_authorized_operations(true);
+    let any_controller = |expected: &mut DescribeClusterResponse, answer: &mut DescribeClusterResponse| {
+        expected.controller_id = answer.controller_id;
+    };
+    Ways::compare(stage, request, any_controller, |ways, answer| {
+        answer.brokers.iter_mut().try_for_each(|broker| ways.advertise(&mut broker.host, &mut broker.port))
+    })
+}
+
+fn topic_name(name: &str) -> TopicName {
+    TopicName(StrBytes::from_string(name.to_owned()))
+}

@@ -1,0 +1,218 @@
+//! The world of a run: three network namespaces with Klamm's between the clients' and the brokers', nothing forwarded.
+//!
+//! ```text
+//!   clients 10.78.0.2 ── 10.78.0.1 klamm 10.77.0.1 ── 10.77.0.11 .12 .13 .14 brokers
+//! ```
+//!
+//! A client that is told a broker's own address can't reach it: there is no route, and the address is occupied by the
+//! [leak trap](crate::trap). Everything ends with this process, however it ends: a janitor process holds the other end
+//! of a pipe, and when the pipe closes it kills whatever runs in the namespaces and removes them.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::net::Ipv4Addr;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
+
+use anyhow::{Context, Result, bail, ensure};
+use nix::sched::{CloneFlags, setns};
+
+/// Where Klamm listens for clients.
+pub(crate) const KLAMM_FOR_CLIENTS: Ipv4Addr = Ipv4Addr::new(10, 78, 0, 1);
+/// The clients' only own address.
+const CLIENTS: Ipv4Addr = Ipv4Addr::new(10, 78, 0, 2);
+/// The address that the brokers see Klamm come from.
+const KLAMM_FOR_BROKERS: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
+/// Node ids that have an address: three that stand from the start and a fourth that may join.
+pub(crate) const NODE_IDS: [u8; 4] = [1, 2, 3, 4];
+
+/// The address of a node: the same ports on each, as with pods.
+pub(crate) fn broker_ip(node_id: u8) -> Ipv4Addr {
+    Ipv4Addr::new(10, 77, 0, 10 + node_id)
+}
+
+/// One of the three namespaces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Side {
+    Clients,
+    Klamm,
+    Brokers,
+}
+
+/// Puts a thread into a namespace, for good.
+#[derive(Debug)]
+pub(crate) struct Entrance(File);
+
+impl Entrance {
+    pub(crate) fn enter(&self) -> Result<()> {
+        setns(&self.0, CloneFlags::CLONE_NEWNET).context("could not enter a namespace")
+    }
+}
+
+const SIDES: [Side; 3] = [Side::Clients, Side::Klamm, Side::Brokers];
+
+/// The namespaces and the scratch folder of this run. Dropped: everything in them is killed and removed.
+#[derive(Debug)]
+pub(crate) struct World {
+    scratch: PathBuf,
+    janitor: Child,
+    names_given: AtomicU32,
+}
+
+impl World {
+    /// Makes the namespaces and joins them.
+    ///
+    /// # Errors
+    /// When this process may not make namespaces, or `ip` is missing; the text says what is needed.
+    pub(crate) fn make() -> Result<Self> {
+        sweep_leftovers();
+        let scratch = std::env::temp_dir().join(format!("klamm-tests-{}", std::process::id()));
+        fs::create_dir_all(&scratch)?;
+        // The janitor comes first: what is half made is cleaned up as well.
+        let janitor = start_janitor(&scratch)?;
+        let world = Self { scratch, janitor, names_given: AtomicU32::new(0) };
+        for side in SIDES {
+            ip(&format!("netns add {}", name_of(side))).context(NEEDS)?;
+        }
+        join_the_namespaces().context(NEEDS)?;
+        world.forward_nothing()?;
+        Ok(world)
+    }
+
+    /// A folder for this run's files, removed at its end.
+    pub(crate) fn scratch(&self) -> &Path {
+        &self.scratch
+    }
+
+    /// A command that runs inside a namespace, under its own process id.
+    pub(crate) fn command(&self, side: Side, program: impl AsRef<std::ffi::OsStr>) -> Command {
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", &name_of(side)]).arg(program);
+        command
+    }
+
+    /// Runs a closure on a thread inside a namespace. Sockets made there stay there, wherever they are used later.
+    pub(crate) fn inside<T: Send>(&self, side: Side, act: impl FnOnce() -> T + Send) -> Result<T> {
+        let entrance = self.entrance(side)?;
+        thread::scope(|scope| {
+            let visit = scope.spawn(move || {
+                entrance.enter()?;
+                Ok(act())
+            });
+            visit.join().map_err(|_| anyhow::anyhow!("a thread inside a namespace panicked"))?
+        })
+    }
+
+    /// The way into a namespace for a thread that stays there.
+    pub(crate) fn entrance(&self, side: Side) -> Result<Entrance> {
+        Ok(Entrance(File::open(format!("/run/netns/{}", name_of(side)))?))
+    }
+
+    /// A name that nothing else in this run has: for topics, groups and files.
+    pub(crate) fn unique(&self, what: &str) -> String {
+        format!("{what}-{}", self.names_given.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Namespaces can inherit forwarding from the machine, and then Klamm's would be a router around Klamm.
+    fn forward_nothing(&self) -> Result<()> {
+        let switch = "/proc/sys/net/ipv4/ip_forward";
+        let now = self.inside(Side::Klamm, || {
+            // Where /proc/sys is read-only, the value that is there decides.
+            let _ = fs::write(switch, "0");
+            fs::read_to_string(switch)
+        })??;
+        ensure!(now.trim() == "0", "Klamm's namespace forwards packets and {switch} can't be written");
+        Ok(())
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        drop(self.janitor.stdin.take());
+        let _ = self.janitor.wait();
+    }
+}
+
+const NEEDS: &str = "the tests against real Kafka need network namespaces: run them as root (or with CAP_NET_ADMIN and \
+                     CAP_SYS_ADMIN) on Linux, with `ip` from iproute2 installed";
+
+fn name_of(side: Side) -> String {
+    name_in_run(std::process::id(), side)
+}
+
+fn name_in_run(run: u32, side: Side) -> String {
+    let side = match side {
+        Side::Clients => "clients",
+        Side::Klamm => "klamm",
+        Side::Brokers => "brokers",
+    };
+    format!("klamm-{run}-{side}")
+}
+
+fn join_the_namespaces() -> Result<()> {
+    let [clients, klamm, brokers] = SIDES.map(name_of);
+    ip(&format!("link add to-klamm netns {clients} type veth peer name to-clients netns {klamm}"))?;
+    ip(&format!("link add to-brokers netns {klamm} type veth peer name to-klamm netns {brokers}"))?;
+    ip(&format!("-n {clients} address add {CLIENTS}/24 dev to-klamm"))?;
+    ip(&format!("-n {klamm} address add {KLAMM_FOR_CLIENTS}/24 dev to-clients"))?;
+    ip(&format!("-n {klamm} address add {KLAMM_FOR_BROKERS}/24 dev to-brokers"))?;
+    for node_id in NODE_IDS {
+        ip(&format!("-n {brokers} address add {}/24 dev to-klamm", broker_ip(node_id)))?;
+        // Occupied by the leak trap: what a client dials here never leaves its namespace.
+        ip(&format!("-n {clients} address add {}/32 dev lo", broker_ip(node_id)))?;
+    }
+    for (namespace, link) in [
+        (&clients, "lo"),
+        (&clients, "to-klamm"),
+        (&klamm, "lo"),
+        (&klamm, "to-clients"),
+        (&klamm, "to-brokers"),
+        (&brokers, "lo"),
+        (&brokers, "to-klamm"),
+    ] {
+        ip(&format!("-n {namespace} link set {link} up"))?;
+    }
+    Ok(())
+}
+
+fn ip(arguments: &str) -> Result<()> {
+    let output = Command::new("ip").args(arguments.split(' ')).output().context("`ip` does not run")?;
+    if !output.status.success() {
+        bail!("`ip {arguments}`: {}", String::from_utf8_lossy(&output.stderr).trim());
+    }
+    Ok(())
+}
+
+/// In a process group of its own, so that Ctrl-C at the terminal does not take the janitor before its work.
+fn start_janitor(scratch: &Path) -> Result<Child> {
+    let mut script = String::from("cat >/dev/null\n");
+    for side in SIDES {
+        script += &removal_of(&name_of(side));
+    }
+    script += "rm -rf \"$1\"\n";
+    let mut janitor = Command::new("sh");
+    janitor.args(["-c", &script, "janitor"]).arg(scratch).stdin(Stdio::piped()).process_group(0);
+    Ok(janitor.stdout(Stdio::null()).stderr(Stdio::null()).spawn()?)
+}
+
+fn removal_of(namespace: &str) -> String {
+    format!("ip netns pids {namespace} | xargs -r kill -9\nip netns delete {namespace}\n")
+}
+
+/// Removes the namespaces of runs whose process is gone and whose janitor was killed with it.
+fn sweep_leftovers() {
+    let Ok(namespaces) = fs::read_dir("/run/netns") else { return };
+    for namespace in namespaces.flatten() {
+        let name = namespace.file_name().to_string_lossy().into_owned();
+        let run = name.strip_prefix("klamm-").and_then(|rest| rest.split('-').next()?.parse::<u32>().ok());
+        let is_ours = run.is_some_and(|run| SIDES.iter().any(|side| name_in_run(run, *side) == name));
+        let is_over = run.is_some_and(|run| !Path::new(&format!("/proc/{run}")).exists());
+        if is_ours && is_over {
+            let _ = writeln!(std::io::stderr(), "removing {name}, left over from a run that died");
+            let _ = Command::new("sh").args(["-c", &removal_of(&name)]).stderr(Stdio::null()).status();
+        }
+    }
+}
