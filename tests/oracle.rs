@@ -1,10 +1,12 @@
 //! The oracle is worth trusting: it makes samples of every version in the table, reads what it wrote, refuses what is
-//! malformed, and its samples have what a rewrite can stumble over. The rewrites' own promises build on it.
+//! malformed, and its samples have what a rewrite can stumble over. The promises of the rewrites themselves build on it.
 
 #[path = "oracle/driver.rs"]
 mod driver;
 #[path = "oracle/expect.rs"]
 mod expect;
+#[path = "oracle/rewrites.rs"]
+mod rewrites;
 
 use anyhow::Result;
 use driver::{What, oracles};
