@@ -209,6 +209,8 @@ fn a_difference_is_named_with_its_place() {
         assert!(expect::difference(a, b).is_some_and(|says| says.starts_with(".body.clusterId: ")));
     }
     assert!(expect::difference(&json!([1]), &json!([1, 2])).is_some());
+    let long = expect::difference(&json!("x".repeat(1000)), &json!(1));
+    assert!(long.is_some_and(|says| says.len() < 300));
 }
 
 #[test]

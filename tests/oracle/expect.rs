@@ -62,7 +62,10 @@ pub(crate) fn difference(expected: &Value, says: &Value) -> Option<String> {
             .zip(b)
             .enumerate()
             .find_map(|(index, (a, b))| difference(a, b).map(|inner| format!("[{index}]{inner}"))),
-        _ => (expected != says).then(|| format!(": expected {expected:.200}, but it says {says:.200}")),
+        _ => (expected != says).then(|| {
+            let (expected, says) = (expected.to_string(), says.to_string());
+            format!(": expected {expected:.200}, but it says {says:.200}")
+        }),
     }
 }
 
