@@ -1,10 +1,12 @@
 //! The oracle is worth trusting: it makes samples of every version in the table, reads what it wrote, refuses what is
-//! malformed, and its samples have what a rewrite can stumble over. The rewrites' own promises build on it.
+//! malformed, and its samples have what a rewrite can stumble over. The promises of the rewrites themselves build on it.
 
 #[path = "oracle/driver.rs"]
 mod driver;
 #[path = "oracle/expect.rs"]
 mod expect;
+#[path = "oracle/rewrites.rs"]
+mod rewrites;
 
 use anyhow::Result;
 use driver::{What, oracles};
@@ -169,8 +171,12 @@ fn the_expectation_keeps_the_marker_of_a_coordinator_that_was_not_found() {
 #[test]
 fn the_expectation_takes_the_listeners_of_controllers_out() {
     let with = |listeners: Value| json!({ "body": { "nodes": [{ "nodeId": 1, "listeners": listeners }] } });
-    let original = with(json!([{ "name": "CONTROLLER", "host": "kafka-1", "port": 9093 }]));
+    let mut original = with(json!([{ "name": "CONTROLLER", "host": "kafka-1", "port": 9093 }]));
     assert_eq!(expect::rewritten(55, &original, advertised), with(json!([])));
+    original["unknownTaggedFields"] =
+        json!({ "body.nodes[0].listeners[0]": [[9, ""]], "body.nodes[0]": [[8, ""]] });
+    let expected = expect::rewritten(55, &original, advertised);
+    assert_eq!(expected["unknownTaggedFields"], json!({ "body.nodes[0]": [[8, ""]] }));
 }
 
 #[test]
@@ -178,13 +184,33 @@ fn what_an_edit_at_unchanged_length_may_change_can_be_left_out() {
     let message = |endpoints: Value, tags: Value| {
         json!({
             "body": { "responses": [1], "nodeEndpoints": endpoints },
-            "unknownTaggedFields": { "body": tags, "body.responses[0]": [[10, ""]] },
+            "unknownTaggedFields": {
+                "body": tags, "body.nodeEndpoints[0]": [[12, ""]], "body.responses[0]": [[10, ""]],
+            },
         })
     };
     let rest =
         json!({ "body": { "responses": [1] }, "unknownTaggedFields": { "body.responses[0]": [[10, ""]] } });
     assert_eq!(expect::without_node_endpoints(&message(json!([2]), json!([[11, "00"]]))), rest);
     assert_eq!(expect::without_node_endpoints(&rest), rest);
+    assert_eq!(expect::unknown_tags(&message(json!([2]), json!([[11, "00"]]))), [json!([11, "00"])]);
+    assert_eq!(expect::unknown_tags(&rest), [Value::Null; 0]);
+}
+
+#[test]
+fn a_difference_is_named_with_its_place() {
+    let a = json!({ "body": { "brokers": [{ "host": "a", "port": 1 }], "clusterId": "x" } });
+    assert_eq!(expect::difference(&a, &a), None);
+    let b = json!({ "body": { "brokers": [{ "host": "b", "port": 1 }], "clusterId": "x" } });
+    let expected = ".body.brokers[0].host: expected \"a\", but it says \"b\"";
+    assert_eq!(expect::difference(&a, &b).as_deref(), Some(expected));
+    let without = json!({ "body": { "brokers": [{ "host": "a", "port": 1 }] } });
+    for (a, b) in [(&a, &without), (&without, &a)] {
+        assert!(expect::difference(a, b).is_some_and(|says| says.starts_with(".body.clusterId: ")));
+    }
+    assert!(expect::difference(&json!([1]), &json!([1, 2])).is_some());
+    let long = expect::difference(&json!("x".repeat(1000)), &json!(1));
+    assert!(long.is_some_and(|says| says.len() < 300));
 }
 
 #[test]

@@ -7,7 +7,8 @@
 //   raw WHAT KEY VERSION SEED         hex: the same message as it may also be written: tagged fields that equal their
 //                                     default are there
 //   json WHAT KEY VERSION HEX         what the bytes say, as JSON
-// WHAT is "request" or "response". The same seed gives the same bytes. Ends with its standard input.
+// WHAT is "request" or "response". The same seed gives the same bytes; every eighth seed makes large fields, far above
+// 16 KiB. Ends with its standard input.
 
 import java.io.BufferedReader;
 import java.io.ByteArrayOutputStream;
@@ -197,11 +198,13 @@ class Sample {
 
     private final Kind kind;
     private final Random random;
+    private final boolean isLarge;
     private final Wire out = new Wire();
     private final List<Integer> nodes = new ArrayList<>();
 
     Sample(Kind kind, long seed) {
         this.kind = kind;
+        isLarge = seed % 8 == 7;
         // A Random's first numbers are alike for neighbouring seeds.
         random = new Random((seed * 31 + kind.api().apiKey()) * 0x9E3779B97F4A7C15L + kind.version());
         Arrays.stream(NODE_IDS).forEach(nodes::add);
@@ -307,9 +310,7 @@ class Sample {
         if (random.nextInt(4) == 0) {
             for (int count = 1 + random.nextInt(3); count > 0; count--) {
                 unknown += random.nextInt(4) == 0 ? random.nextInt(1_000_000) : random.nextInt(3);
-                byte[] data = new byte[random.nextInt(3) == 0 ? random.nextInt(300) : random.nextInt(4)];
-                random.nextBytes(data);
-                fields.put(unknown++, data);
+                fields.put(unknown++, noise());
             }
         }
         out.varint(fields.size());
@@ -376,14 +377,21 @@ class Sample {
 
     /** Lengths around the steps of a varint (127 means 128 in compact types), none, and more than one byte a character. */
     private String text() {
+        if (isLarge(8))
+            return "w".repeat(20_000);
         String[] texts = {"", "a", "orders", "größe ✓", "x".repeat(126), "y".repeat(127), "z".repeat(200)};
         return texts[random.nextInt(texts.length)];
     }
 
     private byte[] noise() {
-        byte[] bytes = new byte[random.nextInt(5) == 0 ? random.nextInt(400) : random.nextInt(8)];
+        byte[] bytes = new byte[isLarge(8) ? 20_000 : random.nextInt(5) == 0 ? random.nextInt(400) : random.nextInt(8)];
         random.nextBytes(bytes);
         return bytes;
+    }
+
+    /** Once in so many times, in a large sample. */
+    private boolean isLarge(int times) {
+        return isLarge && random.nextInt(times) == 0;
     }
 
     private String host(int node) {
@@ -426,7 +434,7 @@ class Sample {
             out.writeBytes(bytes);
     }
 
-    /** Record batches, none up to three; once in a while one that doesn't fit into a small buffer. */
+    /** Record batches, none up to three. */
     private byte[] records() {
         Wire batches = new Wire();
         for (int count = random.nextInt(4); count > 0; count--)
@@ -447,7 +455,7 @@ class Sample {
         checked.int32(count);
         for (int i = 0; i < count; i++) {
             Wire record = new Wire();
-            byte[] value = new byte[random.nextInt(32) == 0 ? 20_000 : random.nextInt(64)];
+            byte[] value = new byte[isLarge(8) ? 20_000 : random.nextInt(64)];
             random.nextBytes(value);
             record.int8(0);
             record.zigzag(0);

@@ -19,25 +19,54 @@ pub(crate) fn rewritten(key: i16, original: &Value, advertised: impl Fn(i64) -> 
         // FindCoordinator up to 3 names one coordinator, from 4 on a list.
         10 if body.get("nodeId").is_some() => replace(body, "nodeId", &advertised),
         10 => each(body, "coordinators", |coordinator| replace(coordinator, "nodeId", &advertised)),
-        // DescribeQuorum: clients don't dial controllers, so their listeners are taken out.
-        55 => each(body, "nodes", |node| node["listeners"] = json!([])),
+        // DescribeQuorum: clients don't dial controllers, so their listeners are taken out, with all that is in them.
+        55 => {
+            each(body, "nodes", |node| node["listeners"] = json!([]));
+            if let Some(unknown) = expected.get_mut("unknownTaggedFields").and_then(Value::as_object_mut) {
+                unknown.retain(|path, _| !path.contains(".listeners["));
+            }
+        }
         60 => each(body, "brokers", |broker| replace(broker, "brokerId", &advertised)),
         _ => {}
     }
     expected
 }
 
-/// The same JSON without the addresses of KIP-951 and without tagged fields at the top that Kafka doesn't know, where a
-/// rewrite at unchanged length may pad.
+/// The same JSON without the addresses of KIP-951 and without the tagged fields at the top that Kafka doesn't know, where a
+/// rewrite at unchanged length may pad (for those see [`unknown_tags`]).
 pub(crate) fn without_node_endpoints(message: &Value) -> Value {
     let mut rest = message.clone();
-    if let Some(body) = rest["body"].as_object_mut() {
+    if let Some(body) = rest.get_mut("body").and_then(Value::as_object_mut) {
         body.remove("nodeEndpoints");
     }
-    if let Some(unknown) = rest["unknownTaggedFields"].as_object_mut() {
-        unknown.remove("body");
+    if let Some(unknown) = rest.get_mut("unknownTaggedFields").and_then(Value::as_object_mut) {
+        unknown.retain(|path, _| path != "body" && !path.starts_with("body.nodeEndpoints"));
     }
     rest
+}
+
+/// The tagged fields at the top of the body that Kafka doesn't know, as `[tag, hex]`.
+pub(crate) fn unknown_tags(message: &Value) -> Vec<Value> {
+    message["unknownTaggedFields"]["body"].as_array().cloned().unwrap_or_default()
+}
+
+/// Where two messages first differ and how, in a line that can be read: whole responses run to many pages. `None` if equal.
+pub(crate) fn difference(expected: &Value, says: &Value) -> Option<String> {
+    match (expected, says) {
+        (Value::Object(a), Value::Object(b)) => a.keys().chain(b.keys()).find_map(|key| {
+            let (a, b) = (a.get(key).unwrap_or(&Value::Null), b.get(key).unwrap_or(&Value::Null));
+            difference(a, b).map(|inner| format!(".{key}{inner}"))
+        }),
+        (Value::Array(a), Value::Array(b)) if a.len() == b.len() => a
+            .iter()
+            .zip(b)
+            .enumerate()
+            .find_map(|(index, (a, b))| difference(a, b).map(|inner| format!("[{index}]{inner}"))),
+        _ => (expected != says).then(|| {
+            let (expected, says) = (expected.to_string(), says.to_string());
+            format!(": expected {expected:.200}, but it says {says:.200}")
+        }),
+    }
 }
 
 fn each(body: &mut Value, list: &str, mut change: impl FnMut(&mut Value)) {

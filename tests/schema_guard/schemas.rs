@@ -170,7 +170,7 @@ fn list<'a>(json: &'a Value, key: &str) -> &'a [Value] {
 }
 
 fn text<'a>(json: &'a Value, key: &str) -> Result<&'a str> {
-    json.get(key).and_then(Value::as_str).with_context(|| format!("no {key} in {json:.80}"))
+    json.get(key).and_then(Value::as_str).with_context(|| format!("no {key} in {:.80}", json.to_string()))
 }
 
 /// `none`, `3`, `3+` or `3-13`.
