@@ -7,6 +7,7 @@ use crate::cluster::{Cluster, ClusterSettings};
 use crate::lifecycle::{DrainSettings, Stop, Tasks};
 use crate::listener::{self, BindError, ListenerSettings, Port};
 use crate::net::buffer::BufferPool;
+use crate::net::pipe::PipePool;
 use crate::net::socket;
 use crate::observe::LogSettings;
 use crate::observe::metrics::Metrics;
@@ -83,7 +84,7 @@ impl Klamm {
         let bound = bind(&settings)?;
         let admin = settings.admin.map(bind_admin).transpose()?;
         let clusters = clusters(settings.clusters, &metrics);
-        let pool = BufferPool::default();
+        let (buffers, pipes) = (BufferPool::default(), PipePool::default());
         let mut contexts = Vec::new();
         for (listener, ports) in settings.listeners.into_iter().zip(bound) {
             let cluster = clusters.get(&listener.cluster).cloned().ok_or_else(|| StartError::NoCluster {
@@ -91,8 +92,9 @@ impl Klamm {
                 cluster: listener.cluster.clone(),
             })?;
             let handles = metrics.listener(&listener.name);
+            let pools = (buffers.clone(), pipes.clone());
             let ListenerSettings { name, scheme, .. } = listener;
-            let context = Context::new(name, scheme, settings.session, cluster, pool.clone(), handles);
+            let context = Context::new(name, scheme, settings.session, cluster, pools, handles);
             contexts.push((Arc::new(context), ports));
         }
         let listeners = contexts.iter().map(|(context, _)| context.clone()).collect();

@@ -13,7 +13,7 @@ use klamm::config::{Loaded, Problems, Sources, load};
 use klamm::lifecycle::DrainSettings;
 use klamm::listener::ListenerSettings;
 use klamm::observe::{LogFormat, LogSettings};
-use klamm::session::{SessionSettings, Unvetted};
+use klamm::session::{SessionSettings, Splice, Unvetted};
 use klamm::types::{ClusterName, ListenerName};
 use proptest::prelude::*;
 use std::collections::BTreeSet;
@@ -109,6 +109,7 @@ fn settings(clusters: Vec<ClusterSettings>, listeners: Vec<ListenerSettings>) ->
             first_frame_timeout: Duration::from_secs(30),
             half_close_timeout: Duration::from_secs(10),
             unvetted: Unvetted::Hide,
+            splice: Splice::Auto,
         },
         drain: DrainSettings { delay: Duration::ZERO, timeout: Duration::from_secs(30) },
         log: LogSettings { level: "info".to_owned(), format: LogFormat::Auto },

@@ -28,7 +28,7 @@ const LAYERS: [(&str, u8); 14] = [
 const WITHIN_A_LAYER: [(&str, &str); 3] = [("config", "app"), ("listener", "session"), ("cluster", "broker")];
 
 /// Words that only some modules may use, and who. Comments and tests are not looked at.
-const KEPT_APART: [(&str, &[&str]); 9] = [
+const KEPT_APART: [(&str, &[&str]); 11] = [
     ("hyper", &["admin"]),
     ("figment", &["config"]),
     ("clap", &["cli"]),
@@ -36,7 +36,9 @@ const KEPT_APART: [(&str, &[&str]); 9] = [
     ("socket2", &["net"]),
     ("tokio::spawn", &[]),
     ("unbounded", &[]),
-    ("unsafe", &[]),
+    ("unsafe", &["net"]),
+    ("libc", &["net"]),
+    ("rustix", &["net"]),
     ("anyhow", &["cli"]),
 ];
 

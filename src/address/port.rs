@@ -225,10 +225,8 @@ impl PortScheme {
     pub(super) fn binds(&self) -> Vec<Bind> {
         let ip: IpAddr = self.bootstrap.ip();
         let brokers = (self.first_port..=u16::MAX).zip(self.node_ids.iter());
-        let brokers = brokers.map(|(port, node)| Bind {
-            address: SocketAddr::new(ip, port),
-            target: Target::Broker(node),
-        });
+        let brokers = brokers
+            .map(|(port, node)| Bind { address: SocketAddr::new(ip, port), target: Target::Broker(node) });
         std::iter::once(Bind { address: self.bootstrap, target: Target::Bootstrap }).chain(brokers).collect()
     }
 }
@@ -251,7 +249,10 @@ mod tests {
         let ranges = NodeIdRanges::parse(["1-3", "1000-1002", "0"]).unwrap();
         let scheme = scheme(19093, ranges, 0).unwrap();
         let port = |id| scheme.advertise(NodeId(id)).address().port;
-        assert_eq!([1, 2, 3, 1000, 1001, 1002, 0].map(port), [19093, 19094, 19095, 19096, 19097, 19098, 19099]);
+        assert_eq!(
+            [1, 2, 3, 1000, 1001, 1002, 0].map(port),
+            [19093, 19094, 19095, 19096, 19097, 19098, 19099]
+        );
     }
 
     #[test]
@@ -286,7 +287,8 @@ mod tests {
 
     #[test]
     fn malformed_ranges_are_refused_by_name() {
-        let parse = |items: &[&str]| NodeIdRanges::parse(items.iter().copied()).map(|ranges| ranges.to_string());
+        let parse =
+            |items: &[&str]| NodeIdRanges::parse(items.iter().copied()).map(|ranges| ranges.to_string());
         assert_eq!(parse(&["1-3", "7"]), Ok("1-3, 7".to_owned()));
         assert_eq!(parse(&["3-1"]), Err(NodeIdRangesError::Backwards("3-1".to_owned())));
         assert_eq!(parse(&["1-3", "2"]), Err(NodeIdRangesError::Twice(2)));

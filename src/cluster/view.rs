@@ -96,7 +96,8 @@ impl View {
     /// Takes in what a response says.
     pub fn learn(&self, sighting: &Sighting, source: Source, now: Instant) -> Lesson {
         let mut known = self.lock();
-        let wrong = sighting.cluster_id.as_ref().and_then(|seen| self.check_cluster(&mut known, seen, source));
+        let wrong =
+            sighting.cluster_id.as_ref().and_then(|seen| self.check_cluster(&mut known, seen, source));
         if let Some(wrong) = wrong {
             return wrong;
         }

@@ -167,6 +167,7 @@ fn session(reader: &mut Reader) -> Option<SessionSettings> {
     let first_frame = reader.one(&keys::FIRST_FRAME_TIMEOUT, "", parse::duration(MILLISECOND..=HOUR));
     let half_close = reader.one(&keys::HALF_CLOSE_TIMEOUT, "", parse::duration(Duration::ZERO..=HOUR));
     let unvetted = reader.one(&keys::UNVETTED, "", parse::unvetted);
+    let splice = reader.one(&keys::SPLICE, "", parse::splice);
     if let (Some(frame), Some(sasl)) = (frame_bytes_max, sasl_frame_bytes_max)
         && sasl > frame
     {
@@ -183,6 +184,7 @@ fn session(reader: &mut Reader) -> Option<SessionSettings> {
         first_frame_timeout: first_frame?,
         half_close_timeout: half_close?,
         unvetted: unvetted?,
+        splice: splice?,
     })
 }
 

@@ -84,6 +84,9 @@ keys! {
     UNVETTED = "protocol.unvetted", Value("hide"), None,
         "API keys and versions newer than Klamm's table: `hide` cuts them out of ApiVersions, `pass` lets them through unread.";
 
+    SPLICE = "relay.splice", Value("auto"), None,
+        "Large requests and record sets pass through the kernel alone where both sides are plain TCP: `auto`, or `off` to copy everything.";
+
     DRAIN_DELAY = "drain.delay", Value("0s"), None,
         "Between \"not ready\" and the end of accepting, so that a load balancer notices.";
     DRAIN_TIMEOUT = "drain.timeout", Value("30s"), None,

@@ -3,7 +3,7 @@
 use super::problem::{Fault, nearest};
 use crate::address::NodeIdRanges;
 use crate::observe::LogFormat;
-use crate::session::Unvetted;
+use crate::session::{Splice, Unvetted};
 use crate::types::BrokerAddress;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
@@ -144,6 +144,11 @@ pub(super) fn scheme(text: &str) -> Result<(), Fault> {
 /// What to do with what the table doesn't know.
 pub(super) fn unvetted(text: &str) -> Result<Unvetted, Fault> {
     choose(text, &[("hide", Unvetted::Hide), ("pass", Unvetted::Pass)])
+}
+
+/// Whether large runs go through the kernel alone. A bare `off` is a boolean in YAML 1.1, a word in YAML 1.2.
+pub(super) fn splice(text: &str) -> Result<Splice, Fault> {
+    choose(text, &[("auto", Splice::Auto), ("off", Splice::Off)])
 }
 
 /// The shape of a log line.

@@ -1,5 +1,7 @@
-//! Sockets, names and buffers.
+//! Sockets, names, buffers and pipes.
 
 pub mod buffer;
+pub mod low_mark;
+pub mod pipe;
 pub mod resolve;
 pub mod socket;

@@ -1,9 +1,12 @@
-//! Socket options that every connection gets, on both sides.
+//! Socket options that every connection gets, on both sides, and the one way to send.
 
+use rustix::net::{SendFlags, send};
 use socket2::{SockRef, TcpKeepalive};
 use std::io;
 use std::net::SocketAddr;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
+use tokio::io::Interest;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 /// Below the shortest idle timeout of the usual load balancers (Azure: 240 s), so that idle clients, many of which send
@@ -31,4 +34,24 @@ pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)
+}
+
+/// Sends what the socket takes of `bytes`; `has_more` keeps a last segment that is not full for what follows at once.
+/// Cancel-safe.
+pub fn poll_send(
+    cx: &mut Context<'_>,
+    to: &TcpStream,
+    bytes: &[u8],
+    has_more: bool,
+) -> Poll<io::Result<usize>> {
+    let mut flags = SendFlags::NOSIGNAL;
+    flags.set(SendFlags::MORE, has_more);
+    loop {
+        ready!(to.poll_write_ready(cx))?;
+        match to.try_io(Interest::WRITABLE, || Ok(send(to, bytes, flags)?)) {
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
+            Ok(0) if !bytes.is_empty() => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+            sent => return Poll::Ready(sent),
+        }
+    }
 }

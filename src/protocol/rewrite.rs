@@ -101,6 +101,21 @@ impl Rewrite {
         }
     }
 
+    /// How many of the next bytes need not be pushed: records. See [`skip_passed`](Self::skip_passed).
+    pub fn skippable(&self) -> usize {
+        self.walker.skippable()
+    }
+
+    /// The largest run of bytes so far that need not be pushed.
+    pub fn largest_run(&self) -> usize {
+        self.walker.largest_run()
+    }
+
+    /// So many of the [`skippable`](Self::skippable) bytes have been passed on without being pushed.
+    pub fn skip_passed(&mut self, count: usize) {
+        self.walker.skip_passed(count);
+    }
+
     /// Edits what is held: the frame's bytes from `from` (see [`held_from`](Self::held_from)) to where the walk ended.
     pub fn finish(&self, held: &[u8], from: usize, advertise: &dyn Advertise) -> Result<Edited, Malformed> {
         let marks = self.walker.marks();

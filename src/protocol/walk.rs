@@ -198,6 +198,7 @@ pub struct Walker {
     node: NodeId,
     host: (Range<usize>, Range<usize>),
     started: usize,
+    largest_run: usize,
 }
 
 /// A struct (or one element of an array) that is being walked.
@@ -264,6 +265,7 @@ impl Walker {
             node: NodeId(-1),
             host: (0..0, 0..0),
             started: 0,
+            largest_run: 0,
         };
         walker.levels[0] = Level { fields: schema.fields, limit: end, ..EMPTY };
         if flexible {
@@ -317,6 +319,20 @@ impl Walker {
     /// How many of the next bytes are opaque: they can be passed on without being looked at.
     pub fn skippable(&self) -> usize {
         if let Step::Skip(count) = self.step { count } else { 0 }
+    }
+
+    /// So many bytes, of those that are [`skippable`](Self::skippable), have been passed on without being pushed.
+    pub fn skip_passed(&mut self, count: usize) {
+        if let Step::Skip(left) = &mut self.step {
+            let count = count.min(*left);
+            *left -= count;
+            self.at += count;
+        }
+    }
+
+    /// The largest run of opaque bytes so far.
+    pub fn largest_run(&self) -> usize {
+        self.largest_run
     }
 
     /// Whether the body is of a flexible version.
@@ -417,6 +433,7 @@ impl Walker {
         if count > self.limit() - self.at {
             return Err(Malformed::TooLong);
         }
+        self.largest_run = self.largest_run.max(count);
         self.step = Step::Skip(count);
         Ok(())
     }

@@ -1,11 +1,13 @@
 //! What all sessions of a listener share.
 
-use super::SessionSettings;
 use super::conversation::Behold;
+use super::lane::Pools;
+use super::{SessionSettings, Splice};
 use crate::address::{Advertised, Scheme};
 use crate::cluster::Cluster;
 use crate::cluster::view::Source;
 use crate::net::buffer::BufferPool;
+use crate::net::pipe::PipePool;
 use crate::observe::metrics::ListenerMetrics;
 use crate::observe::throttle::Throttle;
 use crate::protocol::rewrite::{Advertise, Sighting};
@@ -28,7 +30,7 @@ pub struct Context {
     settings: SessionSettings,
     scheme: Scheme,
     cluster: Arc<Cluster>,
-    pool: BufferPool,
+    pools: Pools,
     metrics: ListenerMetrics,
     /// The node ids that responses named and that have no address here.
     unmapped: Mutex<BTreeSet<NodeId>>,
@@ -42,11 +44,13 @@ impl Context {
         scheme: Scheme,
         settings: SessionSettings,
         cluster: Arc<Cluster>,
-        pool: BufferPool,
+        (buffers, pipes): (BufferPool, PipePool),
         metrics: ListenerMetrics,
     ) -> Self {
+        let pipes = (settings.splice == Splice::Auto).then_some(pipes);
+        let pools = Pools { buffers, pipes };
         let (unmapped, warnings) = (Mutex::default(), Mutex::default());
-        Self { listener, settings, scheme, cluster, pool, metrics, unmapped, warnings }
+        Self { listener, settings, scheme, cluster, pools, metrics, unmapped, warnings }
     }
 
     /// The listener's name.
@@ -78,8 +82,8 @@ impl Context {
         &self.settings
     }
 
-    pub(super) fn pool(&self) -> &BufferPool {
-        &self.pool
+    pub(super) fn pools(&self) -> &Pools {
+        &self.pools
     }
 
     /// Whether a warning of this kind may be logged now, and how many were not since the last.

@@ -9,6 +9,7 @@ mod cause;
 mod context;
 mod conversation;
 mod in_flight;
+mod lane;
 mod relay;
 mod requests;
 mod responses;
@@ -23,6 +24,7 @@ use crate::net::buffer::{BUFFER_BYTES, Buffer};
 use crate::observe::metrics::IntGauge;
 use crate::types::{NodeId, Target};
 use conversation::{Conversation, Lent};
+use lane::Scan;
 use relay::{Relay, Turn};
 use requests::Requests;
 use std::net::SocketAddr;
@@ -47,6 +49,17 @@ pub struct SessionSettings {
     pub half_close_timeout: Duration,
     /// What to do with API keys and versions that are newer than Klamm's table.
     pub unvetted: Unvetted,
+    /// Whether large runs of bytes go through the kernel alone, where both sides are plain TCP.
+    pub splice: Splice,
+}
+
+/// Whether large runs of bytes go through the kernel alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Splice {
+    /// Where both sides are plain TCP and a pipe is to be had.
+    Auto,
+    /// Never: everything is copied.
+    Off,
 }
 
 /// Carries one client connection to the broker that `target` means. Returns when both sides are closed.
@@ -132,8 +145,8 @@ impl Session<'_> {
         }
         let Connection { stream, gone, peer, .. } = connection;
         let metrics = self.context.metrics().clone();
-        let pool = self.context.pool().clone();
-        let mut relay = Relay::new((client, stream), (buffer, requests), conversation, pool, metrics);
+        let pools = self.context.pools().clone();
+        let mut relay = Relay::new((client, stream), (buffer, requests), conversation, pools, metrics);
         let cause = self.relay(&mut relay, &gone).await;
         if cause.side() == Side::Broker {
             self.context.cluster().doubt(peer);
@@ -153,7 +166,7 @@ impl Session<'_> {
         let timeout = conversation.settings.first_frame_timeout;
         let arrival = async {
             client.readable().await.map_err(Cause::ClientFailed)?;
-            let mut buffer = self.context.pool().borrow();
+            let mut buffer = self.context.pools().buffers.borrow();
             while !is_first_request(buffer.filled(), conversation)? {
                 let Some(spare) = buffer.spare(BUFFER_BYTES) else { break };
                 match client.read(spare).await.map_err(Cause::ClientFailed)? {

@@ -1,23 +1,21 @@
-//! Moves bytes between the client and the broker: two directions, each with an owner of its own, in one task.
+//! Moves bytes between the client and the broker: two [lanes](super::lane), in one task.
 //!
-//! A direction reads only when everything it has cleared is written: that is all the back-pressure there is. It holds a
-//! buffer only while bytes are in it. The directions meet in the [`Conversation`] alone; responses go first in every
-//! turn, since they open the way for requests.
+//! The lanes meet in the [`Conversation`] alone. Responses go first in every turn, since they open the way for requests.
 
 use super::cause::Cause;
 use super::conversation::{Conversation, Lent};
 use super::in_flight::{Reply, Waiting};
+use super::lane::{Filled, Lane, Pools, Scan};
 use super::requests::Requests;
 use super::responses::{HELD_BYTES_MAX, Responses};
-use crate::net::buffer::{BUFFER_BYTES, Buffer, BufferPool};
+use crate::net::buffer::{BUFFER_BYTES, Buffer};
 use crate::observe::metrics::ListenerMetrics;
 use crate::protocol::own;
 use std::future::Future;
-use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::time::Sleep;
 
@@ -32,13 +30,10 @@ const OWN_CORRELATION_ID: i32 = i32::MAX;
 pub(super) struct Relay {
     client: TcpStream,
     broker: TcpStream,
-    pool: BufferPool,
     metrics: ListenerMetrics,
     pub(super) conversation: Conversation,
-    requests: Requests,
-    request_buffer: Option<Buffer>,
-    responses: Responses,
-    response_buffer: Option<Buffer>,
+    requests: Lane<Requests>,
+    responses: Lane<Responses>,
     /// Why the session ends, once everything in flight has been answered.
     ending: Option<Cause>,
     /// Why it ends once what has been cleared for the client is written.
@@ -62,23 +57,13 @@ impl Relay {
         (client, broker): (TcpStream, TcpStream),
         (first, requests): (Buffer, Requests),
         conversation: Conversation,
-        pool: BufferPool,
+        pools: Pools,
         metrics: ListenerMetrics,
     ) -> Self {
-        Self {
-            client,
-            broker,
-            pool,
-            metrics,
-            conversation,
-            requests,
-            request_buffer: Some(first),
-            responses: Responses::default(),
-            response_buffer: None,
-            ending: None,
-            broken: None,
-            deadline: None,
-        }
+        let requests = Lane::new(requests, pools.clone(), Some(first));
+        let responses = Lane::new(Responses::default(), pools, None);
+        let (ending, broken, deadline) = (None, None, None);
+        Self { client, broker, metrics, conversation, requests, responses, ending, broken, deadline }
     }
 
     /// Moves bytes until the session ends or needs a decision. Cancel-safe: everything is in `self`.
@@ -104,8 +89,7 @@ impl Relay {
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Turn> {
         let mut turn_bytes = TURN_BYTES;
-        let responses = self.poll_responses(cx, &mut turn_bytes);
-        if let Poll::Ready(Err(cause)) = responses {
+        if let Poll::Ready(Err(cause)) = self.poll_responses(cx, &mut turn_bytes) {
             return Poll::Ready(Turn::Ended(cause));
         }
         if self.conversation.lent == Lent::Answered {
@@ -114,20 +98,17 @@ impl Relay {
         if let Poll::Ready(Err(cause)) = self.poll_requests(cx, &mut turn_bytes) {
             return Poll::Ready(Turn::Ended(cause));
         }
-        if let Some(cause) = self.poll_end(cx) {
-            return Poll::Ready(Turn::Ended(cause));
-        }
-        Poll::Pending
+        self.poll_end(cx).map_or(Poll::Pending, |cause| Poll::Ready(Turn::Ended(cause)))
     }
 
     /// Whether an ending session has nothing left to do.
     fn poll_end(&mut self, cx: &mut Context<'_>) -> Option<Cause> {
         self.ending.as_ref()?;
-        let is_through = !self.requests.is_mid_frame()
-            && self.requests.cleared() == 0
+        let is_through = !self.requests.scanner.is_mid_frame()
+            && self.requests.is_flushed()
             && self.conversation.in_flight.is_empty()
-            && self.responses.is_at_boundary()
-            && self.responses.cleared() == 0;
+            && self.responses.scanner.is_at_boundary()
+            && self.responses.is_flushed();
         let is_late = self.deadline.as_mut().is_some_and(|deadline| deadline.as_mut().poll(cx).is_ready());
         match (is_through, is_late) {
             (true, _) => self.ending.take(),
@@ -139,62 +120,48 @@ impl Relay {
     /// Client to broker. `Ok` when there is nothing more to do until the other direction has done something.
     fn poll_requests(&mut self, cx: &mut Context<'_>, turn_bytes: &mut usize) -> Poll<Result<(), Cause>> {
         loop {
-            if let Some(buffer) = &mut self.request_buffer {
-                let cleared = self.requests.cleared();
-                if cleared > 0 {
-                    let sent = ready!(write(cx, &mut self.broker, &buffer.filled()[..cleared]));
-                    let sent = sent.map_err(Cause::BrokerFailed)?;
-                    buffer.consume(sent);
-                    self.requests.sent(sent);
-                    self.metrics.bytes_to_broker.inc_by(sent as u64);
-                    ready!(spend(cx, turn_bytes, sent));
-                    continue;
-                }
-                if buffer.is_empty() {
-                    self.request_buffer = None;
-                }
+            let sent = ready!(self.requests.poll_flush(cx, &self.broker)).map_err(Cause::BrokerFailed)?;
+            if sent > 0 {
+                self.metrics.bytes_to_broker.inc_by(sent as u64);
+                ready!(spend(cx, turn_bytes, sent));
+                continue;
             }
-            if self.conversation.must_ask() && !self.requests.is_mid_frame() {
+            let is_mid_frame = self.requests.scanner.is_mid_frame();
+            if self.conversation.must_ask() && !is_mid_frame {
                 self.ask();
                 continue;
             }
-            if !self.requests.is_mid_frame() && !self.conversation.takes_requests() {
+            if !is_mid_frame && !self.conversation.takes_requests() {
                 return Poll::Ready(Ok(()));
             }
             // What had to wait for the other direction may be in the buffer already.
-            if self.request_buffer.is_some() {
+            if self.requests.has_bytes() {
                 self.scan_requests();
-                if self.requests.cleared() > 0 || self.conversation.is_ending {
+                if self.requests.scanner.cleared() > 0 || self.conversation.is_ending {
                     continue;
                 }
             }
-            match ready!(self.poll_read_client(cx))? {
-                0 => self.client_closed()?,
-                _ => self.scan_requests(),
+            let filled = ready!(self.requests.poll_fill(cx, &mut self.client, BUFFER_BYTES));
+            match filled.map_err(Cause::ClientFailed)? {
+                Filled::Bytes => self.scan_requests(),
+                Filled::Piped => {}
+                Filled::End => self.client_closed()?,
+                // The scanner gives up on a beginning that is longer than half a buffer.
+                Filled::Full => return Poll::Ready(Err(Cause::RequestHeaderTooLarge(BUFFER_BYTES))),
             }
-        }
-    }
-
-    fn poll_read_client(&mut self, cx: &mut Context<'_>) -> Poll<Result<usize, Cause>> {
-        let read = read(cx, &mut self.client, &mut self.request_buffer, &self.pool, BUFFER_BYTES);
-        match ready!(read).map_err(Cause::ClientFailed)? {
-            Some(count) => Poll::Ready(Ok(count)),
-            // `scan` gives up on a beginning that is longer than half a buffer.
-            None => Poll::Ready(Err(Cause::RequestHeaderTooLarge(BUFFER_BYTES))),
         }
     }
 
     /// Looks at what has arrived; a request that may not pass ends the session behind those that did.
     fn scan_requests(&mut self) {
-        let Some(buffer) = &mut self.request_buffer else { return };
-        if let Err(cause) = self.requests.scan(buffer, &mut self.conversation) {
+        if let Err(cause) = self.requests.scan(&mut self.conversation) {
             self.end(cause);
         }
     }
 
     /// The client has closed its sending side. Whatever it has asked is answered; half a request goes nowhere.
     fn client_closed(&mut self) -> Result<(), Cause> {
-        if self.requests.is_mid_frame() {
+        if self.requests.scanner.is_mid_frame() {
             return Err(Cause::ClientClosed);
         }
         self.end(Cause::ClientClosed);
@@ -205,56 +172,36 @@ impl Relay {
 
     /// Klamm's own question, between two requests of the client.
     fn ask(&mut self) {
-        let buffer = self.request_buffer.get_or_insert_with(|| self.pool.borrow());
-        self.requests.put_own(buffer, &own::metadata_request(OWN_CORRELATION_ID));
-        let waiting = Waiting {
-            correlation_id: OWN_CORRELATION_ID,
-            api_key: own::METADATA,
-            version: 0,
-            reply: Reply::ToKlamm,
-        };
-        self.conversation.in_flight.push(waiting);
+        let (requests, buffer) = self.requests.parts();
+        requests.put_own(buffer, &own::metadata_request(OWN_CORRELATION_ID));
+        let (correlation_id, api_key, reply) = (OWN_CORRELATION_ID, own::METADATA, Reply::ToKlamm);
+        self.conversation.in_flight.push(Waiting { correlation_id, api_key, version: 0, reply });
         self.conversation.lent = Lent::Asked;
     }
 
     /// Broker to client.
     fn poll_responses(&mut self, cx: &mut Context<'_>, turn_bytes: &mut usize) -> Poll<Result<(), Cause>> {
         loop {
-            if let Some(buffer) = &mut self.response_buffer {
-                let cleared = self.responses.cleared();
-                if cleared > 0 {
-                    let sent = ready!(write(cx, &mut self.client, &buffer.filled()[..cleared]));
-                    let sent = sent.map_err(Cause::ClientFailed)?;
-                    buffer.consume(sent);
-                    self.responses.sent(sent);
-                    self.metrics.bytes_to_client.inc_by(sent as u64);
-                    ready!(spend(cx, turn_bytes, sent));
-                    continue;
-                }
-                if buffer.is_empty() {
-                    self.response_buffer = None;
-                }
+            let sent = ready!(self.responses.poll_flush(cx, &self.client)).map_err(Cause::ClientFailed)?;
+            if sent > 0 {
+                self.metrics.bytes_to_client.inc_by(sent as u64);
+                ready!(spend(cx, turn_bytes, sent));
+                continue;
             }
             if let Some(broken) = self.broken.take() {
                 return Poll::Ready(Err(broken));
             }
-            let read = read(cx, &mut self.broker, &mut self.response_buffer, &self.pool, HELD_BYTES_MAX);
-            match ready!(read).map_err(Cause::BrokerFailed)? {
-                Some(0) => return Poll::Ready(Err(Cause::BrokerClosed)),
-                Some(_) => self.scan_responses(),
-                None => return Poll::Ready(Err(self.responses.too_large())),
+            let filled = ready!(self.responses.poll_fill(cx, &mut self.broker, HELD_BYTES_MAX));
+            match filled.map_err(Cause::BrokerFailed)? {
+                // A response that may not pass ends the session behind those that did.
+                Filled::Bytes => self.broken = self.responses.scan(&mut self.conversation).err(),
+                Filled::Piped => {}
+                Filled::End => return Poll::Ready(Err(Cause::BrokerClosed)),
+                Filled::Full => return Poll::Ready(Err(self.responses.scanner.too_large())),
             }
             if self.conversation.lent == Lent::Answered {
                 return Poll::Ready(Ok(()));
             }
-        }
-    }
-
-    /// Looks at what has arrived; a response that may not pass ends the session behind those that did.
-    fn scan_responses(&mut self) {
-        let Some(buffer) = &mut self.response_buffer else { return };
-        if let Err(cause) = self.responses.scan(buffer, &mut self.conversation) {
-            self.broken = Some(cause);
         }
     }
 }
@@ -267,38 +214,6 @@ fn spend(cx: &mut Context<'_>, turn_bytes: &mut usize, moved: usize) -> Poll<()>
     }
     cx.waker().wake_by_ref();
     Poll::Pending
-}
-
-fn write(cx: &mut Context<'_>, to: &mut TcpStream, bytes: &[u8]) -> Poll<io::Result<usize>> {
-    match ready!(Pin::new(to).poll_write(cx, bytes))? {
-        0 => Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-        sent => Poll::Ready(Ok(sent)),
-    }
-}
-
-/// Reads into the buffer, which is borrowed only once there is something to read. 0 at the end of the stream; `None` if
-/// the buffer is full and may not grow.
-fn read(
-    cx: &mut Context<'_>,
-    from: &mut TcpStream,
-    buffer: &mut Option<Buffer>,
-    pool: &BufferPool,
-    bytes_max: usize,
-) -> Poll<io::Result<Option<usize>>> {
-    ready!(from.poll_read_ready(cx))?;
-    let held = buffer.get_or_insert_with(|| pool.borrow());
-    let Some(spare) = held.spare(bytes_max) else { return Poll::Ready(Ok(None)) };
-    let mut spare = ReadBuf::new(spare);
-    let read = Pin::new(from).poll_read(cx, &mut spare);
-    let count = spare.filled().len();
-    if read.is_ready() {
-        held.add(count);
-    }
-    if held.is_empty() {
-        *buffer = None;
-    }
-    ready!(read)?;
-    Poll::Ready(Ok(Some(count)))
 }
 
 /// How long a client may take to close after Klamm has; it may still be reading its last responses.

@@ -6,6 +6,7 @@
 use super::cause::{Cause, guess};
 use super::conversation::Conversation;
 use super::in_flight::{Reply, Waiting};
+use super::lane::Scan;
 use crate::net::buffer::Buffer;
 use crate::protocol::admission::{self, Admission};
 use crate::protocol::header::{self, RequestHeader};
@@ -29,32 +30,12 @@ pub(super) struct Requests {
     body_left: usize,
     /// How many bytes at the front of the buffer may go to the broker.
     cleared: usize,
+    /// The last frame's size.
+    last_run: usize,
 }
 
-impl Requests {
-    /// How many bytes at the front of the buffer may go to the broker.
-    pub(super) fn cleared(&self) -> usize {
-        self.cleared
-    }
-
-    /// So many of the cleared bytes are on their way.
-    pub(super) fn sent(&mut self, count: usize) {
-        self.cleared -= count;
-    }
-
-    /// Whether a frame has been begun and not all of it has been cleared.
-    pub(super) fn is_mid_frame(&self) -> bool {
-        self.body_left > 0
-    }
-
-    /// Puts Klamm's own request in front of whatever the client has sent. Only between frames, with nothing cleared.
-    pub(super) fn put_own(&mut self, buffer: &mut Buffer, request: &[u8]) {
-        buffer.replace(0..0, request);
-        self.cleared = request.len();
-    }
-
-    /// Looks at what has arrived. An error means that no later byte may pass; what is cleared may still go.
-    pub(super) fn scan(&mut self, buffer: &mut Buffer, conversation: &mut Conversation) -> Result<(), Cause> {
+impl Scan for Requests {
+    fn scan(&mut self, buffer: &mut Buffer, conversation: &mut Conversation) -> Result<(), Cause> {
         loop {
             let arrived = buffer.filled().len() - self.cleared;
             let passed = arrived.min(self.body_left);
@@ -64,10 +45,46 @@ impl Requests {
                 return Ok(());
             }
             match self.begin(buffer, conversation)? {
-                Some(frame_bytes) => self.body_left = LENGTH_BYTES + frame_bytes,
+                Some(frame_bytes) => {
+                    self.body_left = LENGTH_BYTES + frame_bytes;
+                    self.last_run = frame_bytes;
+                }
                 None => return Ok(()),
             }
         }
+    }
+
+    fn cleared(&self) -> usize {
+        self.cleared
+    }
+
+    fn sent(&mut self, count: usize) {
+        self.cleared -= count;
+    }
+
+    fn unseen(&self) -> usize {
+        self.body_left
+    }
+
+    fn passed(&mut self, count: usize) {
+        self.body_left -= count;
+    }
+
+    fn last_run(&self) -> usize {
+        self.last_run
+    }
+}
+
+impl Requests {
+    /// Whether a frame has been begun and not all of it has been cleared.
+    pub(super) fn is_mid_frame(&self) -> bool {
+        self.body_left > 0
+    }
+
+    /// Puts Klamm's own request in front of whatever the client has sent. Only between frames, with nothing cleared.
+    pub(super) fn put_own(&mut self, buffer: &mut Buffer, request: &[u8]) {
+        buffer.replace(0..0, request);
+        self.cleared = request.len();
     }
 
     /// Looks at the beginning of the next frame. Its length, if it may pass; `None` if more bytes are needed.

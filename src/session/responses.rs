@@ -7,6 +7,7 @@
 use super::cause::Cause;
 use super::conversation::Conversation;
 use super::in_flight::{Reply, Waiting};
+use super::lane::Scan;
 use super::requests::LENGTH_BYTES;
 use crate::net::buffer::Buffer;
 use crate::protocol::rewrite::{PREFIX_BYTES, Rewrite};
@@ -25,6 +26,8 @@ pub(super) struct Responses {
     at: At,
     /// How many bytes at the front of the buffer may go to the client.
     cleared: usize,
+    /// The size of the last response that flowed, or of the largest record set in the last that was rewritten.
+    last_run: usize,
 }
 
 /// Where in the stream of responses the end of the cleared bytes is.
@@ -53,34 +56,8 @@ struct Rewriting {
     cleared: usize,
 }
 
-impl Responses {
-    /// How many bytes at the front of the buffer may go to the client.
-    pub(super) fn cleared(&self) -> usize {
-        self.cleared
-    }
-
-    /// So many of the cleared bytes are on their way.
-    pub(super) fn sent(&mut self, count: usize) {
-        self.cleared -= count;
-    }
-
-    /// Whether no response has been begun without being cleared to its end.
-    pub(super) fn is_at_boundary(&self) -> bool {
-        matches!(self.at, At::Boundary)
-    }
-
-    /// Why the buffer is full of bytes that can't go out.
-    pub(super) fn too_large(&self) -> Cause {
-        let waiting = match &self.at {
-            At::Whole(waiting, _) => Some(waiting),
-            At::Rewriting(rewriting) => Some(&rewriting.waiting),
-            At::Boundary | At::Flowing(_) => None,
-        };
-        Cause::ResponseTooLarge { api: waiting.map_or("", api_name), limit: HELD_BYTES_MAX }
-    }
-
-    /// Looks at what has arrived. An error means that no later byte may pass; what is cleared may still go.
-    pub(super) fn scan(&mut self, buffer: &mut Buffer, conversation: &mut Conversation) -> Result<(), Cause> {
+impl Scan for Responses {
+    fn scan(&mut self, buffer: &mut Buffer, conversation: &mut Conversation) -> Result<(), Cause> {
         loop {
             let arrived = buffer.filled().len() - self.cleared;
             let goes_on = match &mut self.at {
@@ -107,6 +84,70 @@ impl Responses {
                 return Ok(());
             }
         }
+    }
+
+    fn cleared(&self) -> usize {
+        self.cleared
+    }
+
+    fn sent(&mut self, count: usize) {
+        self.cleared -= count;
+    }
+
+    fn unseen(&self) -> usize {
+        match &self.at {
+            At::Flowing(left) => *left,
+            At::Rewriting(rewriting) => rewriting.unseen(),
+            At::Boundary | At::Whole(..) => 0,
+        }
+    }
+
+    fn passed(&mut self, count: usize) {
+        match &mut self.at {
+            At::Flowing(left) => {
+                *left -= count;
+                if *left == 0 {
+                    self.at = At::Boundary;
+                }
+            }
+            At::Rewriting(rewriting) => rewriting.passed(count),
+            At::Boundary | At::Whole(..) => {}
+        }
+    }
+
+    fn last_run(&self) -> usize {
+        self.last_run
+    }
+}
+
+impl Rewriting {
+    /// Records in a response of which nothing is held yet.
+    fn unseen(&self) -> usize {
+        let is_held = self.rewrite.held_from().is_some() || self.scanned > self.cleared;
+        if is_held { 0 } else { self.rewrite.skippable() }
+    }
+
+    fn passed(&mut self, count: usize) {
+        self.rewrite.skip_passed(count);
+        self.scanned += count;
+        self.cleared += count;
+    }
+}
+
+impl Responses {
+    /// Whether no response has been begun without being cleared to its end.
+    pub(super) fn is_at_boundary(&self) -> bool {
+        matches!(self.at, At::Boundary)
+    }
+
+    /// Why the buffer is full of bytes that can't go out.
+    pub(super) fn too_large(&self) -> Cause {
+        let waiting = match &self.at {
+            At::Whole(waiting, _) => Some(waiting),
+            At::Rewriting(rewriting) => Some(&rewriting.waiting),
+            At::Boundary | At::Flowing(_) => None,
+        };
+        Cause::ResponseTooLarge { api: waiting.map_or("", api_name), limit: HELD_BYTES_MAX }
     }
 
     /// Looks at the beginning of the next response. False if more bytes are needed.
@@ -136,6 +177,9 @@ impl Responses {
                 return Err(Cause::CorrelationMismatch { answered, asked });
             }
             self.at = place(oldest, frame_bytes)?;
+        }
+        if let At::Flowing(total) = self.at {
+            self.last_run = total;
         }
         conversation.in_flight.pop();
         Ok(true)
@@ -196,6 +240,7 @@ impl Responses {
         let bytes = &buffer.filled()[next..];
         let bytes = &bytes[..bytes.len().min(*total - *scanned)];
         *scanned += rewrite.push(bytes).map_err(malformed)?;
+        self.last_run = rewrite.largest_run();
         let free = rewrite.held_from().unwrap_or(*scanned).saturating_sub(*cleared);
         self.cleared += free;
         *cleared += free;

@@ -1,0 +1,192 @@
+//! Pipes through which the kernel moves bytes from socket to socket, without their entering this process.
+//!
+//! A pipe that has bytes in it belongs to one connection: it goes back to its pool only when it is empty, and is closed
+//! otherwise, so that one client's bytes can never reach another.
+
+use rustix::fd::OwnedFd;
+use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_getpipe_size, fcntl_setpipe_size, pipe_with, splice};
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, ready};
+use tokio::io::Interest;
+use tokio::net::TcpStream;
+
+/// What a pipe is asked to hold, best first. The kernel refuses more than `pipe-max-size`, and more than
+/// `pipe-user-pages-soft` in all, to users without privileges; a pipe has 64 KiB without asking.
+const PIPE_BYTES: [usize; 2] = [1024 * 1024, 256 * 1024];
+
+/// All pipes there may be: with 1 MiB each as many as `pipe-user-pages-soft` allows. It bounds what slow readers can
+/// hold in the kernel, outside of any socket's accounting.
+const PIPES_MAX: usize = 64;
+
+/// The pipes of a process.
+#[derive(Clone, Debug, Default)]
+pub struct PipePool {
+    shelf: Arc<Mutex<Shelf>>,
+}
+
+#[derive(Debug, Default)]
+struct Shelf {
+    idle: Vec<Ends>,
+    lent: usize,
+}
+
+/// A pipe's two ends, and how many bytes it holds at the most.
+#[derive(Debug)]
+struct Ends {
+    read: OwnedFd,
+    write: OwnedFd,
+    capacity: usize,
+}
+
+impl PipePool {
+    /// Lends an empty pipe; `None` when all are lent or the system has none, and copying must do.
+    pub fn borrow(&self) -> Option<Pipe> {
+        let mut shelf = self.shelf.lock().unwrap_or_else(PoisonError::into_inner);
+        if shelf.lent >= PIPES_MAX {
+            return None;
+        }
+        let ends = shelf.idle.pop().or_else(|| Ends::new().ok())?;
+        shelf.lent += 1;
+        Some(Pipe { ends: Some(ends), held: 0, pool: self.clone() })
+    }
+}
+
+impl Ends {
+    fn new() -> io::Result<Self> {
+        let (read, write) = pipe_with(PipeFlags::NONBLOCK | PipeFlags::CLOEXEC)?;
+        // Whichever size is refused, the pipe keeps the one that it has.
+        let _ = PIPE_BYTES.iter().find(|bytes| fcntl_setpipe_size(&write, **bytes).is_ok());
+        let capacity = fcntl_getpipe_size(&write)?;
+        Ok(Self { read, write, capacity })
+    }
+}
+
+/// A pipe on loan.
+#[derive(Debug)]
+pub struct Pipe {
+    /// Taken when it is given back.
+    ends: Option<Ends>,
+    /// How many bytes are in it.
+    held: usize,
+    pool: PipePool,
+}
+
+impl Pipe {
+    /// How many bytes are in it.
+    pub fn held(&self) -> usize {
+        self.held
+    }
+
+    /// Moves up to `bytes_max` bytes from a socket into the pipe, which must be empty: only then does "nothing moved"
+    /// mean that the socket has nothing. 0 at the end of the stream. Cancel-safe, as all polling is.
+    pub fn poll_fill(
+        &mut self,
+        cx: &mut Context<'_>,
+        from: &TcpStream,
+        bytes_max: usize,
+    ) -> Poll<io::Result<usize>> {
+        let Some(ends) = &self.ends else { return Poll::Ready(Ok(0)) };
+        let bytes_max = bytes_max.min(ends.capacity);
+        let moved = loop {
+            ready!(from.poll_read_ready(cx))?;
+            let flags = SpliceFlags::NONBLOCK | SpliceFlags::MOVE;
+            let attempt = || Ok(splice(from, None, &ends.write, None, bytes_max, flags)?);
+            match from.try_io(Interest::READABLE, attempt) {
+                Err(error) if is_transient(&error) => {}
+                moved => break moved?,
+            }
+        };
+        self.held += moved;
+        Poll::Ready(Ok(moved))
+    }
+
+    /// Moves what is in the pipe to a socket, or some of it; `has_more` says that more of the same frame follows.
+    pub fn poll_drain(
+        &mut self,
+        cx: &mut Context<'_>,
+        to: &TcpStream,
+        has_more: bool,
+    ) -> Poll<io::Result<usize>> {
+        let Some(ends) = &self.ends else { return Poll::Ready(Ok(0)) };
+        let mut flags = SpliceFlags::NONBLOCK | SpliceFlags::MOVE;
+        flags.set(SpliceFlags::MORE, has_more);
+        let moved = loop {
+            ready!(to.poll_write_ready(cx))?;
+            let attempt = || Ok(splice(&ends.read, None, to, None, self.held, flags)?);
+            match to.try_io(Interest::WRITABLE, attempt) {
+                Err(error) if is_transient(&error) => {}
+                moved => break moved?,
+            }
+        };
+        self.held -= moved;
+        Poll::Ready(Ok(moved))
+    }
+}
+
+/// Tokio has noted that the socket is not ready, or a signal came: poll again.
+fn is_transient(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
+}
+
+impl Drop for Pipe {
+    fn drop(&mut self) {
+        let mut shelf = self.pool.shelf.lock().unwrap_or_else(PoisonError::into_inner);
+        shelf.lent -= 1;
+        if self.held == 0 {
+            shelf.idle.extend(self.ends.take());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    async fn pair() -> (TcpStream, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (dialled, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());
+        (dialled.unwrap(), accepted.unwrap().0)
+    }
+
+    #[tokio::test]
+    async fn bytes_go_from_socket_to_socket_and_the_pipe_comes_back_empty() {
+        let pool = PipePool::default();
+        let ((mut client, from), (to, mut broker)) = (pair().await, pair().await);
+        client.write_all(b"abcdefgh").await.unwrap();
+        let mut pipe = pool.borrow().unwrap();
+        let moved = std::future::poll_fn(|cx| pipe.poll_fill(cx, &from, 5)).await.unwrap();
+        assert_eq!((moved, pipe.held()), (5, 5));
+        assert_eq!(std::future::poll_fn(|cx| pipe.poll_drain(cx, &to, false)).await.unwrap(), 5);
+        let mut arrived = [0; 5];
+        broker.read_exact(&mut arrived).await.unwrap();
+        assert_eq!(&arrived, b"abcde");
+        drop(pipe);
+        assert_eq!(pool.shelf.lock().unwrap().idle.len(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_pipe_that_holds_bytes_is_closed_and_never_lent_again() {
+        let pool = PipePool::default();
+        let (mut client, from) = pair().await;
+        client.write_all(b"secret").await.unwrap();
+        let mut pipe = pool.borrow().unwrap();
+        std::future::poll_fn(|cx| pipe.poll_fill(cx, &from, 100)).await.unwrap();
+        drop(pipe);
+        let shelf = pool.shelf.lock().unwrap();
+        assert_eq!((shelf.idle.len(), shelf.lent), (0, 0));
+    }
+
+    #[test]
+    fn no_more_pipes_are_lent_than_there_may_be() {
+        let pool = PipePool::default();
+        let lent: Vec<_> = (0..PIPES_MAX).map_while(|_| pool.borrow()).collect();
+        assert_eq!(lent.len(), PIPES_MAX);
+        assert!(pool.borrow().is_none());
+        drop(lent);
+        assert!(pool.borrow().is_some());
+    }
+}
