@@ -114,6 +114,9 @@ impl Rewrite {
         for endpoint in marks.endpoints.iter().filter(|endpoint| !is_marker(endpoint)) {
             edits.address(endpoint, &advertise.advertise(endpoint.node));
         }
+        for tagged in &marks.tagged {
+            edits.resize(tagged);
+        }
         let bytes = edits.apply().map(|mut edited| {
             if from > 0 {
                 return pad::to_length(&edited, held, from, marks).ok_or(Malformed::TagSize);
