@@ -17,6 +17,8 @@
 
 mod pad;
 mod splice;
+#[cfg(test)]
+mod tests;
 
 use super::schemas;
 use super::walk::{Endpoint, Extent, Marks, RESPONSE_PREFIX_BYTES, Schema, Walker};
