@@ -12,6 +12,8 @@ mod in_flight;
 mod relay;
 mod requests;
 mod responses;
+#[cfg(test)]
+mod tests;
 
 pub use crate::protocol::admission::Unvetted;
 pub use cause::{Cause, Side};
