@@ -16,3 +16,7 @@ mod schemas;
 pub mod table;
 pub mod walk;
 pub mod wire;
+
+#[cfg(test)]
+#[path = "../../tests/relay/samples.rs"]
+pub(crate) mod samples;

@@ -17,6 +17,8 @@
 
 mod pad;
 mod splice;
+#[cfg(test)]
+mod tests;
 
 use super::schemas;
 use super::walk::{Endpoint, Extent, Marks, RESPONSE_PREFIX_BYTES, Schema, Walker};
@@ -128,6 +130,9 @@ impl Rewrite {
         }
         for endpoint in marks.endpoints.iter().filter(|endpoint| !is_marker(endpoint)) {
             edits.address(endpoint, &advertise.advertise(endpoint.node));
+        }
+        for tagged in &marks.tagged {
+            edits.resize(tagged);
         }
         let bytes = edits.apply().map(|mut edited| {
             if from > 0 {

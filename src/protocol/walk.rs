@@ -171,8 +171,17 @@ pub struct Marks {
     pub tail: Option<usize>,
     /// Where the body's own section of tagged fields begins, and how many it has.
     pub tags: Option<(Range<usize>, u32)>,
-    /// Tagged fields of the body that hold addresses, each from its tag to its end.
-    pub tagged: Vec<Range<usize>>,
+    /// Tagged fields of the body that hold addresses.
+    pub tagged: Vec<Tagged>,
+}
+
+/// A tagged field that holds addresses, so that its size changes with them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tagged {
+    /// From its tag to its end.
+    pub field: Range<usize>,
+    /// The varint that says how many bytes its value has.
+    pub size: Range<usize>,
 }
 
 /// Structs in arrays in structs: no response that Klamm walks nests deeper.
@@ -199,6 +208,8 @@ pub struct Walker {
     host: (Range<usize>, Range<usize>),
     started: usize,
     largest_run: usize,
+    /// Where the size of the tagged field began that is being read.
+    size_started: usize,
 }
 
 /// A struct (or one element of an array) that is being walked.
@@ -214,8 +225,8 @@ struct Level {
     limit: usize,
     /// Where the array began, if it is to be emptied.
     blank_from: Option<usize>,
-    /// Where the tagged field began that this array is the value of.
-    tag_from: Option<usize>,
+    /// Of the tagged field that this array is the value of: where it began, where its size began, where its value did.
+    tag_from: Option<[usize; 3]>,
 }
 
 const EMPTY: Level =
@@ -266,6 +277,7 @@ impl Walker {
             host: (0..0, 0..0),
             started: 0,
             largest_run: 0,
+            size_started: 0,
         };
         walker.levels[0] = Level { fields: schema.fields, limit: end, ..EMPTY };
         if flexible {
@@ -463,7 +475,10 @@ impl Walker {
                 self.levels[self.depth - 1].tags = Some(count);
                 Ok(())
             }
-            Then::Tag => self.read(Then::TagSize(u32::try_from(value).map_err(|_| Malformed::Varint)?)),
+            Then::Tag => {
+                self.size_started = self.at;
+                self.read(Then::TagSize(u32::try_from(value).map_err(|_| Malformed::Varint)?))
+            }
             Then::TagSize(tag) => self.tagged(tag, self.bounded(value)?),
         }
     }
@@ -516,14 +531,14 @@ impl Walker {
     /// A tagged field begins: one that holds addresses is an array to walk, any other is stepped over.
     fn tagged(&mut self, tag: u32, size: usize) -> Result<(), Malformed> {
         let version = self.version;
-        let (started, limit) = (self.started, self.at + size);
+        let (from, limit) = ([self.started, self.size_started, self.at], self.at + size);
         let level = &self.levels[self.depth - 1];
         let known = level.fields.iter().find(|field| field.tag == Some(tag) && field.is_in(version));
         let Some(Field { kind: Kind::Array(_), .. }) = known else { return self.skip(size) };
         // The array's count is read inside a level of its own, so that it can't reach behind the tagged field.
         self.enter(known.map_or(&[], std::slice::from_ref), 0, limit, None)?;
         let level = &mut self.levels[self.depth - 1];
-        level.tag_from = Some(started);
+        level.tag_from = Some(from);
         level.tags = Some(0);
         let field = &level.fields[0];
         level.next = 1;
@@ -539,11 +554,11 @@ impl Walker {
             level.tags = None;
             return Ok(());
         }
-        if let Some(from) = level.tag_from {
+        if let Some([field, size, value]) = level.tag_from {
             if self.at != level.limit {
                 return Err(Malformed::TagSize);
             }
-            self.marks.tagged.push(from..self.at);
+            self.marks.tagged.push(Tagged { field: field..self.at, size: size..value });
         }
         if let Some(from) = level.blank_from {
             self.marks.blanked.push(from..self.at);

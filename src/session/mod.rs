@@ -13,6 +13,8 @@ mod lane;
 mod relay;
 mod requests;
 mod responses;
+#[cfg(test)]
+mod tests;
 
 pub use crate::protocol::admission::Unvetted;
 pub use cause::{Cause, Side};

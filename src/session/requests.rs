@@ -109,21 +109,21 @@ impl Requests {
             }
             None => return Ok(None),
         }
-        let header = match header::read(frame, frame_bytes) {
+        // Never more than this is looked at, so that what is refused does not depend on how much has arrived.
+        let beginning = &frame[..frame.len().min(BEGINNING_BYTES_MAX)];
+        let too_large = Cause::RequestHeaderTooLarge(BEGINNING_BYTES_MAX);
+        let header = match header::read(beginning, frame_bytes) {
             Ok(header) => header,
-            Err(Unread::Incomplete) if frame.len() > BEGINNING_BYTES_MAX => {
-                return Err(Cause::RequestHeaderTooLarge(BEGINNING_BYTES_MAX));
-            }
+            Err(Unread::Incomplete) if beginning.len() == BEGINNING_BYTES_MAX => return Err(too_large),
             Err(Unread::Incomplete) => return Ok(None),
             Err(Unread::Malformed(malformed)) => return Err(Cause::RequestMalformed(malformed)),
         };
         let is_read_whole = matches!(header.api_key, api_versions::API_KEY | SASL_HANDSHAKE);
+        if is_read_whole && frame_bytes > BEGINNING_BYTES_MAX {
+            return Err(too_large);
+        }
         if is_read_whole && frame.len() < frame_bytes {
-            return if frame_bytes > BEGINNING_BYTES_MAX {
-                Err(Cause::RequestHeaderTooLarge(BEGINNING_BYTES_MAX))
-            } else {
-                Ok(None)
-            };
+            return Ok(None);
         }
         let version = admit(&header, conversation)?;
         note(&header, frame, conversation);

@@ -4,7 +4,7 @@
 //! edited tail that is shorter is filled up with such a tag. One that is longer, or shorter by a single byte, can't
 //! be: then the addresses are left out, and clients learn by a metadata refresh what they would have learned here.
 
-use crate::protocol::walk::Marks;
+use crate::protocol::walk::{Marks, Tagged};
 use crate::protocol::wire::{put_varint, varint_bytes};
 
 /// Tags that no version of Produce, Fetch, ShareFetch or ShareAcknowledge has; of one and of two bytes, since a gap of
@@ -86,9 +86,9 @@ fn padding_tag(tag: u32, bytes: usize) -> Option<Vec<u8>> {
 fn without_addresses(held: &[u8], from: usize, tags_end: usize, marks: &Marks) -> Option<Vec<u8>> {
     let mut kept = Vec::new();
     let mut done = tags_end;
-    for range in &marks.tagged {
-        kept.extend_from_slice(held.get(done..range.start.checked_sub(from)?)?);
-        done = range.end - from;
+    for Tagged { field, .. } in &marks.tagged {
+        kept.extend_from_slice(held.get(done..field.start.checked_sub(from)?)?);
+        done = field.end - from;
     }
     kept.extend_from_slice(held.get(done..)?);
     Some(kept)

@@ -1,0 +1,339 @@
+//! What passes depends on the bytes alone, not on how they were split: requests and responses looked at in pieces.
+
+use super::conversation::{Behold, Conversation};
+use super::in_flight::{Reply, Waiting};
+use super::lane::Scan;
+use super::requests::{BEGINNING_BYTES_MAX, Requests};
+use super::responses::{HELD_BYTES_MAX, Responses};
+use super::{SessionSettings, Splice, Unvetted};
+use crate::net::buffer::{BUFFER_BYTES, BufferPool};
+use crate::protocol::rewrite::{Advertise, HELD_WHOLE_BYTES_MAX, Sighting};
+use crate::protocol::samples::{
+    FETCH, METADATA, PRODUCE, SHARE_FETCH, Shape, close, node, pattern, response, rewritten,
+};
+use crate::types::{AdvertisedAddress, NodeId};
+use proptest::prelude::*;
+use proptest::sample::Index;
+use std::sync::Arc;
+use std::time::Duration;
+
+#[derive(Debug)]
+struct Beholder;
+
+impl Advertise for Beholder {
+    fn advertise(&self, node: NodeId) -> AdvertisedAddress {
+        AdvertisedAddress { host: "kafka.example.com".into(), port: 19000 + node.0.rem_euclid(100) as u16 }
+    }
+}
+
+impl Behold for Beholder {
+    fn saw(&self, _: Sighting) {}
+    fn asked(&self, _: i16) {}
+    fn rewrote(&self, _: i16) {}
+}
+
+fn conversation() -> Conversation {
+    let settings = SessionSettings {
+        frame_bytes_max: 1024 * 1024,
+        sasl_frame_bytes_max: 512 * 1024,
+        in_flight_requests_max: 10_000,
+        first_frame_timeout: Duration::from_secs(1),
+        half_close_timeout: Duration::from_secs(1),
+        unvetted: Unvetted::Hide,
+        splice: Splice::Auto,
+    };
+    Conversation::new(settings, Arc::new(Beholder))
+}
+
+/// A direction as a lane drives it.
+trait Direction: Scan + Default {
+    const BYTES_MAX: usize;
+}
+
+impl Direction for Requests {
+    const BYTES_MAX: usize = BUFFER_BYTES;
+}
+
+impl Direction for Responses {
+    const BYTES_MAX: usize = HELD_BYTES_MAX;
+}
+
+/// What comes out of a stream that arrives in `pieces`, and the code of the cause that ended it, if one did. Where no
+/// byte is held and `splices` has its turn, bytes pass unseen as through a pipe.
+fn through<D: Direction>(
+    pieces: &[&[u8]],
+    splices: bool,
+    conversation: &mut Conversation,
+) -> (Vec<u8>, Option<&'static str>) {
+    let (mut direction, mut buffer, mut out) = (D::default(), BufferPool::default().borrow(), Vec::new());
+    for piece in pieces {
+        let mut rest = *piece;
+        while !rest.is_empty() {
+            if splices && buffer.is_empty() && direction.unseen() > 0 {
+                let count = direction.unseen().min(rest.len());
+                out.extend_from_slice(&rest[..count]);
+                direction.passed(count);
+                rest = &rest[count..];
+                continue;
+            }
+            let spare = buffer.spare(D::BYTES_MAX).expect("room for a valid stream");
+            let count = spare.len().min(rest.len());
+            spare[..count].copy_from_slice(&rest[..count]);
+            buffer.add(count);
+            rest = &rest[count..];
+            let looked = direction.scan(&mut buffer, conversation);
+            let cleared = direction.cleared();
+            out.extend_from_slice(&buffer.filled()[..cleared]);
+            buffer.consume(cleared);
+            direction.sent(cleared);
+            if let Err(cause) = looked {
+                return (out, Some(cause.code()));
+            }
+        }
+    }
+    (out, None)
+}
+
+/// The stream cut at these places.
+fn cut<'a>(stream: &'a [u8], cuts: &[Index]) -> Vec<&'a [u8]> {
+    let mut places: Vec<_> = cuts.iter().map(|cut| cut.index(stream.len() + 1)).collect();
+    places.extend([0, stream.len()]);
+    places.sort_unstable();
+    places.windows(2).map(|pair| &stream[pair[0]..pair[1]]).collect()
+}
+
+fn request(key: i16, version: i16, correlation_id: i32, body: &[u8]) -> Vec<u8> {
+    let mut frame = vec![0; 4];
+    frame.extend_from_slice(&key.to_be_bytes());
+    frame.extend_from_slice(&version.to_be_bytes());
+    frame.extend_from_slice(&correlation_id.to_be_bytes());
+    frame.extend_from_slice(b"\0\x02me");
+    if crate::protocol::table::api(key).is_some_and(|api| api.is_flexible(version)) {
+        frame.extend_from_slice(&[1, 5, 2, 0xaa, 0xbb]);
+    }
+    frame.extend_from_slice(body);
+    close(frame)
+}
+
+/// Requests of every kind that the scan tells apart: flowing, changed, of no answer, SASL with and without headers.
+fn requests(kinds: &[u8], filling: usize) -> Vec<u8> {
+    let mut stream = Vec::new();
+    for (id, kind) in kinds.iter().enumerate() {
+        let id = id as i32;
+        let body = pattern(filling);
+        let body = &body[..];
+        let frames = match kind {
+            0 => vec![request(METADATA, 12, id, body)],
+            1 => vec![request(FETCH, 17, id, body)],
+            2 => vec![request(PRODUCE, 7, id, &[&[0xff, 0xff, 0, 0][..], body].concat())],
+            3 => vec![request(PRODUCE, 11, id, &[&[4, b't', b'x', b'n', 0xff, 0xff][..], body].concat())],
+            4 => vec![request(18, 99, id, b"\x02a\x021\0")],
+            5 => vec![request(18, 3, id, b"\x02a\x021\0")],
+            6 => vec![
+                request(17, 0, id, b"\0\x05PLAIN"),
+                close(vec![0, 0, 0, 0]),
+                request(METADATA, 1, id, body),
+            ],
+            7 => vec![request(17, 1, id, b"\0\x05PLAIN"), request(36, 2, id, body)],
+            8 => vec![
+                request(17, 0, id, b"\0\x06GSSAPI"),
+                close([&[0; 4][..], &[0x60, 0x82, 1, 1], body].concat()),
+                close(vec![0; 4]),
+                close(vec![0, 0, 0, 0, 5, 4, 4, 0xff, 1, 2, 3]),
+                request(METADATA, 1, id, body),
+            ],
+            _ => vec![request(8, 6, id, &[])],
+        };
+        stream.extend(frames.concat());
+    }
+    stream
+}
+
+/// Responses of every kind, and the requests that they answer.
+fn responses(kinds: &[(u8, usize)], conversation: &mut Conversation) -> Vec<u8> {
+    let apis: Vec<_> = rewritten().collect();
+    let mut stream = Vec::new();
+    for (id, (kind, filling)) in kinds.iter().enumerate() {
+        let id = id as i32;
+        let nodes = [node(0, "kafka-0.internal", 9092), node(31, "k", 9092)];
+        let shape =
+            Shape { nodes: nodes.to_vec(), filling: *filling, has_unknown_tags: true, has_nulls: false };
+        let opaque = |length: usize| close([&[0; 4][..], &id.to_be_bytes(), &pattern(length)].concat());
+        let (key, version, reply, frame) = match usize::from(*kind) {
+            at if at < apis.len() => {
+                let (key, version) = apis[at];
+                (key, version, Reply::ToClient, response(key, version, id, &shape))
+            }
+            40 => (18, 3, Reply::ToClient, {
+                let body = [0, 0, 3, 0, 3, 0, 0, 0, 99, 0, 0, 77, 0, 0, 0, 1, 1, 9, 1, 5, 0, 0, 0, 0, 0];
+                close([&[0; 4][..], &id.to_be_bytes(), &body].concat())
+            }),
+            41 => (
+                17,
+                1,
+                Reply::ToClient,
+                close([&[0; 4][..], &id.to_be_bytes(), b"\0\0\0\0\0\x01\0\x05PLAIN"].concat()),
+            ),
+            42 => (-1, 0, Reply::RawToken, close([&[0; 4][..], &pattern(*filling)].concat())),
+            43 => (
+                36,
+                2,
+                Reply::ToClient,
+                close([&[0; 4][..], &id.to_be_bytes(), b"\0\0\0\0\x01\0\0\0\0\0\0\0\0\0"].concat()),
+            ),
+            44 => {
+                (3, 4, Reply::ToKlamm, response(METADATA, 4, id, &Shape { has_unknown_tags: false, ..shape }))
+            }
+            _ => (8, 6, Reply::ToClient, opaque(*filling)),
+        };
+        conversation.in_flight.push(Waiting { correlation_id: id, api_key: key, version, reply });
+        stream.extend(frame);
+    }
+    stream
+}
+
+/// Sizes around every threshold.
+fn filling() -> impl Strategy<Value = usize> {
+    prop_oneof![
+        4 => 0usize..300,
+        1 => HELD_WHOLE_BYTES_MAX - 400..HELD_WHOLE_BYTES_MAX + 50,
+        1 => BUFFER_BYTES - 200..BUFFER_BYTES + 200,
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    #[test]
+    fn requests_split_anywhere_pass_as_the_same_bytes_and_wait_for_the_same_responses(
+        splices: bool, kinds in prop::collection::vec(0u8..11, 1..12), filling in filling(), cuts in prop::collection::vec(any::<Index>(), 0..40)
+    ) {
+        let stream = requests(&kinds, filling);
+        let (mut whole, mut split) = (conversation(), conversation());
+        let expected = through::<Requests>(&[&stream], false, &mut whole);
+        prop_assert_eq!(expected.1, None);
+        prop_assert!(expected.0.len() == stream.len(), "all of it passes");
+        let out = through::<Requests>(&cut(&stream, &cuts), splices, &mut split);
+        prop_assert!(out == expected, "{:?}", kinds);
+        prop_assert_eq!(split.in_flight.len(), whole.in_flight.len());
+        while let Some(waiting) = whole.in_flight.pop() {
+            prop_assert_eq!(split.in_flight.pop(), Some(waiting));
+        }
+    }
+
+    #[test]
+    fn requests_one_byte_at_a_time_pass_as_the_same_bytes(splices: bool, kinds in prop::collection::vec(0u8..11, 1..12), filling in 0usize..50) {
+        let stream = requests(&kinds, filling);
+        let expected = through::<Requests>(&[&stream], false, &mut conversation());
+        let bytes: Vec<_> = stream.chunks(1).collect();
+        prop_assert!(through::<Requests>(&bytes, splices, &mut conversation()) == expected);
+    }
+
+    #[test]
+    fn responses_split_anywhere_pass_as_the_same_bytes(
+        splices: bool, kinds in prop::collection::vec((0u8..46, filling()), 1..10), cuts in prop::collection::vec(any::<Index>(), 0..40)
+    ) {
+        let (mut whole, mut split) = (conversation(), conversation());
+        let stream = responses(&kinds, &mut whole);
+        responses(&kinds, &mut split);
+        let expected = through::<Responses>(&[&stream], false, &mut whole);
+        prop_assert_eq!(expected.1, None);
+        let out = through::<Responses>(&cut(&stream, &cuts), splices, &mut split);
+        prop_assert!(out == expected, "{:?}", kinds);
+        prop_assert!(whole.in_flight.is_empty() && split.in_flight.is_empty());
+        prop_assert!(!out.0.windows(16).any(|window| window == b"kafka-0.internal"));
+    }
+
+    #[test]
+    fn responses_one_byte_at_a_time_pass_as_the_same_bytes(splices: bool, kinds in prop::collection::vec((0u8..46, 0usize..300), 1..10)) {
+        let (mut whole, mut split) = (conversation(), conversation());
+        let stream = responses(&kinds, &mut whole);
+        responses(&kinds, &mut split);
+        let expected = through::<Responses>(&[&stream], false, &mut whole);
+        let bytes: Vec<_> = stream.chunks(1).collect();
+        prop_assert!(through::<Responses>(&bytes, splices, &mut split) == expected);
+    }
+
+    #[test]
+    fn any_request_bytes_split_anywhere_end_in_the_same_cause(
+        splices: bool, stream in prop::collection::vec(0u8..8, 1..200), cuts in prop::collection::vec(any::<Index>(), 0..20)
+    ) {
+        let expected = through::<Requests>(&[&stream], false, &mut conversation());
+        prop_assert!(through::<Requests>(&cut(&stream, &cuts), splices, &mut conversation()) == expected);
+    }
+
+    #[test]
+    fn any_response_bytes_split_anywhere_end_in_the_same_cause(
+        splices: bool, stream in prop::collection::vec(0u8..8, 1..200), cuts in prop::collection::vec(any::<Index>(), 0..20), kinds in prop::collection::vec((0u8..46, 0usize..10), 1..4)
+    ) {
+        let (mut whole, mut split) = (conversation(), conversation());
+        responses(&kinds, &mut whole);
+        responses(&kinds, &mut split);
+        let frame = close([&[0; 8][..], &stream].concat());
+        let expected = through::<Responses>(&[&frame], false, &mut whole);
+        prop_assert!(through::<Responses>(&cut(&frame, &cuts), splices, &mut split) == expected);
+    }
+
+    #[test]
+    fn mutated_responses_split_anywhere_end_alike(
+        splices: bool, kinds in prop::collection::vec((0u8..46, 0usize..50), 1..4), at in any::<Index>(), byte: u8, cuts in prop::collection::vec(any::<Index>(), 0..20)
+    ) {
+        let (mut whole, mut split) = (conversation(), conversation());
+        let mut stream = responses(&kinds, &mut whole);
+        responses(&kinds, &mut split);
+        let at = at.index(stream.len());
+        stream[at] = byte;
+        let expected = through::<Responses>(&[&stream], false, &mut whole);
+        prop_assert!(through::<Responses>(&cut(&stream, &cuts), splices, &mut split) == expected);
+    }
+}
+
+#[test]
+fn a_header_above_its_bound_is_refused_however_it_arrives() {
+    // A header tag so long that the acks of the Produce behind it stand just at the bound, or behind it.
+    for (tag_bytes, passes) in [(BEGINNING_BYTES_MAX - 100, true), (BEGINNING_BYTES_MAX, false)] {
+        let mut frame = vec![0, 0, 0, 0, 0, 0, 0, 11, 0, 0, 0, 1, 0xff, 0xff, 1, 9];
+        crate::protocol::wire::put_varint(&mut frame, tag_bytes as u32);
+        frame.resize(frame.len() + tag_bytes, 0);
+        frame.extend_from_slice(&[0, 0xff, 0xff]);
+        frame.resize(frame.len() + 1000, 0);
+        let frame = close(frame);
+        for piece in [1, 1000, frame.len()] {
+            let (pieces, splices) = (frame.chunks(piece).collect::<Vec<_>>(), piece > 1);
+            let (out, cause) = through::<Requests>(&pieces, splices, &mut conversation());
+            assert_eq!(cause, (!passes).then_some("request_header_too_large"), "in pieces of {piece}");
+            assert_eq!(out.len(), if passes { frame.len() } else { 0 }, "in pieces of {piece}");
+        }
+    }
+}
+
+#[test]
+fn an_api_versions_request_above_the_bound_is_refused_however_it_arrives() {
+    let frame = request(18, 3, 1, &vec![0; BEGINNING_BYTES_MAX]);
+    for piece in [1, 1000, frame.len()] {
+        let (pieces, splices) = (frame.chunks(piece).collect::<Vec<_>>(), piece > 1);
+        let (out, cause) = through::<Requests>(&pieces, splices, &mut conversation());
+        assert_eq!((out.len(), cause), (0, Some("request_header_too_large")), "in pieces of {piece}");
+    }
+}
+
+#[test]
+fn a_share_fetch_and_a_fetch_around_the_threshold_pass_alike_in_every_piece_size() {
+    for (key, version) in [(FETCH, 16), (FETCH, 18), (SHARE_FETCH, 0), (SHARE_FETCH, 2)] {
+        for filling in
+            [HELD_WHOLE_BYTES_MAX - 200, HELD_WHOLE_BYTES_MAX + 1, BUFFER_BYTES - 150, 3 * BUFFER_BYTES]
+        {
+            let shape = Shape { filling, ..Shape::of(&[node(1, "kafka-1.internal", 9092)]) };
+            let frame = response(key, version, 1, &shape);
+            let waiting = Waiting { correlation_id: 1, api_key: key, version, reply: Reply::ToClient };
+            let mut outs = Vec::new();
+            for piece in [frame.len(), 1, 7, BUFFER_BYTES, BUFFER_BYTES - 1] {
+                let mut conversation = conversation();
+                conversation.in_flight.push(waiting);
+                let (pieces, splices) = (frame.chunks(piece).collect::<Vec<_>>(), piece < frame.len());
+                outs.push(through::<Responses>(&pieces, splices, &mut conversation));
+            }
+            assert!(outs.iter().all(|out| *out == outs[0] && out.1.is_none()), "{key} v{version} {filling}");
+        }
+    }
+}
