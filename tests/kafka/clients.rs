@@ -71,6 +71,9 @@ struct Shown {
 #[derive(Debug, Default)]
 struct Progress {
     lines: Vec<Value>,
+    /// When the last record was shown, and the longest wait between two since [`Flow::watch_pauses`].
+    last_record: Option<Instant>,
+    longest_pause: Duration,
     is_over: bool,
 }
 
@@ -145,6 +148,16 @@ impl Flow {
         Ok(())
     }
 
+    /// Forgets the pauses until now.
+    pub(crate) fn watch_pauses(&self) {
+        self.shown.progress.lock().unwrap_or_else(PoisonError::into_inner).longest_pause = Duration::ZERO;
+    }
+
+    /// The longest time between two records.
+    pub(crate) fn longest_pause(&self) -> Duration {
+        self.shown.progress.lock().unwrap_or_else(PoisonError::into_inner).longest_pause
+    }
+
     /// Waits for so many more records than now: whatever was just done, the flow went on after it.
     pub(crate) fn await_more(&self, count: usize) -> Result<()> {
         self.await_count(self.count() + count)
@@ -199,11 +212,23 @@ impl Drop for Flow {
 fn follow(output: impl std::io::Read, shown: &Shown) {
     for line in BufReader::new(output).lines().map_while(Result::ok) {
         let Ok(value) = serde_json::from_str(&line) else { continue };
-        shown.progress.lock().unwrap_or_else(PoisonError::into_inner).lines.push(value);
+        shown.progress.lock().unwrap_or_else(PoisonError::into_inner).note(value);
         shown.changed.notify_all();
     }
     shown.progress.lock().unwrap_or_else(PoisonError::into_inner).is_over = true;
     shown.changed.notify_all();
+}
+
+impl Progress {
+    fn note(&mut self, line: Value) {
+        if !line["key"].is_null() {
+            let now = Instant::now();
+            if let Some(before) = self.last_record.replace(now) {
+                self.longest_pause = self.longest_pause.max(now - before);
+            }
+        }
+        self.lines.push(line);
+    }
 }
 
 fn count_of(progress: &Progress) -> usize {

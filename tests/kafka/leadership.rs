@@ -1,19 +1,26 @@
 //! Leadership moves under producers and consumers, on topics of one partition: with several, a client is connected to
 //! every broker already, and an address that leaks with the new leader would never be dialled.
 
+use std::time::Duration;
+
 use anyhow::{Result, ensure};
 use libtest_mimic::Trial;
 
 use crate::clients::Flow;
 use crate::oracle::{self, Order};
-use crate::stage::{LazyStage, Stage, sharing};
+use crate::stage::{LazyStage, Stage, alone, brokers_themselves, is_direct, sharing};
 
 pub(crate) fn list(stage: &LazyStage) -> Vec<Trial> {
     let trial = |client: &'static str| {
         let name = format!("leadership::{client}_loses_and_doubles_nothing_while_the_leader_moves");
         sharing(stage, &name, move |stage| follow_the_leader(stage, client))
     };
-    ["java", "confluent", "franz-go"].map(trial).into()
+    let mut trials: Vec<_> = ["java", "confluent", "franz-go"].map(trial).into();
+    if !is_direct() {
+        let name = "leadership::a_move_pauses_a_producer_no_longer_than_it_does_past_klamm";
+        trials.push(alone(stage, name, pause_no_longer));
+    }
+    trials
 }
 
 /// Records between two moves.
@@ -45,4 +52,32 @@ fn follow_the_leader(stage: &Stage, client: &str) -> Result<()> {
     let consumed = oracle::consumed(&consumer.stop()?)?;
     oracle::ensure_arrived("l", Order::AsSent, &acked, &consumed)?;
     oracle::ensure_arrived("l", Order::AsSent, &acked, &stage.cluster.steward.read(&topic)?)
+}
+
+/// What a busy machine may add. A client that is led to the new leader by KIP-951 pauses for tens of milliseconds; one
+/// that must time out on an address that leaked or that nobody listens on waits for seconds.
+const PAUSE_GRACE: Duration = Duration::from_secs(1);
+
+fn pause_no_longer(stage: &Stage) -> Result<()> {
+    let mut pauses = Vec::new();
+    for front in [stage.front(), brokers_themselves()] {
+        let topic = stage.world.unique("pause");
+        stage.cluster.steward.place(&topic, "1,2,3")?;
+        let options = [format!("topic={topic}"), "tag=p".to_owned(), "rate=300".to_owned()];
+        let producer = Flow::endless(stage, "java", &front, &front.plain, "produce", &options)?;
+        producer.await_more(BETWEEN_MOVES)?;
+        producer.watch_pauses();
+        for leader in [2, 3, 1] {
+            stage.cluster.steward.move_leader(&topic, leader)?;
+            producer.await_more(BETWEEN_MOVES)?;
+        }
+        pauses.push(producer.longest_pause());
+        producer.stop()?;
+    }
+    let [through, past] = pauses[..] else { unreachable!("there are two ways") };
+    ensure!(
+        through <= past + PAUSE_GRACE,
+        "a move paused a producer for {through:?}, and {past:?} past Klamm"
+    );
+    Ok(())
 }

@@ -5,6 +5,7 @@
 //!   tests/run --kafka 4.3.1                                       everything this needs, for one Kafka version
 //!   cargo test --test kafka                                       once that has installed it
 //!   KLAMM_KAFKA_VERSION=3.9.2 cargo test --test kafka -- sasl     one version, the tests with `sasl` in their name
+//!   KLAMM_ROUNDS=20 cargo test --test kafka -- kafka-python       again and again, for what fails now and then
 //!   KLAMM_DIRECT=1 cargo test --test kafka                        past Klamm: is it Klamm or the test?
 //! ```
 //!
@@ -32,23 +33,28 @@ mod world;
 
 use std::process::ExitCode;
 
+use libtest_mimic::Trial;
 use stage::LazyStage;
+
+/// Those that have the stage for themselves come last, so that the others run side by side.
+const LISTS: [fn(&LazyStage) -> Vec<Trial>; 9] = [
+    wall::list,
+    conversations::list,
+    wire::list,
+    operations::list,
+    features::list,
+    sasl::list,
+    leadership::list,
+    restarts::list,
+    outages::list,
+];
 
 fn main() -> ExitCode {
     let arguments = libtest_mimic::Arguments::from_args();
     let stage = LazyStage::default();
     let mut trials = Vec::new();
-    for list in [
-        wall::list,
-        conversations::list,
-        wire::list,
-        operations::list,
-        features::list,
-        sasl::list,
-        leadership::list,
-        restarts::list,
-        outages::list,
-    ] {
+    let rounds = std::env::var("KLAMM_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(1);
+    for list in std::iter::repeat_n(&LISTS, rounds).flatten() {
         trials.extend(list(&stage));
     }
     let conclusion = libtest_mimic::run(&arguments, trials);

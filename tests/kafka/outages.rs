@@ -1,6 +1,8 @@
 //! Brokers die, return, join and leave, each under clients that must not notice more than they would without Klamm.
 
-use anyhow::{Context, Result, ensure};
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
 use libtest_mimic::Trial;
 
 use crate::brokers::FOURTH;
@@ -8,6 +10,7 @@ use crate::clients::{Flow, run};
 use crate::conversations::{brokers_in, ensure_only_advertised};
 use crate::oracle::{self, Order};
 use crate::stage::{LazyStage, Stage, alone, is_direct};
+use crate::world::broker_ip;
 
 pub(crate) fn list(stage: &LazyStage) -> Vec<Trial> {
     let mut trials = Vec::new();
@@ -28,6 +31,7 @@ pub(crate) fn list(stage: &LazyStage) -> Vec<Trial> {
 }
 
 const BETWEEN: usize = 200;
+const FORGET_TIMEOUT: Duration = Duration::from_secs(30);
 
 fn kill_the_leader(stage: &Stage, client: &str) -> Result<()> {
     let topic = stage.world.unique("outage");
@@ -76,18 +80,29 @@ fn come_and_go(stage: &Stage) -> Result<()> {
 
     steward.ask(&format!("replicas {topic} 0 1,2,3"))?;
     steward.move_leader(&topic, 1)?;
-    vacate_the_fourth(stage)?;
     stage.cluster.remove_fourth()?;
     producer.await_more(BETWEEN)?;
     let metadata = run(stage, "java", &front, &front.plain, "metadata", &[format!("topic={topic}")])?;
     ensure_only_advertised(&metadata, &front.brokers)?;
+    if !is_direct() {
+        forget_the_fourth(stage)?;
+    }
     let acked = oracle::acked(&producer.stop()?)?;
     oracle::ensure_arrived("f", Order::AsSent, &acked, &steward.read(&topic)?)
 }
 
-/// A topic that was created while four brokers stood may have replicas on the fourth; this test creates none then.
-fn vacate_the_fourth(stage: &Stage) -> Result<()> {
-    stage.cluster.await_whole().context("the cluster with four brokers is not whole")
+/// A broker that has left the cluster leaves Klamm's map too, with the next metadata at the latest.
+fn forget_the_fourth(stage: &Stage) -> Result<()> {
+    let address = broker_ip(FOURTH).to_string();
+    let deadline = Instant::now() + FORGET_TIMEOUT;
+    while stage.klamm()?.get(&stage.world, "/status")?.1.contains(&address) {
+        ensure!(
+            Instant::now() < deadline,
+            "{address} is still in Klamm's map {FORGET_TIMEOUT:?} after it left"
+        );
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    Ok(())
 }
 
 fn start_before_the_brokers(stage: &Stage) -> Result<()> {
