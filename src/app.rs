@@ -111,6 +111,11 @@ impl Klamm {
         self.overview.to_json()
     }
 
+    /// What is counted.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
     /// Goes down as a SIGTERM asks it to: not ready at once, no new connections after `drain.delay`, then every session
     /// ends when nothing is in flight. Returns whether all did within `drain.timeout`; those that did not are ended.
     pub async fn drain(&self) -> bool {

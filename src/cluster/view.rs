@@ -7,7 +7,7 @@
 
 use crate::protocol::rewrite::{SeenBroker, Sighting};
 use crate::types::{BrokerAddress, NodeId};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
@@ -15,6 +15,9 @@ use tokio_util::sync::CancellationToken;
 /// How long a broker must be missing from every list before it counts as removed. A broker that lags behind the
 /// controller catches up within milliseconds.
 pub const ABSENCE: Duration = Duration::from_secs(2);
+
+/// More brokers than any cluster has: the rest of a longer list is not believed.
+const BROKERS_MAX: usize = 10_000;
 
 /// More refreshes in a row than this with another cluster id, and it is taken for the new one.
 const STRANGE_REFRESHES_MAX: u32 = 2;
@@ -151,6 +154,8 @@ impl Known {
                 return false;
             }
             broker.gone.cancel();
+        } else if self.brokers.len() >= BROKERS_MAX {
+            return false;
         }
         let address = BrokerAddress { host: seen.host.as_str().into(), port: seen.port };
         let broker = KnownBroker { address, gone: CancellationToken::new(), absent_since: None };
@@ -163,8 +168,9 @@ impl Known {
     fn miss(&mut self, present: &[SeenBroker], now: Instant, changed: bool) -> (bool, bool) {
         let before = self.brokers.len();
         let mut suspicion = false;
+        let present: BTreeSet<NodeId> = present.iter().map(|seen| seen.node).collect();
         self.brokers.retain(|node, broker| {
-            if present.iter().any(|seen| seen.node == *node) {
+            if present.contains(node) {
                 return true;
             }
             let since = *broker.absent_since.get_or_insert(now);
@@ -260,6 +266,15 @@ mod tests {
             assert!(matches!(lesson, Lesson::WrongCluster { .. }));
         }
         assert!(view.brokers().is_empty());
+    }
+
+    #[test]
+    fn a_list_of_a_hundred_thousand_brokers_is_believed_up_to_the_bound() {
+        let (view, began) = (View::new(None), Instant::now());
+        let all: Vec<_> = (0..100_000).map(|node| (node, "k")).collect();
+        view.learn(&sighting("c", &all), Source::Own, began);
+        view.learn(&sighting("c", &all), Source::Passing, began);
+        assert_eq!(view.brokers().len(), BROKERS_MAX);
     }
 
     #[test]

@@ -184,6 +184,10 @@ pub struct Tagged {
     pub size: Range<usize>,
 }
 
+/// More addresses than this stand in no response: a cluster has hundreds of brokers, and a tool that asks for the
+/// coordinators of all groups at once some ten thousand. Each costs a multiple of its bytes to edit.
+pub const ENDPOINTS_MAX: usize = 65_536;
+
 /// Structs in arrays in structs: no response that Klamm walks nests deeper.
 const DEPTH_MAX: usize = 6;
 
@@ -463,6 +467,9 @@ impl Walker {
             Then::Port => {
                 let (host, host_text) = self.host.clone();
                 let (node, port_at, port) = (self.node, self.started, to_i32(value));
+                if self.marks.endpoints.len() == ENDPOINTS_MAX {
+                    return Err(Malformed::TooMany);
+                }
                 self.marks.endpoints.push(Endpoint { node, host, host_text, port_at, port });
                 Ok(())
             }

@@ -30,6 +30,9 @@ pub enum Malformed {
     /// A tagged field is not as long as it says.
     #[error("a tagged field is not as long as it says")]
     TagSize,
+    /// More addresses than any response has.
+    #[error("there are more addresses than any response has")]
+    TooMany,
 }
 
 impl From<Malformed> for Unread {

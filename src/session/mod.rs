@@ -130,8 +130,8 @@ impl Session<'_> {
             () = self.stop.draining() => Err(Cause::Drained),
         };
         self.client = conversation.identity.to_string();
-        let buffer = match first {
-            Ok(buffer) => buffer,
+        let (buffer, refused) = match first {
+            Ok(first) => first,
             Err(cause) => {
                 relay::linger(client).await;
                 return cause;
@@ -149,6 +149,9 @@ impl Session<'_> {
         let metrics = self.context.metrics().clone();
         let pools = self.context.pools().clone();
         let mut relay = Relay::new((client, stream), (buffer, requests), conversation, pools, metrics);
+        if let Some(cause) = refused {
+            relay.end(cause);
+        }
         let cause = self.relay(&mut relay, &gone).await;
         if cause.side() == Side::Broker {
             self.context.cluster().doubt(peer);
@@ -158,13 +161,14 @@ impl Session<'_> {
         cause
     }
 
-    /// Waits for the first complete request, or as much of it as a buffer holds, and looks at it.
+    /// Waits for the first complete request, or as much of it as a buffer holds, and looks at it. With the cause why
+    /// one behind it may not pass, if so: the first is answered all the same.
     async fn first_request(
         &self,
         client: &mut TcpStream,
         requests: &mut Requests,
         conversation: &mut Conversation,
-    ) -> Result<Buffer, Cause> {
+    ) -> Result<(Buffer, Option<Cause>), Cause> {
         let timeout = conversation.settings.first_frame_timeout;
         let arrival = async {
             client.readable().await.map_err(Cause::ClientFailed)?;
@@ -181,8 +185,10 @@ impl Session<'_> {
         };
         let arrived = tokio::time::timeout(timeout, arrival).await;
         let mut buffer = arrived.unwrap_or(Err(Cause::FirstFrameTimeout(timeout)))?;
-        requests.scan(&mut buffer, conversation)?;
-        Ok(buffer)
+        match requests.scan(&mut buffer, conversation) {
+            Err(cause) if requests.cleared() == 0 => Err(cause),
+            scanned => Ok((buffer, scanned.err())),
+        }
     }
 
     /// Relays until the session is over, and decides what the relay can't.

@@ -1,0 +1,173 @@
+//! Scripted brokers on loopback: they answer Klamm's own questions, and hand each client's connection to the test.
+
+use crate::frames::{answer_klamm, header};
+use crate::within;
+use socket2::SockRef;
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+/// What the brokers of a cluster say about it.
+#[derive(Debug)]
+pub(crate) struct Says {
+    pub(crate) cluster_id: String,
+    pub(crate) nodes: BTreeMap<i32, SocketAddr>,
+    /// Close when Klamm asks before anybody has authenticated.
+    pub(crate) demands_sasl: bool,
+}
+
+/// One scripted broker.
+pub(crate) struct Broker {
+    pub(crate) address: SocketAddr,
+    pub(crate) says: Arc<Mutex<Says>>,
+    /// Every TCP connection, Klamm's own included.
+    pub(crate) accepted: Arc<AtomicUsize>,
+    arrivals: mpsc::UnboundedReceiver<Arrival>,
+    accepting: JoinHandle<()>,
+}
+
+/// A client's connection at its broker, from the first frame that is not Klamm's.
+#[derive(Debug)]
+pub(crate) struct Arrival {
+    pub(crate) stream: TcpStream,
+    /// What came first, with its length.
+    pub(crate) first: Vec<u8>,
+}
+
+impl Broker {
+    /// Starts a broker that is node `id` of a cluster of its own.
+    pub(crate) async fn alone(id: i32) -> Self {
+        let says = Says { cluster_id: "a-cluster".into(), nodes: BTreeMap::new(), demands_sasl: false };
+        Self::member(id, &Arc::new(Mutex::new(says))).await
+    }
+
+    /// Starts one more broker that says what the others say, and says it of itself too.
+    pub(crate) async fn member(id: i32, says: &Arc<Mutex<Says>>) -> Self {
+        let broker = Self::stranger(says).await;
+        says.lock().unwrap().nodes.insert(id, broker.address);
+        broker
+    }
+
+    /// Starts a broker that nobody has in a list.
+    pub(crate) async fn stranger(says: &Arc<Mutex<Says>>) -> Self {
+        Self::listening(TcpListener::bind("127.0.0.1:0").await.unwrap(), says)
+    }
+
+    pub(crate) fn listening(listener: TcpListener, says: &Arc<Mutex<Says>>) -> Self {
+        let address = listener.local_addr().unwrap();
+        let accepted = Arc::new(AtomicUsize::new(0));
+        let (sender, arrivals) = mpsc::unbounded_channel();
+        let (says_too, count) = (says.clone(), accepted.clone());
+        let accepting = tokio::spawn(async move {
+            loop {
+                let Ok((stream, _)) = listener.accept().await else { return };
+                count.fetch_add(1, Relaxed);
+                tokio::spawn(meet(stream, says_too.clone(), sender.clone()));
+            }
+        });
+        Self { address, says: says.clone(), accepted, arrivals, accepting }
+    }
+
+    /// The next client's connection.
+    pub(crate) async fn next(&mut self) -> Arrival {
+        within("a connection at the broker", self.arrivals.recv()).await.unwrap()
+    }
+
+    /// Whether a client's connection has come that nobody has taken.
+    pub(crate) fn has_arrivals(&self) -> bool {
+        !self.arrivals.is_empty()
+    }
+
+    /// How many TCP connections came.
+    pub(crate) fn accepted(&self) -> usize {
+        self.accepted.load(Relaxed)
+    }
+
+    /// Answers every request of every connection from now on.
+    pub(crate) fn answer_all(
+        mut self,
+        answer: impl Fn(&[u8]) -> Vec<u8> + Clone + Send + 'static,
+    ) -> JoinHandle<()> {
+        tokio::spawn(async move {
+            while let Some(arrival) = self.arrivals.recv().await {
+                tokio::spawn(arrival.answer_all(answer.clone()));
+            }
+        })
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        self.accepting.abort();
+    }
+}
+
+/// Answers Klamm until a client's frame comes.
+async fn meet(mut stream: TcpStream, says: Arc<Mutex<Says>>, arrivals: mpsc::UnboundedSender<Arrival>) {
+    stream.set_nodelay(true).unwrap();
+    while let Some(frame) = read_frame(&mut stream).await {
+        if frame.len() < 12 || !header(&frame).is_klamms {
+            let _ = arrivals.send(Arrival { stream, first: frame });
+            return;
+        }
+        let answer = {
+            let says = says.lock().unwrap();
+            if says.demands_sasl {
+                return;
+            }
+            answer_klamm(&frame, &says.nodes, &says.cluster_id)
+        };
+        if stream.write_all(&answer).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// A frame with its length; `None` at the end of the stream.
+pub(crate) async fn read_frame(stream: &mut TcpStream) -> Option<Vec<u8>> {
+    let mut frame = vec![0; 4];
+    stream.read_exact(&mut frame).await.ok()?;
+    let length = usize::try_from(i32::from_be_bytes(frame[..4].try_into().unwrap())).unwrap();
+    frame.resize(4 + length, 0);
+    stream.read_exact(&mut frame[4..]).await.ok()?;
+    Some(frame)
+}
+
+impl Arrival {
+    /// The next frame, whoever's it is; `None` when Klamm has closed.
+    pub(crate) async fn frame(&mut self) -> Option<Vec<u8>> {
+        within("a request at the broker", read_frame(&mut self.stream)).await
+    }
+
+    pub(crate) async fn send(&mut self, bytes: &[u8]) {
+        within("Klamm to take a response", self.stream.write_all(bytes)).await.unwrap();
+    }
+
+    /// Closes with a reset.
+    pub(crate) fn reset(self) {
+        SockRef::from(&self.stream).set_linger(Some(Duration::ZERO)).unwrap();
+    }
+
+    /// Everything up to the end of the connection.
+    pub(crate) async fn rest(mut self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let _ = within("Klamm to close", self.stream.read_to_end(&mut bytes)).await;
+        bytes
+    }
+
+    async fn answer_all(mut self, answer: impl Fn(&[u8]) -> Vec<u8>) {
+        let mut frame = Some(self.first);
+        while let Some(request) = frame {
+            if self.stream.write_all(&answer(&request)).await.is_err() {
+                return;
+            }
+            frame = read_frame(&mut self.stream).await;
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! Klamm in this process, and scripted clients that speak to it.
+
+use crate::alloc;
+use crate::broker::{Broker, read_frame};
+use crate::{until, within};
+use klamm::address::{NodeIdRanges, PortScheme, Scheme};
+use klamm::app::{Klamm, Settings, StartError};
+use klamm::broker::DialSettings;
+use klamm::cluster::ClusterSettings;
+use klamm::lifecycle::DrainSettings;
+use klamm::listener::ListenerSettings;
+use klamm::observe::LogSettings;
+use klamm::observe::logs::LogFormat;
+use klamm::session::{SessionSettings, Unvetted};
+use klamm::types::{ClusterName, ListenerName};
+use socket2::SockRef;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::atomic::{AtomicU16, Ordering::Relaxed};
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::RwLockReadGuard;
+
+/// What clients are told; nobody resolves it here.
+pub(crate) const ADVERTISED_HOST: &str = "kafka.example.com";
+
+/// Node ids 0–4 have ports.
+const NODE_COUNT: u16 = 5;
+const PORTS: u16 = NODE_COUNT + 1;
+
+/// Klamm, and where its ports are.
+pub(crate) struct Proxy {
+    pub(crate) klamm: Klamm,
+    bootstrap: SocketAddr,
+    _shared: Option<RwLockReadGuard<'static, ()>>,
+}
+
+impl Proxy {
+    /// Klamm in front of these bootstrap servers, when it knows its brokers.
+    pub(crate) async fn start(brokers: &[&Broker]) -> Self {
+        Self::start_with(brokers, |_| {}).await
+    }
+
+    /// The same with other settings.
+    pub(crate) async fn start_with(brokers: &[&Broker], change: impl Fn(&mut Settings)) -> Self {
+        let shared = alloc::shared().await;
+        let mut proxy = Self::begin(&brokers.iter().map(|broker| broker.address).collect::<Vec<_>>(), change);
+        proxy._shared = Some(shared);
+        proxy.until_refreshed().await;
+        proxy
+    }
+
+    /// Starts without waiting for anything.
+    pub(crate) fn begin(bootstrap_servers: &[SocketAddr], change: impl Fn(&mut Settings)) -> Self {
+        for _ in 0..1000 {
+            let bootstrap = SocketAddr::from((Ipv4Addr::LOCALHOST, next_ports()));
+            let mut settings = settings(bootstrap, bootstrap_servers);
+            change(&mut settings);
+            match Klamm::start(settings) {
+                Ok(klamm) => return Self { klamm, bootstrap, _shared: None },
+                Err(StartError::Bind(_)) => {}
+                Err(error) => panic!("{error}"),
+            }
+        }
+        panic!("no free ports")
+    }
+
+    pub(crate) async fn until_refreshed(&self) {
+        until("the first refresh", || self.klamm.status()["clusters"][0]["refresh"] != "not yet").await;
+    }
+
+    /// The port that advertises node `id`.
+    pub(crate) fn port(&self, id: u16) -> u16 {
+        self.bootstrap.port() + 1 + id
+    }
+
+    /// A client at the bootstrap port.
+    pub(crate) async fn connect(&self) -> Client {
+        Client::connect(self.bootstrap).await
+    }
+
+    /// A client at the port of node `id`.
+    pub(crate) async fn connect_to(&self, id: u16) -> Client {
+        Client::connect(SocketAddr::new(self.bootstrap.ip(), self.port(id))).await
+    }
+
+    pub(crate) fn bootstrap(&self) -> SocketAddr {
+        self.bootstrap
+    }
+
+    /// The value of a metric's series, its name and labels as rendered; 0 while there is none.
+    pub(crate) fn metric(&self, series: &str) -> u64 {
+        let text = self.klamm.metrics().render();
+        let line = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+        line.map_or(0, |value| value.parse().unwrap())
+    }
+
+    /// How many sessions ended with this cause.
+    pub(crate) fn closed(&self, cause: &str) -> u64 {
+        self.metric(&format!("klamm_connections_closed_total{{cause=\"{cause}\",listener=\"external\"}}"))
+    }
+
+    /// Every cause that sessions ended with.
+    pub(crate) fn causes(&self) -> Vec<String> {
+        let text = self.klamm.metrics().render();
+        let of_metric = text.lines().filter_map(|line| line.strip_prefix("klamm_connections_closed_total{"));
+        of_metric.map(str::to_owned).collect()
+    }
+
+    /// Waits until so many sessions ended with this cause.
+    pub(crate) async fn until_closed(&self, cause: &str, count: u64) {
+        let end = tokio::time::Instant::now() + crate::PATIENCE / 2;
+        while self.closed(cause) < count {
+            assert!(tokio::time::Instant::now() < end, "{count} times {cause}, but {:?}", self.causes());
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    }
+
+    /// How many sessions there are.
+    pub(crate) fn active(&self) -> u64 {
+        self.metric("klamm_connections_active{listener=\"external\"}")
+    }
+}
+
+/// A block of ports below the ephemeral ones. Whether they are free shows when they are bound.
+fn next_ports() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let blocks = (32_000 - 11_000) / PORTS;
+    let begin = (std::process::id() % u32::from(blocks)) as u16;
+    11_000 + (begin + NEXT.fetch_add(1, Relaxed)) % blocks * PORTS
+}
+
+fn settings(bootstrap: SocketAddr, bootstrap_servers: &[SocketAddr]) -> Settings {
+    let second = Duration::from_secs(1);
+    let name = ClusterName("orders".into());
+    let node_ids = NodeIdRanges::new(vec![(0, i32::from(NODE_COUNT) - 1)]).unwrap();
+    let scheme =
+        PortScheme::new(bootstrap, bootstrap.port() + 1, node_ids, ADVERTISED_HOST.into(), 0).unwrap();
+    Settings {
+        clusters: vec![ClusterSettings {
+            name: name.clone(),
+            bootstrap_servers: bootstrap_servers.iter().map(|at| at.to_string().parse().unwrap()).collect(),
+            cluster_id: None,
+            metadata_refresh_interval: 3600 * second,
+            dial: DialSettings {
+                dns_timeout: 5 * second,
+                connect_timeout: 5 * second,
+                probe_timeout: 5 * second,
+            },
+        }],
+        listeners: vec![ListenerSettings {
+            name: ListenerName("external".into()),
+            cluster: name,
+            scheme: Scheme::Port(scheme),
+        }],
+        admin: None,
+        session: SessionSettings {
+            frame_bytes_max: 100 * 1024 * 1024,
+            sasl_frame_bytes_max: 512 * 1024,
+            in_flight_requests_max: 10_000,
+            first_frame_timeout: 10 * second,
+            half_close_timeout: 10 * second,
+            unvetted: Unvetted::Hide,
+        },
+        drain: DrainSettings { delay: Duration::ZERO, timeout: 10 * second },
+        log: LogSettings { level: "info".into(), format: LogFormat::Text },
+    }
+}
+
+/// A scripted client.
+pub(crate) struct Client {
+    pub(crate) stream: TcpStream,
+}
+
+impl Client {
+    async fn connect(address: SocketAddr) -> Self {
+        let stream = within("a connection to Klamm", TcpStream::connect(address)).await.unwrap();
+        stream.set_nodelay(true).unwrap();
+        Self { stream }
+    }
+
+    pub(crate) async fn send(&mut self, bytes: &[u8]) {
+        within("Klamm to take a request", self.stream.write_all(bytes)).await.unwrap();
+    }
+
+    /// Sends what it can: Klamm may close in between.
+    pub(crate) async fn try_send(&mut self, bytes: &[u8]) {
+        let _ = within("Klamm to take a request", self.stream.write_all(bytes)).await;
+    }
+
+    /// The next response with its length; `None` when Klamm has closed.
+    pub(crate) async fn frame(&mut self) -> Option<Vec<u8>> {
+        within("a response", read_frame(&mut self.stream)).await
+    }
+
+    /// No more requests.
+    pub(crate) async fn finish(&mut self) {
+        self.stream.shutdown().await.unwrap();
+    }
+
+    /// Closes with a reset.
+    pub(crate) fn reset(self) {
+        SockRef::from(&self.stream).set_linger(Some(Duration::ZERO)).unwrap();
+    }
+
+    /// Everything up to the end of the connection.
+    pub(crate) async fn rest(&mut self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let _ = within("Klamm to close", self.stream.read_to_end(&mut bytes)).await;
+        bytes
+    }
+}

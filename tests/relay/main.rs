@@ -1,0 +1,43 @@
+//! Sessions from both ends: Klamm in this process, between scripted clients and a scripted cluster of brokers.
+//!
+//! What real clients and brokers never do: lie about lengths, stop in the middle, answer what nobody asked, stay silent,
+//! close at the worst moment. Each promise is told apart from its neighbour by the cause that Klamm counts.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests may fail as tests do")]
+
+mod alloc;
+mod broker;
+mod client;
+mod cluster;
+mod flow;
+mod frames;
+mod hostile_broker;
+mod hostile_client;
+mod life;
+mod memory;
+mod samples;
+mod sasl;
+
+use std::future::Future;
+use std::time::Duration;
+
+/// Longer than anything here takes on a busy machine; a test that waits for it has failed.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Waits, but not for ever.
+async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
+    match tokio::time::timeout(PATIENCE, future).await {
+        Ok(value) => value,
+        Err(_) => panic!("waited in vain: {what}"),
+    }
+}
+
+/// Looks again and again until it is so.
+async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let look = async {
+        while !is_so() {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    within(what, look).await
+}
