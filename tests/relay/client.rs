@@ -11,7 +11,7 @@ use klamm::lifecycle::DrainSettings;
 use klamm::listener::ListenerSettings;
 use klamm::observe::LogSettings;
 use klamm::observe::logs::LogFormat;
-use klamm::session::{SessionSettings, Unvetted};
+use klamm::session::{SessionSettings, Splice, Unvetted};
 use klamm::types::{ClusterName, ListenerName};
 use socket2::SockRef;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -161,6 +161,7 @@ fn settings(bootstrap: SocketAddr, bootstrap_servers: &[SocketAddr]) -> Settings
             first_frame_timeout: 10 * second,
             half_close_timeout: 10 * second,
             unvetted: Unvetted::Hide,
+            splice: Splice::Auto,
         },
         drain: DrainSettings { delay: Duration::ZERO, timeout: 10 * second },
         log: LogSettings { level: "info".into(), format: LogFormat::Text },

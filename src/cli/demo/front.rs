@@ -1,0 +1,119 @@
+//! Klamm in front of the brokers, on free ports of this host.
+
+use super::brokers::Brokers;
+use crate::app::{Klamm, StartError};
+use crate::config::{Sources, load};
+use anyhow::{anyhow, bail};
+use std::collections::BTreeSet;
+use std::net::TcpListener;
+use std::time::{Duration, Instant};
+
+/// Tried first, so that the addresses are the same on most runs and easy to read.
+const PORTS_WANTED: [u16; 4] = [19_092, 29_092, 39_092, 49_092];
+/// Any port of the system's choice, with free ones behind it.
+const PORTS_TRIES: usize = 50;
+const MAP_TIMEOUT: Duration = Duration::from_secs(10);
+const MAP_LOOK: Duration = Duration::from_millis(10);
+
+/// A running Klamm.
+pub(super) struct Front {
+    klamm: Klamm,
+    /// The one address that clients are told.
+    pub(super) bootstrap: String,
+    /// The broker map, from Klamm's status.
+    pub(super) map: Vec<Row>,
+}
+
+/// One broker in the map.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Row {
+    pub(super) node: i64,
+    pub(super) advertised: String,
+    pub(super) broker: String,
+}
+
+impl Front {
+    /// Starts Klamm and waits until it knows every broker.
+    pub(super) async fn start(brokers: &Brokers) -> anyhow::Result<Self> {
+        let (klamm, bootstrap) = start(brokers)?;
+        let map = known(&klamm, brokers.nodes.len()).await?;
+        Ok(Self { klamm, bootstrap, map })
+    }
+
+    /// Every address that a client may ever hear of.
+    pub(super) fn addresses(&self) -> BTreeSet<String> {
+        let advertised = self.map.iter().map(|row| row.advertised.clone());
+        advertised.chain([self.bootstrap.clone()]).collect()
+    }
+
+    /// How many client connections Klamm has open now.
+    pub(super) fn connections(&self) -> u64 {
+        self.klamm.status()["listeners"][0]["connections"].as_u64().unwrap_or(0)
+    }
+
+    pub(super) async fn stop(self) {
+        self.klamm.stop().await;
+    }
+}
+
+fn start(brokers: &Brokers) -> anyhow::Result<(Klamm, String)> {
+    let node_ids: Vec<_> = brokers.nodes.iter().map(|(node, _)| node.to_string()).collect();
+    let wanted = PORTS_WANTED.into_iter().map(Some).chain(std::iter::repeat_n(None, PORTS_TRIES));
+    for wanted in wanted {
+        let Some(port) = free_run(wanted, node_ids.len() + 1) else { continue };
+        let bootstrap = format!("127.0.0.1:{port}");
+        let flags = [
+            ("--bootstrap-servers", brokers.bootstrap_servers.clone()),
+            ("--bind", bootstrap.clone()),
+            ("--advertised-host", "127.0.0.1".to_owned()),
+            ("--node-ids", node_ids.join(",")),
+        ];
+        let flags = flags.into_iter().map(|(flag, value)| (flag.to_owned(), value)).collect();
+        let sources = Sources { flags, ..Sources::default() };
+        let loaded = load(&sources).map_err(|problems| anyhow!("{problems}"))?;
+        match Klamm::start(loaded.settings) {
+            Ok(klamm) => return Ok((klamm, bootstrap)),
+            // Somebody was faster: the next ports.
+            Err(StartError::Bind(_)) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    bail!("this host has no {} free ports in a row on 127.0.0.1", node_ids.len() + 1)
+}
+
+/// The first of `count` ports in a row that are free, at `wanted` or where the system has one.
+fn free_run(wanted: Option<u16>, count: usize) -> Option<u16> {
+    let first = TcpListener::bind(("127.0.0.1", wanted.unwrap_or(0))).ok()?;
+    let port = first.local_addr().ok()?.port();
+    let last = u16::try_from(usize::from(port) + count - 1).ok()?;
+    let others: Result<Vec<_>, _> =
+        (port + 1..=last).map(|port| TcpListener::bind(("127.0.0.1", port))).collect();
+    others.is_ok().then_some(port)
+}
+
+async fn known(klamm: &Klamm, brokers: usize) -> anyhow::Result<Vec<Row>> {
+    let deadline = Instant::now() + MAP_TIMEOUT;
+    loop {
+        let map = rows(&klamm.status());
+        if map.len() >= brokers {
+            return Ok(map);
+        }
+        if Instant::now() > deadline {
+            let refresh = klamm.status()["clusters"][0]["refresh"].to_string();
+            bail!("Klamm found {} of {brokers} brokers: {refresh}", map.len());
+        }
+        tokio::time::sleep(MAP_LOOK).await;
+    }
+}
+
+fn rows(status: &serde_json::Value) -> Vec<Row> {
+    let brokers = status["listeners"][0]["brokers"].as_array();
+    let row = |broker: &serde_json::Value| {
+        Some(Row {
+            node: broker["node_id"].as_i64()?,
+            advertised: broker["advertised"].as_str()?.to_owned(),
+            broker: broker["broker"].as_str()?.to_owned(),
+        })
+    };
+    brokers.into_iter().flatten().filter_map(row).collect()
+}
