@@ -36,7 +36,7 @@ pub(super) struct InFlight {
 }
 
 /// An idle connection keeps no more room than this.
-const KEPT_ENTRIES: usize = 16;
+const KEPT_ENTRIES: usize = 64;
 
 impl InFlight {
     /// A request has been sent that will be answered.

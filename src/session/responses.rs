@@ -28,6 +28,8 @@ pub(super) struct Responses {
     cleared: usize,
     /// The size of the last response that flowed, or of the largest record set in the last that was rewritten.
     last_run: usize,
+    /// Room for the next response that is rewritten: a connection that fetches needs it again and again.
+    spare: Option<Box<Rewriting>>,
 }
 
 /// Where in the stream of responses the end of the cleared bytes is.
@@ -176,7 +178,7 @@ impl Responses {
             if answered != asked {
                 return Err(Cause::CorrelationMismatch { answered, asked });
             }
-            self.at = place(oldest, frame_bytes)?;
+            self.at = self.place(oldest, frame_bytes)?;
         }
         if let At::Flowing(total) = self.at {
             self.last_run = total;
@@ -259,27 +261,34 @@ impl Responses {
         }
         beholder.saw(edited.sighting);
         self.cleared += held_bytes;
-        self.at = At::Flowing(*total - *scanned);
+        let rest = At::Flowing(*total - *scanned);
+        if let At::Rewriting(rewriting) = std::mem::replace(&mut self.at, rest) {
+            self.spare = Some(rewriting);
+        }
         Ok(true)
     }
-}
 
-/// How a response of `frame_bytes` is looked at.
-fn place(waiting: Waiting, frame_bytes: usize) -> Result<At, Cause> {
-    let total = LENGTH_BYTES + frame_bytes;
-    let is_held = waiting.reply == Reply::ToKlamm
-        || matches!(waiting.api_key, api_versions::API_KEY | SASL_HANDSHAKE | SASL_AUTHENTICATE);
-    if is_held {
-        let is_too_large = total > HELD_BYTES_MAX;
-        let too_large = Cause::ResponseTooLarge { api: api_name(&waiting), limit: HELD_BYTES_MAX };
-        return if is_too_large { Err(too_large) } else { Ok(At::Whole(waiting, total)) };
-    }
-    Ok(match Rewrite::new(waiting.api_key, waiting.version, frame_bytes) {
-        None => At::Flowing(total),
-        Some(rewrite) => {
-            At::Rewriting(Box::new(Rewriting { rewrite, waiting, total, scanned: PREFIX_BYTES, cleared: 0 }))
+    /// How a response of `frame_bytes` is looked at.
+    fn place(&mut self, waiting: Waiting, frame_bytes: usize) -> Result<At, Cause> {
+        let total = LENGTH_BYTES + frame_bytes;
+        let is_held = waiting.reply == Reply::ToKlamm
+            || matches!(waiting.api_key, api_versions::API_KEY | SASL_HANDSHAKE | SASL_AUTHENTICATE);
+        if is_held {
+            let too_large = Cause::ResponseTooLarge { api: api_name(&waiting), limit: HELD_BYTES_MAX };
+            return if total > HELD_BYTES_MAX { Err(too_large) } else { Ok(At::Whole(waiting, total)) };
         }
-    })
+        let Some(rewrite) = Rewrite::new(waiting.api_key, waiting.version, frame_bytes) else {
+            return Ok(At::Flowing(total));
+        };
+        let rewriting = Rewriting { rewrite, waiting, total, scanned: PREFIX_BYTES, cleared: 0 };
+        Ok(At::Rewriting(match self.spare.take() {
+            None => Box::new(rewriting),
+            Some(mut spare) => {
+                *spare = rewriting;
+                spare
+            }
+        }))
+    }
 }
 
 /// The error code that a SASL response begins with, behind its header's tagged fields.
