@@ -20,9 +20,9 @@ mod splice;
 #[cfg(test)]
 mod tests;
 
-use super::schemas;
 use super::walk::{Endpoint, Extent, Marks, RESPONSE_PREFIX_BYTES, Schema, Walker};
 use super::wire::Malformed;
+use super::{schemas, table};
 use crate::types::{AdvertisedAddress, NodeId};
 use splice::Edits;
 
@@ -78,7 +78,8 @@ pub struct Rewrite {
 impl Rewrite {
     /// Begins with a response of `frame_bytes` (its length prefix not counted); `None` if nothing in it is rewritten.
     pub fn new(api_key: i16, version: i16, frame_bytes: usize) -> Option<Self> {
-        let schema = schema(api_key, version)?;
+        table::api(api_key).filter(|api| api.rewrites(version))?;
+        let schema = schema(api_key)?;
         let walker = Walker::new(schema, version, frame_bytes);
         Some(Self { api_key, walker, extent: schema.extent, frame_bytes })
     }
@@ -161,21 +162,19 @@ impl Rewrite {
     }
 }
 
-const PRODUCE: i16 = 0;
-const FETCH: i16 = 1;
 const METADATA: i16 = 3;
 
-/// The schema by which a response is rewritten, if it is.
-fn schema(api_key: i16, version: i16) -> Option<&'static Schema> {
-    match (api_key, version) {
-        (PRODUCE, 10..) => Some(&schemas::PRODUCE),
-        (FETCH, 16..) => Some(&schemas::FETCH),
-        (METADATA, _) => Some(&schemas::METADATA),
-        (10, _) => Some(&schemas::FIND_COORDINATOR),
-        (55, 2..) => Some(&schemas::DESCRIBE_QUORUM),
-        (60, _) => Some(&schemas::DESCRIBE_CLUSTER),
-        (78, _) => Some(&schemas::SHARE_FETCH),
-        (79, _) => Some(&schemas::SHARE_ACKNOWLEDGE),
+/// The schema by which an API's responses are rewritten; the table says in which versions.
+fn schema(api_key: i16) -> Option<&'static Schema> {
+    match api_key {
+        0 => Some(&schemas::PRODUCE),
+        1 => Some(&schemas::FETCH),
+        METADATA => Some(&schemas::METADATA),
+        10 => Some(&schemas::FIND_COORDINATOR),
+        55 => Some(&schemas::DESCRIBE_QUORUM),
+        60 => Some(&schemas::DESCRIBE_CLUSTER),
+        78 => Some(&schemas::SHARE_FETCH),
+        79 => Some(&schemas::SHARE_ACKNOWLEDGE),
         _ => None,
     }
 }

@@ -10,7 +10,7 @@ use super::lane::Scan;
 use crate::net::buffer::Buffer;
 use crate::protocol::admission::{self, Admission};
 use crate::protocol::header::{self, RequestHeader};
-use crate::protocol::sasl::Next;
+use crate::protocol::sasl::{self, Next};
 use crate::protocol::wire::Unread;
 use crate::protocol::{api_versions, table};
 
@@ -19,9 +19,6 @@ use crate::protocol::{api_versions, table};
 pub(super) const BEGINNING_BYTES_MAX: usize = 64 * 1024;
 /// The length in front of every frame.
 pub(super) const LENGTH_BYTES: usize = 4;
-
-const SASL_HANDSHAKE: i16 = 17;
-const SASL_AUTHENTICATE: i16 = 36;
 
 /// How far the requests have been looked at.
 #[derive(Debug, Default)]
@@ -118,7 +115,7 @@ impl Requests {
             Err(Unread::Incomplete) => return Ok(None),
             Err(Unread::Malformed(malformed)) => return Err(Cause::RequestMalformed(malformed)),
         };
-        let is_read_whole = matches!(header.api_key, api_versions::API_KEY | SASL_HANDSHAKE);
+        let is_read_whole = matches!(header.api_key, api_versions::API_KEY | sasl::HANDSHAKE);
         if is_read_whole && frame_bytes > BEGINNING_BYTES_MAX {
             return Err(too_large);
         }
@@ -192,11 +189,11 @@ fn note(header: &RequestHeader<'_>, frame: &[u8], conversation: &mut Conversatio
                 conversation.identity.note_software(name, version);
             }
         }
-        SASL_HANDSHAKE => {
+        sasl::HANDSHAKE => {
             let mechanism = header::read_mechanism(body).unwrap_or(b"");
             conversation.sasl.handshake_sent(header.version, mechanism);
         }
-        api_versions::API_KEY | SASL_AUTHENTICATE => {}
+        api_versions::API_KEY | sasl::AUTHENTICATE => {}
         _ => conversation.sasl.request_sent(),
     }
 }

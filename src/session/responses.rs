@@ -12,13 +12,10 @@ use super::requests::LENGTH_BYTES;
 use crate::net::buffer::Buffer;
 use crate::protocol::rewrite::{PREFIX_BYTES, Rewrite};
 use crate::protocol::wire::{Malformed, Reader, Unread};
-use crate::protocol::{api_versions, own, table};
+use crate::protocol::{api_versions, own, sasl, table};
 
 /// The most that is held of one response: room for tens of thousands of broker addresses.
 pub(super) const HELD_BYTES_MAX: usize = 4 * 1024 * 1024;
-
-const SASL_HANDSHAKE: i16 = 17;
-const SASL_AUTHENTICATE: i16 = 36;
 
 /// How far the responses have been looked at.
 #[derive(Debug, Default)]
@@ -220,7 +217,7 @@ impl Responses {
                 conversation.beholder.rewrote(waiting.api_key);
                 return Ok(());
             }
-            (_, SASL_HANDSHAKE) => {
+            (_, sasl::HANDSHAKE) => {
                 conversation.sasl.handshake_answered(error_code(body, false).map_err(malformed)?);
             }
             _ => {
@@ -272,7 +269,7 @@ impl Responses {
     fn place(&mut self, waiting: Waiting, frame_bytes: usize) -> Result<At, Cause> {
         let total = LENGTH_BYTES + frame_bytes;
         let is_held = waiting.reply == Reply::ToKlamm
-            || matches!(waiting.api_key, api_versions::API_KEY | SASL_HANDSHAKE | SASL_AUTHENTICATE);
+            || matches!(waiting.api_key, api_versions::API_KEY | sasl::HANDSHAKE | sasl::AUTHENTICATE);
         if is_held {
             let too_large = Cause::ResponseTooLarge { api: api_name(&waiting), limit: HELD_BYTES_MAX };
             return if total > HELD_BYTES_MAX { Err(too_large) } else { Ok(At::Whole(waiting, total)) };
