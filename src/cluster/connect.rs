@@ -8,6 +8,7 @@
 use super::Cluster;
 use super::view::{Lesson, Source};
 use crate::broker::{self, DialError, ProbeError};
+use crate::protocol::rewrite::SeenBroker;
 use crate::types::{BrokerAddress, NodeId, Target};
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -244,9 +245,11 @@ impl Cluster {
         let is_ours = !matches!(self.learn(&sighting, Source::Passing), Lesson::WrongCluster { .. });
         match node {
             Some(node) => {
+                let is_at =
+                    |broker: &SeenBroker| *broker.host == *address.host && broker.port == address.port;
                 let broker = sighting.brokers.iter().find(|broker| broker.node == node);
-                let is_here =
-                    broker.is_none_or(|broker| *broker.host == *address.host && broker.port == address.port);
+                // A broker that is starting is in no list yet; one whose address another has is not here.
+                let is_here = broker.map_or_else(|| !sighting.brokers.iter().any(is_at), is_at);
                 if is_ours && is_here { Ok(()) } else { Err(wrong(node)) }
             }
             None if is_ours => Ok(()),

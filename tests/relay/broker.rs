@@ -84,6 +84,11 @@ impl Broker {
         !self.arrivals.is_empty()
     }
 
+    /// Gives up the address. Connections that are there stay.
+    pub(crate) async fn stop_accepting(&self) {
+        self.accepting.abort();
+    }
+
     /// How many TCP connections came.
     pub(crate) fn accepted(&self) -> usize {
         self.accepted.load(Relaxed)

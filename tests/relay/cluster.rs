@@ -1,1 +1,278 @@
-//! tbd
+//! Which broker a connection reaches, whatever becomes of the cluster.
+
+use crate::broker::{Broker, Says};
+use crate::client::Proxy;
+use crate::frames::{
+    OFFSET_COMMIT, SASL_AUTHENTICATE, SASL_HANDSHAKE, answer_klamm, header, opaque, request,
+};
+use crate::samples::{METADATA, Shape, node, response};
+use crate::{until, within};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::net::TcpListener;
+
+/// Two brokers, nodes 0 and 1.
+async fn two() -> (Broker, Broker, Arc<Mutex<Says>>) {
+    let zero = Broker::alone(0).await;
+    let one = Broker::member(1, &zero.says).await;
+    let says = zero.says.clone();
+    (zero, one, says)
+}
+
+/// A Metadata response that passes through a session teaches Klamm where the brokers are now.
+async fn teach(proxy: &Proxy, teacher: &mut Broker, nodes: &[(i32, SocketAddr)]) {
+    let mut client = proxy.connect().await;
+    client.send(&request(METADATA, 4, 1, &[0, 0, 0, 0, 0])).await;
+    let mut arrival = teacher.next().await;
+    let nodes: Vec<_> = nodes.iter().map(|(id, at)| node(*id, &at.ip().to_string(), at.port())).collect();
+    let shape = Shape { has_nulls: true, ..Shape::of(&nodes) };
+    arrival.send(&response(METADATA, 4, 1, &shape)).await;
+    client.frame().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_connection_reaches_the_broker_that_its_port_stands_for() {
+    let (mut zero, mut one, _) = two().await;
+    let proxy = Proxy::start(&[&zero]).await;
+    for _ in 0..3 {
+        let mut client = proxy.connect_to(1).await;
+        client.send(&request(OFFSET_COMMIT, 6, 1, b"for one")).await;
+        assert_eq!(header(&one.next().await.first).correlation_id, 1);
+        let mut client = proxy.connect_to(0).await;
+        client.send(&request(OFFSET_COMMIT, 6, 2, b"for zero")).await;
+        assert_eq!(header(&zero.next().await.first).correlation_id, 2);
+    }
+    assert!(!zero.has_arrivals() && !one.has_arrivals());
+}
+
+#[tokio::test]
+async fn a_node_that_the_cluster_does_not_have_is_refused_with_its_cause() {
+    let (zero, _one, _) = two().await;
+    let proxy = Proxy::start(&[&zero]).await;
+    let mut client = proxy.connect_to(3).await;
+    client.send(&request(OFFSET_COMMIT, 6, 1, b"body")).await;
+    assert_eq!(client.frame().await, None);
+    proxy.until_closed("unknown_broker", 1).await;
+    assert!(!zero.has_arrivals());
+}
+
+#[tokio::test]
+async fn with_all_bootstrap_servers_down_klamm_starts_and_serves_as_soon_as_one_is_up() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    drop(listener);
+    let _shared = crate::alloc::shared().await;
+    let proxy = Proxy::begin(&[address], |_| {});
+    proxy.until_refreshed().await;
+    for (target, cause) in [(None, "no_bootstrap_server"), (Some(0), "unknown_broker")] {
+        let mut client = match target {
+            None => proxy.connect().await,
+            Some(id) => proxy.connect_to(id).await,
+        };
+        client.send(&request(OFFSET_COMMIT, 6, 1, b"body")).await;
+        assert_eq!(client.frame().await, None);
+        proxy.until_closed(cause, 1).await;
+    }
+    let says = Says { cluster_id: "c".into(), nodes: BTreeMap::from([(0, address)]), demands_sasl: false };
+    let broker = Broker::listening(TcpListener::bind(address).await.unwrap(), &Arc::new(Mutex::new(says)));
+    broker.answer_all(|frame| opaque(header(frame).correlation_id, b"answer"));
+    let recovered = async {
+        loop {
+            let mut client = proxy.connect_to(0).await;
+            client.send(&request(OFFSET_COMMIT, 6, 1, b"body")).await;
+            if client.frame().await.is_some() {
+                return;
+            }
+        }
+    };
+    within("Klamm to find the broker", recovered).await;
+}
+
+#[tokio::test]
+async fn a_broker_that_moves_to_another_address_takes_its_connections_along() {
+    let (mut zero, mut one, says) = two().await;
+    let proxy = Proxy::start(&[&zero]).await;
+    let mut client = proxy.connect_to(1).await;
+    client.send(&request(OFFSET_COMMIT, 6, 1, b"body")).await;
+    let old = one.next().await;
+    let mut moved = Broker::member(1, &says).await;
+    let nodes = [(0, zero.address), (1, moved.address)];
+    teach(&proxy, &mut zero, &nodes).await;
+    assert_eq!(client.frame().await, None, "closed at once");
+    assert_eq!(old.rest().await, b"");
+    drop(client);
+    proxy.until_closed("broker_gone", 1).await;
+    let mut client = proxy.connect_to(1).await;
+    client.send(&request(OFFSET_COMMIT, 6, 2, b"body")).await;
+    assert_eq!(header(&moved.next().await.first).correlation_id, 2);
+}
+
+#[tokio::test]
+async fn a_broker_that_is_removed_ends_its_connections_and_leaves_the_others_alone() {
+    let (mut zero, mut one, says) = two().await;
+    let proxy = Proxy::start(&[&zero]).await;
+    let mut client = proxy.connect_to(1).await;
+    client.send(&request(OFFSET_COMMIT, 6, 1, b"body")).await;
+    let removed = one.next().await;
+    let mut bystander = proxy.connect_to(0).await;
+    bystander.send(&request(OFFSET_COMMIT, 6, 1, b"body")).await;
+    let mut stays = zero.next().await;
+    says.lock().unwrap().nodes.remove(&1);
+    let nodes = [(0, zero.address)];
+    teach(&proxy, &mut zero, &nodes).await;
+    assert_eq!(client.frame().await, None);
+    assert_eq!(removed.rest().await, b"");
+    drop(client);
+    proxy.until_closed("broker_gone", 1).await;
+    stays.send(&opaque(1, b"answer")).await;
+    assert_eq!(bystander.frame().await, Some(opaque(1, b"answer")));
+}
+
+#[tokio::test]
+async fn a_broker_that_joins_is_reached_without_a_restart() {
+    let (zero, _one, says) = two().await;
+    let proxy = Proxy::start(&[&zero]).await;
+    let mut joined = Broker::member(2, &says).await;
+    let mut client = proxy.connect_to(2).await;
+    client.send(&request(OFFSET_COMMIT, 6, 1, b"body")).await;
+    assert_eq!(header(&joined.next().await.first).correlation_id, 1);
+}
+
+#[tokio::test]
+async fn whoever_has_a_brokers_address_but_is_another_one_gets_no_byte_of_a_client() {
+    let (zero, one, _) = two().await;
+    let proxy = Proxy::start(&[&zero]).await;
+    // At node 1's address answers somebody who says that node 1 is elsewhere, or who is of another cluster.
+    let elsewhere: SocketAddr = "127.0.0.1:9".parse().unwrap();
+    let at_zero = zero.address;
+    for (count, (cluster_id, nodes)) in (1..).zip([
+        ("a-cluster", BTreeMap::from([(0, at_zero), (1, elsewhere)])),
+        ("another-cluster", BTreeMap::from([(0, at_zero), (1, one.address)])),
+        ("a-cluster", BTreeMap::from([(0, at_zero), (4, one.address)])),
+    ]) {
+        println!("{cluster_id} {nodes:?}");
+        let says = Says { cluster_id: cluster_id.into(), nodes, demands_sasl: false };
+        let taken = take_over(&one, says).await;
+        let mut client = proxy.connect_to(1).await;
+        client.send(&request(OFFSET_COMMIT, 6, 1, b"secret")).await;
+        assert_eq!(client.frame().await, None);
+        proxy.until_closed("wrong_broker", count).await;
+        assert!(!taken.has_arrivals() && !one.has_arrivals() && !zero.has_arrivals());
+        // What it said is forgotten when the true cluster is asked again.
+        taken.says.lock().unwrap().clone_from_true(&zero);
+        let at_one = one.address.to_string();
+        until("node 1 to be where it was", || brokers(&proxy).contains(&at_one)).await;
+    }
+}
+
+impl Says {
+    fn clone_from_true(&mut self, other: &Broker) {
+        let other = other.says.lock().unwrap();
+        self.cluster_id.clone_from(&other.cluster_id);
+        self.nodes.clone_from(&other.nodes);
+    }
+}
+
+fn brokers(proxy: &Proxy) -> Vec<String> {
+    let status = proxy.klamm.status();
+    let brokers = status["listeners"][0]["brokers"].as_array().unwrap();
+    brokers.iter().map(|broker| broker["broker"].as_str().unwrap().to_owned()).collect()
+}
+
+/// The same socket, as if somebody else had got the address.
+async fn take_over(broker: &Broker, says: Says) -> Broker {
+    broker.stop_accepting().await;
+    let listener = within("the address to be free", async {
+        loop {
+            if let Ok(listener) = TcpListener::bind(broker.address).await {
+                return listener;
+            }
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    });
+    Broker::listening(listener.await, &Arc::new(Mutex::new(says)))
+}
+
+const ACCEPTED: &[u8] = &[0, 0, 0, 0, 0, 1, 0, 5, b'P', b'L', b'A', b'I', b'N'];
+const AUTHENTICATED: &[u8] = &[0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+
+#[tokio::test]
+async fn on_a_sasl_cluster_a_connection_for_an_unknown_broker_is_lent_a_bootstrap_server_until_it_knows_better()
+ {
+    let (mut zero, mut one, says) = two().await;
+    says.lock().unwrap().demands_sasl = true;
+    let proxy = Proxy::start(&[&zero]).await;
+    for (target, is_right) in [(1, false), (0, true)] {
+        let mut client = proxy.connect_to(target).await;
+        client.send(&request(SASL_HANDSHAKE, 1, 1, b"\0\x05PLAIN")).await;
+        let mut arrival = zero.next().await;
+        arrival.send(&opaque(1, ACCEPTED)).await;
+        assert_eq!(client.frame().await, Some(opaque(1, ACCEPTED)));
+        client.send(&request(SASL_AUTHENTICATE, 2, 2, b"\x01\0")).await;
+        assert_eq!(header(&arrival.frame().await.unwrap()).key, SASL_AUTHENTICATE);
+        if is_right {
+            // By now the broker is known, so that this is no lent connection: nothing is asked.
+            arrival.send(&opaque(2, AUTHENTICATED)).await;
+            assert_eq!(client.frame().await, Some(opaque(2, AUTHENTICATED)));
+            client.send(&request(OFFSET_COMMIT, 6, 3, b"body")).await;
+            assert_eq!(header(&arrival.frame().await.unwrap()).correlation_id, 3);
+            continue;
+        }
+        // The client's next request waits for Klamm's own.
+        arrival.send(&opaque(2, AUTHENTICATED)).await;
+        assert_eq!(client.frame().await, Some(opaque(2, AUTHENTICATED)));
+        client.send(&request(OFFSET_COMMIT, 6, 3, b"not for zero")).await;
+        let own = arrival.frame().await.unwrap();
+        assert_eq!((header(&own).is_klamms, header(&own).key), (true, METADATA));
+        let answer = {
+            let says = says.lock().unwrap();
+            answer_klamm(&own, &says.nodes, &says.cluster_id)
+        };
+        arrival.send(&answer).await;
+        assert_eq!(
+            client.frame().await,
+            None,
+            "Klamm's answer is not the client's, and the broker is the wrong one"
+        );
+        assert_eq!(arrival.rest().await, b"", "the client's request was not for it");
+        drop(client);
+        proxy.until_closed("lent_wrong_broker", 1).await;
+    }
+    let mut client = proxy.connect_to(1).await;
+    client.send(&request(SASL_HANDSHAKE, 1, 1, b"\0\x05PLAIN")).await;
+    assert_eq!(header(&one.next().await.first).key, SASL_HANDSHAKE, "the next attempt reaches the right one");
+}
+
+#[tokio::test]
+async fn a_lent_connection_to_the_right_broker_goes_on_as_if_nothing_had_been_asked() {
+    let (mut zero, _one, says) = two().await;
+    says.lock().unwrap().demands_sasl = true;
+    let proxy = Proxy::start(&[&zero]).await;
+    let mut client = proxy.connect_to(0).await;
+    client.send(&request(SASL_HANDSHAKE, 1, 1, b"\0\x05PLAIN")).await;
+    let mut arrival = zero.next().await;
+    arrival.send(&opaque(1, ACCEPTED)).await;
+    client.frame().await.unwrap();
+    // The client does not wait for its authentication's answer.
+    client
+        .send(&[request(SASL_AUTHENTICATE, 2, 2, b"\x01\0"), request(OFFSET_COMMIT, 6, 3, b"early")].concat())
+        .await;
+    assert_eq!(header(&arrival.frame().await.unwrap()).correlation_id, 2);
+    assert_eq!(header(&arrival.frame().await.unwrap()).correlation_id, 3);
+    arrival.send(&opaque(2, AUTHENTICATED)).await;
+    let own = arrival.frame().await.unwrap();
+    assert!(header(&own).is_klamms);
+    client.send(&request(OFFSET_COMMIT, 6, 4, b"late")).await;
+    let answer = {
+        let says = says.lock().unwrap();
+        answer_klamm(&own, &says.nodes, &says.cluster_id)
+    };
+    arrival.send(&[opaque(3, b"early"), answer].concat()).await;
+    assert_eq!(client.frame().await, Some(opaque(2, AUTHENTICATED)));
+    assert_eq!(client.frame().await, Some(opaque(3, b"early")));
+    assert_eq!(header(&arrival.frame().await.unwrap()).correlation_id, 4);
+    arrival.send(&opaque(4, b"late")).await;
+    assert_eq!(client.frame().await, Some(opaque(4, b"late")));
+}

@@ -1,1 +1,145 @@
-//! tbd
+//! How Klamm goes down, and how it lives through running out of file descriptors.
+
+use crate::broker::Broker;
+use crate::child::{in_child, is_child};
+use crate::client::Proxy;
+use crate::frames::{OFFSET_COMMIT, header, opaque, request};
+use crate::{until, within};
+use std::time::{Duration, Instant};
+use tokio::net::TcpStream;
+
+#[tokio::test]
+async fn a_drain_answers_what_is_in_flight_closes_at_a_frame_boundary_and_takes_nobody_new() {
+    let mut broker = Broker::alone(0).await;
+    let proxy = Proxy::start(&[&broker]).await;
+    let mut client = proxy.connect().await;
+    client.send(&request(OFFSET_COMMIT, 6, 1, b"body")).await;
+    let mut arrival = broker.next().await;
+    let mut idle = proxy.connect().await;
+    idle.send(&request(OFFSET_COMMIT, 6, 1, b"body")).await;
+    let mut idle_arrival = broker.next().await;
+    idle_arrival.send(&opaque(1, b"answer")).await;
+    idle.frame().await.unwrap();
+    let mut fresh = proxy.connect().await;
+    until("all to be accepted", || proxy.active() == 3).await;
+
+    let script = async {
+        assert_eq!(idle.frame().await, None, "nothing in flight: closed at once");
+        assert_eq!(fresh.frame().await, None, "nothing sent yet: closed at once");
+        drop((idle, fresh));
+        until("the ports to close", || std::net::TcpStream::connect(proxy.bootstrap()).is_err()).await;
+        client.send(&request(OFFSET_COMMIT, 6, 2, b"too late")).await;
+        arrival.send(&opaque(1, b"in flight")).await;
+        assert_eq!(client.frame().await, Some(opaque(1, b"in flight")));
+        assert_eq!(client.frame().await, None);
+        drop(client);
+        assert_eq!(arrival.rest().await, b"", "what came after the drain began goes nowhere");
+    };
+    let (is_drained, ()) = within("the drain", async { tokio::join!(proxy.klamm.drain(), script) }).await;
+    assert!(is_drained);
+    assert_eq!((proxy.closed("drained"), proxy.active()), (3, 0));
+}
+
+#[tokio::test]
+async fn a_request_that_is_half_sent_when_the_drain_begins_is_completed_and_answered() {
+    let mut broker = Broker::alone(0).await;
+    let proxy = Proxy::start(&[&broker]).await;
+    let mut client = proxy.connect().await;
+    client.send(&request(OFFSET_COMMIT, 6, 1, b"body")).await;
+    let mut arrival = broker.next().await;
+    arrival.send(&opaque(1, b"answer")).await;
+    client.frame().await.unwrap();
+    let whole = request(OFFSET_COMMIT, 6, 2, &[7; 1000]);
+    client.send(&whole[..500]).await;
+    let mut byte = [0];
+    within("the first half", arrival.stream.peek(&mut byte)).await.unwrap();
+    let script = async {
+        until("the ports to close", || std::net::TcpStream::connect(proxy.bootstrap()).is_err()).await;
+        client.send(&whole[500..]).await;
+        assert!(arrival.frame().await == Some(whole));
+        arrival.send(&opaque(2, b"answer")).await;
+        assert_eq!(client.frame().await, Some(opaque(2, b"answer")));
+        assert_eq!(client.frame().await, None);
+        drop(client);
+    };
+    let (is_drained, ()) = within("the drain", async { tokio::join!(proxy.klamm.drain(), script) }).await;
+    assert!(is_drained);
+}
+
+#[tokio::test]
+async fn a_session_whose_response_does_not_come_ends_with_the_drain_timeout() {
+    let mut broker = Broker::alone(0).await;
+    let proxy =
+        Proxy::start_with(&[&broker], |settings| settings.drain.timeout = Duration::from_millis(100)).await;
+    let mut client = proxy.connect().await;
+    client.send(&request(OFFSET_COMMIT, 6, 1, b"body")).await;
+    let arrival = broker.next().await;
+    let began = Instant::now();
+    assert!(!within("the drain", proxy.klamm.drain()).await);
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    assert_eq!(client.frame().await, None);
+    assert_eq!(arrival.rest().await, b"");
+    assert_eq!(proxy.closed("aborted"), 1);
+}
+
+#[tokio::test]
+async fn a_client_that_sends_nothing_is_closed_after_the_first_frame_timeout() {
+    let broker = Broker::alone(0).await;
+    let proxy = Proxy::start_with(&[&broker], |settings| {
+        settings.session.first_frame_timeout = Duration::from_millis(50);
+    })
+    .await;
+    let accepted = broker.accepted();
+    let mut silent = proxy.connect().await;
+    let mut slow = proxy.connect().await;
+    slow.send(&request(OFFSET_COMMIT, 6, 1, b"body")[..10]).await;
+    assert_eq!((silent.frame().await, slow.frame().await), (None, None));
+    drop((silent, slow));
+    proxy.until_closed("first_frame_timeout", 2).await;
+    assert_eq!(broker.accepted(), accepted);
+}
+
+#[test]
+fn out_of_file_descriptors_klamm_waits_and_goes_on_when_there_are_some_again() {
+    if !is_child() {
+        let name = "life::out_of_file_descriptors_klamm_waits_and_goes_on_when_there_are_some_again";
+        in_child(name, "64");
+        return;
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(run_out_of_file_descriptors());
+}
+
+async fn run_out_of_file_descriptors() {
+    let broker = Broker::alone(0).await;
+    let proxy = Proxy::start(&[&broker]).await;
+    broker.answer_all(|frame| opaque(header(frame).correlation_id, b"answer"));
+    let mut established = proxy.connect().await;
+    established.send(&request(OFFSET_COMMIT, 6, 1, b"body")).await;
+    established.frame().await.unwrap();
+    // A connection to Klamm takes a descriptor here and one in Klamm: they end with one that waits to be accepted.
+    let mut hoard = Vec::new();
+    while let Ok(stream) = TcpStream::connect(proxy.bootstrap()).await {
+        hoard.push(stream);
+        tokio::task::yield_now().await;
+        assert!(hoard.len() < 64);
+    }
+    let series = "klamm_accept_errors_total{listener=\"external\",reason=\"no_file_descriptors\"}";
+    until("an accept to fail", || proxy.metric(series) > 0).await;
+    established.send(&request(OFFSET_COMMIT, 6, 2, b"body")).await;
+    assert_eq!(established.frame().await, Some(opaque(2, b"answer")), "who is there is served");
+    let (began, before) = (Instant::now(), proxy.metric(series));
+    until("more accepts to fail", || proxy.metric(series) > before + 2).await;
+    assert!(began.elapsed() > Duration::from_millis(100), "it does not spin");
+    drop(hoard);
+    let recovered = async {
+        loop {
+            let mut client = proxy.connect().await;
+            client.try_send(&request(OFFSET_COMMIT, 6, 3, b"body")).await;
+            if client.frame().await.is_some() {
+                return;
+            }
+        }
+    };
+    within("Klamm to accept again", recovered).await;
+}

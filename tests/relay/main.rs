@@ -7,6 +7,7 @@
 
 mod alloc;
 mod broker;
+mod child;
 mod client;
 mod cluster;
 mod flow;

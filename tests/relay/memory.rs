@@ -1,1 +1,174 @@
-//! tbd
+//! What Klamm holds: nothing for who is idle, a bounded amount for who is slow.
+
+use crate::alloc;
+use crate::broker::Broker;
+use crate::child::{in_child, is_child};
+use crate::client::Proxy;
+use crate::frames::{OFFSET_COMMIT, answer_klamm, header, opaque, request};
+use crate::samples::{FETCH, Shape, node, response, tail};
+use crate::{until, within};
+use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hasher};
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+/// One buffer of 128 KiB, and what belongs to a session.
+const SLOW_BYTES_MAX: usize = 128 * 1024 + 16 * 1024;
+
+fn hash(bytes: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    hasher.write(bytes);
+    hasher.finish()
+}
+
+#[tokio::test]
+async fn fifty_megabytes_wait_at_the_broker_for_a_client_that_does_not_read() {
+    let mut broker = Broker::alone(0).await;
+    let mut measured = alloc::alone().await;
+    let proxy = Proxy::begin(&[broker.address], |_| {});
+    proxy.until_refreshed().await;
+    let nodes = [node(0, "kafka-0.broker.internal", 9092)];
+    let shape = Shape { filling: 50 * 1024 * 1024, ..Shape::of(&nodes) };
+    let whole = response(FETCH, 16, 1, &shape);
+    let mut client = proxy.connect().await;
+    client.send(&request(FETCH, 16, 1, b"")).await;
+    let mut arrival = broker.next().await;
+    measured.reset();
+    // Written until nobody takes any more: the buffers of four sockets are full, and Klamm has stopped reading.
+    let (mut written, mut stalled) = (0, 0);
+    while stalled < 20 {
+        match arrival.stream.try_write(&whole[written..]) {
+            Ok(count) => (written, stalled) = (written + count, 0),
+            Err(_) => stalled += 1,
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    assert!(written < whole.len() / 2, "back-pressure: {written} of {} bytes", whole.len());
+    let peak = measured.peak_bytes();
+    println!("slow reader: {peak} bytes beyond the pooled buffers, {written} bytes under way");
+    assert!(peak <= SLOW_BYTES_MAX, "{peak} bytes");
+
+    let bytes_total = whole.len();
+    let expected = response(FETCH, 16, 1, &Shape { nodes: Vec::new(), ..shape });
+    let sending = tokio::spawn(async move {
+        arrival.stream.write_all(&whole[written..]).await.unwrap();
+        arrival
+    });
+    let mut got = vec![0; bytes_total];
+    within("all of it", client.stream.read_exact(&mut got)).await.unwrap();
+    let (nodes, rest) = tail(FETCH, 16, &got);
+    assert_eq!(hash(&rest), hash(&expected), "every byte as it was");
+    assert_eq!(nodes, [node(0, crate::client::ADVERTISED_HOST, proxy.port(0))]);
+    drop(sending.await.unwrap());
+}
+
+/// As many as the stated target, or as many as this process may open.
+const IDLE_TARGET: usize = 5000;
+const IDLE_MIN: usize = 2000;
+/// Each takes four descriptors here: the client's, two of Klamm, the broker's.
+const DESCRIPTORS_EACH: usize = 4;
+const DESCRIPTORS_SPARE: usize = 300;
+const IDLE_BYTES_MAX: usize = 5 * 1024;
+
+#[test]
+fn an_idle_connection_holds_less_than_5_kib() {
+    if !is_child() {
+        let name = "memory::an_idle_connection_holds_less_than_5_kib";
+        let said = in_child(name, "\"$(ulimit -Hn)\"");
+        return said
+            .lines()
+            .filter(|line| line.contains("idle connections"))
+            .for_each(|line| println!("{line}"));
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    runtime.block_on(measure_idle_connections());
+}
+
+async fn measure_idle_connections() {
+    let limit = descriptor_limit();
+    let count = IDLE_TARGET.min((limit - DESCRIPTORS_SPARE) / DESCRIPTORS_EACH);
+    assert!(count >= IDLE_MIN, "the hard limit of open files allows {limit} only");
+    let mut measured = alloc::alone().await;
+    // Both peers are threads with plain sockets, so that all that is allocated is Klamm's.
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let at = listener.local_addr().unwrap();
+    let broker = std::thread::spawn(move || serve_idle(&listener, at, count));
+    let proxy = Proxy::begin(&[at], |_| {});
+    proxy.until_refreshed().await;
+    let bootstrap = proxy.bootstrap();
+    let mut clients: Vec<TcpStream> = Vec::with_capacity(count);
+    // The first ones pay for what all share.
+    for wave in [100.min(count), count] {
+        let before = clients.len();
+        measured.reset();
+        let start = alloc::heap_bytes();
+        clients = tokio::task::spawn_blocking(move || {
+            while clients.len() < wave {
+                clients.push(round_trip(bootstrap));
+            }
+            clients
+        })
+        .await
+        .unwrap();
+        until("all sessions", || proxy.active() == wave as u64).await;
+        let each = (alloc::heap_bytes().saturating_sub(start)) / (wave - before);
+        let short = if count < IDLE_TARGET {
+            format!(" (not {IDLE_TARGET}: the limit of open files is {limit})")
+        } else {
+            String::new()
+        };
+        println!("{} idle connections{short}: {each} bytes of heap each", wave - before);
+        assert!(wave < count || each < IDLE_BYTES_MAX, "{each} bytes each");
+    }
+    drop(clients);
+    until("all sessions to end", || proxy.active() == 0).await;
+    proxy.klamm.stop().await;
+    drop(broker);
+}
+
+fn descriptor_limit() -> usize {
+    let limits = std::fs::read_to_string("/proc/self/limits").unwrap();
+    let line = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
+    line.split_whitespace().nth(3).unwrap().parse().unwrap()
+}
+
+fn round_trip(bootstrap: SocketAddr) -> TcpStream {
+    let mut stream = TcpStream::connect(bootstrap).unwrap();
+    stream.write_all(&request(OFFSET_COMMIT, 6, 7, b"body")).unwrap();
+    let mut answer = [0; 14];
+    stream.read_exact(&mut answer).unwrap();
+    assert_eq!(answer[..], opaque(7, b"answer"));
+    stream
+}
+
+/// Answers one request of each connection, and keeps the connection.
+fn serve_idle(listener: &TcpListener, at: SocketAddr, count: usize) {
+    let nodes = BTreeMap::from([(0, at)]);
+    let mut kept: Vec<TcpStream> = Vec::with_capacity(count + 1);
+    while kept.len() < count {
+        let Ok((mut stream, _)) = listener.accept() else { return };
+        while let Some(frame) = read_frame(&mut stream) {
+            if header(&frame).is_klamms {
+                stream.write_all(&answer_klamm(&frame, &nodes, "a-cluster")).unwrap();
+            } else {
+                stream.write_all(&opaque(header(&frame).correlation_id, b"answer")).unwrap();
+                kept.push(stream);
+                break;
+            }
+        }
+    }
+    // Until Klamm has closed them all.
+    for stream in &mut kept {
+        let _ = stream.read(&mut [0]);
+    }
+}
+
+fn read_frame(stream: &mut TcpStream) -> Option<Vec<u8>> {
+    let mut frame = vec![0; 4];
+    stream.read_exact(&mut frame).ok()?;
+    let length = u32::from_be_bytes(frame[..4].try_into().unwrap()) as usize;
+    frame.resize(4 + length, 0);
+    stream.read_exact(&mut frame[4..]).ok()?;
+    Some(frame)
+}
