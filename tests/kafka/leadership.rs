@@ -66,12 +66,15 @@ fn pause_no_longer(stage: &Stage) -> Result<()> {
         let options = [format!("topic={topic}"), "tag=p".to_owned(), "rate=300".to_owned()];
         let producer = Flow::endless(stage, "java", &front, &front.plain, "produce", &options)?;
         producer.await_more(BETWEEN_MOVES)?;
-        producer.watch_pauses();
-        for leader in [2, 3, 1] {
+        // The shortest of several: one pause may be the machine's, all of them are not.
+        let mut shortest = Duration::MAX;
+        for leader in [2, 3, 1, 2] {
+            producer.watch_pauses();
             stage.cluster.steward.move_leader(&topic, leader)?;
             producer.await_more(BETWEEN_MOVES)?;
+            shortest = shortest.min(producer.longest_pause());
         }
-        pauses.push(producer.longest_pause());
+        pauses.push(shortest);
         producer.stop()?;
     }
     let [through, past] = pauses[..] else { unreachable!("there are two ways") };

@@ -69,7 +69,7 @@ impl World {
     /// When this process may not make namespaces, or `ip` is missing; the text says what is needed.
     pub(crate) fn make() -> Result<Self> {
         sweep_leftovers();
-        let scratch = std::env::temp_dir().join(format!("klamm-tests-{}", std::process::id()));
+        let scratch = scratch_of(std::process::id());
         fs::create_dir_all(&scratch)?;
         // The janitor comes first: what is half made is cleaned up as well.
         let janitor = start_janitor(&scratch)?;
@@ -202,17 +202,23 @@ fn removal_of(namespace: &str) -> String {
     format!("ip netns pids {namespace} | xargs -r kill -9\nip netns delete {namespace}\n")
 }
 
-/// Removes the namespaces of runs whose process is gone and whose janitor was killed with it.
+fn scratch_of(run: u32) -> PathBuf {
+    std::env::temp_dir().join(format!("klamm-tests-{run}"))
+}
+
+/// Removes the namespaces and files of runs whose process is gone and whose janitor was killed with it.
 fn sweep_leftovers() {
     let Ok(namespaces) = fs::read_dir("/run/netns") else { return };
     for namespace in namespaces.flatten() {
         let name = namespace.file_name().to_string_lossy().into_owned();
         let run = name.strip_prefix("klamm-").and_then(|rest| rest.split('-').next()?.parse::<u32>().ok());
-        let is_ours = run.is_some_and(|run| SIDES.iter().any(|side| name_in_run(run, *side) == name));
-        let is_over = run.is_some_and(|run| !Path::new(&format!("/proc/{run}")).exists());
+        let Some(run) = run else { continue };
+        let is_ours = SIDES.iter().any(|side| name_in_run(run, *side) == name);
+        let is_over = !Path::new(&format!("/proc/{run}")).exists();
         if is_ours && is_over {
             let _ = writeln!(std::io::stderr(), "removing {name}, left over from a run that died");
             let _ = Command::new("sh").args(["-c", &removal_of(&name)]).stderr(Stdio::null()).status();
+            let _ = fs::remove_dir_all(scratch_of(run));
         }
     }
 }
