@@ -7,6 +7,7 @@
 
 mod alloc;
 mod broker;
+mod bulk;
 mod child;
 mod client;
 mod cluster;
