@@ -81,3 +81,6 @@ fn put_count(out: &mut Vec<u8>, count: usize, is_flexible: bool) {
     let count = u32::try_from(count).unwrap_or(u32::MAX);
     if is_flexible { put_varint(out, count + 1) } else { out.extend_from_slice(&count.to_be_bytes()) }
 }
+
+#[cfg(test)]
+mod tests;

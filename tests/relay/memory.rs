@@ -31,12 +31,12 @@ async fn fifty_megabytes_wait_at_the_broker_for_a_client_that_does_not_read() {
     let nodes = [node(0, "kafka-0.broker.internal", 9092)];
     let shape = Shape { filling: 50 * 1024 * 1024, ..Shape::of(&nodes) };
     let whole = response(FETCH, 16, 1, &shape);
+    measured.reset();
     let mut client = proxy.connect().await;
     // The kernel may hold tens of megabytes for Klamm (tcp_rmem); it need not hold as much again for the client.
     socket2::SockRef::from(&client.stream).set_recv_buffer_size(64 * 1024).unwrap();
     client.send(&request(FETCH, 16, 1, b"")).await;
     let mut arrival = broker.next().await;
-    measured.reset();
     // Written until nobody takes any more: the buffers of four sockets are full, and Klamm has stopped reading.
     let (mut written, mut stalled) = (0, 0);
     while stalled < 20 {
@@ -48,7 +48,7 @@ async fn fifty_megabytes_wait_at_the_broker_for_a_client_that_does_not_read() {
     }
     assert!(written < whole.len(), "back-pressure: {written} of {} bytes", whole.len());
     let peak = measured.peak_bytes();
-    println!("slow reader: {peak} bytes beyond the pooled buffers, {written} bytes under way");
+    println!("slow reader: {peak} bytes held, {written} bytes under way");
     assert!(peak <= SLOW_BYTES_MAX, "{peak} bytes");
 
     let bytes_total = whole.len();
