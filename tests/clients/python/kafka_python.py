@@ -4,7 +4,7 @@ from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
 
 from driver import Failure, drive, emit, paced, records, stop_asked
 
-POLL_MILLISECONDS = 200
+POLL_MILLISECONDS = 5000  # kafka-python 3.0.12 may hang for ever when a short poll returns while its SyncGroup is pending
 
 
 def settings(options, **more):
