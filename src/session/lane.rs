@@ -35,6 +35,8 @@ pub(super) trait Scan {
     fn cleared(&self) -> usize;
     /// So many of the cleared bytes are on their way.
     fn sent(&mut self, count: usize);
+    /// Whether a frame has been begun and not all of it has been cleared.
+    fn is_mid_frame(&self) -> bool;
     /// How many bytes behind those that have been looked at may pass unseen.
     fn unseen(&self) -> usize;
     /// So many of them have passed.
@@ -122,7 +124,8 @@ impl<S: Scan> Lane<S> {
             }
         }
         match &mut self.pipe {
-            Some(pipe) if pipe.held() > 0 => pipe.poll_drain(cx, to, self.scanner.unseen() > 0),
+            // The rest of the frame is on its way: what comes behind records goes out in one packet with them.
+            Some(pipe) if pipe.held() > 0 => pipe.poll_drain(cx, to, self.scanner.is_mid_frame()),
             _ => Poll::Ready(Ok(0)),
         }
     }

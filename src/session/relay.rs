@@ -107,7 +107,7 @@ impl Relay {
         let is_through = !self.requests.scanner.is_mid_frame()
             && self.requests.is_flushed()
             && self.conversation.in_flight.is_empty()
-            && self.responses.scanner.is_at_boundary()
+            && !self.responses.scanner.is_mid_frame()
             && self.responses.is_flushed();
         let is_late = self.deadline.as_mut().is_some_and(|deadline| deadline.as_mut().poll(cx).is_ready());
         match (is_through, is_late) {

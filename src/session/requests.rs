@@ -59,6 +59,10 @@ impl Scan for Requests {
         self.cleared -= count;
     }
 
+    fn is_mid_frame(&self) -> bool {
+        self.body_left > 0
+    }
+
     fn unseen(&self) -> usize {
         self.body_left
     }
@@ -73,11 +77,6 @@ impl Scan for Requests {
 }
 
 impl Requests {
-    /// Whether a frame has been begun and not all of it has been cleared.
-    pub(super) fn is_mid_frame(&self) -> bool {
-        self.body_left > 0
-    }
-
     /// Puts Klamm's own request in front of whatever the client has sent. Only between frames, with nothing cleared.
     pub(super) fn put_own(&mut self, buffer: &mut Buffer, request: &[u8]) {
         buffer.replace(0..0, request);

@@ -93,6 +93,10 @@ impl Scan for Responses {
         self.cleared -= count;
     }
 
+    fn is_mid_frame(&self) -> bool {
+        !matches!(self.at, At::Boundary)
+    }
+
     fn unseen(&self) -> usize {
         match &self.at {
             At::Flowing(left) => *left,
@@ -134,11 +138,6 @@ impl Rewriting {
 }
 
 impl Responses {
-    /// Whether no response has been begun without being cleared to its end.
-    pub(super) fn is_at_boundary(&self) -> bool {
-        matches!(self.at, At::Boundary)
-    }
-
     /// Why the buffer is full of bytes that can't go out.
     pub(super) fn too_large(&self) -> Cause {
         let waiting = match &self.at {
