@@ -1,0 +1,97 @@
+//! What the user asked for.
+
+use crate::rounds::Effort;
+use crate::workloads;
+use anyhow::{Context, Result, bail, ensure};
+use std::time::{Duration, Instant};
+
+/// Descriptors of one process that are not a connection.
+const SPARE_FILES: u64 = 500;
+
+#[derive(Debug, Default)]
+pub struct Options {
+    /// Under 5 minutes: fewer workloads and rounds, one core, no Kafka.
+    pub quick: bool,
+    /// Names of workloads; all of them when empty.
+    pub only: Vec<String>,
+    pub rounds: Option<u32>,
+    /// `NAME=PORT@PID`.
+    pub peers: Vec<String>,
+}
+
+impl Options {
+    pub fn read(words: &[&str]) -> Result<Self> {
+        let mut options = Self::default();
+        let mut words = words.iter();
+        while let Some(word) = words.next() {
+            let mut value = || words.next().with_context(|| format!("{word} needs a value"));
+            match *word {
+                "--quick" => options.quick = true,
+                "--only" => options.only.extend(value()?.split(',').map(str::to_owned)),
+                "--rounds" => options.rounds = Some(value()?.parse().context("--rounds needs a number")?),
+                "--peer" => options.peers.push((*value()?).to_owned()),
+                other => bail!("{other}: benches/run [--quick] [--only NAME,…] [--rounds N] [--peer NAME=PORT@PID]… | --codec"),
+            }
+        }
+        let mut names: Vec<_> = workloads::all()?.iter().map(|workload| workload.name).collect();
+        names.extend(["idle", "kafka"]);
+        for name in &options.only {
+            ensure!(names.contains(&name.as_str()), "there is no workload {name}; there are {}", names.join(", "));
+        }
+        ensure!(options.rounds != Some(0), "--rounds needs at least 1");
+        Ok(options)
+    }
+
+    /// Whether this is asked for by name.
+    pub fn names(&self, workload: &str) -> bool {
+        self.only.iter().any(|name| name == workload)
+    }
+
+    pub fn wants(&self, workload: &str) -> bool {
+        self.only.is_empty() || self.names(workload)
+    }
+
+    /// A full run takes about 25 minutes when nobody disturbs it, and not more than 35 when somebody does.
+    pub fn effort(&self) -> Effort {
+        let millis = Duration::from_millis;
+        let (rounds, warm_up, measure, patience) = match self.quick {
+            true => (2, millis(200), millis(500), 60),
+            false => (7, millis(300), millis(700), 20 * 60),
+        };
+        let rounds = self.rounds.unwrap_or(rounds);
+        let retry_until = Instant::now() + Duration::from_secs(patience);
+        Effort { rounds, warm_up, measure, retry_until }
+    }
+
+    /// How many idle connections: as many as asked for, or as open files allow.
+    pub fn idle_connections(&self, open_files: u64) -> Vec<usize> {
+        let most = usize::try_from((open_files - SPARE_FILES) / 2).unwrap_or(usize::MAX);
+        let wanted: &[usize] = if self.quick { &[1000] } else { &[1000, 10_000] };
+        wanted.iter().map(|count| *count.min(&most)).collect()
+    }
+
+    /// Rounds and records a lane.
+    pub fn kafka_effort(&self) -> (u32, u64) {
+        (self.rounds.unwrap_or(3), 150_000)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a failed expectation is the result of a test")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_workload_that_there_is_not_is_named_with_those_that_there_are() {
+        let error = Options::read(&["--only", "fetch-1m,nonsense"]).unwrap_err().to_string();
+        assert!(error.contains("nonsense") && error.contains("storm"), "{error}");
+        assert!(Options::read(&["--only", "fetch-1m,idle", "--rounds", "1"]).is_ok());
+    }
+
+    #[test]
+    fn idle_connections_fit_into_the_open_files() {
+        let options = Options::default();
+        assert_eq!(options.idle_connections(65_536), [1000, 10_000]);
+        assert_eq!(options.idle_connections(20_000), [1000, 9750]);
+    }
+}
