@@ -128,7 +128,7 @@ fn start_relay(setting: &Setting, (kind, broker_port, first_port): (Kind, u16, u
         }
         Kind::HaproxyCopy | Kind::HaproxySplice => {
             let path = folder.join(format!("{}.conf", kind.name()));
-            fs::write(&path, relays::haproxy(kind == Kind::HaproxySplice, meter::processors(), &ways))?;
+            fs::write(&path, relays::haproxy(kind == Kind::HaproxySplice, setting, meter::processors(), &ways))?;
             let mut command = Command::new("haproxy");
             command.args(["-db", "-f"]).arg(path);
             Ok(vec![Relay::spawn(kind.name(), &mut command, ways[0].0, &folder)?])

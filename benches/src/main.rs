@@ -35,7 +35,7 @@ const BROKER_PORT: u16 = 19_092;
 const FIRST_PORT: u16 = 20_000;
 const TWO_THREADS_PORT: u16 = 20_200;
 const IDLE_PORT: u16 = 20_400;
-/// Descriptors for 10,000 connections, twice in a relay.
+/// Room for 10,000 connections, of which each is two descriptors of a relay.
 const OPEN_FILES: u64 = 65_536;
 
 fn main() -> ExitCode {
@@ -65,7 +65,7 @@ fn bench(options: &Options, arguments: &str) -> Result<()> {
     for (name, value) in &environment.facts {
         eprintln!("{name}: {value}");
     }
-    let setting = setting()?;
+    let setting = setting(open_files)?;
     let workloads = workloads::all()?;
     let raw = File::create(setting.folder.join("samples.jsonl"))?;
     let mut bench = Bench::new(start_broker(&setting)?, raw);
@@ -75,7 +75,7 @@ fn bench(options: &Options, arguments: &str) -> Result<()> {
     let names = rounds(options, &setting, &workloads, &mut bench)?;
     let mut idle = Vec::new();
     if options.wants("idle") {
-        for connections in options.idle_connections(open_files) {
+        for connections in options.idle_connections(setting.connections_max()) {
             for (index, kind) in KINDS.iter().skip(1).enumerate() {
                 eprintln!("idle: {connections} connections through {}", kind.name());
                 let port = IDLE_PORT + 10 * index as u16;
@@ -150,13 +150,13 @@ fn start_relays(setting: &Setting, first_port: u16, placement: Placement, thread
     KINDS.iter().enumerate().map(start).collect()
 }
 
-fn setting() -> Result<Setting> {
+fn setting(open_files: u64) -> Result<Setting> {
     let variable = |name: &str| std::env::var(name).with_context(|| format!("{name}: benches/run sets it"));
     let folder = variable("KLAMM_BENCH_FOLDER")?;
     fs::create_dir_all(&folder)?;
     let klamm = variable("KLAMM_BENCH_KLAMM")?.into();
     let envoy = variable("KLAMM_BENCH_ENVOY_PROGRAM")?.into();
-    Ok(Setting { folder: folder.into(), klamm, envoy, broker: localhost(BROKER_PORT) })
+    Ok(Setting { folder: folder.into(), klamm, envoy, broker: localhost(BROKER_PORT), open_files })
 }
 
 fn start_broker(setting: &Setting) -> Result<Relay> {

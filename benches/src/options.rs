@@ -5,9 +5,6 @@ use crate::workloads;
 use anyhow::{Context, Result, bail, ensure};
 use std::time::{Duration, Instant};
 
-/// Descriptors of one process that are not a connection.
-const SPARE_FILES: u64 = 500;
-
 #[derive(Debug, Default)]
 pub struct Options {
     /// Under 5 minutes: fewer workloads and rounds, one core, no Kafka.
@@ -63,9 +60,8 @@ impl Options {
         Effort { rounds, warm_up, measure, retry_until }
     }
 
-    /// How many idle connections: as many as asked for, or as open files allow.
-    pub fn idle_connections(&self, open_files: u64) -> Vec<usize> {
-        let most = usize::try_from((open_files - SPARE_FILES) / 2).unwrap_or(usize::MAX);
+    /// How many idle connections: 1,000 and 10,000, or as many as a relay's open files allow.
+    pub fn idle_connections(&self, most: usize) -> Vec<usize> {
         let wanted: &[usize] = if self.quick { &[1000] } else { &[1000, 10_000] };
         wanted.iter().map(|count| *count.min(&most)).collect()
     }
@@ -91,7 +87,7 @@ mod tests {
     #[test]
     fn idle_connections_fit_into_the_open_files() {
         let options = Options::default();
-        assert_eq!(options.idle_connections(65_536), [1000, 10_000]);
-        assert_eq!(options.idle_connections(20_000), [1000, 9750]);
+        assert_eq!(options.idle_connections(31_000), [1000, 10_000]);
+        assert_eq!(options.idle_connections(9000), [1000, 9000]);
     }
 }

@@ -12,8 +12,10 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 const START_TIMEOUT: Duration = Duration::from_secs(20);
-/// Connections that every relay is told to expect.
-const CONNECTIONS_MAX: usize = 30_000;
+/// Descriptors of a relay that are not a connection: pipes, listeners, logs.
+const SPARE_FILES: u64 = 2000;
+/// HAProxy's pipes, of which each takes two descriptors; bulk here is twelve connections wide.
+const HAPROXY_PIPES: usize = 256;
 
 /// Every kind there is, in the order of the report.
 pub const KINDS: [Kind; 8] = [
@@ -63,6 +65,15 @@ pub struct Setting {
     pub envoy: PathBuf,
     /// Where the simulator listens.
     pub broker: SocketAddr,
+    /// The limit of open files.
+    pub open_files: u64,
+}
+
+impl Setting {
+    /// How many connections a relay can carry, of two descriptors each.
+    pub fn connections_max(&self) -> usize {
+        usize::try_from(self.open_files.saturating_sub(SPARE_FILES) / 2).unwrap_or(usize::MAX)
+    }
 }
 
 /// A relay that runs, or the way without one.
@@ -204,7 +215,7 @@ fn command(kind: Kind, setting: &Setting, port: u16, threads: usize) -> Result<C
                 .args(["--node-ids", "1-3", "--log-level", "warn"]);
         }
         Kind::HaproxyCopy | Kind::HaproxySplice => {
-            let text = haproxy(kind == Kind::HaproxySplice, threads, &[(localhost(port), broker)]);
+            let text = haproxy(kind == Kind::HaproxySplice, setting, threads, &[(localhost(port), broker)]);
             command = Command::new("haproxy");
             command.args(["-db", "-f"]).arg(file(text)?);
         }
@@ -232,7 +243,8 @@ fn command(kind: Kind, setting: &Setting, port: u16, threads: usize) -> Result<C
 }
 
 /// TCP mode; with `splices`, all three options, for it copies without one of them.
-pub fn haproxy(splices: bool, threads: usize, ways: &[(SocketAddr, SocketAddr)]) -> String {
+pub fn haproxy(splices: bool, setting: &Setting, threads: usize, ways: &[(SocketAddr, SocketAddr)]) -> String {
+    let connections = setting.connections_max();
     let (pipes, options) = match splices {
         true => (
             "  tune.pipesize 1048576\n",
@@ -241,7 +253,7 @@ pub fn haproxy(splices: bool, threads: usize, ways: &[(SocketAddr, SocketAddr)])
         false => ("", ""),
     };
     let mut text = format!(
-        "global\n  maxconn {CONNECTIONS_MAX}\n  nbthread {threads}\n{pipes}defaults\n  mode tcp\n{options}\
+        "global\n  maxconn {connections}\n  maxpipes {HAPROXY_PIPES}\n  nbthread {threads}\n{pipes}defaults\n  mode tcp\n{options}\
          \x20 timeout connect 5s\n  timeout client 1h\n  timeout server 1h\n"
     );
     for (index, (from, to)) in ways.iter().enumerate() {
@@ -258,13 +270,14 @@ fn nginx(setting: &Setting, port: u16, threads: usize) -> Result<String> {
         .find(|path| path.exists())
         .with_context(|| format!("nginx has no stream module: {}", how_to_get("nginx")))?;
     Ok(format!(
-        "load_module {};\ndaemon off;\nworker_processes {threads};\nworker_rlimit_nofile 65536;\npid {}/nginx-{port}.pid;\n\
-         error_log stderr error;\nevents {{ worker_connections {CONNECTIONS_MAX}; }}\n\
+        "load_module {};\ndaemon off;\nworker_processes {threads};\nworker_rlimit_nofile {files};\npid {}/nginx-{port}.pid;\n\
+         error_log stderr error;\nevents {{ worker_connections {files}; }}\n\
          stream {{\n  server {{\n    listen 127.0.0.1:{port} backlog=4096;\n    proxy_pass {};\n    proxy_buffer_size 64k;\n    \
          proxy_timeout 1h;\n  }}\n}}\n",
         module.display(),
         setting.folder.display(),
         setting.broker,
+        files = setting.open_files,
     ))
 }
 
