@@ -25,14 +25,10 @@ const HEAD_BYTES_MAX: usize = 512;
 pub fn run(port: u16, folder: &Path) -> Result<()> {
     sys::end_with_parent();
     sys::raise_open_files(65_536);
+    let answers = Answers::new(port, folder)?;
     let listener = TcpListener::bind(("127.0.0.1", port)).context("the broker simulator's port")?;
     listener.set_nonblocking(true)?;
-    let mut broker = Broker {
-        epoll: Epoll::new()?,
-        connections: Vec::new(),
-        free: Vec::new(),
-        answers: Answers::new(port, folder),
-    };
+    let mut broker = Broker { epoll: Epoll::new()?, connections: Vec::new(), free: Vec::new(), answers };
     broker.epoll.add(listener.as_raw_fd(), LISTENER, true, false)?;
     let (mut ready, mut buffer) = (Vec::new(), vec![0; BUFFER_BYTES]);
     loop {
@@ -213,25 +209,27 @@ fn head_bytes(head: &[u8]) -> usize {
 /// Prepared answers; the larger ones are made when first asked for.
 struct Answers {
     port: u16,
-    folder: std::path::PathBuf,
-    produce: Option<Vec<u8>>,
+    produce: Vec<u8>,
     api_versions: HashMap<i16, Vec<u8>>,
     metadata: HashMap<(i16, usize), Rc<Vec<u8>>>,
     fetch: HashMap<usize, Rc<Vec<u8>>>,
-    file: Option<(File, u64)>,
+    file: File,
+    /// Where the next answer from the file begins.
+    file_at: usize,
 }
 
 impl Answers {
-    fn new(port: u16, folder: &Path) -> Self {
-        Self {
+    /// Writes the file of cold pages first: nobody waits for that later.
+    fn new(port: u16, folder: &Path) -> Result<Self> {
+        Ok(Self {
             port,
-            folder: folder.to_owned(),
-            produce: None,
+            produce: frames::produce_response()?,
             api_versions: HashMap::new(),
             metadata: HashMap::new(),
             fetch: HashMap::new(),
-            file: None,
-        }
+            file: cold_pages(folder)?,
+            file_at: 0,
+        })
     }
 
     fn answer(&mut self, request: &[u8], out: &mut VecDeque<Piece>) -> Result<()> {
@@ -241,12 +239,7 @@ impl Answers {
         let (api_key, version) = (number(4), number(6));
         let correlation_id = request.get(8..12).context("a request without a header")?;
         match api_key {
-            0 => {
-                if self.produce.is_none() {
-                    self.produce = Some(frames::produce_response()?);
-                }
-                push(out, self.produce.as_deref().unwrap_or(&[]), correlation_id);
-            }
+            0 => push(out, &self.produce, correlation_id),
             1 => {
                 let (bytes, from_file) = frames::read_fetch(request).context("a Fetch that can't be read")?;
                 self.fetched(bytes, from_file, correlation_id, out)?;
@@ -293,34 +286,32 @@ impl Answers {
         let (head, tail) = (256, 16);
         push(out, &answer[..head], correlation_id);
         let left = answer.len() - head - tail;
-        let (_, at) = self.open_file()?;
-        let start = *at;
-        *at = if start as usize + 2 * left > FILE_BYTES { 0 } else { start + left as u64 };
+        if self.file_at + left > FILE_BYTES {
+            self.file_at = 0;
+        }
+        let start = self.file_at as u64;
+        self.file_at += left;
         out.push_back(Piece::File { at: start, left });
         out.push_back(Piece::Bytes { bytes: answer[answer.len() - tail..].to_vec(), sent: 0 });
         Ok(())
     }
 
-    fn open_file(&mut self) -> Result<&mut (File, u64)> {
-        if self.file.is_none() {
-            let path = self.folder.join("cold-pages");
-            let mut file = File::options().create(true).truncate(true).read(true).write(true).open(&path)?;
-            let block = vec![b'r'; 1 << 20];
-            for _ in 0..FILE_BYTES >> 20 {
-                file.write_all(&block)?;
-            }
-            self.file = Some((file, 0));
-        }
-        self.file.as_mut().context("the file of cold pages")
-    }
-
     fn send_from_file(&self, socket: i32, at: u64, left: usize) -> io::Result<usize> {
-        let Some((file, _)) = &self.file else { return Err(io::ErrorKind::NotFound.into()) };
-        match sys::sendfile(socket, file.as_raw_fd(), at, left) {
+        match sys::sendfile(socket, self.file.as_raw_fd(), at, left) {
             Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
             other => other,
         }
     }
+}
+
+fn cold_pages(folder: &Path) -> Result<File> {
+    let path = folder.join("cold-pages");
+    let mut file = File::options().create(true).truncate(true).read(true).write(true).open(path)?;
+    let block = vec![b'r'; 1 << 20];
+    for _ in 0..FILE_BYTES / block.len() {
+        file.write_all(&block).context("the file of cold pages")?;
+    }
+    Ok(file)
 }
 
 /// Appends a copy with its correlation id; small answers that wait together leave together.

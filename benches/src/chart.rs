@@ -103,7 +103,11 @@ pub fn svg(title: &str, caption: &str, groups: &[Group]) -> String {
 fn step(top: f64) -> f64 {
     let rough = (top / 5.0).max(0.01);
     let power = 10f64.powf(rough.log10().floor());
-    [1.0, 2.0, 5.0, 10.0].into_iter().map(|factor| factor * power).find(|step| *step >= rough).unwrap_or(rough)
+    [1.0, 2.0, 5.0, 10.0]
+        .into_iter()
+        .map(|factor| factor * power)
+        .find(|step| *step >= rough)
+        .unwrap_or(rough)
 }
 
 fn colour(relay: &str) -> &'static str {

@@ -121,8 +121,9 @@ pub fn api_versions_request() -> Result<Vec<u8>> {
 pub fn api_versions_response(version: i16) -> Result<Vec<u8>> {
     let is_known = (0..=4).contains(&version);
     let offers = [(0, 3, PRODUCE_VERSION), (1, 4, FETCH_VERSION), (3, 0, METADATA_VERSION), (18, 0, 4)];
-    let offer =
-        |&(key, min, max)| ApiVersion::default().with_api_key(key).with_min_version(min).with_max_version(max);
+    let offer = |&(key, min, max)| {
+        ApiVersion::default().with_api_key(key).with_min_version(min).with_max_version(max)
+    };
     let body = ApiVersionsResponse::default()
         .with_error_code(if is_known { 0 } else { 35 })
         .with_api_keys(offers.iter().map(offer).collect());
@@ -133,8 +134,7 @@ pub fn api_versions_response(version: i16) -> Result<Vec<u8>> {
 pub fn produce_request(bytes: usize) -> Result<Vec<u8>> {
     sized(bytes, |records| {
         let partition = PartitionProduceData::default().with_records(Some(records));
-        let topic =
-            TopicProduceData::default().with_name(topic_name()).with_partition_data(vec![partition]);
+        let topic = TopicProduceData::default().with_name(topic_name()).with_partition_data(vec![partition]);
         let body =
             ProduceRequest::default().with_acks(-1).with_timeout_ms(30_000).with_topic_data(vec![topic]);
         request(ApiKey::Produce, PRODUCE_VERSION, &body)
@@ -173,8 +173,7 @@ pub fn read_fetch(request: &[u8]) -> Option<(usize, bool)> {
 /// A Fetch response v17 that is `bytes` long with its length, without `NodeEndpoints`.
 pub fn fetch_response(bytes: usize) -> Result<Vec<u8>> {
     sized(bytes, |records| {
-        let partition =
-            PartitionData::default().with_aborted_transactions(None).with_records(Some(records));
+        let partition = PartitionData::default().with_aborted_transactions(None).with_records(Some(records));
         let topic = FetchableTopicResponse::default().with_partitions(vec![partition]);
         response(ApiKey::Fetch, FETCH_VERSION, &FetchResponse::default().with_responses(vec![topic]))
     })

@@ -119,7 +119,13 @@ pub fn table(samples: &[Sample], idle: &[Idle], kafka: &[(String, f64, Estimate)
     for idle in &klamm {
         let kib = idle.kib_per_connection();
         let exact = Estimate { median: kib, low: kib, high: kib };
-        row(&mut text, &format!("idle KiB a connection, {} connections", idle.connections), IDLE_KIB_MAX, false, exact);
+        row(
+            &mut text,
+            &format!("idle KiB a connection, {} connections", idle.connections),
+            IDLE_KIB_MAX,
+            false,
+            exact,
+        );
         let kept = idle.after_close.saturating_sub(idle.before);
         let is_back = if kept <= BASELINE_SLACK_KIB { "met" } else { "**missed**" };
         let _ = writeln!(

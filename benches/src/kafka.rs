@@ -18,13 +18,12 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// For the report.
-pub const ABOUT: &str = "Three brokers in one process each, producer-perf (records of 1 KiB, acks=all, three replicas, a fixed 20,000 \
-                         a second) and consumer-perf (as fast as it goes), nothing pinned. A GB is 10⁹ bytes of records; \
+pub const ABOUT: &str = "Three brokers in one process each, producer-perf (records of 1 KiB, acks=all, three replicas, at a fixed \
+                         rate, 10,000 a second unless --kafka-rate says otherwise) and consumer-perf (as fast as it goes), nothing pinned. A GB is 10⁹ bytes of records; \
                          MB/s is what the tools say.";
 
 const NODES: [u8; 3] = [1, 2, 3];
 const RECORD_BYTES: u64 = 1024;
-const RECORDS_PER_SECOND: u64 = 20_000;
 const CLUSTER_ID: &str = "a2xhbW0tYmVuY2gtMDAwMA";
 const START_TIMEOUT: Duration = Duration::from_secs(90);
 const TOOL_TIMEOUT: Duration = Duration::from_secs(120);
@@ -79,15 +78,26 @@ const WAYS: [(Kind, u16, u16); 4] = [
     (Kind::RawSplice, 9095, 21_300),
 ];
 
-/// Starts everything, measures `rounds` rounds of `records` records, and ends everything.
-pub fn run(setting: &Setting, jars: &Path, rounds: u32, records: u64) -> Result<Vec<Lane>> {
+/// How long and how fast.
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
+    pub rounds: u32,
+    /// Records of 1 KiB a lane.
+    pub records: u64,
+    /// Records a second; −1: as fast as it goes, which compares less, since a starved relay reads more at once.
+    pub rate: i64,
+}
+
+/// Starts everything, measures every lane in every round, and ends everything.
+pub fn run(setting: &Setting, jars: &Path, pace: Pace) -> Result<Vec<Lane>> {
+    let rounds = pace.rounds;
     let everywhere: Vec<usize> = (0..meter::processors()).collect();
     sys::pin(0, &everywhere)?;
     let cluster = Cluster::start(setting, jars)?;
     let relays = WAYS.iter().map(|way| start_relay(setting, *way)).collect::<Result<Vec<_>>>()?;
     cluster.create_topic()?;
     eprintln!("kafka: warming up");
-    cluster.measure("direct", own(1), &[], 0, records / 2)?;
+    cluster.measure("direct", own(1), &[], 0, pace)?;
     let mut lanes = Vec::new();
     for round in 0..rounds {
         eprintln!("kafka: round {} of {rounds}", round + 1);
@@ -100,7 +110,7 @@ pub fn run(setting: &Setting, jars: &Path, rounds: u32, records: u64) -> Result<
             order.reverse();
         }
         for (name, bootstrap, pids) in order {
-            lanes.push(cluster.measure(name, bootstrap, &pids, round, records)?);
+            lanes.push(cluster.measure(name, bootstrap, &pids, round, pace)?);
         }
     }
     Ok(lanes)
@@ -128,7 +138,10 @@ fn start_relay(setting: &Setting, (kind, broker_port, first_port): (Kind, u16, u
         }
         Kind::HaproxyCopy | Kind::HaproxySplice => {
             let path = folder.join(format!("{}.conf", kind.name()));
-            fs::write(&path, relays::haproxy(kind == Kind::HaproxySplice, setting, meter::processors(), &ways))?;
+            fs::write(
+                &path,
+                relays::haproxy(kind == Kind::HaproxySplice, setting, meter::processors(), &ways),
+            )?;
             let mut command = Command::new("haproxy");
             command.args(["-db", "-f"]).arg(path);
             Ok(vec![Relay::spawn(kind.name(), &mut command, ways[0].0, &folder)?])
@@ -160,8 +173,7 @@ impl Cluster {
         }
         fs::create_dir_all(&folder)?;
         fs::write(folder.join("log4j2.properties"), LOG4J2)?;
-        let mut cluster =
-            Self { class_path: format!("{}/*", jars.display()), folder, nodes: Vec::new() };
+        let mut cluster = Self { class_path: format!("{}/*", jars.display()), folder, nodes: Vec::new() };
         for node in NODES {
             let child = cluster.launch(node)?;
             cluster.nodes.push(child);
@@ -211,8 +223,16 @@ impl Cluster {
     fn create_topic(&self) -> Result<()> {
         let (servers, topic) = (own(1).to_string(), TOPIC);
         let arguments = [
-            "--bootstrap-server", &servers, "--create", "--if-not-exists", "--topic", topic, "--partitions", "6",
-            "--replication-factor", "3",
+            "--bootstrap-server",
+            &servers,
+            "--create",
+            "--if-not-exists",
+            "--topic",
+            topic,
+            "--partitions",
+            "6",
+            "--replication-factor",
+            "3",
         ];
         let deadline = Instant::now() + START_TIMEOUT;
         // The first attempts may find fewer than three brokers registered.
@@ -224,17 +244,34 @@ impl Cluster {
         Ok(())
     }
 
-    fn measure(&self, name: &str, bootstrap: SocketAddr, pids: &[u32], round: u32, records: u64) -> Result<Lane> {
+    fn measure(
+        &self,
+        name: &str,
+        bootstrap: SocketAddr,
+        pids: &[u32],
+        round: u32,
+        pace: Pace,
+    ) -> Result<Lane> {
+        let records = pace.records;
         let servers = bootstrap.to_string();
-        let (count, rate) = (records.to_string(), RECORDS_PER_SECOND.to_string());
+        let (count, rate) = (records.to_string(), pace.rate.to_string());
         let size = RECORD_BYTES.to_string();
         let before = meter::cpu_nanos(pids);
         let said = self
             .tool(
                 "org.apache.kafka.tools.ProducerPerformance",
                 &[
-                    "--topic", TOPIC, "--num-records", &count, "--record-size", &size, "--throughput", &rate,
-                    "--producer-props", "acks=all", &format!("bootstrap.servers={servers}"),
+                    "--topic",
+                    TOPIC,
+                    "--num-records",
+                    &count,
+                    "--record-size",
+                    &size,
+                    "--throughput",
+                    &rate,
+                    "--producer-props",
+                    "acks=all",
+                    &format!("bootstrap.servers={servers}"),
                 ],
             )
             .with_context(|| format!("producer-perf, {name}"))?;
@@ -244,7 +281,16 @@ impl Cluster {
         let said = self
             .tool(
                 "org.apache.kafka.tools.ConsumerPerformance",
-                &["--bootstrap-server", &servers, "--topic", TOPIC, "--messages", &count, "--timeout", "60000"],
+                &[
+                    "--bootstrap-server",
+                    &servers,
+                    "--topic",
+                    TOPIC,
+                    "--messages",
+                    &count,
+                    "--timeout",
+                    "60000",
+                ],
             )
             .with_context(|| format!("consumer-perf, {name}"))?;
         let after = meter::cpu_nanos(pids);
@@ -314,7 +360,8 @@ fn produced_mb_per_second(said: &str) -> Option<f64> {
 
 /// MiB consumed and the rate without the rebalance, from the line of numbers: the third and the ninth column.
 fn consumed(said: &str) -> Option<(f64, f64)> {
-    let line = said.lines().rev().find(|line| line.split(',').count() >= 10 && !line.contains("start.time"))?;
+    let line =
+        said.lines().rev().find(|line| line.split(',').count() >= 10 && !line.contains("start.time"))?;
     let column = |index: usize| line.split(',').nth(index)?.trim().parse().ok();
     Some((column(2)?, column(8)?))
 }

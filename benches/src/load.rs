@@ -315,7 +315,10 @@ impl Connection {
     /// Checks the head of a response and returns how many bytes follow it.
     fn body_bytes(&mut self) -> Result<usize> {
         let number = |at: usize| {
-            self.head.get(at..).and_then(|bytes| bytes.first_chunk()).map_or(0, |four| u32::from_be_bytes(*four))
+            self.head
+                .get(at..)
+                .and_then(|bytes| bytes.first_chunk())
+                .map_or(0, |four| u32::from_be_bytes(*four))
         };
         let (length, id) = (number(0), number(RESPONSE_CORRELATION_AT));
         ensure!(id == self.oldest_id, "response {id} came where {} was due", self.oldest_id);

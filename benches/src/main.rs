@@ -69,7 +69,9 @@ fn bench(options: &Options, arguments: &str) -> Result<()> {
     let workloads = workloads::all()?;
     let raw = File::create(setting.folder.join("samples.jsonl"))?;
     let mut bench = Bench::new(start_broker(&setting)?, raw);
-    let header = serde_json::Map::from_iter(environment.facts.iter().map(|(k, v)| ((*k).to_owned(), v.clone().into())));
+    let header = serde_json::Map::from_iter(
+        environment.facts.iter().map(|(k, v)| ((*k).to_owned(), v.clone().into())),
+    );
     bench.note(&serde_json::json!({ "run": header, "arguments": arguments }))?;
     let began = Instant::now();
     let names = rounds(options, &setting, &workloads, &mut bench)?;
@@ -89,8 +91,7 @@ fn bench(options: &Options, arguments: &str) -> Result<()> {
     let mut lanes = Vec::new();
     if options.wants("kafka") && (!options.quick || !options.only.is_empty()) {
         let jars = std::env::var("KLAMM_BENCH_KAFKA").context("KLAMM_BENCH_KAFKA: benches/run sets it")?;
-        let (rounds, records) = options.kafka_effort();
-        lanes = kafka::run(&setting, jars.as_ref(), rounds, records)?;
+        lanes = kafka::run(&setting, jars.as_ref(), options.kafka_pace())?;
         for lane in &lanes {
             bench.note(&lane.to_json())?;
         }
@@ -108,7 +109,10 @@ fn bench(options: &Options, arguments: &str) -> Result<()> {
     fs::write(setting.folder.join("REPORT.md"), &text)?;
     fs::write(setting.folder.join("chart.svg"), findings.chart())?;
     println!("{text}");
-    eprintln!("took {:.0} s; in target/bench: REPORT.md, samples.jsonl, chart.svg", began.elapsed().as_secs_f64());
+    eprintln!(
+        "took {:.0} s; in target/bench: REPORT.md, samples.jsonl, chart.svg",
+        began.elapsed().as_secs_f64()
+    );
     Ok(())
 }
 
@@ -119,8 +123,10 @@ fn rounds(
     workloads: &[Workload],
     bench: &mut Bench,
 ) -> Result<Vec<String>> {
-    let chosen: Vec<&Workload> =
-        workloads.iter().filter(|w| options.wants(w.name) && (w.quick || !options.quick || options.names(w.name))).collect();
+    let chosen: Vec<&Workload> = workloads
+        .iter()
+        .filter(|w| options.wants(w.name) && (w.quick || !options.quick || options.names(w.name)))
+        .collect();
     let mut relays = start_relays(setting, FIRST_PORT, Placement::Same, 1)?;
     for peer in &options.peers {
         relays.push(Relay::peer(peer)?);
@@ -130,7 +136,7 @@ fn rounds(
     bench.run(Placement::Same, &chosen, &relays, effort)?;
     if !options.quick {
         let elsewhere: Vec<&Workload> = chosen.iter().copied().filter(|w| w.elsewhere).collect();
-        let effort = Effort { rounds: effort.rounds.min(3), ..effort };
+        let effort = Effort { rounds: effort.rounds.min(2), ..effort };
         bench.run(Placement::Split, &elsewhere, &relays, effort)?;
         let two = start_relays(setting, TWO_THREADS_PORT, Placement::Free, 2)?;
         bench.run(Placement::Free, &elsewhere, &two, effort)?;
@@ -142,7 +148,12 @@ fn rounds(
 }
 
 /// One of each kind. Relays that take as many threads as they have processors inherit those of the placement.
-fn start_relays(setting: &Setting, first_port: u16, placement: Placement, threads: usize) -> Result<Vec<Relay>> {
+fn start_relays(
+    setting: &Setting,
+    first_port: u16,
+    placement: Placement,
+    threads: usize,
+) -> Result<Vec<Relay>> {
     sys::pin(0, &placement.processors().0)?;
     let start = |(index, kind): (usize, &relays::Kind)| {
         Relay::start(*kind, setting, first_port + 10 * index as u16, threads)

@@ -14,7 +14,9 @@ const TICKS_PER_SECOND: f64 = 100.0;
 pub fn family(pid: u32) -> Vec<u32> {
     let mut parents = Vec::new();
     for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
-        let Some(child) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
+        let Some(child) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else {
+            continue;
+        };
         let Ok(stat) = fs::read_to_string(entry.path().join("stat")) else { continue };
         let behind_name = stat.rsplit(')').next().unwrap_or("");
         let parent = behind_name.split_whitespace().nth(1).and_then(|parent| parent.parse().ok());
@@ -63,7 +65,8 @@ pub fn memory_kib(pids: &[u32]) -> Result<u64> {
         let path = format!("/proc/{pid}/smaps_rollup");
         let text = fs::read_to_string(&path).with_context(|| format!("{path} can't be read"))?;
         let line = text.lines().find(|line| line.starts_with("Pss:"));
-        let kib = line.and_then(|line| line.split_whitespace().nth(1)).and_then(|kib| kib.parse::<u64>().ok());
+        let kib =
+            line.and_then(|line| line.split_whitespace().nth(1)).and_then(|kib| kib.parse::<u64>().ok());
         sum += kib.with_context(|| format!("{path} has no Pss"))?;
     }
     Ok(sum)

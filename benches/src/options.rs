@@ -1,5 +1,6 @@
 //! What the user asked for.
 
+use crate::kafka;
 use crate::rounds::Effort;
 use crate::workloads;
 use anyhow::{Context, Result, bail, ensure};
@@ -14,6 +15,8 @@ pub struct Options {
     pub rounds: Option<u32>,
     /// `NAME=PORT@PID`.
     pub peers: Vec<String>,
+    /// Records a second that producer-perf sends.
+    pub kafka_rate: Option<i64>,
 }
 
 impl Options {
@@ -26,14 +29,23 @@ impl Options {
                 "--quick" => options.quick = true,
                 "--only" => options.only.extend(value()?.split(',').map(str::to_owned)),
                 "--rounds" => options.rounds = Some(value()?.parse().context("--rounds needs a number")?),
+                "--kafka-rate" => {
+                    options.kafka_rate = Some(value()?.parse().context("--kafka-rate needs a number")?)
+                }
                 "--peer" => options.peers.push((*value()?).to_owned()),
-                other => bail!("{other}: benches/run [--quick] [--only NAME,…] [--rounds N] [--peer NAME=PORT@PID]… | --codec"),
+                other => bail!(
+                    "{other}: benches/run [--quick] [--only NAME,…] [--rounds N] [--peer NAME=PORT@PID]… [--kafka-rate N] | --codec"
+                ),
             }
         }
         let mut names: Vec<_> = workloads::all()?.iter().map(|workload| workload.name).collect();
         names.extend(["idle", "kafka"]);
         for name in &options.only {
-            ensure!(names.contains(&name.as_str()), "there is no workload {name}; there are {}", names.join(", "));
+            ensure!(
+                names.contains(&name.as_str()),
+                "there is no workload {name}; there are {}",
+                names.join(", ")
+            );
         }
         ensure!(options.rounds != Some(0), "--rounds needs at least 1");
         Ok(options)
@@ -52,8 +64,8 @@ impl Options {
     pub fn effort(&self) -> Effort {
         let millis = Duration::from_millis;
         let (rounds, warm_up, measure, patience) = match self.quick {
-            true => (2, millis(200), millis(500), 60),
-            false => (7, millis(300), millis(700), 20 * 60),
+            true => (3, millis(200), millis(400), 30),
+            false => (7, millis(300), millis(700), 12 * 60),
         };
         let rounds = self.rounds.unwrap_or(rounds);
         let retry_until = Instant::now() + Duration::from_secs(patience);
@@ -66,9 +78,10 @@ impl Options {
         wanted.iter().map(|count| *count.min(&most)).collect()
     }
 
-    /// Rounds and records a lane.
-    pub fn kafka_effort(&self) -> (u32, u64) {
-        (self.rounds.unwrap_or(3), 150_000)
+    /// Ten seconds of producing a lane.
+    pub fn kafka_pace(&self) -> kafka::Pace {
+        let rate = self.kafka_rate.unwrap_or(10_000);
+        kafka::Pace { rounds: self.rounds.unwrap_or(3), records: 100_000, rate }
     }
 }
 

@@ -243,7 +243,12 @@ fn command(kind: Kind, setting: &Setting, port: u16, threads: usize) -> Result<C
 }
 
 /// TCP mode; with `splices`, all three options, for it copies without one of them.
-pub fn haproxy(splices: bool, setting: &Setting, threads: usize, ways: &[(SocketAddr, SocketAddr)]) -> String {
+pub fn haproxy(
+    splices: bool,
+    setting: &Setting,
+    threads: usize,
+    ways: &[(SocketAddr, SocketAddr)],
+) -> String {
     let connections = setting.connections_max();
     let (pipes, options) = match splices {
         true => (

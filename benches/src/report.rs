@@ -98,8 +98,8 @@ impl Findings<'_> {
             for workload in rows {
                 let cell = |relay: &String| {
                     let value = self.median(placement, workload.name, relay, metric);
-                    let is_free = relay == "direct"
-                        && matches!(metric, Metric::CpuPerGb | Metric::CpuPerRoundTrip);
+                    let is_free =
+                        relay == "direct" && matches!(metric, Metric::CpuPerGb | Metric::CpuPerRoundTrip);
                     value.filter(|_| !is_free).map_or("–".to_owned(), figure)
                 };
                 let cells: Vec<String> = self.relays.iter().map(cell).collect();
@@ -151,7 +151,8 @@ impl Findings<'_> {
         }
         for name in names {
             let of = |value: fn(&Lane) -> f64| {
-                let values: Vec<f64> = self.lanes.iter().filter(|lane| lane.name == name).map(value).collect();
+                let values: Vec<f64> =
+                    self.lanes.iter().filter(|lane| lane.name == name).map(value).collect();
                 stats::median(&values).map_or("–".to_owned(), figure)
             };
             let _ = writeln!(

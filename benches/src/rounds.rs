@@ -6,7 +6,7 @@ use crate::meter::{self, Meter, Used};
 use crate::relays::Relay;
 use crate::sys;
 use crate::workloads::{self, Metric, Shape, Workload};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::fs::File;
@@ -79,7 +79,8 @@ pub struct Sample {
 impl Sample {
     /// `None` where a number has no meaning.
     pub fn metric(&self, metric: Metric) -> Option<f64> {
-        let per = |count: u64, scale: f64| (count > 0).then(|| self.used.relay_seconds * scale / count as f64);
+        let per =
+            |count: u64, scale: f64| (count > 0).then(|| self.used.relay_seconds * scale / count as f64);
         match metric {
             Metric::CpuPerGb => per(self.bytes, 1e9),
             Metric::CpuPerRoundTrip => per(self.round_trips, 1e6),
@@ -134,7 +135,7 @@ impl Bench {
         }
         for round in 0..effort.rounds {
             eprintln!("{}: round {} of {}", placement.name(), round + 1, effort.rounds);
-            for workload in workloads {
+            for workload in workloads.iter().filter(|workload| round < workload.rounds_max) {
                 let order: Vec<&Relay> =
                     if round % 2 == 0 { relays.iter().collect() } else { relays.iter().rev().collect() };
                 for relay in order {
@@ -165,12 +166,13 @@ impl Bench {
     ) -> Result<Sample> {
         let mut best: Option<Sample> = None;
         for tries in 1..=TRIES_MAX {
-            if Instant::now() < effort.retry_until {
+            if tries > 1 {
                 meter::await_quiet(FOREIGN_CORES_MAX, QUIET_PATIENCE);
             }
             let mut watch = Meter::new(&relay.pids, &self.broker.pids);
             let outcome = self.measure(placement, workload, relay, effort, &mut watch)?;
             let used = watch.used()?;
+            ensure!(outcome.round_trips > 0, "nothing came back while it was measured");
             if workload.name == "small-depth-1" {
                 let capacity = outcome.round_trips as f64 / outcome.seconds;
                 self.capacity.insert((placement, relay.name.clone()), capacity);
@@ -213,9 +215,8 @@ impl Bench {
             Shape::Load(work) => load::run(relay.address, work, warm_up, measure, watch),
             Shape::Beside(work, beside) => std::thread::scope(|scope| {
                 let whole = warm_up + measure + Duration::from_millis(100);
-                let other = scope.spawn(move || {
-                    load::run(relay.address, beside, Duration::ZERO, whole, &mut Unwatched)
-                });
+                let other = scope
+                    .spawn(move || load::run(relay.address, beside, Duration::ZERO, whole, &mut Unwatched));
                 let outcome = load::run(relay.address, work, warm_up, measure, watch)?;
                 other.join().map_err(|_| anyhow::anyhow!("the load beside it failed"))??;
                 Ok(outcome)

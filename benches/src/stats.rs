@@ -23,7 +23,8 @@ pub fn median(values: &[f64]) -> Option<f64> {
 /// Bootstrap of the median; the same values give the same interval. With one value, the interval is that value.
 pub fn estimate(values: &[f64]) -> Option<Estimate> {
     let mut random = fastrand::Rng::with_seed(4);
-    let resample = |_| median(&(0..values.len()).map(|_| values[random.usize(..values.len())]).collect::<Vec<_>>());
+    let resample =
+        |_| median(&(0..values.len()).map(|_| values[random.usize(..values.len())]).collect::<Vec<_>>());
     let median = median(values)?;
     let mut medians: Vec<f64> = (0..RESAMPLES).filter_map(resample).collect();
     medians.sort_by(f64::total_cmp);

@@ -80,7 +80,9 @@ impl Timer {
     pub fn new() -> io::Result<Self> {
         let flags = libc::TFD_NONBLOCK | libc::TFD_CLOEXEC;
         // SAFETY: no pointers; the descriptor is new and owned from here on.
-        Ok(Self(unsafe { OwnedFd::from_raw_fd(checked(libc::timerfd_create(libc::CLOCK_MONOTONIC, flags))?) }))
+        Ok(Self(unsafe {
+            OwnedFd::from_raw_fd(checked(libc::timerfd_create(libc::CLOCK_MONOTONIC, flags))?)
+        }))
     }
 
     pub fn fd(&self) -> RawFd {
@@ -94,9 +96,11 @@ impl Timer {
             tv_sec: (nanos / 1_000_000_000) as libc::time_t,
             tv_nsec: (nanos % 1_000_000_000) as libc::c_long,
         };
-        let spec = libc::itimerspec { it_interval: libc::timespec { tv_sec: 0, tv_nsec: 0 }, it_value: value };
+        let spec =
+            libc::itimerspec { it_interval: libc::timespec { tv_sec: 0, tv_nsec: 0 }, it_value: value };
         // SAFETY: `spec` lives through the call; the old value is not asked for.
-        checked(unsafe { libc::timerfd_settime(self.0.as_raw_fd(), 0, &spec, std::ptr::null_mut()) }).map(drop)
+        checked(unsafe { libc::timerfd_settime(self.0.as_raw_fd(), 0, &spec, std::ptr::null_mut()) })
+            .map(drop)
     }
 }
 
@@ -160,7 +164,8 @@ pub fn raise_open_files(wanted: u64) -> u64 {
     // SAFETY: `limit` and `more` live through the calls.
     unsafe {
         libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit);
-        let more = libc::rlimit { rlim_cur: wanted.max(limit.rlim_max), rlim_max: wanted.max(limit.rlim_max) };
+        let more =
+            libc::rlimit { rlim_cur: wanted.max(limit.rlim_max), rlim_max: wanted.max(limit.rlim_max) };
         if libc::setrlimit(libc::RLIMIT_NOFILE, &more) != 0 {
             let most = libc::rlimit { rlim_cur: limit.rlim_max, rlim_max: limit.rlim_max };
             libc::setrlimit(libc::RLIMIT_NOFILE, &most);

@@ -14,6 +14,7 @@ const BESIDE_SMALL_PER_SECOND: f64 = 2000.0;
 pub const SMALL_BYTES: usize = 200;
 pub const METADATA_PARTITIONS: usize = 10_000;
 const METADATA_PER_SECOND: f64 = 100.0;
+const UNGATED_ROUNDS: u32 = 3;
 
 /// One workload.
 #[derive(Clone, Debug)]
@@ -26,6 +27,8 @@ pub struct Workload {
     pub quick: bool,
     /// Also with the relay on a processor of its own, and with two threads on all processors.
     pub elsewhere: bool,
+    /// Workloads that no gate looks at are repeated less often.
+    pub rounds_max: u32,
 }
 
 #[derive(Clone, Debug)]
@@ -64,7 +67,7 @@ impl Metric {
 
 /// Every workload, in the order of the report.
 pub fn all() -> Result<Vec<Workload>> {
-    let mut all = Vec::new();
+    let (mut all, rounds_max) = (Vec::new(), u32::MAX);
     let sizes = [
         (1024, "produce-1m", "fetch-1m"),
         (256, "produce-256k", "fetch-256k"),
@@ -73,27 +76,34 @@ pub fn all() -> Result<Vec<Workload>> {
         (16, "produce-16k", "fetch-16k"),
     ];
     for (kib, produce, fetch) in sizes {
-        let (quick, elsewhere) = (matches!(kib, 1024 | 64 | 16), matches!(kib, 1024 | 64));
+        let (quick, elsewhere) = (matches!(kib, 1024 | 64 | 16), kib == 1024);
         let load = |request| Shape::Load(bulk(request));
         let shown = Metric::CpuPerGb;
         let shape = load(frames::produce_request(kib * KIB)?);
-        all.push(Workload { name: produce, shape, shown, quick, elsewhere });
+        all.push(Workload { name: produce, shape, shown, quick, elsewhere, rounds_max });
         let shape = load(frames::fetch_request(kib * KIB, false)?);
-        all.push(Workload { name: fetch, shape, shown, quick, elsewhere });
+        all.push(Workload { name: fetch, shape, shown, quick, elsewhere, rounds_max });
     }
     let cold = Shape::Load(bulk(frames::fetch_request(KIB * KIB, true)?));
-    all.push(Workload { name: "fetch-cold-1m", shape: cold, shown: Metric::CpuPerGb, quick: true, elsewhere: true });
+    all.push(Workload {
+        name: "fetch-cold-1m",
+        shape: cold,
+        shown: Metric::CpuPerGb,
+        quick: true,
+        elsewhere: true,
+        rounds_max,
+    });
     let small = |name, connections, depth, elsewhere| -> Result<Workload> {
         let shape = Shape::Load(small(connections, Pace::Closed { depth })?);
-        Ok(Workload { name, shape, shown: Metric::CpuPerRoundTrip, quick: true, elsewhere })
+        Ok(Workload { name, shape, shown: Metric::CpuPerRoundTrip, quick: true, elsewhere, rounds_max })
     };
     all.push(small("small-depth-1", 64, 1, true)?);
     all.push(small("small-depth-16", 16, 16, false)?);
     all.push(beside("small-beside-produce", frames::produce_request(KIB * KIB)?, true)?);
     all.push(beside("small-beside-fetch", frames::fetch_request(KIB * KIB, false)?, false)?);
     for (name, share) in [("open-30", 0.3), ("open-60", 0.6), ("open-80", 0.8)] {
-        let shape = Shape::AtCapacity(share);
-        all.push(Workload { name, shape, shown: Metric::P99, quick: false, elsewhere: false });
+        let (shape, rounds_max) = (Shape::AtCapacity(share), UNGATED_ROUNDS);
+        all.push(Workload { name, shape, shown: Metric::P99, quick: false, elsewhere: false, rounds_max });
     }
     let metadata = Work {
         request: frames::metadata_request(METADATA_PARTITIONS)?,
@@ -101,11 +111,18 @@ pub fn all() -> Result<Vec<Workload>> {
         pace: Pace::Open { per_second: METADATA_PER_SECOND },
     };
     let shape = Shape::Load(metadata);
-    all.push(Workload { name: "metadata-10k", shape, shown: Metric::CpuPerRoundTrip, quick: true, elsewhere: false });
+    all.push(Workload {
+        name: "metadata-10k",
+        shape,
+        shown: Metric::CpuPerRoundTrip,
+        quick: true,
+        elsewhere: false,
+        rounds_max,
+    });
     let (shape, shown) = (Shape::Storm, Metric::CpuPerRoundTrip);
-    all.push(Workload { name: "storm", shape, shown, quick: true, elsewhere: true });
-    let (shape, shown) = (Shape::FirstConnection, Metric::P50);
-    all.push(Workload { name: "first-connection", shape, shown, quick: false, elsewhere: false });
+    all.push(Workload { name: "storm", shape, shown, quick: true, elsewhere: true, rounds_max });
+    let (shape, shown, rounds_max) = (Shape::FirstConnection, Metric::P50, UNGATED_ROUNDS);
+    all.push(Workload { name: "first-connection", shape, shown, quick: false, elsewhere: false, rounds_max });
     Ok(all)
 }
 
@@ -119,8 +136,18 @@ pub fn small(connections: usize, pace: Pace) -> Result<Work> {
 }
 
 fn beside(name: &'static str, request: Vec<u8>, quick: bool) -> Result<Workload> {
-    let bulk =
-        Work { request, connections: BULK_CONNECTIONS, pace: Pace::Open { per_second: BESIDE_BULK_PER_SECOND } };
+    let bulk = Work {
+        request,
+        connections: BULK_CONNECTIONS,
+        pace: Pace::Open { per_second: BESIDE_BULK_PER_SECOND },
+    };
     let small = small(16, Pace::Open { per_second: BESIDE_SMALL_PER_SECOND })?;
-    Ok(Workload { name, shape: Shape::Beside(small, bulk), shown: Metric::P99, quick, elsewhere: false })
+    Ok(Workload {
+        name,
+        shape: Shape::Beside(small, bulk),
+        shown: Metric::P99,
+        quick,
+        elsewhere: false,
+        rounds_max: u32::MAX,
+    })
 }
