@@ -1,0 +1,178 @@
+//! `benches/run` is the way in; it sets everything up and starts this program, which measures. The subcommands
+//! `broker` and `relay` are processes that it starts itself.
+
+mod broker;
+mod chart;
+mod environment;
+mod frames;
+mod gates;
+mod idle;
+mod kafka;
+mod load;
+mod meter;
+mod options;
+mod raw;
+mod relays;
+mod report;
+mod rounds;
+mod stats;
+mod sys;
+mod workloads;
+
+use anyhow::{Context, Result, ensure};
+use environment::Environment;
+use options::Options;
+use relays::{KINDS, Relay, Setting, localhost};
+use report::Findings;
+use rounds::{Bench, Effort, Placement};
+use std::fs::{self, File};
+use std::process::{Command, ExitCode};
+use std::time::Instant;
+use workloads::Workload;
+
+const BROKER_PORT: u16 = 19_092;
+/// Each relay gets ten ports from here on; a second set with two threads stands behind the first.
+const FIRST_PORT: u16 = 20_000;
+const TWO_THREADS_PORT: u16 = 20_200;
+const IDLE_PORT: u16 = 20_400;
+/// Room for 10,000 connections, of which each is two descriptors of a relay.
+const OPEN_FILES: u64 = 65_536;
+
+fn main() -> ExitCode {
+    match begin() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn begin() -> Result<()> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match words.as_slice() {
+        ["broker", port, folder] => broker::run(port.parse()?, folder.as_ref()),
+        ["relay", port, upstream, mode] => raw::run(port.parse()?, upstream.parse()?, *mode == "splice"),
+        ["check", rest @ ..] => Options::read(rest).map(drop),
+        words => bench(&Options::read(words)?, &arguments.join(" ")),
+    }
+}
+
+fn bench(options: &Options, arguments: &str) -> Result<()> {
+    let open_files = sys::raise_open_files(OPEN_FILES);
+    let environment = Environment::look(open_files)?;
+    for (name, value) in &environment.facts {
+        eprintln!("{name}: {value}");
+    }
+    let setting = setting(open_files)?;
+    let workloads = workloads::all()?;
+    let raw = File::create(setting.folder.join("samples.jsonl"))?;
+    let mut bench = Bench::new(start_broker(&setting)?, raw);
+    let header = serde_json::Map::from_iter(
+        environment.facts.iter().map(|(k, v)| ((*k).to_owned(), v.clone().into())),
+    );
+    bench.note(&serde_json::json!({ "run": header, "arguments": arguments }))?;
+    let began = Instant::now();
+    let names = rounds(options, &setting, &workloads, &mut bench)?;
+    let mut idle = Vec::new();
+    if options.wants("idle") {
+        for connections in options.idle_connections(setting.connections_max()) {
+            for (index, kind) in KINDS.iter().skip(1).enumerate() {
+                eprintln!("idle: {connections} connections through {}", kind.name());
+                let port = IDLE_PORT + 10 * index as u16;
+                let found = idle::measure(*kind, &setting, port, connections)
+                    .with_context(|| format!("idle connections through {}", kind.name()))?;
+                bench.note(&found.to_json())?;
+                idle.push(found);
+            }
+        }
+    }
+    let mut lanes = Vec::new();
+    if options.wants("kafka") && (!options.quick || !options.only.is_empty()) {
+        let jars = std::env::var("KLAMM_BENCH_KAFKA").context("KLAMM_BENCH_KAFKA: benches/run sets it")?;
+        lanes = kafka::run(&setting, jars.as_ref(), options.kafka_pace())?;
+        for lane in &lanes {
+            bench.note(&lane.to_json())?;
+        }
+    }
+    let findings = Findings {
+        environment: &environment,
+        command: &format!("benches/run {arguments}"),
+        workloads: &workloads,
+        samples: &bench.samples,
+        idle: &idle,
+        lanes: &lanes,
+        relays: names,
+    };
+    let text = findings.markdown();
+    fs::write(setting.folder.join("REPORT.md"), &text)?;
+    fs::write(setting.folder.join("chart.svg"), findings.chart())?;
+    println!("{text}");
+    eprintln!(
+        "took {:.0} s; in target/bench: REPORT.md, samples.jsonl, chart.svg",
+        began.elapsed().as_secs_f64()
+    );
+    Ok(())
+}
+
+/// All rounds in all placements. Returns the names of the relays.
+fn rounds(
+    options: &Options,
+    setting: &Setting,
+    workloads: &[Workload],
+    bench: &mut Bench,
+) -> Result<Vec<String>> {
+    let chosen: Vec<&Workload> = workloads
+        .iter()
+        .filter(|w| options.wants(w.name) && (w.quick || !options.quick || options.names(w.name)))
+        .collect();
+    let mut relays = start_relays(setting, FIRST_PORT, Placement::Same, 1)?;
+    for peer in &options.peers {
+        relays.push(Relay::peer(peer)?);
+    }
+    let names = relays.iter().map(|relay| relay.name.clone()).collect();
+    let effort = options.effort();
+    bench.run(Placement::Same, &chosen, &relays, effort)?;
+    if !options.quick {
+        let elsewhere: Vec<&Workload> = chosen.iter().copied().filter(|w| w.elsewhere).collect();
+        let effort = Effort { rounds: effort.rounds.min(2), ..effort };
+        bench.run(Placement::Split, &elsewhere, &relays, effort)?;
+        let two = start_relays(setting, TWO_THREADS_PORT, Placement::Free, 2)?;
+        bench.run(Placement::Free, &elsewhere, &two, effort)?;
+    }
+    let (_, everywhere) = Placement::Free.processors();
+    sys::pin(0, &everywhere)?;
+    meter::pin_all(&bench.broker.pids, &everywhere)?;
+    Ok(names)
+}
+
+/// One of each kind. Relays that take as many threads as they have processors inherit those of the placement.
+fn start_relays(
+    setting: &Setting,
+    first_port: u16,
+    placement: Placement,
+    threads: usize,
+) -> Result<Vec<Relay>> {
+    sys::pin(0, &placement.processors().0)?;
+    let start = |(index, kind): (usize, &relays::Kind)| {
+        Relay::start(*kind, setting, first_port + 10 * index as u16, threads)
+    };
+    KINDS.iter().enumerate().map(start).collect()
+}
+
+fn setting(open_files: u64) -> Result<Setting> {
+    let variable = |name: &str| std::env::var(name).with_context(|| format!("{name}: benches/run sets it"));
+    let folder = variable("KLAMM_BENCH_FOLDER")?;
+    fs::create_dir_all(&folder)?;
+    let klamm = variable("KLAMM_BENCH_KLAMM")?.into();
+    let envoy = variable("KLAMM_BENCH_ENVOY_PROGRAM")?.into();
+    Ok(Setting { folder: folder.into(), klamm, envoy, broker: localhost(BROKER_PORT), open_files })
+}
+
+fn start_broker(setting: &Setting) -> Result<Relay> {
+    ensure!(load::open(setting.broker).is_err(), "port {BROKER_PORT} is taken");
+    let mut command = Command::new(std::env::current_exe()?);
+    command.args(["broker", &BROKER_PORT.to_string()]).arg(&setting.folder);
+    Relay::spawn("simulator", &mut command, setting.broker, &setting.folder)
+}

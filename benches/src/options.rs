@@ -1,0 +1,106 @@
+//! What the user asked for.
+
+use crate::kafka;
+use crate::rounds::Effort;
+use crate::workloads;
+use anyhow::{Context, Result, bail, ensure};
+use std::time::{Duration, Instant};
+
+#[derive(Debug, Default)]
+pub struct Options {
+    /// Under 5 minutes: fewer workloads and rounds, one core, no Kafka.
+    pub quick: bool,
+    /// Names of workloads; all of them when empty.
+    pub only: Vec<String>,
+    pub rounds: Option<u32>,
+    /// `NAME=PORT@PID`.
+    pub peers: Vec<String>,
+    /// Records a second that producer-perf sends.
+    pub kafka_rate: Option<i64>,
+}
+
+impl Options {
+    pub fn read(words: &[&str]) -> Result<Self> {
+        let mut options = Self::default();
+        let mut words = words.iter();
+        while let Some(word) = words.next() {
+            let mut value = || words.next().with_context(|| format!("{word} needs a value"));
+            match *word {
+                "--quick" => options.quick = true,
+                "--only" => options.only.extend(value()?.split(',').map(str::to_owned)),
+                "--rounds" => options.rounds = Some(value()?.parse().context("--rounds needs a number")?),
+                "--kafka-rate" => {
+                    options.kafka_rate = Some(value()?.parse().context("--kafka-rate needs a number")?)
+                }
+                "--peer" => options.peers.push((*value()?).to_owned()),
+                other => bail!(
+                    "{other}: benches/run [--quick] [--only NAME,…] [--rounds N] [--peer NAME=PORT@PID]… [--kafka-rate N] | --codec"
+                ),
+            }
+        }
+        let mut names: Vec<_> = workloads::all()?.iter().map(|workload| workload.name).collect();
+        names.extend(["idle", "kafka"]);
+        for name in &options.only {
+            ensure!(
+                names.contains(&name.as_str()),
+                "there is no workload {name}; there are {}",
+                names.join(", ")
+            );
+        }
+        ensure!(options.rounds != Some(0), "--rounds needs at least 1");
+        Ok(options)
+    }
+
+    /// Whether this is asked for by name.
+    pub fn names(&self, workload: &str) -> bool {
+        self.only.iter().any(|name| name == workload)
+    }
+
+    pub fn wants(&self, workload: &str) -> bool {
+        self.only.is_empty() || self.names(workload)
+    }
+
+    /// A full run takes about 25 minutes when nobody disturbs it, and not more than 35 when somebody does.
+    pub fn effort(&self) -> Effort {
+        let millis = Duration::from_millis;
+        let (rounds, warm_up, measure, patience) = match self.quick {
+            true => (3, millis(200), millis(400), 30),
+            false => (7, millis(300), millis(700), 12 * 60),
+        };
+        let rounds = self.rounds.unwrap_or(rounds);
+        let retry_until = Instant::now() + Duration::from_secs(patience);
+        Effort { rounds, warm_up, measure, retry_until }
+    }
+
+    /// How many idle connections: 1,000 and 10,000, or as many as a relay's open files allow.
+    pub fn idle_connections(&self, most: usize) -> Vec<usize> {
+        let wanted: &[usize] = if self.quick { &[1000] } else { &[1000, 10_000] };
+        wanted.iter().map(|count| *count.min(&most)).collect()
+    }
+
+    /// Ten seconds of producing a lane.
+    pub fn kafka_pace(&self) -> kafka::Pace {
+        let rate = self.kafka_rate.unwrap_or(10_000);
+        kafka::Pace { rounds: self.rounds.unwrap_or(3), records: 100_000, rate }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a failed expectation is the result of a test")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_workload_that_there_is_not_is_named_with_those_that_there_are() {
+        let error = Options::read(&["--only", "fetch-1m,nonsense"]).unwrap_err().to_string();
+        assert!(error.contains("nonsense") && error.contains("storm"), "{error}");
+        assert!(Options::read(&["--only", "fetch-1m,idle", "--rounds", "1"]).is_ok());
+    }
+
+    #[test]
+    fn idle_connections_fit_into_the_open_files() {
+        let options = Options::default();
+        assert_eq!(options.idle_connections(31_000), [1000, 10_000]);
+        assert_eq!(options.idle_connections(9000), [1000, 9000]);
+    }
+}
