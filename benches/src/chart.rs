@@ -95,8 +95,7 @@ pub fn svg(title: &str, caption: &str, groups: &[Group]) -> String {
         );
         x += 24.0 + 6.5 * relay.len() as f64;
     }
-    let _ =
-        writeln!(out, "<text x=\"{LEFT}\" y=\"372\" fill=\"#495057\">{}</text>\n</svg>", escape(caption));
+    let _ = writeln!(out, "<text x=\"{LEFT}\" y=\"372\" fill=\"#495057\">{}</text>\n</svg>", escape(caption));
     out
 }
 

@@ -73,7 +73,10 @@ impl Findings<'_> {
         let (title, about) = match placement {
             Placement::Same => ("One core", "Relay, load and simulator share one processor."),
             Placement::Split => ("The relay on a core of its own", "Load and simulator on another one."),
-            Placement::Free => ("Two cores", "Relays with two threads, nothing pinned."),
+            Placement::Free => (
+                "Two cores",
+                "Relays with two threads, nothing pinned. Proxies that came by --peer take no part.",
+            ),
         };
         let measured: Vec<&Workload> = self
             .workloads
