@@ -37,16 +37,16 @@ pub fn svg(title: &str, caption: &str, groups: &[Group]) -> String {
     let mut out = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width:.0} 400\" font-family=\"sans-serif\" font-size=\"11\">\n\
          <rect width=\"100%\" height=\"100%\" fill=\"#fff\"/>\n\
-         <text x=\"{LEFT}\" y=\"20\" font-size=\"15\" font-weight=\"bold\">{}</text>\n",
+         <text x=\"{LEFT}\" y=\"20\" font-size=\"15\" font-weight=\"bold\">{}</text>",
         escape(title)
     );
     let mut tick = 0.0;
     while tick <= top + step / 2.0 {
         let at = y(tick);
-        let _ = write!(
+        let _ = writeln!(
             out,
             "<line x1=\"{LEFT}\" x2=\"{:.0}\" y1=\"{at:.1}\" y2=\"{at:.1}\" stroke=\"#dee2e6\"/>\
-             <text x=\"{:.0}\" y=\"{:.1}\" text-anchor=\"end\">{tick:.2}</text>\n",
+             <text x=\"{:.0}\" y=\"{:.1}\" text-anchor=\"end\">{tick:.2}</text>",
             width - 10.0,
             LEFT - 6.0,
             at + 4.0
@@ -57,9 +57,9 @@ pub fn svg(title: &str, caption: &str, groups: &[Group]) -> String {
     for group in groups {
         let start = x;
         for (relay, value) in &group.bars {
-            let _ = write!(
+            let _ = writeln!(
                 out,
-                "<rect x=\"{x:.1}\" y=\"{:.1}\" width=\"{:.1}\" height=\"{:.1}\" fill=\"{}\"><title>{} {}: {value:.3}</title></rect>\n",
+                "<rect x=\"{x:.1}\" y=\"{:.1}\" width=\"{:.1}\" height=\"{:.1}\" fill=\"{}\"><title>{} {}: {value:.3}</title></rect>",
                 y(*value),
                 BAR - 2.0,
                 TOP + HEIGHT - y(*value),
@@ -69,9 +69,9 @@ pub fn svg(title: &str, caption: &str, groups: &[Group]) -> String {
             );
             x += BAR;
         }
-        let _ = write!(
+        let _ = writeln!(
             out,
-            "<text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{}</text>\n",
+            "<text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{}</text>",
             (start + x) / 2.0,
             TOP + HEIGHT + 16.0,
             escape(&group.name)
@@ -86,16 +86,16 @@ pub fn svg(title: &str, caption: &str, groups: &[Group]) -> String {
         }
     }
     for relay in relays {
-        let _ = write!(
+        let _ = writeln!(
             out,
-            "<rect x=\"{x:.0}\" y=\"30\" width=\"10\" height=\"10\" fill=\"{}\"/><text x=\"{:.0}\" y=\"39\">{}</text>\n",
+            "<rect x=\"{x:.0}\" y=\"30\" width=\"10\" height=\"10\" fill=\"{}\"/><text x=\"{:.0}\" y=\"39\">{}</text>",
             colour(relay),
             x + 14.0,
             escape(relay)
         );
         x += 24.0 + 6.5 * relay.len() as f64;
     }
-    let _ = write!(out, "<text x=\"{LEFT}\" y=\"372\" fill=\"#495057\">{}</text>\n</svg>\n", escape(caption));
+    let _ = writeln!(out, "<text x=\"{LEFT}\" y=\"372\" fill=\"#495057\">{}</text>\n</svg>", escape(caption));
     out
 }
 

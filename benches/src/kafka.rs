@@ -44,6 +44,9 @@ pub struct Lane {
     pub consume_cpu_per_gb: f64,
 }
 
+/// One of a lane's numbers.
+type Number = fn(&Lane) -> f64;
+
 impl Lane {
     pub fn to_json(&self) -> Value {
         json!({
@@ -56,13 +59,13 @@ impl Lane {
 
 /// The gates of real Kafka: name, limit, Klamm over HAProxy splice within a round.
 pub fn gates(lanes: &[Lane]) -> Vec<(String, f64, Estimate)> {
-    let of = |name: &str, round: u32, value: fn(&Lane) -> f64| {
+    let of = |name: &str, round: u32, value: Number| {
         lanes.iter().find(|lane| lane.name == name && lane.round == round).map(value)
     };
     let rounds = lanes.iter().map(|lane| lane.round + 1).max().unwrap_or(0);
-    let parts: [(&str, fn(&Lane) -> f64); 2] =
+    let parts: [(&str, Number); 2] =
         [("produce", |lane| lane.produce_cpu_per_gb), ("consume", |lane| lane.consume_cpu_per_gb)];
-    let gate = |(part, value): (&str, fn(&Lane) -> f64)| {
+    let gate = |(part, value): (&str, Number)| {
         let ratio = |round| Some(of("klamm", round, value)? / of("haproxy-splice", round, value)?);
         let ratios: Vec<f64> = (0..rounds).filter_map(ratio).filter(|ratio| ratio.is_finite()).collect();
         Some((format!("real Kafka {part} CPU s/GB, klamm / haproxy-splice"), GATE, stats::estimate(&ratios)?))

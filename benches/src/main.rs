@@ -17,6 +17,7 @@ mod report;
 mod rounds;
 mod stats;
 mod sys;
+mod syscalls;
 mod workloads;
 
 use anyhow::{Context, Result, ensure};
@@ -28,6 +29,7 @@ use rounds::{Bench, Effort, Placement};
 use std::fs::{self, File};
 use std::process::{Command, ExitCode};
 use std::time::Instant;
+use syscalls::Count;
 use workloads::Workload;
 
 const BROKER_PORT: u16 = 19_092;
@@ -74,7 +76,7 @@ fn bench(options: &Options, arguments: &str) -> Result<()> {
     );
     bench.note(&serde_json::json!({ "run": header, "arguments": arguments }))?;
     let began = Instant::now();
-    let names = rounds(options, &setting, &workloads, &mut bench)?;
+    let (names, counts) = rounds(options, &setting, &workloads, &mut bench)?;
     let mut idle = Vec::new();
     if options.wants("idle") {
         for connections in options.idle_connections(setting.connections_max()) {
@@ -101,6 +103,7 @@ fn bench(options: &Options, arguments: &str) -> Result<()> {
         command: &format!("benches/run {arguments}"),
         workloads: &workloads,
         samples: &bench.samples,
+        counts: &counts,
         idle: &idle,
         lanes: &lanes,
         relays: names,
@@ -116,13 +119,13 @@ fn bench(options: &Options, arguments: &str) -> Result<()> {
     Ok(())
 }
 
-/// All rounds in all placements. Returns the names of the relays.
+/// All rounds in all placements. Returns the names of the relays, and their system calls.
 fn rounds(
     options: &Options,
     setting: &Setting,
     workloads: &[Workload],
     bench: &mut Bench,
-) -> Result<Vec<String>> {
+) -> Result<(Vec<String>, Vec<Count>)> {
     let chosen: Vec<&Workload> = workloads
         .iter()
         .filter(|w| options.wants(w.name) && (w.quick || !options.quick || options.names(w.name)))
@@ -134,6 +137,7 @@ fn rounds(
     let names = relays.iter().map(|relay| relay.name.clone()).collect();
     let effort = options.effort();
     bench.run(Placement::Same, &chosen, &relays, effort)?;
+    let counts = if options.wants("syscalls") { count_calls(setting, bench, &relays)? } else { Vec::new() };
     if !options.quick {
         let elsewhere: Vec<&Workload> = chosen.iter().copied().filter(|w| w.elsewhere).collect();
         let effort = Effort { rounds: effort.rounds.min(2), ..effort };
@@ -144,7 +148,21 @@ fn rounds(
     let (_, everywhere) = Placement::Free.processors();
     sys::pin(0, &everywhere)?;
     meter::pin_all(&bench.broker.pids, &everywhere)?;
-    Ok(names)
+    Ok((names, counts))
+}
+
+fn count_calls(setting: &Setting, bench: &mut Bench, relays: &[Relay]) -> Result<Vec<Count>> {
+    let small = workloads::small(64, load::Pace::Closed { depth: 1 })?;
+    let fetch = workloads::fetch_1m()?;
+    let mut counts = Vec::new();
+    for relay in relays.iter().filter(|relay| !relay.pids.is_empty()) {
+        eprintln!("system calls of {}", relay.name);
+        let count = syscalls::measure(relay, setting, &small, &fetch)
+            .with_context(|| format!("system calls of {}", relay.name))?;
+        bench.note(&count.to_json())?;
+        counts.push(count);
+    }
+    Ok(counts)
 }
 
 /// One of each kind. Relays that take as many threads as they have processors inherit those of the placement.

@@ -39,7 +39,7 @@ impl Options {
             }
         }
         let mut names: Vec<_> = workloads::all()?.iter().map(|workload| workload.name).collect();
-        names.extend(["idle", "kafka"]);
+        names.extend(["syscalls", "idle", "kafka"]);
         for name in &options.only {
             ensure!(
                 names.contains(&name.as_str()),

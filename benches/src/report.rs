@@ -7,6 +7,7 @@ use crate::idle::Idle;
 use crate::kafka::Lane;
 use crate::rounds::{FOREIGN_CORES_MAX, Placement, Sample};
 use crate::stats;
+use crate::syscalls::Count;
 use crate::workloads::{Metric, Workload};
 use std::fmt::Write as _;
 
@@ -16,6 +17,7 @@ pub struct Findings<'a> {
     pub command: &'a str,
     pub workloads: &'a [Workload],
     pub samples: &'a [Sample],
+    pub counts: &'a [Count],
     pub idle: &'a [Idle],
     pub lanes: &'a [Lane],
     pub relays: Vec<String>,
@@ -43,10 +45,11 @@ impl Findings<'_> {
         text += "\nProcessor time is the relay's, over all its threads, from schedstat; a GB is 10⁹ bytes in both directions. \
                  Medians of the rounds. Compare inside a run only.\n\n## Gates\n\nRatios within a round (placement `same`), \
                  their median and its 95 % bootstrap interval; missed only if the whole interval is beyond the limit.\n\n";
-        text += &gates::table(self.samples, self.idle, &crate::kafka::gates(self.lanes));
+        text += &gates::table(self.samples, self.counts, self.idle, &crate::kafka::gates(self.lanes));
         for placement in [Placement::Same, Placement::Split, Placement::Free] {
             text += &self.placement(placement);
         }
+        text += &self.calls();
         text += &self.idle();
         text += &self.kafka();
         text
@@ -70,7 +73,10 @@ impl Findings<'_> {
         let (title, about) = match placement {
             Placement::Same => ("One core", "Relay, load and simulator share one processor."),
             Placement::Split => ("The relay on a core of its own", "Load and simulator on another one."),
-            Placement::Free => ("Two cores", "Relays with two threads, nothing pinned."),
+            Placement::Free => (
+                "Two cores",
+                "Relays with two threads, nothing pinned. Proxies that came by --peer take no part.",
+            ),
         };
         let measured: Vec<&Workload> = self
             .workloads
@@ -105,6 +111,21 @@ impl Findings<'_> {
                 let cells: Vec<String> = self.relays.iter().map(cell).collect();
                 let _ = writeln!(text, "| {} | {} |", workload.name, cells.join(" | "));
             }
+        }
+        text
+    }
+
+    fn calls(&self) -> String {
+        if self.counts.is_empty() {
+            return String::new();
+        }
+        let mut text = String::from(
+            "\n## Data system calls\n\nCounted by strace, which also slows the relay down.\n\n\
+             | relay | a round trip of 200 B | a fetched MiB |\n|---|---|---|\n",
+        );
+        for count in self.counts {
+            let (small, mib) = (count.per_small_round_trip, count.per_fetched_mib);
+            let _ = writeln!(text, "| {} | {small:.2} | {mib:.2} |", count.relay);
         }
         text
     }

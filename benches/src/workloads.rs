@@ -130,6 +130,11 @@ fn bulk(request: Vec<u8>) -> Work {
     Work { request, connections: BULK_CONNECTIONS, pace: Pace::Closed { depth: BULK_DEPTH } }
 }
 
+/// The bulk that system calls are counted with.
+pub fn fetch_1m() -> Result<Work> {
+    Ok(bulk(frames::fetch_request(KIB * KIB, false)?))
+}
+
 /// Produce requests of 200 bytes: their answers are as small.
 pub fn small(connections: usize, pace: Pace) -> Result<Work> {
     Ok(Work { request: frames::produce_request(SMALL_BYTES)?, connections, pace })
