@@ -1,6 +1,9 @@
 //! SaslHandshake v0 (KIP-43): behind it come tokens in frames without any Kafka header, and an empty frame says that
 //! they were good; requests follow on the same connection.
 
+use std::net::SocketAddr;
+use std::time::Instant;
+
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
 use kafka_protocol::messages::{
@@ -11,9 +14,10 @@ use libtest_mimic::Trial;
 
 use super::socket::Socket;
 use super::versions::cut;
-use super::{Ways, request_of, topic_of};
-use crate::brokers::{PASSWORD, USER};
+use super::{POLL, SETTLE_TIMEOUT, Ways, request_of, topic_of};
+use crate::brokers::{PASSWORD, USER, ports};
 use crate::stage::{LazyStage, Stage, is_direct, sharing};
+use crate::world::{Side, broker_ip};
 
 pub(super) fn list(stage: &LazyStage) -> Vec<Trial> {
     if is_direct() {
@@ -66,13 +70,26 @@ fn log_in(stage: &Stage) -> Result<()> {
     Ok(())
 }
 
-/// There are no words for an error in this version: the broker only hangs up.
+/// There are no words for an error in this version: the broker only hangs up, and it is the broker who does.
 fn be_refused(stage: &Stage) -> Result<()> {
-    let mut ways = Ways::to_sasl_listener(stage, 1)?;
-    for socket in [&mut ways.direct, &mut ways.front] {
-        hand_over(socket, "wrong")?;
+    let klamm = stage.own_klamm()?;
+    let front = klamm.front();
+    let broker = SocketAddr::from((broker_ip(1), ports::SASL));
+    let sockets = [
+        Socket::dial(&stage.world, Side::Klamm, broker)?,
+        Socket::dial(&stage.world, front.side, front.sasl.parse()?)?,
+    ];
+    for mut socket in sockets {
+        hand_over(&mut socket, "wrong")?;
         socket.ensure_closed()?;
     }
+    let deadline = Instant::now() + SETTLE_TIMEOUT;
+    let closed = |cause| klamm.metric(&stage.world, "klamm_connections_closed_total", cause);
+    while closed("")? < 1.0 {
+        ensure!(Instant::now() < deadline, "the connection is not counted as closed");
+        std::thread::sleep(POLL);
+    }
+    ensure!(closed(r#"cause="broker_closed""#)? == 1.0, "Klamm hung up: {}", klamm.log_tail());
     Ok(())
 }
 
