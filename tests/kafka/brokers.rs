@@ -29,10 +29,16 @@ pub(crate) mod ports {
     /// Kept for TLS, without and with SASL.
     pub(crate) const TLS: u16 = 9095;
     pub(crate) const SASL_TLS: u16 = 9096;
-    pub(crate) const ALL: [u16; 6] = [CONTROLLER, INTERNAL, PLAIN, SASL, TLS, SASL_TLS];
+    /// As [`SASL`], but a client must authenticate again after [`super::REAUTH_AFTER`] (KIP-368).
+    pub(crate) const REAUTH: u16 = 9097;
+    pub(crate) const ALL: [u16; 7] = [CONTROLLER, INTERNAL, PLAIN, SASL, TLS, SASL_TLS, REAUTH];
 }
 
-/// The user of the SASL listener.
+/// `connections.max.reauth.ms` of the one listener that has it: long enough for a busy machine, as a client that comes
+/// too late is disconnected.
+pub(crate) const REAUTH_AFTER: Duration = Duration::from_secs(5);
+
+/// The user of the SASL listeners.
 pub(crate) const USER: &str = "alice";
 pub(crate) const PASSWORD: &str = "alicepw";
 
@@ -251,11 +257,12 @@ fn data_dir(folder: &Path, node_id: u8) -> PathBuf {
 }
 
 fn node_properties(kafka: &Kafka, folder: &Path, node_id: u8) -> Result<String> {
-    use ports::{CONTROLLER, INTERNAL, PLAIN, SASL};
+    use ports::{CONTROLLER, INTERNAL, PLAIN, REAUTH, SASL};
     let is_founder = FOUNDERS.contains(&node_id);
     let ip = broker_ip(node_id);
     let voters: Vec<_> = FOUNDERS.iter().map(|id| format!("{id}@{}:{CONTROLLER}", broker_ip(*id))).collect();
-    let for_clients = format!("INTERNAL://{ip}:{INTERNAL},PLAIN://{ip}:{PLAIN},SASL://{ip}:{SASL}");
+    let for_clients =
+        format!("INTERNAL://{ip}:{INTERNAL},PLAIN://{ip}:{PLAIN},SASL://{ip}:{SASL},REAUTH://{ip}:{REAUTH}");
     let (roles, listeners) = if is_founder {
         ("broker,controller", format!("CONTROLLER://{ip}:{CONTROLLER},{for_clients}"))
     } else {
@@ -267,6 +274,10 @@ fn node_properties(kafka: &Kafka, folder: &Path, node_id: u8) -> Result<String> 
         voters.join(","),
         data_dir(folder, node_id).display(),
     );
+    for mechanism in ["plain", "scram-sha-256"] {
+        let after = REAUTH_AFTER.as_millis();
+        writeln!(text, "listener.name.reauth.{mechanism}.connections.max.reauth.ms={after}")?;
+    }
     if kafka.version.starts_with("3.") {
         // KIP-848 groups: a preview in 3.9, the default from 4.0 on.
         text += "group.coordinator.rebalance.protocols=classic,consumer\n";
@@ -279,7 +290,7 @@ fn node_properties(kafka: &Kafka, folder: &Path, node_id: u8) -> Result<String> 
 /// the cluster itself. Dead brokers are noticed within seconds, groups start at once, coordinators have few partitions.
 const COMMON_PROPERTIES: &str = r#"controller.listener.names=CONTROLLER
 inter.broker.listener.name=INTERNAL
-listener.security.protocol.map=CONTROLLER:SASL_PLAINTEXT,INTERNAL:SASL_PLAINTEXT,PLAIN:PLAINTEXT,SASL:SASL_PLAINTEXT
+listener.security.protocol.map=CONTROLLER:SASL_PLAINTEXT,INTERNAL:SASL_PLAINTEXT,PLAIN:PLAINTEXT,SASL:SASL_PLAINTEXT,REAUTH:SASL_PLAINTEXT
 sasl.mechanism.inter.broker.protocol=PLAIN
 sasl.mechanism.controller.protocol=PLAIN
 listener.name.controller.sasl.enabled.mechanisms=PLAIN
@@ -289,6 +300,9 @@ listener.name.internal.plain.sasl.jaas.config=org.apache.kafka.common.security.p
 listener.name.sasl.sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256
 listener.name.sasl.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required user_alice="alicepw";
 listener.name.sasl.scram-sha-256.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;
+listener.name.reauth.sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256
+listener.name.reauth.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required user_alice="alicepw";
+listener.name.reauth.scram-sha-256.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;
 authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
 allow.everyone.if.no.acl.found=true
 super.users=User:admin

@@ -23,6 +23,8 @@ pub(crate) struct Front {
     pub(crate) side: Side,
     pub(crate) plain: String,
     pub(crate) sasl: String,
+    /// As `sasl`, where clients must authenticate again and again.
+    pub(crate) reauth: String,
     /// What metadata may show: node id to host and port.
     pub(crate) brokers: BTreeMap<i64, (String, u16)>,
     pub(crate) sasl_brokers: BTreeMap<i64, (String, u16)>,

@@ -25,7 +25,7 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 const DRAIN_GRACE: Duration = Duration::from_secs(3);
 const POLL: Duration = Duration::from_millis(20);
 
-/// One running Klamm with a plaintext and a SASL listener. Dropped: it is killed.
+/// One running Klamm with a plaintext listener and two for SASL. Dropped: it is killed.
 #[derive(Debug)]
 pub(crate) struct Klamm {
     child: Mutex<Child>,
@@ -69,6 +69,7 @@ impl Klamm {
             side: Side::Clients,
             plain: bootstrap(plain_port(self.slot)),
             sasl: bootstrap(sasl_port(self.slot)),
+            reauth: bootstrap(reauth_port(self.slot)),
             brokers: brokers(plain_port(self.slot) + 1),
             sasl_brokers: brokers(sasl_port(self.slot) + 1),
         }
@@ -183,6 +184,10 @@ fn sasl_port(slot: u16) -> u16 {
     plain_port(slot) + 10
 }
 
+fn reauth_port(slot: u16) -> u16 {
+    plain_port(slot) + 15
+}
+
 fn admin_port(slot: u16) -> u16 {
     9190 + slot
 }
@@ -198,14 +203,17 @@ fn configuration(slot: u16) -> String {
         )
     };
     format!(
-        "clusters:\n  plain:\n    bootstrap_servers: {}\n  sasl:\n    bootstrap_servers: {}\n\
-         listeners:\n  plain:\n{}  sasl:\n{}\
+        "clusters:\n  plain:\n    bootstrap_servers: {}\n  sasl:\n    bootstrap_servers: {}\n  \
+         reauth:\n    bootstrap_servers: {}\n\
+         listeners:\n  plain:\n{}  sasl:\n{}  reauth:\n{}\
          admin:\n  bind: 127.0.0.1:{}\n\
          drain:\n  timeout: {}s\n",
         cluster(ports::PLAIN),
         cluster(ports::SASL),
+        cluster(ports::REAUTH),
         listener("plain", plain_port(slot)),
         listener("sasl", sasl_port(slot)),
+        listener("reauth", reauth_port(slot)),
         admin_port(slot),
         DRAIN_TIMEOUT.as_secs(),
     )

@@ -21,6 +21,7 @@ mod logs;
 mod operations;
 mod oracle;
 mod outages;
+mod reauthentication;
 mod relay;
 mod restarts;
 mod sasl;
@@ -37,13 +38,14 @@ use libtest_mimic::Trial;
 use stage::LazyStage;
 
 /// Those that have the stage for themselves come last, so that the others run side by side.
-const LISTS: [fn(&LazyStage) -> Vec<Trial>; 9] = [
+const LISTS: [fn(&LazyStage) -> Vec<Trial>; 10] = [
     wall::list,
     conversations::list,
     wire::list,
     operations::list,
     features::list,
     sasl::list,
+    reauthentication::list,
     leadership::list,
     restarts::list,
     outages::list,

@@ -72,7 +72,8 @@ fn outlive_a_restart(stage: &Stage) -> Result<()> {
     oracle::ensure_arrived("r", Order::AsSent, &acked, &stage.cluster.steward.read(&topic)?)
 }
 
-fn credentials(mechanism: &str, password: &str) -> [String; 4] {
+/// A client's options.
+pub(crate) fn credentials(mechanism: &str, password: &str) -> [String; 4] {
     [
         "security=SASL_PLAINTEXT".to_owned(),
         format!("mechanism={mechanism}"),

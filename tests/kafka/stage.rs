@@ -119,6 +119,7 @@ pub(crate) fn brokers_themselves() -> Front {
         side: Side::Klamm,
         plain: bootstrap(ports::PLAIN),
         sasl: bootstrap(ports::SASL),
+        reauth: bootstrap(ports::REAUTH),
         brokers: brokers(ports::PLAIN),
         sasl_brokers: brokers(ports::SASL),
     }

@@ -1,7 +1,7 @@
 //! KIP-951: a broker that does not lead a partition says in its refusal who does, with an address. Produce from v10,
 //! Fetch from v16, each in every version.
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use bytes::{Bytes, BytesMut};
 use kafka_protocol::indexmap::IndexMap;
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
@@ -14,7 +14,7 @@ use kafka_protocol::records::{
 };
 use libtest_mimic::Trial;
 
-use super::{Ways, request_of};
+use super::{Ways, topic_of};
 use crate::stage::{LazyStage, Stage, sharing};
 
 pub(super) fn list(stage: &LazyStage) -> Vec<Trial> {
@@ -25,7 +25,7 @@ pub(super) fn list(stage: &LazyStage) -> Vec<Trial> {
     ]
 }
 
-const NOT_LEADER_OR_FOLLOWER: i16 = 6;
+pub(super) const NOT_LEADER_OR_FOLLOWER: i16 = 6;
 const PRODUCE_WITH_ENDPOINTS: i16 = 10;
 const FETCH_WITH_ENDPOINTS: i16 = 16;
 const RECORDS_BYTES: usize = 1_000_000;
@@ -114,12 +114,6 @@ fn fetch_behind_records(stage: &Stage) -> Result<()> {
         ensure!(answer == expected, "v{version}: the response differs in more than the endpoints");
     }
     Ok(())
-}
-
-/// A topic as the brokers describe it: newer versions ask for it by id.
-fn topic_of(stage: &Stage, name: &str) -> Result<Topic> {
-    let mut answer = Ways::to_broker(stage, 1)?.direct.ask(12, &request_of(name))?;
-    answer.topics.pop().with_context(|| format!("no topic {name}"))
 }
 
 fn produce_request(topic: &Topic, batch: &Bytes) -> ProduceRequest {

@@ -2,14 +2,21 @@
 //! offer. The answers, read by a decoder that is not Klamm's own, differ in addresses and in nothing else.
 
 mod leaders;
+mod quorum;
+mod share;
 mod socket;
+mod tokens;
+mod versions;
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use kafka_protocol::messages::{
     DescribeClusterRequest, DescribeClusterResponse, FindCoordinatorRequest, MetadataRequest,
     MetadataResponse, TopicName, metadata_request::MetadataRequestTopic,
+    metadata_response::MetadataResponseTopic,
 };
 use kafka_protocol::protocol::{Request, StrBytes};
 use libtest_mimic::Trial;
@@ -25,9 +32,15 @@ pub(crate) fn list(stage: &LazyStage) -> Vec<Trial> {
         sharing(stage, "wire::find_coordinator_differs_only_in_addresses_in_every_version", find_coordinator),
         sharing(stage, "wire::describe_cluster_differs_only_in_addresses_in_every_version", describe_cluster),
     ];
-    trials.extend(leaders::list(stage));
+    for list in [leaders::list, quorum::list, share::list, tokens::list, versions::list] {
+        trials.extend(list(stage));
+    }
     trials
 }
+
+/// For all brokers to know what one of them knows.
+const SETTLE_TIMEOUT: Duration = Duration::from_secs(30);
+const POLL: Duration = Duration::from_millis(50);
 
 /// The two ways to one broker.
 struct Ways {
@@ -39,17 +52,29 @@ struct Ways {
 
 impl Ways {
     fn to_broker(stage: &Stage, node_id: u8) -> Result<Self> {
-        let front = stage.front();
+        Self::to_listener(stage, node_id, ports::PLAIN, &stage.front().brokers)
+    }
+
+    fn to_sasl_listener(stage: &Stage, node_id: u8) -> Result<Self> {
+        Self::to_listener(stage, node_id, ports::SASL, &stage.front().sasl_brokers)
+    }
+
+    fn to_listener(
+        stage: &Stage,
+        node_id: u8,
+        port: u16,
+        at_front: &BTreeMap<i64, (String, u16)>,
+    ) -> Result<Self> {
         let mut advertised = Vec::new();
         for id in NODE_IDS {
-            let (host, port) = front.brokers.get(&i64::from(id)).context("a broker without an address")?;
-            let own = SocketAddr::from((broker_ip(id), ports::PLAIN));
-            advertised.push((own, format!("{host}:{port}").parse()?));
+            let (host, front_port) = at_front.get(&i64::from(id)).context("a broker without an address")?;
+            let own = SocketAddr::from((broker_ip(id), port));
+            advertised.push((own, format!("{host}:{front_port}").parse()?));
         }
-        let (own, at_front) = advertised[usize::from(node_id) - 1];
+        let (own, front) = advertised[usize::from(node_id) - 1];
         Ok(Self {
             direct: Socket::dial(&stage.world, Side::Klamm, own)?,
-            front: Socket::dial(&stage.world, front.side, at_front)?,
+            front: Socket::dial(&stage.world, stage.front().side, front)?,
             advertised,
         })
     }
@@ -99,6 +124,7 @@ impl Ways {
 fn metadata(stage: &Stage) -> Result<()> {
     let topic = stage.world.unique("wire");
     stage.cluster.steward.create(&topic, 3)?;
+    topic_of(stage, &topic)?;
     let missing = stage.world.unique("missing");
     let request = |_| {
         let topics =
@@ -119,6 +145,21 @@ fn metadata(stage: &Stage) -> Result<()> {
 fn request_of(topic: &str) -> MetadataRequest {
     let topic = MetadataRequestTopic::default().with_name(Some(topic_name(topic)));
     MetadataRequest::default().with_topics(Some(vec![topic]))
+}
+
+/// A topic as broker 1 describes it: newer versions ask for it by id. Waits until this broker, too, has heard of it.
+fn topic_of(stage: &Stage, name: &str) -> Result<MetadataResponseTopic> {
+    let mut broker = Ways::to_broker(stage, 1)?.direct;
+    let deadline = Instant::now() + SETTLE_TIMEOUT;
+    loop {
+        let topic = broker.ask(12, &request_of(name))?.topics.pop();
+        let topic = topic.with_context(|| format!("no topic {name}"))?;
+        if topic.error_code == 0 && topic.partitions.iter().all(|partition| partition.error_code == 0) {
+            return Ok(topic);
+        }
+        ensure!(Instant::now() < deadline, "broker 1 does not come to know {name}: {topic:?}");
+        std::thread::sleep(POLL);
+    }
 }
 
 fn find_coordinator(stage: &Stage) -> Result<()> {
@@ -157,7 +198,7 @@ fn coordinator_request(version: i16, key_type: i8) -> FindCoordinatorRequest {
 
 fn settle_coordinators(stage: &Stage, key_type: i8) -> Result<()> {
     let mut ways = Ways::to_broker(stage, 1)?;
-    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    let deadline = Instant::now() + SETTLE_TIMEOUT;
     loop {
         let group_answer = ways.direct.ask(3, &coordinator_request(0, 0).with_key_type(0))?;
         let answer = ways.direct.ask(4, &coordinator_request(4, key_type))?;
@@ -166,8 +207,8 @@ fn settle_coordinators(stage: &Stage, key_type: i8) -> Result<()> {
         {
             return Ok(());
         }
-        ensure!(std::time::Instant::now() < deadline, "the coordinators did not come up: {answer:?}");
-        std::thread::sleep(std::time::Duration::from_millis(100));
+        ensure!(Instant::now() < deadline, "the coordinators did not come up: {answer:?}");
+        std::thread::sleep(POLL);
     }
 }
 

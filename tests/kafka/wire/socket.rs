@@ -12,8 +12,8 @@ use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, Message, Req
 use crate::world::{Side, World};
 
 const TIMEOUT: Duration = Duration::from_secs(10);
-/// What the brokers' network looks like in an answer.
-const BROKERS_OWN: &[u8] = b"10.77.";
+/// What the brokers' network looks like in an answer: their addresses, and the listener that controllers name.
+const BROKERS_OWN: [&[u8]; 2] = [b"10.77.", b"CONTROLLER"];
 
 /// A connection from a side to an address.
 pub(super) struct Socket {
@@ -35,6 +35,13 @@ impl Socket {
     /// # Errors
     /// Also when an answer to a client has a broker's own address in it, wherever it may stand.
     pub(super) fn ask<R: Request>(&mut self, version: i16, request: &R) -> Result<R::Response> {
+        self.send(version, request)?;
+        let answer = self.receive().with_context(|| format!("api key {} v{version}", R::KEY))?;
+        self.read_answer::<R>(version, answer)
+    }
+
+    /// Sends a request, to be answered by a [`Self::receive`].
+    pub(super) fn send<R: Request>(&mut self, version: i16, request: &R) -> Result<()> {
         self.correlation_id += 1;
         let header = RequestHeader::default()
             .with_request_api_key(R::KEY)
@@ -42,21 +49,38 @@ impl Socket {
             .with_correlation_id(self.correlation_id)
             .with_client_id(Some(StrBytes::from_static_str("wire-test")));
         let mut frame = BytesMut::new();
-        frame.extend_from_slice(&[0; 4]);
         header.encode(&mut frame, R::header_version(version))?;
         request.encode(&mut frame, version)?;
-        let length = u32::try_from(frame.len() - 4)?;
-        frame[..4].copy_from_slice(&length.to_be_bytes());
-        self.stream.write_all(&frame)?;
+        self.send_frame(&frame)
+    }
 
-        let mut answer =
-            self.read_frame().with_context(|| format!("api key {} v{version}: no answer", R::KEY))?;
-        let leaks = answer.windows(BROKERS_OWN.len()).any(|window| window == BROKERS_OWN);
-        ensure!(
-            self.is_direct || !leaks,
-            "api key {} v{version}: a broker's own address is in the answer",
-            R::KEY
-        );
+    /// Sends a frame as it is, behind its length.
+    pub(super) fn send_frame(&mut self, frame: &[u8]) -> Result<()> {
+        let length = u32::try_from(frame.len())?;
+        // In one piece, as clients do.
+        self.stream.write_all(&[&length.to_be_bytes(), frame].concat())?;
+        Ok(())
+    }
+
+    /// The next frame, without its length.
+    ///
+    /// # Errors
+    /// As [`Self::ask`].
+    pub(super) fn receive(&mut self) -> Result<Bytes> {
+        let answer = self.read_frame().context("no answer")?;
+        for own in BROKERS_OWN {
+            let leaks = answer.windows(own.len()).any(|window| window == own);
+            ensure!(
+                self.is_direct || !leaks,
+                "{:?} is in the answer, which is the brokers' own",
+                String::from_utf8_lossy(own)
+            );
+        }
+        Ok(answer)
+    }
+
+    /// Reads the answer to the request sent last.
+    pub(super) fn read_answer<R: Request>(&self, version: i16, mut answer: Bytes) -> Result<R::Response> {
         let header = ResponseHeader::decode(&mut answer, R::Response::header_version(version))?;
         ensure!(header.correlation_id == self.correlation_id, "an answer to another request");
         let body = R::Response::decode(&mut answer, version)?;
@@ -67,6 +91,14 @@ impl Socket {
             answer.len()
         );
         Ok(body)
+    }
+
+    /// # Errors
+    /// When the other side says one more byte, or does not close in time.
+    pub(super) fn ensure_closed(&mut self) -> Result<()> {
+        let length = self.stream.read(&mut [0]).context("the connection should be closed")?;
+        ensure!(length == 0, "the connection should be closed, and there is an answer");
+        Ok(())
     }
 
     /// The versions of an API that this side is offered and the oracle knows.
