@@ -9,6 +9,7 @@ use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaResult;
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::{BaseProducer, DefaultProducerContext, Producer};
 use std::time::{Duration, Instant};
@@ -68,7 +69,7 @@ impl Brokers {
             None => format!("klamm-demo-{:08x}", fastrand::u32(..)),
         };
         let created = match &self.mock {
-            Some(mock) => mock.create_topic(&name, partitions, MOCK_BROKERS).map_err(Into::into),
+            Some(mock) => spread(mock, &name, partitions).map_err(Into::into),
             None => runtime.block_on(create(&front.bootstrap, &name, partitions)),
         };
         let is_to_be_removed = created.is_ok() && self.mock.is_none();
@@ -126,7 +127,7 @@ fn partitions_of(klamm: &str, topic: &str) -> anyhow::Result<i32> {
         let metadata = client
             .client()
             .fetch_metadata(Some(topic), ANSWER_TIMEOUT)
-            .context("no answer comes through Klamm")?;
+            .map_err(|error| anyhow!("no answer comes through Klamm: {error}"))?;
         let partitions = metadata.topics().first().map_or(&[][..], |topic| topic.partitions());
         if !partitions.is_empty() && partitions.iter().all(|partition| partition.leader() >= 0) {
             return Ok(i32::try_from(partitions.len())?);
@@ -136,6 +137,17 @@ fn partitions_of(klamm: &str, topic: &str) -> anyhow::Result<i32> {
         }
         std::thread::sleep(TOPIC_LOOK);
     }
+}
+
+/// A mock cluster would let its first broker lead every partition.
+fn spread(
+    mock: &MockCluster<'static, DefaultProducerContext>,
+    topic: &str,
+    partitions: i32,
+) -> KafkaResult<()> {
+    mock.create_topic(topic, partitions, MOCK_BROKERS)?;
+    (0..partitions)
+        .try_for_each(|partition| mock.partition_leader(topic, partition, Some(partition % MOCK_BROKERS + 1)))
 }
 
 async fn create(klamm: &str, topic: &str, partitions: i32) -> anyhow::Result<()> {

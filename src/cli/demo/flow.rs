@@ -21,6 +21,14 @@ struct State {
     is_over: bool,
 }
 
+impl State {
+    /// An empty partition takes one record of any size.
+    fn is_full(&self, partition: usize, bytes: u64) -> bool {
+        let before = self.bytes[partition];
+        before > 0 && before + bytes > WINDOW_BYTES
+    }
+}
+
 impl Flow {
     pub(super) fn new(partitions: usize) -> Self {
         let state = State { bytes: vec![0; partitions], is_over: false };
@@ -30,10 +38,7 @@ impl Flow {
     /// Waits until a record may go to `partition`. `false`: the run is over, send nothing more.
     pub(super) fn enter(&self, partition: usize, record_bytes: usize) -> bool {
         let bytes = charged(record_bytes);
-        let is_full = |state: &mut State| {
-            let before = state.bytes[partition];
-            !state.is_over && before > 0 && before + bytes > WINDOW_BYTES
-        };
+        let is_full = |state: &mut State| !state.is_over && state.is_full(partition, bytes);
         let waited = self.changed.wait_while(self.state(), is_full);
         let mut state = waited.unwrap_or_else(PoisonError::into_inner);
         state.bytes[partition] += bytes;
@@ -79,7 +84,8 @@ mod tests {
         let flow = Flow::new(2);
         let most = usize::try_from(WINDOW_BYTES).unwrap();
         assert!(flow.enter(0, most));
-        assert!(flow.enter(1, 16));
+        assert!(flow.state().is_full(0, charged(16)));
+        assert!(!flow.state().is_full(1, charged(most)));
         std::thread::scope(|scope| {
             let waiting = scope.spawn(|| flow.enter(0, 16));
             flow.leave(0, most);
@@ -90,7 +96,7 @@ mod tests {
     #[test]
     fn the_end_wakes_whoever_waits_and_says_no() {
         let flow = Flow::new(1);
-        assert!(flow.enter(0, 9_000_000), "an empty partition takes one record of any size");
+        assert!(flow.enter(0, 9_000_000));
         std::thread::scope(|scope| {
             let waiting = scope.spawn(|| flow.enter(0, 16));
             flow.end();

@@ -13,6 +13,8 @@ const PORTS_WANTED: [u16; 4] = [19_092, 29_092, 39_092, 49_092];
 /// Any port of the system's choice, with free ones behind it.
 const PORTS_TRIES: usize = 50;
 const MAP_TIMEOUT: Duration = Duration::from_secs(10);
+/// Longer than a consumer's `fetch.wait.max.ms` of 500 by default.
+const PARTING_TIMEOUT: Duration = Duration::from_secs(1);
 const MAP_LOOK: Duration = Duration::from_millis(10);
 
 /// A running Klamm.
@@ -51,8 +53,11 @@ impl Front {
         self.klamm.status()["listeners"][0]["connections"].as_u64().unwrap_or(0)
     }
 
+    /// Lets the answers that are still due come, for a moment.
     pub(super) async fn stop(self) {
-        self.klamm.stop().await;
+        if tokio::time::timeout(PARTING_TIMEOUT, self.klamm.drain()).await.is_err() {
+            self.klamm.stop().await;
+        }
     }
 }
 

@@ -50,10 +50,10 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for Line { is_ok, label, text } in &self.lines {
             let mark = if *is_ok { "ok  " } else { "FAIL" };
-            writeln!(f, "  {mark}  {label:10}{text}")?;
+            writeln!(f, "  {mark}  {label:11}{text}")?;
         }
         if self.is_ok() {
-            writeln!(f, "\nWhat arrived is what was sent, and the clients saw nothing but Klamm.")?;
+            write!(f, "\nWhat arrived is what was sent, and the clients saw nothing but Klamm.")?;
         }
         Ok(())
     }
