@@ -124,7 +124,7 @@ fn demo(args: DemoArgs) -> ExitCode {
 #[cfg(not(feature = "demo"))]
 fn demo(_args: DemoArgs) -> ExitCode {
     eprintln!(
-        "This klamm was built without the demo. From a clone of its repository (needs a C compiler and make):\n\
+        "This klamm was built without the demo. From a clone of its repository (needs gcc, g++ and make):\n\
          \n  cargo run --release --features demo -- demo"
     );
     ExitCode::FAILURE

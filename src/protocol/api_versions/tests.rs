@@ -129,3 +129,10 @@ proptest! {
         let _ = cut(&body, version, Unvetted::Pass);
     }
 }
+
+#[test]
+fn an_unsupported_version_in_a_form_that_nobody_reads_becomes_an_empty_list() {
+    // librdkafka's mock cluster 2.12 on a request of v3: count 1 in one byte, ApiVersions 0-2 without tags, throttle.
+    let mock = [0, 35, 1, 0, 18, 0, 0, 0, 2, 0, 0, 0, 0];
+    assert_eq!(cut(&mock, 3, Unvetted::Hide).unwrap(), [0, 35, 0, 0, 0, 0]);
+}
