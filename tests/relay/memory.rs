@@ -13,8 +13,8 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-/// One buffer of 128 KiB, and what belongs to a session.
-const SLOW_BYTES_MAX: usize = 128 * 1024 + 16 * 1024;
+/// A buffer of 128 KiB, another that the request's bytes had and the pool keeps, and what belongs to a session.
+const SLOW_BYTES_MAX: usize = 2 * 128 * 1024 + 16 * 1024;
 
 fn hash(bytes: &[u8]) -> u64 {
     let mut hasher = DefaultHasher::new();
