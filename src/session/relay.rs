@@ -285,7 +285,10 @@ fn read(
     pool: &BufferPool,
     bytes_max: usize,
 ) -> Poll<io::Result<Option<usize>>> {
-    ready!(from.poll_read_ready(cx))?;
+    if from.poll_read_ready(cx)?.is_pending() {
+        buffer.iter_mut().for_each(Buffer::park);
+        return Poll::Pending;
+    }
     let held = buffer.get_or_insert_with(|| pool.borrow());
     let Some(spare) = held.spare(bytes_max) else { return Poll::Ready(Ok(None)) };
     let mut spare = ReadBuf::new(spare);
