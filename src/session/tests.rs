@@ -21,7 +21,7 @@ struct Beholder;
 
 impl Advertise for Beholder {
     fn advertise(&self, node: NodeId) -> AdvertisedAddress {
-        AdvertisedAddress { host: "kafka.example.com".into(), port: 19000 + (node.0 % 100) as u16 }
+        AdvertisedAddress { host: "kafka.example.com".into(), port: 19000 + node.0.rem_euclid(100) as u16 }
     }
 }
 
@@ -290,7 +290,12 @@ proptest! {
         let at = at.index(stream.len());
         stream[at] = byte;
         let expected = through::<Responses>(&[&stream], &mut whole);
-        prop_assert!(through::<Responses>(&cut(&stream, &cuts), &mut split) == expected);
+        let out = through::<Responses>(&cut(&stream, &cuts), &mut split);
+        prop_assert_eq!(out.1, expected.1);
+        // What streams has gone out before the byte that is wrong is seen: as much of it as came in one piece less.
+        let common = out.0.len().min(expected.0.len());
+        prop_assert!(out.0[..common] == expected.0[..common]);
+        prop_assert!(out.1.is_some() || out.0 == expected.0);
     }
 }
 
