@@ -6,6 +6,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// The size of a pooled buffer: large enough that bulk costs few system calls, small enough for a core's cache.
 pub const BUFFER_BYTES: usize = 128 * 1024;
 
+/// What is this small is kept in a place of its own while more is waited for.
+const PARKED_BYTES_MAX: usize = 1024;
+
 /// How many returned buffers are kept: 8 MiB, more than two cores ever use at once.
 const KEPT_MAX: usize = 64;
 
@@ -18,9 +21,19 @@ pub struct BufferPool {
 impl BufferPool {
     /// Takes an empty buffer of [`BUFFER_BYTES`].
     pub fn borrow(&self) -> Buffer {
+        Buffer { bytes: self.take(), filled: 0..0, pool: self.clone() }
+    }
+
+    fn take(&self) -> Vec<u8> {
         let kept = self.shelf.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let bytes = kept.unwrap_or_else(|| vec![0; BUFFER_BYTES]);
-        Buffer { bytes, filled: 0..0, pool: self.clone() }
+        kept.unwrap_or_else(|| vec![0; BUFFER_BYTES])
+    }
+
+    fn put(&self, bytes: Vec<u8>) {
+        let mut shelf = self.shelf.lock().unwrap_or_else(PoisonError::into_inner);
+        if shelf.len() < KEPT_MAX {
+            shelf.push(bytes);
+        }
     }
 }
 
@@ -48,9 +61,30 @@ impl Buffer {
         self.filled.is_empty()
     }
 
+    /// More bytes are waited for, perhaps for ever: a few that are there move to a place of their own size, so that
+    /// whoever stops in the middle of a header does not keep a whole buffer.
+    pub fn park(&mut self) {
+        if self.bytes.len() != BUFFER_BYTES || self.filled.len() > PARKED_BYTES_MAX {
+            return;
+        }
+        let few = self.filled().to_vec();
+        self.filled = 0..few.len();
+        self.pool.put(std::mem::replace(&mut self.bytes, few));
+    }
+
+    fn unpark(&mut self) {
+        if self.bytes.len() < BUFFER_BYTES {
+            let mut bytes = self.pool.take();
+            bytes[..self.filled.len()].copy_from_slice(self.filled());
+            self.filled = 0..self.filled.len();
+            self.bytes = bytes;
+        }
+    }
+
     /// Room for more bytes. When the buffer is full of bytes that are still needed, it grows, up to `bytes_max` in all;
     /// `None` when that is reached.
     pub fn spare(&mut self, bytes_max: usize) -> Option<&mut [u8]> {
+        self.unpark();
         if self.filled.end == self.bytes.len() {
             self.bytes.copy_within(self.filled.clone(), 0);
             self.filled = 0..self.filled.len();
@@ -100,12 +134,8 @@ impl Buffer {
 impl Drop for Buffer {
     fn drop(&mut self) {
         // One that has grown is not kept: its next borrower would hold more than the stated bound.
-        if self.bytes.len() != BUFFER_BYTES {
-            return;
-        }
-        let mut shelf = self.pool.shelf.lock().unwrap_or_else(PoisonError::into_inner);
-        if shelf.len() < KEPT_MAX {
-            shelf.push(std::mem::take(&mut self.bytes));
+        if self.bytes.len() == BUFFER_BYTES {
+            self.pool.put(std::mem::take(&mut self.bytes));
         }
     }
 }
@@ -139,6 +169,21 @@ mod tests {
         buffer.add(1);
         assert_eq!(buffer.spare(BUFFER_BYTES), None);
         assert_eq!(buffer.spare(BUFFER_BYTES + 10).map(|spare| spare.len()), Some(10));
+    }
+
+    #[test]
+    fn a_few_bytes_that_are_parked_keep_no_buffer_and_go_on_where_they_were() {
+        let mut buffer = filled(b"__header");
+        buffer.consume(2);
+        buffer.park();
+        assert_eq!((buffer.filled(), buffer.bytes.len()), (&b"header"[..], 6));
+        assert_eq!(buffer.pool.shelf.lock().unwrap().len(), 1);
+        buffer.spare(BUFFER_BYTES).unwrap()[..2].copy_from_slice(b"++");
+        buffer.add(2);
+        assert_eq!((buffer.filled(), buffer.bytes.len()), (&b"header++"[..], BUFFER_BYTES));
+        let mut many = filled(&[7; PARKED_BYTES_MAX + 1]);
+        many.park();
+        assert_eq!(many.bytes.len(), BUFFER_BYTES);
     }
 
     #[test]

@@ -188,7 +188,11 @@ impl<S: Scan> Lane<S> {
         from: &mut TcpStream,
         bytes_max: usize,
     ) -> Poll<io::Result<Filled>> {
-        ready!(from.poll_read_ready(cx))?;
+        if from.poll_read_ready(cx)?.is_pending() {
+            // What can't be looked at yet waits in no more room than it needs.
+            self.buffer.iter_mut().for_each(Buffer::park);
+            return Poll::Pending;
+        }
         let expected = self.expected();
         let buffer = self.buffer.get_or_insert_with(|| self.pools.buffers.borrow());
         let Some(spare) = buffer.spare(bytes_max) else { return Poll::Ready(Ok(Filled::Full)) };

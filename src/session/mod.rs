@@ -29,10 +29,10 @@ use conversation::{Conversation, Lent};
 use lane::Scan;
 use relay::{Relay, Turn};
 use requests::Requests;
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tracing::{debug, warn};
 
@@ -121,12 +121,12 @@ struct Session<'a> {
 }
 
 impl Session<'_> {
-    async fn converse(&mut self, mut client: TcpStream) -> Cause {
+    async fn converse(&mut self, client: TcpStream) -> Cause {
         let beholder: Arc<Context> = Arc::clone(self.context);
         let mut conversation = Conversation::new(*self.context.settings(), beholder);
         let mut requests = Requests::default();
         let first = tokio::select! {
-            first = self.first_request(&mut client, &mut requests, &mut conversation) => first,
+            first = self.first_request(&client, &mut requests, &mut conversation) => first,
             () = self.stop.draining() => Err(Cause::Drained),
         };
         self.client = conversation.identity.to_string();
@@ -165,7 +165,7 @@ impl Session<'_> {
     /// one behind it may not pass, if so: the first is answered all the same.
     async fn first_request(
         &self,
-        client: &mut TcpStream,
+        client: &TcpStream,
         requests: &mut Requests,
         conversation: &mut Conversation,
     ) -> Result<(Buffer, Option<Cause>), Cause> {
@@ -173,12 +173,16 @@ impl Session<'_> {
         let arrival = async {
             client.readable().await.map_err(Cause::ClientFailed)?;
             let mut buffer = self.context.pools().buffers.borrow();
-            while !is_first_request(buffer.filled(), conversation)? {
+            while !is_first_request(buffer.filled(), conversation)? && buffer.filled().len() < BUFFER_BYTES {
+                buffer.park();
+                client.readable().await.map_err(Cause::ClientFailed)?;
                 let Some(spare) = buffer.spare(BUFFER_BYTES) else { break };
-                match client.read(spare).await.map_err(Cause::ClientFailed)? {
-                    0 if buffer.is_empty() => return Err(Cause::Empty),
-                    0 => return Err(Cause::ClientClosed),
-                    count => buffer.add(count),
+                match client.try_read(spare) {
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                    Err(error) => return Err(Cause::ClientFailed(error)),
+                    Ok(0) if buffer.is_empty() => return Err(Cause::Empty),
+                    Ok(0) => return Err(Cause::ClientClosed),
+                    Ok(count) => buffer.add(count),
                 }
             }
             Ok(buffer)

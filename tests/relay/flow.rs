@@ -235,3 +235,18 @@ async fn a_client_that_resets_amid_a_large_request_leaves_nothing_behind() {
     assert!(reading.await.unwrap().len() < whole.len());
     until("the session to end", || proxy.active() == 0).await;
 }
+
+#[tokio::test]
+async fn a_produce_without_acks_arrives_whole_when_the_client_closes_behind_it() {
+    let mut broker = Broker::alone(0).await;
+    let proxy = Proxy::start(&[&broker]).await;
+    let whole = produce(0, 0, &pattern(3_000_000));
+    let mut client = proxy.connect().await;
+    let sent = whole.clone();
+    let sending = tokio::spawn(async move { client.send(&sent).await });
+    let arrival = broker.next().await;
+    assert!(arrival.first == whole);
+    sending.await.unwrap();
+    assert_eq!(arrival.rest().await, b"");
+    proxy.until_closed("client_closed", 1).await;
+}

@@ -250,3 +250,50 @@ async fn controllers_stay_hidden() {
     let expected = response(DESCRIBE_QUORUM, 2, 1, &Shape { nodes: Vec::new(), ..shape() });
     assert_eq!(client.frame().await, Some(expected));
 }
+
+#[tokio::test]
+async fn an_answer_that_must_be_whole_and_lies_about_its_counts_ends_the_session() {
+    let mut broker = Broker::alone(0).await;
+    let proxy = Proxy::start(&[&broker]).await;
+    let cases: [(i16, i16, &[u8]); 6] = [
+        (18, 0, &[0, 0, 0x7f, 0xff, 0xff, 0xff, 0, 3, 0, 0, 0, 9]),
+        (18, 3, &[0, 0, 0xff, 0xff, 0xff, 0xff, 0x07, 0, 3, 0, 0, 0, 9, 0]),
+        (18, 3, &[0, 0, 2, 0, 3, 0, 0, 0, 9, 0xff, 0xff, 0xff, 0xff, 0x07]),
+        (18, 3, &[0]),
+        (17, 1, &[0]),
+        (36, 2, &[0xff, 0xff, 0xff, 0xff, 0x07, 0, 0]),
+    ];
+    for (count, (key, version, body)) in (1..).zip(cases) {
+        let (mut client, arrival) = asked(&proxy, &mut broker, (key, version)).await;
+        assert_eq!(got(&mut client, arrival, &opaque(1, body)).await, b"", "{key} v{version} {body:?}");
+        drop(client);
+        proxy.until_closed("response_malformed", count).await;
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_must_be_whole_and_is_too_large_for_that_ends_the_session() {
+    let mut broker = Broker::alone(0).await;
+    let proxy = Proxy::start(&[&broker]).await;
+    for (count, api) in (1..).zip([(18, 3), (17, 1), (36, 2)]) {
+        let (mut client, arrival) = asked(&proxy, &mut broker, api).await;
+        let announced = [&(5 * 1024 * 1024i32).to_be_bytes()[..], &1i32.to_be_bytes()].concat();
+        assert_eq!(got(&mut client, arrival, &announced).await, b"", "{api:?}");
+        drop(client);
+        proxy.until_closed("response_too_large", count).await;
+    }
+    // What has addresses in front is held up to the last one only, and that is too far away.
+    let long = "k".repeat(30_000);
+    let brokers: Vec<_> = (0..200).map(|id| node(id, &long, 1)).collect();
+    let hostile = response(METADATA, 1, 1, &Shape::of(&brokers));
+    assert!(hostile.len() > 4 * 1024 * 1024);
+    let (mut client, mut arrival) = asked(&proxy, &mut broker, (METADATA, 1)).await;
+    let sending = tokio::spawn(async move {
+        // Klamm closes in the middle of it.
+        let _ = arrival.stream.write_all(&hostile).await;
+    });
+    assert_eq!(client.rest().await, b"");
+    drop(client);
+    sending.await.unwrap();
+    proxy.until_closed("response_too_large", 4).await;
+}

@@ -13,8 +13,8 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-/// One buffer of 128 KiB, and what belongs to a session.
-const SLOW_BYTES_MAX: usize = 128 * 1024 + 16 * 1024;
+/// A buffer of 128 KiB, another that the request's bytes had and the pool keeps, and what belongs to a session.
+const SLOW_BYTES_MAX: usize = 2 * 128 * 1024 + 16 * 1024;
 
 fn hash(bytes: &[u8]) -> u64 {
     let mut hasher = DefaultHasher::new();
@@ -63,6 +63,51 @@ async fn fifty_megabytes_wait_at_the_broker_for_a_client_that_does_not_read() {
     assert_eq!(hash(&rest), hash(&expected), "every byte as it was");
     assert_eq!(nodes, [node(0, crate::client::ADVERTISED_HOST, proxy.port(0))]);
     drop(sending.await.unwrap());
+}
+
+#[tokio::test]
+async fn whoever_stops_in_the_middle_of_a_header_keeps_no_buffer() {
+    const COUNT: usize = 100;
+    let mut broker = Broker::alone(0).await;
+    let mut measured = alloc::alone().await;
+    let proxy = Proxy::begin(&[broker.address], |_| {});
+    proxy.until_refreshed().await;
+    let whole = request(OFFSET_COMMIT, 6, 1, b"body");
+    let answer = response(crate::samples::METADATA, 12, 1, &Shape::of(&[node(0, "kafka-0", 9092)]));
+    let mut peers = Vec::new();
+    for stops in ["the first request", "a later request", "a response"] {
+        measured.reset();
+        let start = alloc::heap_bytes();
+        for _ in 0..COUNT {
+            let mut client = proxy.connect().await;
+            if stops == "the first request" {
+                client.send(&whole[..10]).await;
+                peers.push((client, None));
+                continue;
+            }
+            let is_response = stops == "a response";
+            let metadata = request(crate::samples::METADATA, 12, 1, b"");
+            client.send(if is_response { &metadata } else { &whole }).await;
+            let mut arrival = broker.next().await;
+            if is_response {
+                arrival.send(&answer[..answer.len() / 2]).await;
+            } else {
+                arrival.send(&opaque(1, b"answer")).await;
+                client.frame().await.unwrap();
+                client.send(&whole[..10]).await;
+            }
+            peers.push((client, Some(arrival)));
+        }
+        // Klamm has seen it when a session that came later has been served.
+        let mut last = proxy.connect().await;
+        last.send(&whole).await;
+        let mut arrival = broker.next().await;
+        arrival.send(&opaque(1, b"answer")).await;
+        last.frame().await.unwrap();
+        let each = alloc::heap_bytes().saturating_sub(start) / COUNT;
+        println!("in the middle of {stops}: {each} bytes of heap each");
+        assert!(each < 16 * 1024, "in the middle of {stops}: {each} bytes each");
+    }
 }
 
 /// As many as the stated target, or as many as this process may open.
