@@ -110,24 +110,23 @@ impl<S: Scan> Lane<S> {
     /// Writes some of what may go; how much, 0 when all has gone. Cancel-safe.
     pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>, to: &TcpStream) -> Poll<io::Result<usize>> {
         let will_splice = self.will_splice();
-        if let Some(buffer) = &mut self.buffer {
-            let cleared = self.scanner.cleared();
-            if cleared > 0 {
-                let has_more = will_splice && cleared == buffer.filled().len();
-                let sent = ready!(socket::poll_send(cx, to, &buffer.filled()[..cleared], has_more))?;
-                buffer.consume(sent);
-                self.scanner.sent(sent);
-                return Poll::Ready(Ok(sent));
-            }
-            if buffer.is_empty() {
-                self.buffer = None;
-            }
+        let cleared = self.scanner.cleared();
+        if let Some(pipe) = self.pipe.as_mut().filter(|pipe| pipe.held() > 0) {
+            // What is in the pipe came first. Whatever follows at once goes out in one packet with its end.
+            return pipe.poll_drain(cx, to, cleared > 0 || self.scanner.is_mid_frame());
         }
-        match &mut self.pipe {
-            // The rest of the frame is on its way: what comes behind records goes out in one packet with them.
-            Some(pipe) if pipe.held() > 0 => pipe.poll_drain(cx, to, self.scanner.is_mid_frame()),
-            _ => Poll::Ready(Ok(0)),
+        let Some(buffer) = &mut self.buffer else { return Poll::Ready(Ok(0)) };
+        if cleared > 0 {
+            let has_more = will_splice && cleared == buffer.filled().len();
+            let sent = ready!(socket::poll_send(cx, to, &buffer.filled()[..cleared], has_more))?;
+            buffer.consume(sent);
+            self.scanner.sent(sent);
+            return Poll::Ready(Ok(sent));
         }
+        if buffer.is_empty() {
+            self.buffer = None;
+        }
+        Poll::Ready(Ok(0))
     }
 
     /// Reads, once everything that may go has gone: into the pipe inside a large run, else into the buffer, which may
@@ -160,7 +159,7 @@ impl<S: Scan> Lane<S> {
         self.pipe.is_some()
     }
 
-    fn poll_splice(&mut self, cx: &mut Context<'_>, from: &TcpStream) -> Poll<io::Result<Filled>> {
+    fn poll_splice(&mut self, cx: &mut Context<'_>, from: &mut TcpStream) -> Poll<io::Result<Filled>> {
         let unseen = self.scanner.unseen();
         let run = *self.splicing.get_or_insert(unseen);
         let Some(pipe) = &mut self.pipe else { return Poll::Ready(Ok(Filled::Bytes)) };
@@ -168,7 +167,7 @@ impl<S: Scan> Lane<S> {
             Poll::Ready(Ok(0)) => Poll::Ready(Ok(Filled::End)),
             Poll::Ready(moved) => {
                 self.scanner.passed(moved?);
-                Poll::Ready(Ok(Filled::Piped))
+                Poll::Ready(Ok(self.read_ahead(cx, from)))
             }
             Poll::Pending => {
                 // Empty pipes are for those who have something to move.
@@ -178,6 +177,16 @@ impl<S: Scan> Lane<S> {
                 }
                 Poll::Pending
             }
+        }
+    }
+
+    /// At the end of a run, looks whether what follows has arrived, so that it need not go out in a packet of its own. An
+    /// end or a failure is left to be found once the pipe is empty.
+    fn read_ahead(&mut self, cx: &mut Context<'_>, from: &mut TcpStream) -> Filled {
+        let is_at_end = self.scanner.unseen() == 0 && self.low_mark == 1;
+        match is_at_end.then(|| self.poll_read(cx, from, BUFFER_BYTES)) {
+            Some(Poll::Ready(Ok(Filled::Bytes))) => Filled::Bytes,
+            _ => Filled::Piped,
         }
     }
 
