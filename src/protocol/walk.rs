@@ -212,6 +212,10 @@ pub struct Walker {
     host: (Range<usize>, Range<usize>),
     started: usize,
     largest_run: usize,
+    /// Where the array began that is to be emptied.
+    blank: Option<Begun<usize>>,
+    /// Of the tagged field that is being walked: where it began, where its size began, where its value did.
+    tag: Option<Begun<[usize; 3]>>,
     /// Where the size of the tagged field began that is being read.
     size_started: usize,
 }
@@ -227,14 +231,16 @@ struct Level {
     tags: Option<u32>,
     /// Where the enclosing tagged field ends, or the frame.
     limit: usize,
-    /// Where the array began, if it is to be emptied.
-    blank_from: Option<usize>,
-    /// Of the tagged field that this array is the value of: where it began, where its size began, where its value did.
-    tag_from: Option<[usize; 3]>,
 }
 
-const EMPTY: Level =
-    Level { fields: &[], next: 0, more: 0, tags: None, limit: 0, blank_from: None, tag_from: None };
+const EMPTY: Level = Level { fields: &[], next: 0, more: 0, tags: None, limit: 0 };
+
+/// A level whose beginning must be remembered for its end. No schema has one inside another.
+#[derive(Clone, Copy, Debug)]
+struct Begun<T> {
+    depth: usize,
+    at: T,
+}
 
 #[derive(Clone, Copy, Debug)]
 enum Step {
@@ -281,6 +287,8 @@ impl Walker {
             host: (0..0, 0..0),
             started: 0,
             largest_run: 0,
+            blank: None,
+            tag: None,
             size_started: 0,
         };
         walker.levels[0] = Level { fields: schema.fields, limit: end, ..EMPTY };
@@ -379,11 +387,23 @@ impl Walker {
     fn next(&mut self) -> Result<(), Malformed> {
         let version = self.version;
         let level = &mut self.levels[self.depth - 1];
+        // Plain numbers in a row are one step.
+        let mut plain_bytes = 0;
         while let Some(field) = level.fields.get(level.next) {
-            level.next += 1;
             if field.is_in(version) && field.tag.is_none() {
-                return self.begin(field);
+                match (field.kind, field.mark) {
+                    (Kind::Fixed(count), Mark::None) => plain_bytes += usize::from(count),
+                    _ if plain_bytes > 0 => break,
+                    _ => {
+                        level.next += 1;
+                        return self.begin(field);
+                    }
+                }
             }
+            level.next += 1;
+        }
+        if plain_bytes > 0 {
+            return self.skip(plain_bytes);
         }
         if self.depth == 1 && self.extent == Extent::Head {
             self.step = Step::Done;
@@ -423,7 +443,7 @@ impl Walker {
                 self.note_tail(mark == Mark::Tail);
                 self.read_sized(Then::Count(of, mark), 4)
             }
-            (Kind::Struct(of), _) => self.enter(of, 0, self.limit(), None),
+            (Kind::Struct(of), _) => self.enter(of, 0, self.limit()),
         }
     }
 
@@ -518,18 +538,14 @@ impl Walker {
         let Some(more) = u32::try_from(count).ok().and_then(|count| count.checked_sub(1)) else {
             return Ok(());
         };
-        let blank_from = (mark == Mark::Blank).then_some(self.started);
-        self.enter(of, more, self.limit(), blank_from)
+        if mark == Mark::Blank {
+            self.blank = Some(Begun { depth: self.depth, at: self.started });
+        }
+        self.enter(of, more, self.limit())
     }
 
-    fn enter(
-        &mut self,
-        fields: &'static [Field],
-        more: u32,
-        limit: usize,
-        blank_from: Option<usize>,
-    ) -> Result<(), Malformed> {
-        self.levels[self.depth] = Level { fields, more, limit, blank_from, ..EMPTY };
+    fn enter(&mut self, fields: &'static [Field], more: u32, limit: usize) -> Result<(), Malformed> {
+        self.levels[self.depth] = Level { fields, more, limit, ..EMPTY };
         self.depth += 1;
         self.step = Step::Next;
         Ok(())
@@ -538,14 +554,14 @@ impl Walker {
     /// A tagged field begins: one that holds addresses is an array to walk, any other is stepped over.
     fn tagged(&mut self, tag: u32, size: usize) -> Result<(), Malformed> {
         let version = self.version;
-        let (from, limit) = ([self.started, self.size_started, self.at], self.at + size);
+        let (at, limit) = ([self.started, self.size_started, self.at], self.at + size);
         let level = &self.levels[self.depth - 1];
         let known = level.fields.iter().find(|field| field.tag == Some(tag) && field.is_in(version));
         let Some(Field { kind: Kind::Array(_), .. }) = known else { return self.skip(size) };
         // The array's count is read inside a level of its own, so that it can't reach behind the tagged field.
-        self.enter(known.map_or(&[], std::slice::from_ref), 0, limit, None)?;
+        self.tag = Some(Begun { depth: self.depth, at });
+        self.enter(known.map_or(&[], std::slice::from_ref), 0, limit)?;
         let level = &mut self.levels[self.depth - 1];
-        level.tag_from = Some(from);
         level.tags = Some(0);
         let field = &level.fields[0];
         level.next = 1;
@@ -561,16 +577,17 @@ impl Walker {
             level.tags = None;
             return Ok(());
         }
-        if let Some([field, size, value]) = level.tag_from {
-            if self.at != level.limit {
+        let limit = level.limit;
+        self.depth -= 1;
+        if let Some(Begun { at: [field, size, value], .. }) = ended(&mut self.tag, self.depth) {
+            if self.at != limit {
                 return Err(Malformed::TagSize);
             }
             self.marks.tagged.push(Tagged { field: field..self.at, size: size..value });
         }
-        if let Some(from) = level.blank_from {
+        if let Some(Begun { at: from, .. }) = ended(&mut self.blank, self.depth) {
             self.marks.blanked.push(from..self.at);
         }
-        self.depth -= 1;
         if self.depth == 0 {
             self.depth = 1;
             self.step = Step::Done;
@@ -580,6 +597,11 @@ impl Walker {
         }
         Ok(())
     }
+}
+
+/// What began at this depth, if it has ended.
+fn ended<T: Copy>(begun: &mut Option<Begun<T>>, depth: usize) -> Option<Begun<T>> {
+    begun.take_if(|begun| begun.depth == depth)
 }
 
 fn signed(value: u64, bytes: u8) -> i64 {
