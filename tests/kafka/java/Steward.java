@@ -4,6 +4,7 @@ import java.time.Duration;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Collection;
+import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
@@ -13,6 +14,7 @@ import java.util.TreeSet;
 import java.util.concurrent.TimeUnit;
 import org.apache.kafka.clients.admin.Admin;
 import org.apache.kafka.clients.admin.ListTopicsOptions;
+import org.apache.kafka.clients.admin.LogDirDescription;
 import org.apache.kafka.clients.admin.NewPartitionReassignment;
 import org.apache.kafka.clients.admin.NewTopic;
 import org.apache.kafka.clients.admin.TopicDescription;
@@ -61,6 +63,9 @@ public class Steward {
         this.admin = Admin.create(properties);
     }
 
+    /** Where each partition was put, of those that were moved. */
+    private final Map<TopicPartition, List<Integer>> assigned = new HashMap<>();
+
     private String obey(String[] words) throws Exception {
         return switch (words[0]) {
             case "create" -> create(words[1], Integer.parseInt(words[2]), Short.parseShort(words[3]));
@@ -93,9 +98,20 @@ public class Steward {
         await("topic " + topic + " to have its leaders", () -> {
             TopicDescription found = describe(topic);
             return found.partitions().size() == partitions
-                && found.partitions().stream().allMatch(p -> p.leader() != null && p.leader().id() >= 0);
+                && found.partitions().stream().allMatch(p -> p.leader() != null && p.leader().id() >= 0)
+                && isWithAllReplicas(found);
         });
         return "";
+    }
+
+    /** Whether every broker that has a replica of the topic has heard of it: its log is there once its metadata is. */
+    private boolean isWithAllReplicas(TopicDescription topic) throws Exception {
+        Set<Integer> brokers = new TreeSet<>();
+        topic.partitions().forEach(partition -> partition.replicas().forEach(replica -> brokers.add(replica.id())));
+        Map<Integer, Map<String, LogDirDescription>> dirs = admin.describeLogDirs(brokers).allDescriptions().get();
+        return topic.partitions().stream().allMatch(partition -> partition.replicas().stream().allMatch(replica ->
+            dirs.get(replica.id()).values().stream().anyMatch(dir ->
+                dir.replicaInfos().containsKey(new TopicPartition(topic.name(), partition.partition())))));
     }
 
     private int leader(String topic, int partition) throws Exception {
@@ -105,8 +121,7 @@ public class Steward {
 
     /** Makes a replica the preferred leader, elects it and waits until it leads. */
     private String move(String topic, int partition, int to) throws Exception {
-        List<Integer> order = new ArrayList<>();
-        describe(topic).partitions().get(partition).replicas().forEach(node -> order.add(node.id()));
+        List<Integer> order = new ArrayList<>(replicasOf(topic, partition));
         order.remove(Integer.valueOf(to));
         order.add(0, to);
         reassign(topic, partition, order);
@@ -127,9 +142,17 @@ public class Steward {
         return "";
     }
 
+    /** Where the steward itself put a partition last; a broker that lags behind may still describe it where it was before. */
+    private List<Integer> replicasOf(String topic, int partition) throws Exception {
+        List<Integer> known = assigned.get(new TopicPartition(topic, partition));
+        return known != null ? known
+            : describe(topic).partitions().get(partition).replicas().stream().map(Node::id).toList();
+    }
+
     private void reassign(String topic, int partition, List<Integer> replicas) throws Exception {
         TopicPartition target = new TopicPartition(topic, partition);
         admin.alterPartitionReassignments(Map.of(target, Optional.of(new NewPartitionReassignment(replicas)))).all().get();
+        assigned.put(target, replicas);
         await("the reassignment of " + target, () -> admin.listPartitionReassignments(Set.of(target))
             .reassignments().get().isEmpty());
     }
