@@ -28,8 +28,8 @@ impl LeakTrap {
                 .with_context(|| format!("the leak trap could not listen on {address}"))?;
             let dialled = Arc::clone(&trap.dialled);
             thread::spawn(move || {
-                // Accepted and closed at once: the client sees an end, never a Kafka answer.
-                while listener.accept().is_ok() {
+                // Accepted, noted, then closed: the client sees an end, never a Kafka answer.
+                while let Ok(_caught) = listener.accept() {
                     dialled.lock().unwrap_or_else(PoisonError::into_inner).push(address);
                 }
             });
