@@ -68,9 +68,9 @@ pub(super) struct Lane<S> {
 /// What came of filling a lane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Filled {
-    /// The buffer has more bytes to be looked at.
+    /// The buffer has more bytes to be looked at; the pipe may have bytes that go before them.
     Bytes,
-    /// So many bytes are in the pipe.
+    /// Bytes have gone into the pipe, and nothing else has arrived.
     Piped,
     /// The sender has closed.
     End,
