@@ -31,8 +31,7 @@ pub fn cut(body: &[u8], version: i16, unvetted: Unvetted) -> Result<Vec<u8>, Mal
         // librdkafka's mock cluster (2.12) says error 35 in neither form. Nothing of it is passed on: an empty list in
         // the form of v0 tells every client to ask again with v0 (KIP-511).
         Err(_) if body.starts_with(&UNSUPPORTED_VERSION.to_be_bytes()) => (Vec::new(), &[][..], false),
-        Err(Unread::Incomplete) => return Err(Malformed::TooLong),
-        Err(Unread::Malformed(malformed)) => return Err(malformed),
+        Err(unread) => return Err(unread.in_whole()),
     };
     let kept: Vec<_> = offers.into_iter().filter_map(|offer| vetted(offer, unvetted)).collect();
     let mut out = Vec::with_capacity(body.len());

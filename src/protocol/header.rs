@@ -57,8 +57,7 @@ pub fn read_software(body: &[u8]) -> Result<(&[u8], &[u8]), Malformed> {
     let mut reader = Reader::whole(body);
     let mut text = || match reader.compact_string() {
         Ok(text) => Ok(text.unwrap_or(b"")),
-        Err(Unread::Incomplete) => Err(Malformed::TooLong),
-        Err(Unread::Malformed(malformed)) => Err(malformed),
+        Err(unread) => Err(unread.in_whole()),
     };
     Ok((text()?, text()?))
 }

@@ -12,6 +12,16 @@ pub enum Unread {
     Malformed(Malformed),
 }
 
+impl Unread {
+    /// What is wrong with a frame that is whole: there, what is missing will not come.
+    pub fn in_whole(self) -> Malformed {
+        match self {
+            Self::Incomplete => Malformed::TooLong,
+            Self::Malformed(malformed) => malformed,
+        }
+    }
+}
+
 /// What is wrong with bytes that can't be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Malformed {

@@ -291,10 +291,7 @@ impl Responses {
 fn error_code(body: &[u8], is_flexible: bool) -> Result<i16, Malformed> {
     let mut reader = Reader::whole(body);
     let tags = if is_flexible { reader.skip_tags() } else { Ok(()) };
-    tags.and_then(|()| reader.int16()).map_err(|unread| match unread {
-        Unread::Incomplete => Malformed::TooLong,
-        Unread::Malformed(malformed) => malformed,
-    })
+    tags.and_then(|()| reader.int16()).map_err(Unread::in_whole)
 }
 
 fn api_name(waiting: &Waiting) -> &'static str {
