@@ -23,7 +23,7 @@ mod workloads;
 use anyhow::{Context, Result, ensure};
 use environment::Environment;
 use options::Options;
-use relays::{KINDS, Relay, Setting, localhost};
+use relays::{Kind, Relay, Setting, localhost};
 use report::Findings;
 use rounds::{Bench, Effort, Placement};
 use std::fs::{self, File};
@@ -80,7 +80,7 @@ fn bench(options: &Options, arguments: &str) -> Result<()> {
     let mut idle = Vec::new();
     if options.wants("idle") {
         for connections in options.idle_connections(setting.connections_max()) {
-            for (index, kind) in KINDS.iter().skip(1).enumerate() {
+            for (index, kind) in options.kinds().iter().filter(|kind| **kind != Kind::Direct).enumerate() {
                 eprintln!("idle: {connections} connections through {}", kind.name());
                 let port = IDLE_PORT + 10 * index as u16;
                 let found = idle::measure(*kind, &setting, port, connections)
@@ -130,7 +130,7 @@ fn rounds(
         .iter()
         .filter(|w| options.wants(w.name) && (w.quick || !options.quick || options.names(w.name)))
         .collect();
-    let mut relays = start_relays(setting, FIRST_PORT, Placement::Same, 1)?;
+    let mut relays = start_relays(&options.kinds(), setting, FIRST_PORT, Placement::Same, 1)?;
     for peer in &options.peers {
         relays.push(Relay::peer(peer)?);
     }
@@ -142,7 +142,7 @@ fn rounds(
         let elsewhere: Vec<&Workload> = chosen.iter().copied().filter(|w| w.elsewhere).collect();
         let effort = Effort { rounds: effort.rounds.min(2), ..effort };
         bench.run(Placement::Split, &elsewhere, &relays, effort)?;
-        let two = start_relays(setting, TWO_THREADS_PORT, Placement::Free, 2)?;
+        let two = start_relays(&options.kinds(), setting, TWO_THREADS_PORT, Placement::Free, 2)?;
         bench.run(Placement::Free, &elsewhere, &two, effort)?;
     }
     let (_, everywhere) = Placement::Free.processors();
@@ -167,16 +167,16 @@ fn count_calls(setting: &Setting, bench: &mut Bench, relays: &[Relay]) -> Result
 
 /// One of each kind. Relays that take as many threads as they have processors inherit those of the placement.
 fn start_relays(
+    kinds: &[Kind],
     setting: &Setting,
     first_port: u16,
     placement: Placement,
     threads: usize,
 ) -> Result<Vec<Relay>> {
     sys::pin(0, &placement.processors().0)?;
-    let start = |(index, kind): (usize, &relays::Kind)| {
-        Relay::start(*kind, setting, first_port + 10 * index as u16, threads)
-    };
-    KINDS.iter().enumerate().map(start).collect()
+    let start =
+        |(index, kind): (usize, &Kind)| Relay::start(*kind, setting, first_port + 10 * index as u16, threads);
+    kinds.iter().enumerate().map(start).collect()
 }
 
 fn setting(open_files: u64) -> Result<Setting> {

@@ -1,6 +1,7 @@
 //! What the user asked for.
 
 use crate::kafka;
+use crate::relays::{KINDS, Kind};
 use crate::rounds::Effort;
 use crate::workloads;
 use anyhow::{Context, Result, bail, ensure};
@@ -13,6 +14,8 @@ pub struct Options {
     /// Names of workloads; all of them when empty.
     pub only: Vec<String>,
     pub rounds: Option<u32>,
+    /// Names of relays; all of them when empty.
+    pub relays: Vec<String>,
     /// `NAME=PORT@PID`.
     pub peers: Vec<String>,
     /// Records a second that producer-perf sends.
@@ -28,13 +31,14 @@ impl Options {
             match *word {
                 "--quick" => options.quick = true,
                 "--only" => options.only.extend(value()?.split(',').map(str::to_owned)),
+                "--relays" => options.relays.extend(value()?.split(',').map(str::to_owned)),
                 "--rounds" => options.rounds = Some(value()?.parse().context("--rounds needs a number")?),
                 "--kafka-rate" => {
                     options.kafka_rate = Some(value()?.parse().context("--kafka-rate needs a number")?)
                 }
                 "--peer" => options.peers.push((*value()?).to_owned()),
                 other => bail!(
-                    "{other}: benches/run [--quick] [--only NAME,…] [--rounds N] [--peer NAME=PORT@PID]… [--kafka-rate N] | --codec"
+                    "{other}: benches/run [--quick] [--only NAME,…] [--rounds N] [--relays NAME,…] [--peer NAME=PORT@PID]… [--kafka-rate N] | --codec"
                 ),
             }
         }
@@ -47,6 +51,11 @@ impl Options {
                 names.join(", ")
             );
         }
+        let relays: Vec<_> = KINDS.iter().map(|kind| kind.name()).collect();
+        for name in &options.relays {
+            let known = relays.contains(&name.as_str());
+            ensure!(known, "there is no relay {name}; there are {}", relays.join(", "));
+        }
         ensure!(options.rounds != Some(0), "--rounds needs at least 1");
         Ok(options)
     }
@@ -54,6 +63,13 @@ impl Options {
     /// Whether this is asked for by name.
     pub fn names(&self, workload: &str) -> bool {
         self.only.iter().any(|name| name == workload)
+    }
+
+    /// The relays that take part.
+    pub fn kinds(&self) -> Vec<Kind> {
+        let takes_part =
+            |kind: &Kind| self.relays.is_empty() || self.relays.iter().any(|name| name == kind.name());
+        KINDS.into_iter().filter(takes_part).collect()
     }
 
     pub fn wants(&self, workload: &str) -> bool {
