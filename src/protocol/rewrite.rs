@@ -22,7 +22,7 @@ mod tests;
 
 use super::walk::{Endpoint, Extent, Marks, RESPONSE_PREFIX_BYTES, Schema, Walker};
 use super::wire::Malformed;
-use super::{schemas, table};
+use super::{schemas, table, walk};
 use crate::types::{AdvertisedAddress, NodeId};
 use splice::Edits;
 
@@ -82,6 +82,13 @@ impl Rewrite {
         let schema = schema(api_key)?;
         let walker = Walker::new(schema, version, frame_bytes);
         Some(Self { api_key, walker, extent: schema.extent, frame_bytes })
+    }
+
+    /// Whether a whole frame, its length prefix in front, can pass as it is: a quick look, which need not find out.
+    pub fn passes(api_key: i16, version: i16, frame: &[u8]) -> bool {
+        frame.len() <= HELD_WHOLE_BYTES_MAX
+            && table::api(api_key).is_some_and(|api| api.rewrites(version))
+            && schema(api_key).is_some_and(|schema| walk::names_nobody(schema, version, frame))
     }
 
     /// Takes the next bytes of the frame, from behind its correlation id on. Returns how many it looked at: fewer than

@@ -4,6 +4,10 @@
 //! above all) and keeps only its place and the marks. So any split of the same bytes gives the same marks. Every
 //! length and count is checked against the bytes that the frame has left, and nothing is allocated by them.
 
+mod glance;
+
+pub(crate) use glance::names_nobody;
+
 use super::wire::{Malformed, Varint};
 use crate::types::NodeId;
 use std::ops::Range;
@@ -139,7 +143,8 @@ pub struct Schema {
 pub enum Extent {
     /// In front: `fields` ends behind the last address, and what follows it flows unread.
     Head,
-    /// At the end, behind records: `fields` is complete, and the body must end where it ends.
+    /// At the end, behind records: `fields` is complete. The body must end where it ends, or so shortly before that no
+    /// address fits.
     Tail,
 }
 
@@ -187,6 +192,10 @@ pub struct Tagged {
 /// More addresses than this stand in no response: a cluster has hundreds of brokers, and a tool that asks for the
 /// coordinators of all groups at once some ten thousand. Each costs a multiple of its bytes to edit.
 pub const ENDPOINTS_MAX: usize = 65_536;
+
+/// An array with one address has its count, a node id, the length of a host and a port. Where fewer bytes than this are
+/// left, no address follows, and they need not be looked at: behind the last records of a fetch are three.
+const ADDRESSES_BYTES_MIN: usize = 1 + 4 + 1 + 4;
 
 /// Structs in arrays in structs: no response that Klamm walks nests deeper.
 const DEPTH_MAX: usize = 6;
@@ -252,7 +261,7 @@ enum Step {
     Int { left: u8, value: u64, bytes: u8, then: Then },
     /// Read a varint.
     Varint { varint: Varint, then: Then },
-    /// Every field has been seen.
+    /// What is left does not matter.
     Done,
 }
 
@@ -335,7 +344,7 @@ impl Walker {
         Ok(input.len() - rest.len())
     }
 
-    /// Whether every address has been seen; for [`Extent::Tail`], the whole body.
+    /// Whether every address has been seen, or none can follow.
     pub fn is_done(&self) -> bool {
         matches!(self.step, Step::Done)
     }
@@ -470,7 +479,10 @@ impl Walker {
             return Err(Malformed::TooLong);
         }
         self.largest_run = self.largest_run.max(count);
-        self.step = Step::Skip(count);
+        let behind = self.end - self.at - count;
+        let is_last =
+            self.extent == Extent::Tail && self.marks.tail.is_none() && behind < ADDRESSES_BYTES_MIN;
+        self.step = if is_last { Step::Done } else { Step::Skip(count) };
         Ok(())
     }
 

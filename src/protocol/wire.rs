@@ -109,7 +109,13 @@ impl<'a> Reader<'a> {
     }
 
     /// An unsigned varint of at most 32 bits, as lengths, counts and tags are written in flexible versions (KIP-482).
+    #[inline]
     pub fn varint(&mut self) -> Result<u32, Unread> {
+        // Most have one byte.
+        if let Some(byte) = self.bytes.get(self.at).filter(|byte| **byte < 0x80) {
+            self.at += 1;
+            return Ok(u32::from(*byte));
+        }
         let mut varint = Varint::default();
         loop {
             let [byte] = self.array()?;

@@ -174,7 +174,11 @@ impl Responses {
             if answered != asked {
                 return Err(Cause::CorrelationMismatch { answered, asked });
             }
-            self.at = self.place(oldest, frame_bytes)?;
+            let passes = |frame| Rewrite::passes(oldest.api_key, oldest.version, frame);
+            self.at = match bytes.get(..total).is_some_and(passes) {
+                true => At::Flowing(total),
+                false => self.place(oldest, frame_bytes)?,
+            };
         }
         if let At::Flowing(total) = self.at {
             self.last_run = total;

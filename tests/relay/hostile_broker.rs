@@ -114,14 +114,13 @@ async fn a_frame_that_is_shorter_than_its_fields_lets_no_address_out() {
         let host_at = whole.windows(HOST.len()).position(|window| window == HOST.as_bytes()).unwrap();
         for length in [8, 9, 12, host_at, host_at + HOST.len() + 1] {
             let (mut client, arrival) = asked(&proxy, &mut broker, api).await;
-            assert_eq!(
-                got(&mut client, arrival, &close(whole[..length].to_vec())).await,
-                b"",
-                "{api:?} {length}"
-            );
-            count += 1;
+            let got = got(&mut client, arrival, &close(whole[..length].to_vec())).await;
+            // Behind records, what is too short for an address is not looked at.
+            assert!(got.is_empty() || TAILED.contains(&key) && !leaks(&got), "{api:?} {length}");
+            count += u64::from(got.is_empty());
         }
     }
+    assert!(count > 100, "{count}");
     proxy.until_closed("response_malformed", count).await;
 }
 
