@@ -21,7 +21,7 @@ pub struct BufferPool {
 impl BufferPool {
     /// Takes an empty buffer of [`BUFFER_BYTES`].
     pub fn borrow(&self) -> Buffer {
-        Buffer { bytes: self.take(), filled: 0..0, pool: self.clone() }
+        Buffer { bytes: self.take(), filled: 0..0, is_edited: false, pool: self.clone() }
     }
 
     fn take(&self) -> Vec<u8> {
@@ -42,6 +42,7 @@ impl BufferPool {
 pub struct Buffer {
     bytes: Vec<u8>,
     filled: Range<usize>,
+    is_edited: bool,
     pool: BufferPool,
 }
 
@@ -51,9 +52,9 @@ impl Buffer {
         &self.bytes[self.filled.clone()]
     }
 
-    /// The bytes that are there, to be changed in place.
-    pub fn filled_mut(&mut self) -> &mut [u8] {
-        &mut self.bytes[self.filled.clone()]
+    /// Whether any of its bytes have been replaced.
+    pub fn is_edited(&self) -> bool {
+        self.is_edited
     }
 
     /// Whether no bytes are there.
@@ -114,6 +115,7 @@ impl Buffer {
 
     /// Puts `bytes` in the place of a range of the filled bytes.
     pub fn replace(&mut self, range: Range<usize>, bytes: &[u8]) {
+        self.is_edited = true;
         let (start, end) = (self.filled.start + range.start, self.filled.start + range.end);
         if bytes.len() == range.len() {
             self.bytes[start..end].copy_from_slice(bytes);

@@ -3,7 +3,9 @@
 //! A pipe that has bytes in it belongs to one connection: it goes back to its pool only when it is empty, and is closed
 //! otherwise, so that one client's bytes can never reach another.
 
+use super::socket::is_transient;
 use rustix::fd::OwnedFd;
+use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_getpipe_size, fcntl_setpipe_size, pipe_with, splice};
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,6 +20,8 @@ const PIPE_BYTES: [usize; 2] = [1024 * 1024, 256 * 1024];
 /// All pipes there may be: with 1 MiB each as many as `pipe-user-pages-soft` allows. It bounds what slow readers can
 /// hold in the kernel, outside of any socket's accounting.
 const PIPES_MAX: usize = 64;
+
+const FLAGS: SpliceFlags = SpliceFlags::NONBLOCK.union(SpliceFlags::MOVE);
 
 /// The pipes of a process.
 #[derive(Clone, Debug, Default)]
@@ -90,8 +94,7 @@ impl Pipe {
         let bytes_max = bytes_max.min(ends.capacity);
         let moved = loop {
             ready!(from.poll_read_ready(cx))?;
-            let flags = SpliceFlags::NONBLOCK | SpliceFlags::MOVE;
-            let attempt = || Ok(splice(from, None, &ends.write, None, bytes_max, flags)?);
+            let attempt = || Ok(splice(from, None, &ends.write, None, bytes_max, FLAGS)?);
             match from.try_io(Interest::READABLE, attempt) {
                 Err(error) if is_transient(&error) => {}
                 moved => break moved?,
@@ -99,6 +102,21 @@ impl Pipe {
         };
         self.held += moved;
         Poll::Ready(Ok(moved))
+    }
+
+    /// Moves up to `bytes_max` bytes that are known to have arrived into a pipe that need not be empty: whether the socket
+    /// counts as ready is neither asked nor changed. An error of kind `WouldBlock` says that the pipe is full.
+    pub fn try_add(&mut self, from: &TcpStream, bytes_max: usize) -> io::Result<usize> {
+        let Some(ends) = &self.ends else { return Ok(0) };
+        let bytes_max = bytes_max.min(ends.capacity.saturating_sub(self.held));
+        let moved = loop {
+            match splice(from, None, &ends.write, None, bytes_max, FLAGS) {
+                Err(Errno::INTR) => {}
+                moved => break moved?,
+            }
+        };
+        self.held += moved;
+        Ok(moved)
     }
 
     /// Moves what is in the pipe to a socket, or some of it; `has_more` says that more of the same frame follows.
@@ -109,7 +127,7 @@ impl Pipe {
         has_more: bool,
     ) -> Poll<io::Result<usize>> {
         let Some(ends) = &self.ends else { return Poll::Ready(Ok(0)) };
-        let mut flags = SpliceFlags::NONBLOCK | SpliceFlags::MOVE;
+        let mut flags = FLAGS;
         flags.set(SpliceFlags::MORE, has_more);
         let moved = loop {
             ready!(to.poll_write_ready(cx))?;
@@ -122,11 +140,6 @@ impl Pipe {
         self.held -= moved;
         Poll::Ready(Ok(moved))
     }
-}
-
-/// Tokio has noted that the socket is not ready, or a signal came: poll again.
-fn is_transient(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
 }
 
 impl Drop for Pipe {

@@ -1,6 +1,6 @@
 //! Socket options that every connection gets, on both sides, and the one way to send.
 
-use rustix::net::{SendFlags, send};
+use rustix::net::{RecvFlags, SendFlags, recv, send};
 use socket2::{SockRef, TcpKeepalive};
 use std::io;
 use std::net::SocketAddr;
@@ -49,9 +49,50 @@ pub fn poll_send(
     loop {
         ready!(to.poll_write_ready(cx))?;
         match to.try_io(Interest::WRITABLE, || Ok(send(to, bytes, flags)?)) {
-            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
+            Err(error) if is_transient(&error) => {}
             Ok(0) if !bytes.is_empty() => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
             sent => return Poll::Ready(sent),
         }
     }
+}
+
+/// Copies what the socket has next, up to the size of `bytes`, and leaves it there: how much, 0 at the end of the stream.
+/// Cancel-safe.
+///
+/// When it is less than asked for, there was no more: the socket then counts as not ready until something new arrives.
+/// Whoever has peeked takes the bytes without asking whether it is ready.
+pub fn poll_peek(cx: &mut Context<'_>, from: &TcpStream, bytes: &mut [u8]) -> Poll<io::Result<usize>> {
+    loop {
+        ready!(from.poll_read_ready(cx))?;
+        let mut short = None;
+        let peeked = from.try_io(Interest::READABLE, || {
+            let (_, count) = recv(from, &mut *bytes, RecvFlags::PEEK)?;
+            if 0 < count && count < bytes.len() {
+                short = Some(count);
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
+            Ok(count)
+        });
+        match (short, peeked) {
+            (Some(count), _) => return Poll::Ready(Ok(count)),
+            (None, Err(error)) if is_transient(&error) => {}
+            (None, peeked) => return Poll::Ready(peeked),
+        }
+    }
+}
+
+/// The most that [`discard`] takes.
+pub const PEEKED_BYTES_MAX: usize = 1024;
+
+/// Takes `count` bytes out of a socket and drops them: they have been peeked at, so they are there.
+pub fn discard(from: &TcpStream, count: usize) -> io::Result<()> {
+    // With MSG_TRUNC, TCP drops the bytes and writes nothing: tcp(7).
+    let mut nothing = [0; PEEKED_BYTES_MAX];
+    let (_, dropped) = recv(from, &mut nothing[..count], RecvFlags::TRUNC | RecvFlags::DONTWAIT)?;
+    if dropped == count { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
+}
+
+/// Tokio has noted that the socket is not ready, or a signal came: poll again.
+pub(super) fn is_transient(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
 }

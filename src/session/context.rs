@@ -8,7 +8,7 @@ use crate::cluster::Cluster;
 use crate::cluster::view::Source;
 use crate::net::buffer::BufferPool;
 use crate::net::pipe::PipePool;
-use crate::observe::metrics::ListenerMetrics;
+use crate::observe::metrics::{CopyReason, ListenerMetrics};
 use crate::observe::throttle::Throttle;
 use crate::protocol::rewrite::{Advertise, Sighting};
 use crate::types::{AdvertisedAddress, ListenerName, NodeId};
@@ -47,8 +47,8 @@ impl Context {
         (buffers, pipes): (BufferPool, PipePool),
         metrics: ListenerMetrics,
     ) -> Self {
-        let pipes = (settings.splice == Splice::Auto).then_some(pipes);
-        let pools = Pools { buffers, pipes };
+        let pipes = if settings.splice == Splice::Auto { Ok(pipes) } else { Err(CopyReason::Off) };
+        let pools = Pools { buffers, pipes, runs: Arc::clone(&metrics.large_runs) };
         let (unmapped, warnings) = (Mutex::default(), Mutex::default());
         Self { listener, settings, scheme, cluster, pools, metrics, unmapped, warnings }
     }

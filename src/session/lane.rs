@@ -2,16 +2,19 @@
 //!
 //! It reads only when everything that may go has been written: that is all the back-pressure there is. It holds a
 //! buffer only while bytes are in it. Large runs of bytes that nobody needs to see (a request's body, a record set)
-//! don't enter the process at all: they are spliced through a pipe ([`Pipe`]), and the next read is kept
-//! short, so that after one large run the next one is not half copied before it is recognised.
+//! don't enter the process at all: they are spliced through a pipe ([`Pipe`]). Where the next large run is expected, its
+//! header is looked at while it stays in the socket; when all of it may go as it is, it goes through the pipe too, and so
+//! do the frames behind it that have arrived: one splice writes them all.
 
 use super::cause::Cause;
 use super::conversation::Conversation;
 use crate::net::buffer::{BUFFER_BYTES, Buffer, BufferPool};
 use crate::net::pipe::{Pipe, PipePool};
 use crate::net::{low_mark, socket};
+use crate::observe::metrics::{CopyReason, LargeRuns};
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::TcpStream;
@@ -22,8 +25,8 @@ const SPLICED_BYTES_MIN: usize = 16 * 1024;
 const SPLICED_REST_MIN: usize = 4 * 1024;
 /// After a run larger than this, the next is expected to be large too.
 const LARGE_RUN_BYTES: usize = 30_000;
-/// What is read where a large run is expected behind the next header.
-const SHORT_READ_BYTES: usize = 1024;
+/// What is looked at where a large run is expected behind the next header.
+const HEADER_BYTES: usize = socket::PEEKED_BYTES_MAX;
 /// Runs from this size on wait for this much to arrive before the process is woken.
 const LOW_MARK_BYTES: usize = 256 * 1024;
 
@@ -45,12 +48,13 @@ pub(super) trait Scan {
     fn last_run(&self) -> usize;
 }
 
-/// Where buffers and pipes come from.
+/// Where buffers and pipes come from, and what is counted of their use.
 #[derive(Clone, Debug)]
 pub(super) struct Pools {
     pub(super) buffers: BufferPool,
-    /// `None` if nothing is to be spliced.
-    pub(super) pipes: Option<PipePool>,
+    /// Or why nothing is to be spliced.
+    pub(super) pipes: Result<PipePool, CopyReason>,
+    pub(super) runs: Arc<LargeRuns>,
 }
 
 /// One direction.
@@ -59,19 +63,20 @@ pub(super) struct Lane<S> {
     pub(super) scanner: S,
     pools: Pools,
     buffer: Option<Buffer>,
+    /// How many bytes have been looked at, may go, and are still in the socket.
+    ahead: usize,
     pipe: Option<Pipe>,
-    /// The size of the run that is being spliced.
-    splicing: Option<usize>,
+    /// The size of the large run that is passing.
+    run: Option<usize>,
     low_mark: u32,
 }
 
 /// What came of filling a lane.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) enum Filled {
-    /// The buffer has more bytes to be looked at; the pipe may have bytes that go before them.
-    Bytes,
-    /// Bytes have gone into the pipe, and nothing else has arrived.
-    Piped,
+    /// Bytes have arrived and have been looked at. An error means that no later byte may pass; what is cleared, or in
+    /// the pipe, may still go.
+    Bytes(Result<(), Cause>),
     /// The sender has closed.
     End,
     /// The buffer is full of bytes that may not go.
@@ -81,20 +86,25 @@ pub(super) enum Filled {
 impl<S: Scan> Lane<S> {
     /// A lane; the buffer has what has arrived so far.
     pub(super) fn new(scanner: S, pools: Pools, buffer: Option<Buffer>) -> Self {
-        Self { scanner, pools, buffer, pipe: None, splicing: None, low_mark: 1 }
+        Self { scanner, pools, buffer, ahead: 0, pipe: None, run: None, low_mark: 1 }
     }
 
-    /// Whether bytes have arrived that have not gone.
+    /// Whether bytes have been taken that have not gone.
     pub(super) fn has_bytes(&self) -> bool {
         self.buffer.is_some()
     }
 
     /// Whether everything that may go has gone.
     pub(super) fn is_flushed(&self) -> bool {
-        self.scanner.cleared() == 0 && self.pipe.as_ref().is_none_or(|pipe| pipe.held() == 0)
+        self.scanner.cleared() == 0 && self.ahead == 0 && self.piped() == 0
     }
 
-    /// Looks at what has arrived.
+    /// Whether a frame has been begun and not all of it has been taken.
+    pub(super) fn is_mid_frame(&self) -> bool {
+        self.scanner.is_mid_frame() || self.ahead > 0
+    }
+
+    /// Looks at what has been taken.
     pub(super) fn scan(&mut self, conversation: &mut Conversation) -> Result<(), Cause> {
         match &mut self.buffer {
             Some(buffer) => self.scanner.scan(buffer, conversation),
@@ -109,11 +119,11 @@ impl<S: Scan> Lane<S> {
 
     /// Writes some of what may go; how much, 0 when all has gone. Cancel-safe.
     pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>, to: &TcpStream) -> Poll<io::Result<usize>> {
-        let will_splice = self.will_splice();
         let cleared = self.scanner.cleared();
+        let (will_splice, is_mid_frame) = (self.will_splice(), self.is_mid_frame());
         if let Some(pipe) = self.pipe.as_mut().filter(|pipe| pipe.held() > 0) {
             // What is in the pipe came first. Whatever follows at once goes out in one packet with its end.
-            return pipe.poll_drain(cx, to, cleared > 0 || self.scanner.is_mid_frame());
+            return pipe.poll_drain(cx, to, cleared > 0 || is_mid_frame);
         }
         let Some(buffer) = &mut self.buffer else { return Poll::Ready(Ok(0)) };
         if cleared > 0 {
@@ -129,50 +139,88 @@ impl<S: Scan> Lane<S> {
         Poll::Ready(Ok(0))
     }
 
-    /// Reads, once everything that may go has gone: into the pipe inside a large run, else into the buffer, which may
-    /// hold `bytes_max` in all. Cancel-safe.
+    /// Takes what has arrived, once everything that may go has gone, and looks at it: into the pipe inside a large run,
+    /// else into the buffer, which may hold `bytes_max` in all. Cancel-safe.
     pub(super) fn poll_fill(
         &mut self,
         cx: &mut Context<'_>,
         from: &mut TcpStream,
         bytes_max: usize,
+        conversation: &mut Conversation,
     ) -> Poll<io::Result<Filled>> {
-        if self.buffer.is_none() && self.will_splice() && self.take_pipe() {
-            return self.poll_splice(cx, from);
+        if self.buffer.is_none() {
+            if self.will_splice() && self.take_pipe() {
+                return self.poll_splice(cx, from, conversation);
+            }
+            if self.scanner.unseen() == 0 && self.is_large_expected() {
+                self.leave_run(from)?;
+                return self.poll_peek(cx, from, conversation);
+            }
         }
-        self.splicing = None;
-        self.pipe = None;
-        self.set_low_mark(from, 1)?;
-        self.poll_read(cx, from, bytes_max)
+        self.leave_run(from)?;
+        self.poll_read(cx, from, bytes_max, conversation)
     }
 
     /// Whether the bytes that come next are worth a splice.
     fn will_splice(&self) -> bool {
-        let bytes_min = if self.splicing.is_some() { SPLICED_REST_MIN } else { SPLICED_BYTES_MIN };
-        self.pools.pipes.is_some() && self.scanner.unseen() >= bytes_min
+        let bytes_min = if self.run.is_some() { SPLICED_REST_MIN } else { SPLICED_BYTES_MIN };
+        self.ahead > 0 || self.scanner.unseen() >= bytes_min
     }
 
+    /// Whether there is a pipe; says why not, once a run.
     fn take_pipe(&mut self) -> bool {
+        let mut reason = None;
         if self.pipe.is_none() {
-            self.pipe = self.pools.pipes.as_ref().and_then(PipePool::borrow);
+            match &self.pools.pipes {
+                Ok(pipes) => self.pipe = pipes.borrow(),
+                Err(why) => reason = Some(*why),
+            }
+        }
+        if self.run.is_none() {
+            self.run = Some(self.scanner.unseen());
+            let reason = if self.pipe.is_some() { None } else { reason.or(Some(CopyReason::NoPipe)) };
+            self.pools.runs.begun(reason);
         }
         self.pipe.is_some()
     }
 
-    fn poll_splice(&mut self, cx: &mut Context<'_>, from: &mut TcpStream) -> Poll<io::Result<Filled>> {
-        let unseen = self.scanner.unseen();
-        let run = *self.splicing.get_or_insert(unseen);
-        let Some(pipe) = &mut self.pipe else { return Poll::Ready(Ok(Filled::Bytes)) };
-        match pipe.poll_fill(cx, from, unseen) {
+    /// Large runs need what other frames must not have.
+    fn leave_run(&mut self, from: &TcpStream) -> io::Result<()> {
+        if self.scanner.unseen() < SPLICED_REST_MIN {
+            self.run = None;
+        }
+        self.pipe = None;
+        self.set_low_mark(from, 1)
+    }
+
+    /// How many bytes are in the pipe.
+    fn piped(&self) -> usize {
+        self.pipe.as_ref().map_or(0, Pipe::held)
+    }
+
+    /// Fills the empty pipe.
+    fn poll_splice(
+        &mut self,
+        cx: &mut Context<'_>,
+        from: &mut TcpStream,
+        conversation: &mut Conversation,
+    ) -> Poll<io::Result<Filled>> {
+        let (is_there, unseen) = (self.ahead > 0, self.scanner.unseen());
+        let Some(pipe) = &mut self.pipe else { return Poll::Ready(Ok(Filled::Bytes(Ok(())))) };
+        let moved = match is_there {
+            true => Poll::Ready(pipe.try_add(from, self.ahead + unseen)),
+            false => pipe.poll_fill(cx, from, unseen),
+        };
+        match moved {
             Poll::Ready(Ok(0)) => Poll::Ready(Ok(Filled::End)),
             Poll::Ready(moved) => {
-                self.scanner.passed(moved?);
-                Poll::Ready(Ok(self.read_ahead(cx, from)))
+                self.passed(moved?);
+                Poll::Ready(Ok(Filled::Bytes(self.gather(cx, from, conversation))))
             }
             Poll::Pending => {
                 // Empty pipes are for those who have something to move.
                 self.pipe = None;
-                if run >= LOW_MARK_BYTES {
+                if self.run.is_some_and(|bytes| bytes >= LOW_MARK_BYTES) {
                     self.set_low_mark(from, unseen.min(LOW_MARK_BYTES))?;
                 }
                 Poll::Pending
@@ -180,14 +228,67 @@ impl<S: Scan> Lane<S> {
         }
     }
 
-    /// At the end of a run, looks whether what follows has arrived, so that it need not go out in a packet of its own. An
-    /// end or a failure is left to be found once the pipe is empty.
-    fn read_ahead(&mut self, cx: &mut Context<'_>, from: &mut TcpStream) -> Filled {
-        let is_at_end = self.scanner.unseen() == 0 && self.low_mark == 1;
-        match is_at_end.then(|| self.poll_read(cx, from, BUFFER_BYTES)) {
-            Some(Poll::Ready(Ok(Filled::Bytes))) => Filled::Bytes,
-            _ => Filled::Piped,
+    /// So many bytes have left the socket for the pipe.
+    fn passed(&mut self, count: usize) {
+        let looked_at = count.min(self.ahead);
+        self.ahead -= looked_at;
+        if count > looked_at {
+            self.scanner.passed(count - looked_at);
         }
+        if self.ahead + self.scanner.unseen() == 0 {
+            self.run = None;
+        }
+    }
+
+    /// At the end of a run, takes along what has arrived behind it and may go as it is, until the pipe is full: it need
+    /// not go out in a packet of its own. An end or a failure is left to be found once the pipe is empty.
+    fn gather(
+        &mut self,
+        cx: &mut Context<'_>,
+        from: &mut TcpStream,
+        conversation: &mut Conversation,
+    ) -> Result<(), Cause> {
+        while self.ahead == 0 && self.scanner.unseen() == 0 && self.low_mark == 1 {
+            let Poll::Ready(Ok(Filled::Bytes(looked))) = self.poll_peek(cx, from, conversation) else {
+                break;
+            };
+            looked?;
+            let (wanted, Some(pipe)) = (self.ahead + self.scanner.unseen(), &mut self.pipe) else { break };
+            match pipe.try_add(from, wanted) {
+                Ok(moved) if self.ahead > 0 && moved > 0 => self.passed(moved),
+                _ => break,
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks at what comes next and leaves it in the socket, if it may go as it is and there is something to go with: a
+    /// large run behind it or what is in the pipe before it.
+    fn poll_peek(
+        &mut self,
+        cx: &mut Context<'_>,
+        from: &mut TcpStream,
+        conversation: &mut Conversation,
+    ) -> Poll<io::Result<Filled>> {
+        ready!(from.poll_read_ready(cx))?;
+        let mut buffer = self.pools.buffers.borrow();
+        let Some(spare) = buffer.spare(BUFFER_BYTES) else { return Poll::Ready(Ok(Filled::Full)) };
+        let count = ready!(socket::poll_peek(cx, from, &mut spare[..HEADER_BYTES]))?;
+        if count == 0 {
+            return Poll::Ready(Ok(Filled::End));
+        }
+        buffer.add(count);
+        let looked = self.scanner.scan(&mut buffer, conversation);
+        let may_go = looked.is_ok() && !buffer.is_edited() && self.scanner.cleared() == count;
+        let is_large = self.scanner.unseen() >= SPLICED_BYTES_MIN;
+        if may_go && (is_large && self.take_pipe() || self.piped() > 0) {
+            self.scanner.sent(count);
+            self.ahead = count;
+        } else {
+            socket::discard(from, count)?;
+            self.buffer = Some(buffer);
+        }
+        Poll::Ready(Ok(Filled::Bytes(looked)))
     }
 
     /// A read in plain sight. The buffer is borrowed only once there is something to read.
@@ -196,6 +297,7 @@ impl<S: Scan> Lane<S> {
         cx: &mut Context<'_>,
         from: &mut TcpStream,
         bytes_max: usize,
+        conversation: &mut Conversation,
     ) -> Poll<io::Result<Filled>> {
         if from.poll_read_ready(cx)?.is_pending() {
             // What can't be looked at yet waits in no more room than it needs.
@@ -214,13 +316,16 @@ impl<S: Scan> Lane<S> {
             self.buffer = None;
         }
         ready!(read)?;
-        Poll::Ready(Ok(if count == 0 { Filled::End } else { Filled::Bytes }))
+        Poll::Ready(Ok(if count == 0 { Filled::End } else { Filled::Bytes(self.scan(conversation)) }))
     }
 
-    /// How much to read at once: after a large run just the next header, and the rest of this run.
+    fn is_large_expected(&self) -> bool {
+        self.pools.pipes.is_ok() && self.scanner.last_run() > LARGE_RUN_BYTES
+    }
+
+    /// How much to read at once: after a large run just the rest of it and the next header.
     fn expected(&self) -> usize {
-        let is_large_expected = self.pools.pipes.is_some() && self.scanner.last_run() > LARGE_RUN_BYTES;
-        if is_large_expected { self.scanner.unseen() + SHORT_READ_BYTES } else { BUFFER_BYTES }
+        if self.is_large_expected() { self.scanner.unseen() + HEADER_BYTES } else { BUFFER_BYTES }
     }
 
     fn set_low_mark(&mut self, from: &TcpStream, bytes: usize) -> io::Result<()> {

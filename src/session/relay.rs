@@ -104,10 +104,10 @@ impl Relay {
     /// Whether an ending session has nothing left to do.
     fn poll_end(&mut self, cx: &mut Context<'_>) -> Option<Cause> {
         self.ending.as_ref()?;
-        let is_through = !self.requests.scanner.is_mid_frame()
+        let is_through = !self.requests.is_mid_frame()
             && self.requests.is_flushed()
             && self.conversation.in_flight.is_empty()
-            && !self.responses.scanner.is_mid_frame()
+            && !self.responses.is_mid_frame()
             && self.responses.is_flushed();
         let is_late = self.deadline.as_mut().is_some_and(|deadline| deadline.as_mut().poll(cx).is_ready());
         match (is_through, is_late) {
@@ -126,7 +126,7 @@ impl Relay {
                 ready!(spend(cx, turn_bytes, sent));
                 continue;
             }
-            let is_mid_frame = self.requests.scanner.is_mid_frame();
+            let is_mid_frame = self.requests.is_mid_frame();
             if self.conversation.must_ask() && !is_mid_frame {
                 self.ask();
                 continue;
@@ -136,15 +136,16 @@ impl Relay {
             }
             // What had to wait for the other direction may be in the buffer already.
             if self.requests.has_bytes() {
-                self.scan_requests();
+                let looked = self.requests.scan(&mut self.conversation);
+                self.requests_looked_at(looked);
                 if self.requests.scanner.cleared() > 0 || self.conversation.is_ending {
                     continue;
                 }
             }
-            let filled = ready!(self.requests.poll_fill(cx, &mut self.client, BUFFER_BYTES));
+            let (client, conversation) = (&mut self.client, &mut self.conversation);
+            let filled = ready!(self.requests.poll_fill(cx, client, BUFFER_BYTES, conversation));
             match filled.map_err(Cause::ClientFailed)? {
-                Filled::Bytes => self.scan_requests(),
-                Filled::Piped => {}
+                Filled::Bytes(looked) => self.requests_looked_at(looked),
                 Filled::End => self.client_closed()?,
                 // The scanner gives up on a beginning that is longer than half a buffer.
                 Filled::Full => return Poll::Ready(Err(Cause::RequestHeaderTooLarge(BUFFER_BYTES))),
@@ -152,16 +153,16 @@ impl Relay {
         }
     }
 
-    /// Looks at what has arrived; a request that may not pass ends the session behind those that did.
-    fn scan_requests(&mut self) {
-        if let Err(cause) = self.requests.scan(&mut self.conversation) {
+    /// A request that may not pass ends the session behind those that did.
+    fn requests_looked_at(&mut self, looked: Result<(), Cause>) {
+        if let Err(cause) = looked {
             self.end(cause);
         }
     }
 
     /// The client has closed its sending side. Whatever it has asked is answered; half a request goes nowhere.
     fn client_closed(&mut self) -> Result<(), Cause> {
-        if self.requests.scanner.is_mid_frame() {
+        if self.requests.is_mid_frame() {
             return Err(Cause::ClientClosed);
         }
         self.end(Cause::ClientClosed);
@@ -191,11 +192,11 @@ impl Relay {
             if let Some(broken) = self.broken.take() {
                 return Poll::Ready(Err(broken));
             }
-            let filled = ready!(self.responses.poll_fill(cx, &mut self.broker, HELD_BYTES_MAX));
+            let (broker, conversation) = (&mut self.broker, &mut self.conversation);
+            let filled = ready!(self.responses.poll_fill(cx, broker, HELD_BYTES_MAX, conversation));
             match filled.map_err(Cause::BrokerFailed)? {
                 // A response that may not pass ends the session behind those that did.
-                Filled::Bytes => self.broken = self.responses.scan(&mut self.conversation).err(),
-                Filled::Piped => {}
+                Filled::Bytes(looked) => self.broken = looked.err(),
                 Filled::End => return Poll::Ready(Err(Cause::BrokerClosed)),
                 Filled::Full => return Poll::Ready(Err(self.responses.scanner.too_large())),
             }

@@ -17,8 +17,39 @@ pub struct ListenerMetrics {
     pub bytes_to_broker: IntCounter,
     /// Bytes written to clients; shared likewise.
     pub bytes_to_client: IntCounter,
+    /// What became of large runs of bytes.
+    pub large_runs: Arc<LargeRuns>,
     unmapped: IntGauge,
     shared: Arc<Shared>,
+}
+
+/// Runs of 16 KiB and more that nobody needed to see: a request's body, a record set.
+#[derive(Debug)]
+pub struct LargeRuns {
+    spliced: IntCounter,
+    copied_off: IntCounter,
+    copied_no_pipe: IntCounter,
+}
+
+/// Why a large run is copied through the process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CopyReason {
+    /// `relay.splice` is off.
+    Off,
+    /// All pipes are in use, or the system has none.
+    NoPipe,
+}
+
+impl LargeRuns {
+    /// Counts a run; it is copied if there is a reason to.
+    pub fn begun(&self, copied: Option<CopyReason>) {
+        let counter = match copied {
+            None => &self.spliced,
+            Some(CopyReason::Off) => &self.copied_off,
+            Some(CopyReason::NoPipe) => &self.copied_no_pipe,
+        };
+        counter.inc();
+    }
 }
 
 /// What is looked up by a second label.
@@ -39,6 +70,11 @@ impl ListenerMetrics {
             active: metrics.connections_active.with_label_values(&[listener]),
             bytes_to_broker: metrics.bytes.with_label_values(&[listener, "to_broker"]),
             bytes_to_client: metrics.bytes.with_label_values(&[listener, "to_client"]),
+            large_runs: Arc::new(LargeRuns {
+                spliced: metrics.large_runs.with_label_values(&[listener, "spliced", ""]),
+                copied_off: metrics.large_runs.with_label_values(&[listener, "copied", "off"]),
+                copied_no_pipe: metrics.large_runs.with_label_values(&[listener, "copied", "no_pipe"]),
+            }),
             unmapped: metrics.unmapped_nodes.with_label_values(&[listener]),
             shared: Arc::new(Shared {
                 listener: name.clone(),

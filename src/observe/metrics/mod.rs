@@ -8,6 +8,7 @@
 //! | `klamm_requests_total` | listener, api | requests forwarded or answered |
 //! | `klamm_responses_rewritten_total` | listener, api | responses in which addresses were replaced |
 //! | `klamm_bytes_total` | listener, direction | bytes written: `to_broker`, `to_client` |
+//! | `klamm_large_runs_total` | listener, way, reason | runs of 16 KiB and more that were `spliced` or `copied`, and why copied: `off`, `no_pipe` |
 //! | `klamm_accept_errors_total` | listener, reason | connections that could not be accepted |
 //! | `klamm_unmapped_nodes` | listener | brokers that have no address on this listener |
 //! | `klamm_broker_dial_failures_total` | cluster, reason | brokers that could not be reached |
@@ -30,7 +31,7 @@ use api::ApiNames;
 use prometheus::{IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder};
 
 pub use cluster::ClusterMetrics;
-pub use listener::ListenerMetrics;
+pub use listener::{CopyReason, LargeRuns, ListenerMetrics};
 /// A number that only grows.
 pub use prometheus::IntCounter;
 /// A number that goes up and down.
@@ -47,6 +48,7 @@ pub struct Metrics {
     requests: IntCounterVec,
     responses_rewritten: IntCounterVec,
     bytes: IntCounterVec,
+    large_runs: IntCounterVec,
     accept_errors: IntCounterVec,
     unmapped_nodes: IntGaugeVec,
     broker_dial_failures: IntCounterVec,
@@ -92,6 +94,11 @@ impl Metrics {
                 &["listener", "api"],
             ),
             bytes: counters("klamm_bytes_total", "Bytes carried, by direction.", &["listener", "direction"]),
+            large_runs: counters(
+                "klamm_large_runs_total",
+                "Runs of 16 KiB and more that Klamm need not look at, by the way they took and why they were copied.",
+                &["listener", "way", "reason"],
+            ),
             accept_errors: counters(
                 "klamm_accept_errors_total",
                 "Client connections that could not be accepted, by reason.",
@@ -182,6 +189,8 @@ mod tests {
         external.rewritten(3);
         external.bytes_to_broker.inc_by(10);
         external.bytes_to_client.inc_by(20);
+        external.large_runs.begun(None);
+        external.large_runs.begun(Some(CopyReason::Off));
         external.accept_error("too_many_open_files");
         external.unmapped(2);
         let orders = metrics.cluster(&ClusterName("orders".into()));
@@ -198,6 +207,9 @@ mod tests {
             "klamm_responses_rewritten_total{api=\"Metadata\",listener=\"external\"} 1",
             "klamm_bytes_total{direction=\"to_broker\",listener=\"external\"} 10",
             "klamm_bytes_total{direction=\"to_client\",listener=\"external\"} 20",
+            "klamm_large_runs_total{listener=\"external\",reason=\"\",way=\"spliced\"} 1",
+            "klamm_large_runs_total{listener=\"external\",reason=\"off\",way=\"copied\"} 1",
+            "klamm_large_runs_total{listener=\"external\",reason=\"no_pipe\",way=\"copied\"} 0",
             "klamm_accept_errors_total{listener=\"external\",reason=\"too_many_open_files\"} 1",
             "klamm_unmapped_nodes{listener=\"external\"} 2",
             "klamm_broker_dial_failures_total{cluster=\"orders\",reason=\"refused\"} 1",
