@@ -1,5 +1,6 @@
 //! The composition root: builds every part from its settings, starts them in order, stops them in reverse.
 
+mod memory;
 mod status;
 
 use crate::admin::{self, AdminSettings, Pages};
@@ -103,6 +104,8 @@ impl Klamm {
         klamm.run_clusters(clusters);
         klamm.run_listeners(contexts);
         klamm.run_admin(admin);
+        let (overview, stop) = (Arc::clone(&klamm.overview), klamm.stop.clone());
+        klamm.tasks.spawn(async move { memory::give_back_after_waves(&overview, &stop).await });
         Ok(klamm)
     }
 

@@ -15,7 +15,8 @@
 //! 3. Only now [`cluster`] is asked for the broker. Its [view](cluster::view) knows where the node id is;
 //!    [`broker`] resolves the name, dials, and asks whether it is really that broker.
 //! 4. The session relays: what is read from the client goes to the broker as it arrives. A request's body is never
-//!    held or looked into.
+//!    held or looked into; a large one, like the records of a response, does not even enter the process, but goes from
+//!    socket to socket through a [pipe](net::pipe).
 //! 5. The broker answers one request after the other, so the oldest request in flight says what a response is. Most
 //!    flow through untouched. One that names brokers is walked by its schema ([`protocol::walk`]) as it arrives,
 //!    and its addresses are replaced ([`protocol::rewrite`]); records are stepped over. What it says about the

@@ -15,6 +15,8 @@ use std::time::Duration;
 const BURST: usize = 200;
 /// Allocators and kernels take their time.
 const SETTLE: Duration = Duration::from_millis(500);
+/// After the close: a relay may give memory back only now and then.
+const SETTLE_CLOSED: Duration = Duration::from_secs(3);
 
 /// Memory of a relay, in KiB.
 #[derive(Clone, Debug)]
@@ -55,7 +57,7 @@ pub fn measure(kind: Kind, setting: &Setting, port: u16, connections: usize) -> 
     std::thread::sleep(SETTLE);
     let after_burst = meter::memory_kib(&relay.pids)?;
     drop(streams);
-    std::thread::sleep(SETTLE * 2);
+    std::thread::sleep(SETTLE_CLOSED);
     let after_close = meter::memory_kib(&relay.pids)?;
     Ok(Idle { relay: relay.name.clone(), connections, before, idle, after_burst, after_close })
 }

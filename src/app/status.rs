@@ -35,9 +35,14 @@ impl Overview {
         self.is_leaving.store(true, Relaxed);
     }
 
+    /// How many sessions there are.
+    pub(super) fn sessions(&self) -> i64 {
+        self.listeners.iter().map(|listener| listener.metrics().active.get()).sum()
+    }
+
     /// Waits until no session is left.
     pub(super) async fn sessions_ended(&self) {
-        while self.listeners.iter().any(|listener| listener.metrics().active.get() > 0) {
+        while self.sessions() > 0 {
             tokio::time::sleep(SESSIONS_LOOK).await;
         }
     }

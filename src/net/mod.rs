@@ -1,6 +1,7 @@
 //! Sockets, names, buffers and pipes.
 
 pub mod buffer;
+pub mod heap;
 pub mod low_mark;
 pub mod pipe;
 pub mod resolve;
