@@ -253,11 +253,11 @@ impl<S: Scan> Lane<S> {
                 break;
             };
             looked?;
-            let (wanted, Some(pipe)) = (self.ahead + self.scanner.unseen(), &mut self.pipe) else { break };
-            match pipe.try_add(from, wanted) {
-                Ok(moved) if self.ahead > 0 && moved > 0 => self.passed(moved),
-                _ => break,
-            }
+            let wanted = self.ahead + self.scanner.unseen();
+            let Some(pipe) = self.pipe.as_mut().filter(|_| self.ahead > 0) else { break };
+            // A full pipe is no failure: what is ahead goes first once it is empty.
+            let Ok(moved) = pipe.try_add(from, wanted) else { break };
+            self.passed(moved);
         }
         Ok(())
     }

@@ -17,6 +17,7 @@ mod hostile_broker;
 mod hostile_client;
 mod life;
 mod memory;
+mod mixed;
 mod samples;
 mod sasl;
 
