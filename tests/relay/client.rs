@@ -26,6 +26,7 @@ pub(crate) const ADVERTISED_HOST: &str = "kafka.example.com";
 
 /// Node ids 0–4 have ports.
 const NODE_COUNT: u16 = 5;
+/// A block: the bootstrap port and those of the nodes.
 const PORTS: u16 = NODE_COUNT + 1;
 
 /// Klamm, and where its ports are.

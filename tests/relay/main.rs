@@ -11,12 +11,14 @@ mod bulk;
 mod child;
 mod client;
 mod cluster;
+mod cost;
 mod flow;
 mod frames;
 mod hostile_broker;
 mod hostile_client;
 mod life;
 mod memory;
+mod plain;
 mod samples;
 mod sasl;
 
