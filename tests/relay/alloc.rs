@@ -103,6 +103,12 @@ pub(crate) async fn alone() -> Measured {
     Measured { start: heap_bytes(), _alone }
 }
 
+/// The same outside of a runtime.
+pub(crate) fn alone_blocking() -> Measured {
+    let _alone = ALONE.blocking_write();
+    Measured { start: heap_bytes(), _alone }
+}
+
 impl Measured {
     /// Begins anew.
     pub(crate) fn reset(&mut self) {

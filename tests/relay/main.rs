@@ -21,6 +21,7 @@ mod memory;
 mod plain;
 mod samples;
 mod sasl;
+mod trace;
 
 use std::future::Future;
 use std::time::Duration;

@@ -18,6 +18,11 @@ impl Load {
     pub(crate) fn new(request: Vec<u8>, response: Vec<u8>) -> Self {
         Self { request: request.into(), response: response.into() }
     }
+
+    /// What one round trip moves.
+    pub(crate) fn bytes(&self) -> usize {
+        self.request.len() + self.response.len()
+    }
 }
 
 /// Starts a broker, node 0 of a cluster of its own, that answers everything with the load's response.
