@@ -1,6 +1,8 @@
-//! Counts what this process has on the heap. Measurements keep the other tests away: they count for everybody.
+//! Counts what this process has on the heap. Measurements keep the other tests away: they count for everybody. Only a
+//! [`Tally`] counts for itself, on the threads that it is told of.
 
 use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
@@ -42,6 +44,34 @@ fn grown(bytes: usize, before: usize) {
     let now = NOW.fetch_add(bytes, Relaxed) + bytes;
     PEAK.fetch_max(now, Relaxed);
     LARGEST.fetch_max(bytes, Relaxed);
+    // A thread that is about to end has no tally any more.
+    if let Ok(Some(tally)) = TALLY.try_with(Cell::get) {
+        tally.fetch_add(1, Relaxed);
+    }
+}
+
+thread_local! {
+    static TALLY: Cell<Option<&'static AtomicUsize>> = const { Cell::new(None) };
+}
+
+/// Counts the allocations of chosen threads.
+#[derive(Clone, Copy)]
+pub(crate) struct Tally(&'static AtomicUsize);
+
+impl Tally {
+    pub(crate) fn new() -> Self {
+        Self(Box::leak(Box::default()))
+    }
+
+    /// From now on this thread's allocations count.
+    pub(crate) fn count_this_thread(self) {
+        TALLY.set(Some(self.0));
+    }
+
+    /// How many there were so far; one that grows or shrinks what is there counts too.
+    pub(crate) fn allocations(self) -> usize {
+        self.0.load(Relaxed)
+    }
 }
 
 /// What is on the heap now, in bytes.
@@ -62,9 +92,20 @@ pub(crate) async fn shared() -> RwLockReadGuard<'static, ()> {
     ALONE.read().await
 }
 
+/// The same outside of a runtime.
+pub(crate) fn shared_blocking() -> RwLockReadGuard<'static, ()> {
+    ALONE.blocking_read()
+}
+
 /// Waits until no other test runs, and begins to measure.
 pub(crate) async fn alone() -> Measured {
     let _alone = ALONE.write().await;
+    Measured { start: heap_bytes(), _alone }
+}
+
+/// The same outside of a runtime.
+pub(crate) fn alone_blocking() -> Measured {
+    let _alone = ALONE.blocking_write();
     Measured { start: heap_bytes(), _alone }
 }
 

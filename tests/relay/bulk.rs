@@ -2,10 +2,13 @@
 
 use crate::broker::{Arrival, Broker};
 use crate::client::{ADVERTISED_HOST, Client, Proxy};
-use crate::frames::{OFFSET_COMMIT, opaque, request};
+use crate::frames::{OFFSET_COMMIT, opaque, produce, request};
 use crate::samples::{FETCH, Node, SHARE_FETCH, Shape, node, pattern, response, tail};
-use crate::within;
+use crate::{until, within};
 use klamm::session::Splice;
+use socket2::SockRef;
+use std::io::{Read, Write};
+use std::sync::Arc;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -170,4 +173,121 @@ async fn a_broker_that_dies_inside_a_large_response_ends_the_session() {
     drop(arrival);
     assert!(client.rest().await == sent, "what came before the end is delivered, and nothing else");
     proxy.until_closed("broker_closed", 1).await;
+}
+
+/// More than there are pipes: 64.
+const SLOW_READERS: usize = 80;
+/// More than the kernel holds for one client: 4 MiB (tcp_wmem).
+const STUCK_BYTES: usize = 5 << 20;
+
+#[tokio::test]
+async fn large_frames_are_copied_while_slow_readers_hold_every_pipe() {
+    let mut broker = Broker::alone(0).await;
+    let proxy = start(&broker, Splice::Auto).await;
+    let (spliced, copied) =
+        (|| large_runs(&proxy, "", "spliced"), || large_runs(&proxy, "no_pipe", "copied"));
+    let (mut steady, mut steady_arrival) = through(&proxy, &mut broker).await;
+    let whole: Arc<[u8]> = opaque(1, &pattern(STUCK_BYTES)).into();
+    let mut slow = Vec::new();
+    for _ in 0..SLOW_READERS {
+        let (mut client, mut arrival) = through(&proxy, &mut broker).await;
+        SockRef::from(&client.stream).set_recv_buffer_size(64 * 1024).unwrap();
+        SockRef::from(&arrival.stream).set_send_buffer_size(64 * 1024).unwrap();
+        client.send(&request(OFFSET_COMMIT, 6, 1, b"")).await;
+        arrival.frame().await.unwrap();
+        let whole = Arc::clone(&whole);
+        let sending = tokio::spawn(async move {
+            arrival.stream.write_all(&whole).await.unwrap();
+            arrival
+        });
+        slow.push((client, sending));
+    }
+    until("all responses to begin", || spliced() + copied() == SLOW_READERS as u64).await;
+    // Until each is stuck, one gives back a pipe now and then; ten rounds in a row find none.
+    let mut rounds = 0;
+    let all_copied = async {
+        while rounds < 10 {
+            let before = (spliced(), copied());
+            both_ways(&mut steady, &mut steady_arrival).await;
+            rounds = if (spliced(), copied()) == (before.0, before.1 + 2) { rounds + 1 } else { 0 };
+        }
+    };
+    within("every pipe to be lent", all_copied).await;
+    for (mut client, sending) in slow {
+        let mut got = vec![0; whole.len()];
+        within("a slow reader's response", client.stream.read_exact(&mut got)).await.unwrap();
+        assert!(got == *whole, "what a slow reader gets");
+        drop(within("the broker's end of it", sending).await.unwrap());
+    }
+    let before = (spliced(), copied());
+    both_ways(&mut steady, &mut steady_arrival).await;
+    assert_eq!((spliced(), copied()), (before.0 + 2, before.1), "there are pipes again");
+}
+
+/// A large request, and a large response.
+async fn both_ways(client: &mut Client, arrival: &mut Arrival) {
+    let frame = request(OFFSET_COMMIT, 6, 2, &pattern(300_000));
+    passes(&mut client.stream, &mut arrival.stream, &frame, &frame, 1 << 20).await;
+    let answer = opaque(2, &pattern(300_000));
+    passes(&mut arrival.stream, &mut client.stream, &answer, &answer, 1 << 20).await;
+}
+
+fn large_runs(proxy: &Proxy, reason: &str, way: &str) -> u64 {
+    let labels = format!("listener=\"external\",reason=\"{reason}\",way=\"{way}\"");
+    proxy.metric(&format!("klamm_large_runs_total{{{labels}}}"))
+}
+
+/// How often a busy connection may have its turn while a small request and its answer pass: Klamm moves each once, and
+/// before each the busy one may be running and stand in front in the queue; and once more where they begin.
+const TURNS_MAX: u64 = 5;
+const TURN_BYTES: u64 = 1 << 20;
+
+/// Bytes are counted, not time: where Klamm and the small one's peers have one thread, and sockets are asked after every
+/// step, bulk moves only in its turns.
+#[test]
+fn bulk_that_never_ends_lets_a_small_request_through() {
+    // A turn ends behind its limit: by what a pipe or a buffer holds.
+    for (splice, moved_at_once) in [(Splice::Auto, 1 << 20), (Splice::Off, 128 << 10)] {
+        let runtime = tokio::runtime::Builder::new_current_thread().event_interval(1).enable_all().build();
+        let most = runtime.unwrap().block_on(bulk_beside_small(splice));
+        println!("{splice:?}: at most {most} bytes of bulk during a small round trip");
+        let limit = TURNS_MAX * (TURN_BYTES + moved_at_once);
+        assert!(most <= limit, "{splice:?}: {most} bytes of bulk during a small round trip");
+    }
+}
+
+/// How many bytes of bulk pass at the most during a small round trip.
+async fn bulk_beside_small(splice: Splice) -> u64 {
+    let mut broker = Broker::alone(0).await;
+    let proxy = start(&broker, splice).await;
+    let (client, arrival) = through(&proxy, &mut broker).await;
+    let (mut small, mut small_arrival) = through(&proxy, &mut broker).await;
+    let (mut from, mut to) = (plain(client.stream), plain(arrival.stream));
+    let frame = produce(1, 0, &pattern(1 << 20));
+    std::thread::spawn(move || while from.write_all(&frame).is_ok() {});
+    std::thread::spawn(move || {
+        let mut room = vec![0; 1 << 20];
+        while to.read(&mut room).is_ok_and(|count| count > 0) {}
+    });
+    let bulk = || proxy.metric("klamm_bytes_total{direction=\"to_broker\",listener=\"external\"}");
+    until("the bulk to run", || bulk() > 64 << 20).await;
+    let start = bulk();
+    let mut most = 0;
+    for id in 0..500 {
+        let before = bulk();
+        small.send(&request(OFFSET_COMMIT, 6, id, b"small")).await;
+        small_arrival.frame().await.unwrap();
+        small_arrival.send(&opaque(id, b"answer")).await;
+        small.frame().await.unwrap();
+        most = most.max(bulk() - before);
+    }
+    assert!(bulk() > start, "the bulk has not ended");
+    most
+}
+
+/// The same connection for a thread.
+fn plain(stream: TcpStream) -> std::net::TcpStream {
+    let stream = stream.into_std().unwrap();
+    stream.set_nonblocking(false).unwrap();
+    stream
 }

@@ -26,7 +26,8 @@ pub(crate) const ADVERTISED_HOST: &str = "kafka.example.com";
 
 /// Node ids 0–4 have ports.
 const NODE_COUNT: u16 = 5;
-const PORTS: u16 = NODE_COUNT + 1;
+/// A block: the bootstrap port and those of the nodes.
+pub(crate) const PORTS: u16 = NODE_COUNT + 1;
 
 /// Klamm, and where its ports are.
 pub(crate) struct Proxy {
@@ -123,7 +124,7 @@ impl Proxy {
 }
 
 /// A block of ports below the ephemeral ones. Whether they are free shows when they are bound.
-fn next_ports() -> u16 {
+pub(crate) fn next_ports() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let blocks = (32_000 - 11_000) / PORTS;
     let begin = (std::process::id() % u32::from(blocks)) as u16;

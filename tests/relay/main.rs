@@ -11,6 +11,7 @@ mod bulk;
 mod child;
 mod client;
 mod cluster;
+mod cost;
 mod flow;
 mod frames;
 mod hostile_broker;
@@ -18,8 +19,10 @@ mod hostile_client;
 mod life;
 mod memory;
 mod mixed;
+mod plain;
 mod samples;
 mod sasl;
+mod trace;
 
 use std::future::Future;
 use std::time::Duration;
