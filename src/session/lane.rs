@@ -169,17 +169,17 @@ impl<S: Scan> Lane<S> {
 
     /// Whether there is a pipe; says why not, once a run.
     fn take_pipe(&mut self) -> bool {
-        let mut reason = None;
         if self.pipe.is_none() {
-            match &self.pools.pipes {
-                Ok(pipes) => self.pipe = pipes.borrow(),
-                Err(why) => reason = Some(*why),
-            }
+            self.pipe = self.pools.pipes.as_ref().ok().and_then(PipePool::borrow);
         }
         if self.run.is_none() {
+            let copied = match (&self.pipe, &self.pools.pipes) {
+                (Some(_), _) => None,
+                (None, Ok(_)) => Some(CopyReason::NoPipe),
+                (None, Err(reason)) => Some(*reason),
+            };
             self.run = Some(self.scanner.unseen());
-            let reason = if self.pipe.is_some() { None } else { reason.or(Some(CopyReason::NoPipe)) };
-            self.pools.runs.begun(reason);
+            self.pools.runs.begun(copied);
         }
         self.pipe.is_some()
     }
@@ -285,8 +285,8 @@ impl<S: Scan> Lane<S> {
             self.scanner.sent(count);
             self.ahead = count;
         } else {
-            socket::discard(from, count)?;
             self.buffer = Some(buffer);
+            socket::discard(from, count)?;
         }
         Poll::Ready(Ok(Filled::Bytes(looked)))
     }
@@ -316,6 +316,9 @@ impl<S: Scan> Lane<S> {
             self.buffer = None;
         }
         ready!(read)?;
+        if count >= self.scanner.unseen() {
+            self.run = None;
+        }
         Poll::Ready(Ok(if count == 0 { Filled::End } else { Filled::Bytes(self.scan(conversation)) }))
     }
 
