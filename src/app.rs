@@ -94,8 +94,9 @@ impl Klamm {
             })?;
             let handles = metrics.listener(&listener.name);
             let pools = (buffers.clone(), pipes.clone());
-            let ListenerSettings { name, scheme, .. } = listener;
-            let context = Context::new(name, scheme, settings.session, cluster, pools, handles);
+            let ListenerSettings { name, scheme, proxy_protocol, .. } = listener;
+            let settings = (settings.session, proxy_protocol);
+            let context = Context::new(name, scheme, settings, cluster, pools, handles);
             contexts.push((Arc::new(context), ports));
         }
         let listeners = contexts.iter().map(|(context, _)| context.clone()).collect();

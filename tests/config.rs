@@ -13,7 +13,7 @@ use klamm::config::{Loaded, Problems, Sources, load};
 use klamm::lifecycle::DrainSettings;
 use klamm::listener::ListenerSettings;
 use klamm::observe::{LogFormat, LogSettings};
-use klamm::session::{SessionSettings, Splice, Unvetted};
+use klamm::session::{ProxyProtocol, SessionSettings, Splice, Unvetted};
 use klamm::types::{ClusterName, ListenerName};
 use proptest::prelude::*;
 use std::collections::BTreeSet;
@@ -123,6 +123,7 @@ fn the_example_of_the_readme_works_as_it_stands() {
         name: ListenerName("external".into()),
         cluster: ClusterName("orders".into()),
         scheme: port_scheme("0.0.0.0:19092", 19093, "1-3,1000-1002", "kafka.example.com"),
+        proxy_protocol: ProxyProtocol::default(),
     };
     let clusters = vec![cluster("orders", &["10.77.0.11:9092", "10.77.0.12:9092"])];
     let admin = Some(AdminSettings { bind: "127.0.0.1:9190".parse().unwrap() });
@@ -141,6 +142,7 @@ fn three_flags_are_a_configuration() {
         name: ListenerName("default".into()),
         cluster: ClusterName("default".into()),
         scheme: port_scheme("0.0.0.0:9092", 9093, "0-19", "localhost"),
+        proxy_protocol: ProxyProtocol::default(),
     };
     assert_eq!(loaded.settings, settings(vec![cluster("default", &["kafka-0:9092"])], vec![listener]));
 }
@@ -160,6 +162,7 @@ fn the_environment_alone_is_a_configuration() {
         name: ListenerName("app".into()),
         cluster: ClusterName("orders".into()),
         scheme: port_scheme("127.0.0.1:9092", 9093, "0-2,100", "localhost"),
+        proxy_protocol: ProxyProtocol::default(),
     };
     let clusters = vec![cluster("orders", &["kafka-0:9092", "kafka-1:9092"])];
     assert_eq!(loaded.settings, settings(clusters, vec![listener]));
@@ -194,6 +197,7 @@ fn every_key_can_be_set_from_the_environment() {
                 "cluster_id" => "4L6g3nShT-eMCtK--X86sw",
                 "cluster" => "orders",
                 "first_port" => "29093",
+                "trusted" => "10.0.0.0/8, fd00::/8",
                 "advertised_host" => "other.example.com",
                 _ => "127.0.0.1:9999",
             },

@@ -13,7 +13,7 @@ use crate::cluster::ClusterSettings;
 use crate::lifecycle::DrainSettings;
 use crate::listener::ListenerSettings;
 use crate::observe::LogSettings;
-use crate::session::SessionSettings;
+use crate::session::{ProxyMode, ProxyProtocol, SessionSettings};
 use crate::types::{ClusterName, ListenerName};
 use std::time::Duration;
 
@@ -93,6 +93,7 @@ fn cluster(reader: &mut Reader, name: &str) -> Option<ClusterSettings> {
 fn listener(reader: &mut Reader, name: &str, clusters: &[String]) -> Option<ListenerSettings> {
     let cluster = listener_cluster(reader, name, clusters);
     let bind = reader.one(&keys::BIND, name, parse::bind);
+    let proxy_protocol = proxy_protocol(reader, name);
     // With a scheme that isn't known, nothing can be said about the keys that belong to one.
     reader.one(&keys::SCHEME, name, parse::scheme)?;
     let host = reader.one(&keys::ADVERTISED_HOST, name, parse::advertised_host);
@@ -111,7 +112,25 @@ fn listener(reader: &mut Reader, name: &str, clusters: &[String]) -> Option<List
             return None;
         }
     };
-    Some(ListenerSettings { name: ListenerName(name.into()), cluster: cluster?, scheme })
+    Some(ListenerSettings {
+        name: ListenerName(name.into()),
+        cluster: cluster?,
+        scheme,
+        proxy_protocol: proxy_protocol?,
+    })
+}
+
+fn proxy_protocol(reader: &mut Reader, name: &str) -> Option<ProxyProtocol> {
+    let mode = reader.one(&keys::PROXY_PROTOCOL_MODE, name, parse::proxy_mode);
+    let trusted = reader.optional_many(&keys::PROXY_PROTOCOL_TRUSTED, name, parse::networks);
+    let (mode, trusted) = (mode?, trusted?);
+    if mode != ProxyMode::Off && trusted.is_none() {
+        let reason = "it is missing, and whoever may send a header can say to be anybody";
+        let cure = "list the networks of the load balancers: [10.0.0.0/8]";
+        reader.wrong(&keys::PROXY_PROTOCOL_TRUSTED, name, Fault::new(reason, cure));
+        return None;
+    }
+    Some(ProxyProtocol { mode, trusted: trusted.unwrap_or_default() })
 }
 
 fn blamed(error: &PortSchemeError) -> &'static Key {

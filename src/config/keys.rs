@@ -67,6 +67,11 @@ keys! {
     ADVERTISED_PORT_OFFSET = "listeners.*.address.advertised_port_offset", Value("0"), None,
         "Added to a broker's port to get the one that clients are told, for a load balancer whose ports differ.";
 
+    PROXY_PROTOCOL_MODE = "listeners.*.proxy_protocol.mode", Value("off"), None,
+        "Whether connections begin with a PROXY protocol header (v1 or v2), which says whose they are: `off`, `optional`, `required`.";
+    PROXY_PROTOCOL_TRUSTED = "listeners.*.proxy_protocol.trusted", Nothing("nobody"), None,
+        "The networks of the load balancers whose headers count: addresses and prefixes (10.0.0.0/8), as a list or one text with commas.";
+
     ADMIN_BIND = "admin.bind", Nothing("no admin port"), Some("--admin-bind"),
         "IP address and port for health, metrics and status.";
 

@@ -3,8 +3,9 @@
 use super::problem::{Fault, nearest};
 use crate::address::NodeIdRanges;
 use crate::observe::LogFormat;
-use crate::session::{Splice, Unvetted};
+use crate::session::{ProxyMode, Splice, Unvetted};
 use crate::types::BrokerAddress;
+use ipnet::IpNet;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -130,6 +131,28 @@ pub(super) fn advertised_host(text: &str) -> Result<Arc<str>, Fault> {
 pub(super) fn node_ids(items: &[&str]) -> Result<NodeIdRanges, Fault> {
     let cure = "write ids and inclusive ranges: 1-3, 1000-1002";
     NodeIdRanges::parse(items.iter().copied()).map_err(|error| Fault::from_error(&error, cure))
+}
+
+/// Who has to send a PROXY protocol header.
+pub(super) fn proxy_mode(text: &str) -> Result<ProxyMode, Fault> {
+    use ProxyMode::{Off, Optional, Required};
+    choose(text, &[("off", Off), ("optional", Optional), ("required", Required)])
+}
+
+/// Networks: addresses, alone or with the length of a prefix. At least one; every one that can't be read is told.
+pub(super) fn networks(items: &[&str]) -> Result<Vec<IpNet>, Fault> {
+    let read = |item: &&str| {
+        let network = item.parse::<IpNet>().or_else(|_| item.parse::<IpAddr>().map(IpNet::from));
+        network.map_err(|_| format!("`{item}`"))
+    };
+    let (networks, wrong): (Vec<_>, Vec<_>) = items.iter().map(read).partition(Result::is_ok);
+    let wrong: Vec<_> = wrong.into_iter().filter_map(Result::err).collect();
+    let cure = "write addresses and prefixes: 10.0.0.0/8, 192.0.2.7, fd00::/8";
+    match (items.is_empty(), wrong.is_empty()) {
+        (true, _) => Err(Fault::new("the list is empty", cure)),
+        (false, true) => Ok(networks.into_iter().flatten().collect()),
+        (false, false) => Err(Fault::new(format!("no network: {}", wrong.join(", ")), cure)),
+    }
 }
 
 /// The one address scheme that there is so far.

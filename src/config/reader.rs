@@ -53,8 +53,7 @@ impl Reader {
             Read::Value(value) => Some(Some(value)),
             Read::Wrong => None,
             Read::Absent => {
-                let meaning = if let Fallback::Nothing(meaning) = key.fallback { meaning } else { "not set" };
-                self.note(key, name, Text::Nothing, format!("default: {meaning}"));
+                self.note_absent(key, name);
                 Some(None)
             }
         }
@@ -107,6 +106,20 @@ impl Reader {
                 None
             }
         }
+    }
+
+    /// A list whose absence means something: see [`optional`](Self::optional).
+    pub(super) fn optional_many<T>(
+        &mut self,
+        key: &Key,
+        name: &str,
+        parse: impl Fn(&[&str]) -> Result<T, Fault>,
+    ) -> Option<Option<T>> {
+        if self.is_set(key, name) {
+            return self.many(key, name, parse).map(Some);
+        }
+        self.note_absent(key, name);
+        Some(None)
     }
 
     /// Notes that the value of `key` can't be.
@@ -175,6 +188,11 @@ impl Reader {
             self.wrong(key, name, Fault::new(format!("it is missing. {}", key.meaning), cure));
         }
         None
+    }
+
+    fn note_absent(&mut self, key: &Key, name: &str) {
+        let meaning = if let Fallback::Nothing(meaning) = key.fallback { meaning } else { "not set" };
+        self.note(key, name, Text::Nothing, format!("default: {meaning}"));
     }
 
     fn note(&mut self, key: &Key, name: &str, value: Text, origin: String) {

@@ -4,7 +4,7 @@ use crate::address::{Bind, Scheme};
 use crate::lifecycle::{Stop, Tasks};
 use crate::net::socket;
 use crate::observe::throttle::Throttle;
-use crate::session::{self, Context};
+use crate::session::{self, Context, ProxyProtocol};
 use crate::types::{ClusterName, ListenerName, Target};
 use std::io;
 use std::net::SocketAddr;
@@ -26,6 +26,8 @@ pub struct ListenerSettings {
     pub cluster: ClusterName,
     /// Where it listens and what it advertises.
     pub scheme: Scheme,
+    /// Whether connections begin with a PROXY protocol header.
+    pub proxy_protocol: ProxyProtocol,
 }
 
 /// A socket that could not be bound.

@@ -4,5 +4,6 @@ pub mod buffer;
 pub mod heap;
 pub mod low_mark;
 pub mod pipe;
+pub mod proxy_header;
 pub mod resolve;
 pub mod socket;

@@ -1,9 +1,11 @@
 //! Why a session ended: one enum with the sentence for the log, the code for the metric, and the side at fault.
 
 use crate::cluster::ConnectError;
+use crate::net::proxy_header::HeaderError;
 use crate::protocol::wire::Malformed;
 use crate::types::NodeId;
 use std::io;
+use std::net::IpAddr;
 use std::time::Duration;
 
 /// Why a session ended. The text is for the operator: it names the cause and, where it is likely, the cure.
@@ -32,6 +34,25 @@ pub enum Cause {
         "the client closed its side, and its pending responses did not come within {0:?} (half_close_timeout)"
     )]
     HalfCloseTimeout(Duration),
+    /// A PROXY protocol header, or any connection where one is required, from somebody who is not trusted to send one.
+    #[error(
+        "{peer} may not say whose connection this is: it is not in the listener's proxy_protocol.trusted. If it is the load balancer, add its network there; if it is a client, it has found a way around the load balancer"
+    )]
+    ProxyUntrusted {
+        /// Who sent it.
+        peer: IpAddr,
+    },
+    /// No PROXY protocol header where one is required.
+    #[error(
+        "the connection does not begin with a PROXY protocol header, which this listener requires: switch it on at the load balancer, or set the listener's proxy_protocol.mode to optional (first bytes {first:02x?})"
+    )]
+    ProxyHeaderMissing {
+        /// What came first.
+        first: Vec<u8>,
+    },
+    /// A PROXY protocol header that can't be read.
+    #[error("the PROXY protocol header can't be read: {0}")]
+    ProxyHeaderMalformed(HeaderError),
     /// A length that no Kafka request has.
     #[error(
         "the client sent {length} as the length of a request, which is no Kafka request: {guess} (first bytes {first:02x?})"
@@ -170,6 +191,9 @@ impl Cause {
             Self::BrokerFailed(_) => ("broker_failed", Broker, false),
             Self::FirstFrameTimeout(_) => ("first_frame_timeout", Client, false),
             Self::HalfCloseTimeout(_) => ("half_close_timeout", Client, false),
+            Self::ProxyUntrusted { .. } => ("proxy_untrusted", Client, true),
+            Self::ProxyHeaderMissing { .. } => ("proxy_header_missing", Client, true),
+            Self::ProxyHeaderMalformed(_) => ("proxy_header_malformed", Client, true),
             Self::NotKafka { .. } => ("not_kafka", Client, true),
             Self::RequestTooLarge { .. } => ("request_too_large", Client, true),
             Self::RequestMalformed(_) => ("request_malformed", Client, true),
@@ -202,7 +226,7 @@ pub(super) fn guess(length: i32) -> Option<&'static str> {
         | [b'P', b'U', b'T', b' '] => "an HTTP request: HTTP health checks belong to the admin port",
         [b'P', b'R', b'I', b' '] => "an HTTP/2 or gRPC request",
         [b'P', b'R', b'O', b'X'] | [0x0d, 0x0a, 0x0d, 0x0a] => {
-            "a PROXY protocol header, which this listener does not take: switch it off at the load balancer"
+            "a PROXY protocol header, which this listener does not take: set its proxy_protocol.mode, or switch it off at the load balancer"
         }
         [b'S', b'S', b'H', b'-'] => "an SSH client",
         _ => return None,

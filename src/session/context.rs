@@ -2,7 +2,7 @@
 
 use super::conversation::Behold;
 use super::lane::Pools;
-use super::{SessionSettings, Splice};
+use super::{ProxyProtocol, SessionSettings, Splice};
 use crate::address::{Advertised, Scheme};
 use crate::cluster::Cluster;
 use crate::cluster::view::Source;
@@ -28,6 +28,7 @@ const UNMAPPED_MAX: usize = 1000;
 pub struct Context {
     listener: ListenerName,
     settings: SessionSettings,
+    proxy_protocol: ProxyProtocol,
     scheme: Scheme,
     cluster: Arc<Cluster>,
     pools: Pools,
@@ -42,7 +43,7 @@ impl Context {
     pub fn new(
         listener: ListenerName,
         scheme: Scheme,
-        settings: SessionSettings,
+        (settings, proxy_protocol): (SessionSettings, ProxyProtocol),
         cluster: Arc<Cluster>,
         (buffers, pipes): (BufferPool, PipePool),
         metrics: ListenerMetrics,
@@ -50,7 +51,7 @@ impl Context {
         let pipes = if settings.splice == Splice::Auto { Ok(pipes) } else { Err(CopyReason::Off) };
         let pools = Pools { buffers, pipes, runs: Arc::clone(&metrics.large_runs) };
         let (unmapped, warnings) = (Mutex::default(), Mutex::default());
-        Self { listener, settings, scheme, cluster, pools, metrics, unmapped, warnings }
+        Self { listener, settings, proxy_protocol, scheme, cluster, pools, metrics, unmapped, warnings }
     }
 
     /// The listener's name.
@@ -80,6 +81,10 @@ impl Context {
 
     pub(super) fn settings(&self) -> &SessionSettings {
         &self.settings
+    }
+
+    pub(super) fn proxy_protocol(&self) -> &ProxyProtocol {
+        &self.proxy_protocol
     }
 
     pub(super) fn pools(&self) -> &Pools {

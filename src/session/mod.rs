@@ -1,6 +1,7 @@
 //! One client connection, from its first byte to its end.
 //!
-//! The story, top to bottom: wait for the first complete request; only then dial the broker that the connection is meant
+//! The story, top to bottom: learn whose connection it is, if a load balancer says so ([`origin`]); wait for the first
+//! complete request; only then dial the broker that the connection is meant
 //! for (a health check never reaches a broker); relay until either side closes, the broker leaves, or Klamm drains;
 //! say once why it ended. [`requests`] and [`responses`] look at the bytes, [`relay`] moves them, [`conversation`]
 //! is what they share, [`cause`] is how it can end.
@@ -10,6 +11,7 @@ mod context;
 mod conversation;
 mod in_flight;
 mod lane;
+mod origin;
 mod relay;
 mod requests;
 mod responses;
@@ -19,6 +21,7 @@ mod tests;
 pub use crate::protocol::admission::Unvetted;
 pub use cause::{Cause, Side};
 pub use context::Context;
+pub use origin::{ProxyMode, ProxyProtocol};
 
 use crate::cluster::Connection;
 use crate::lifecycle::Stop;
@@ -27,6 +30,7 @@ use crate::observe::metrics::IntGauge;
 use crate::types::{NodeId, Target};
 use conversation::{Conversation, Lent};
 use lane::Scan;
+use origin::Origin;
 use relay::{Relay, Turn};
 use requests::Requests;
 use std::io;
@@ -98,8 +102,8 @@ impl Drop for Active {
 }
 
 async fn run_active(client: TcpStream, peer: SocketAddr, target: Target, context: Arc<Context>, stop: Stop) {
-    let mut session =
-        Session { peer, target, context: &context, stop: &stop, broker: None, client: String::new() };
+    let (context, stop) = (&context, &stop);
+    let mut session = Session { peer, via: None, target, context, stop, broker: None, client: String::new() };
     let cause = tokio::select! {
         cause = session.converse(client) => cause,
         () = stop.aborted() => Cause::Aborted,
@@ -110,7 +114,10 @@ async fn run_active(client: TcpStream, peer: SocketAddr, target: Target, context
 
 /// One session, and what its last line in the log says.
 struct Session<'a> {
+    /// The client, as far as it is known.
     peer: SocketAddr,
+    /// Who sent the PROXY protocol header that said so.
+    via: Option<SocketAddr>,
     target: Target,
     context: &'a Arc<Context>,
     stop: &'a Stop,
@@ -125,9 +132,10 @@ impl Session<'_> {
         let beholder: Arc<Context> = Arc::clone(self.context);
         let mut conversation = Conversation::new(*self.context.settings(), beholder);
         let mut requests = Requests::default();
+        let stop = self.stop;
         let first = tokio::select! {
             first = self.first_request(&client, &mut requests, &mut conversation) => first,
-            () = self.stop.draining() => Err(Cause::Drained),
+            () = stop.draining() => Err(Cause::Drained),
         };
         self.client = conversation.identity.to_string();
         let (buffer, refused) = match first {
@@ -164,7 +172,7 @@ impl Session<'_> {
     /// Waits for the first complete request, or as much of it as a buffer holds, and looks at it. With the cause why
     /// one behind it may not pass, if so: the first is answered all the same.
     async fn first_request(
-        &self,
+        &mut self,
         client: &TcpStream,
         requests: &mut Requests,
         conversation: &mut Conversation,
@@ -173,7 +181,13 @@ impl Session<'_> {
         let arrival = async {
             client.readable().await.map_err(Cause::ClientFailed)?;
             let mut buffer = self.context.pools().buffers.borrow();
-            while !is_first_request(buffer.filled(), conversation)? && buffer.filled().len() < BUFFER_BYTES {
+            let mut is_begun = false;
+            loop {
+                is_begun = is_begun || self.is_begun(&mut buffer)?;
+                let is_there = is_begun && is_first_request(buffer.filled(), conversation)?;
+                if is_there || buffer.filled().len() == BUFFER_BYTES {
+                    break;
+                }
                 buffer.park();
                 client.readable().await.map_err(Cause::ClientFailed)?;
                 let Some(spare) = buffer.spare(BUFFER_BYTES) else { break };
@@ -192,6 +206,20 @@ impl Session<'_> {
         match requests.scan(&mut buffer, conversation) {
             Err(cause) if requests.cleared() == 0 => Err(cause),
             scanned => Ok((buffer, scanned.err())),
+        }
+    }
+
+    /// Whether it is known whose connection this is; a header that said so is taken off.
+    fn is_begun(&mut self, buffer: &mut Buffer) -> Result<bool, Cause> {
+        match self.context.proxy_protocol().origin(self.peer.ip(), buffer.filled())? {
+            Origin::Unclear => Ok(false),
+            Origin::Known { client, bytes } => {
+                buffer.consume(bytes);
+                if let Some(client) = client {
+                    self.via = Some(std::mem::replace(&mut self.peer, client));
+                }
+                Ok(true)
+            }
         }
     }
 
@@ -236,13 +264,14 @@ impl Session<'_> {
     /// The session's last line: for an operator if somebody may have to act, else for whoever debugs.
     fn say(&self, cause: &Cause) {
         let Self { peer, target, broker, client, context, .. } = self;
+        let via = self.via.map(tracing::field::display);
         let listener = context.listener();
         let broker = broker.map_or_else(|| "none".to_owned(), |broker| broker.to_string());
         let cause_code = cause.code();
         if !cause.is_fault() {
-            debug!(%listener, %peer, meant_for = %target, %broker, %client, cause = cause_code, "session ended: {cause}");
+            debug!(%listener, %peer, via, meant_for = %target, %broker, %client, cause = cause_code, "session ended: {cause}");
         } else if let Some(suppressed) = context.may_warn(cause_code) {
-            warn!(%listener, %peer, meant_for = %target, %broker, %client, cause = cause_code, suppressed, "session ended: {cause}");
+            warn!(%listener, %peer, via, meant_for = %target, %broker, %client, cause = cause_code, suppressed, "session ended: {cause}");
         }
     }
 }

@@ -11,7 +11,7 @@ use klamm::lifecycle::DrainSettings;
 use klamm::listener::ListenerSettings;
 use klamm::observe::LogSettings;
 use klamm::observe::logs::LogFormat;
-use klamm::session::{SessionSettings, Splice, Unvetted};
+use klamm::session::{ProxyProtocol, SessionSettings, Splice, Unvetted};
 use klamm::types::{ClusterName, ListenerName};
 use socket2::SockRef;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -153,6 +153,7 @@ fn settings(bootstrap: SocketAddr, bootstrap_servers: &[SocketAddr]) -> Settings
             name: ListenerName("external".into()),
             cluster: name,
             scheme: Scheme::Port(scheme),
+            proxy_protocol: ProxyProtocol::default(),
         }],
         admin: None,
         session: SessionSettings {

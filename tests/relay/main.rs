@@ -20,6 +20,7 @@ mod life;
 mod memory;
 mod mixed;
 mod plain;
+mod proxy_protocol;
 mod samples;
 mod sasl;
 mod trace;
