@@ -180,6 +180,15 @@ impl Cause {
         self.faces().2
     }
 
+    /// What the client is told before the connection closes, if it speaks a language in which that can be said. A Kafka
+    /// client can't be told anything: it would take whatever comes for the length of a response.
+    pub(super) fn last_words(&self) -> &'static [u8] {
+        match self {
+            Self::NotKafka { length, .. } if is_http(*length) => HTTP_ANSWER,
+            _ => b"",
+        }
+    }
+
     /// Code, side, and whether it is a fault: the table that the metric and the log level come from.
     fn faces(&self) -> (&'static str, Side, bool) {
         use Side::{Broker, Client, Klamm};
@@ -213,6 +222,16 @@ impl Cause {
     }
 }
 
+const HTTP_ANSWER: &[u8] =
+    b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\n\
+    This port speaks the Kafka protocol, not HTTP. Health and metrics are on Klamm's admin port.\n";
+
+/// Whether the bytes of a length are the beginning of an HTTP/1 request.
+fn is_http(length: i32) -> bool {
+    const METHODS: [&[u8; 4]; 7] = [b"GET ", b"HEAD", b"POST", b"PUT ", b"DELE", b"OPTI", b"PATC"];
+    METHODS.contains(&&length.to_be_bytes())
+}
+
 /// What a number that is no request length probably was, if it is known.
 pub(super) fn guess(length: i32) -> Option<&'static str> {
     Some(match length.to_be_bytes() {
@@ -220,10 +239,7 @@ pub(super) fn guess(length: i32) -> Option<&'static str> {
             "a TLS hello: this listener is plaintext, set the client's security.protocol to match"
         }
         [0x15, 0x03, ..] => "a TLS alert: the client speaks TLS, this listener is plaintext",
-        [b'G', b'E', b'T', b' ']
-        | [b'P', b'O', b'S', b'T']
-        | [b'H', b'E', b'A', b'D']
-        | [b'P', b'U', b'T', b' '] => "an HTTP request: HTTP health checks belong to the admin port",
+        _ if is_http(length) => "an HTTP request: HTTP health checks belong to the admin port",
         [b'P', b'R', b'I', b' '] => "an HTTP/2 or gRPC request",
         [b'P', b'R', b'O', b'X'] | [0x0d, 0x0a, 0x0d, 0x0a] => {
             "a PROXY protocol header, which this listener does not take: set its proxy_protocol.mode, or switch it off at the load balancer"

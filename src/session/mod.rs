@@ -141,7 +141,7 @@ impl Session<'_> {
         let (buffer, refused) = match first {
             Ok(first) => first,
             Err(cause) => {
-                relay::linger(client).await;
+                relay::linger(client, cause.last_words()).await;
                 return cause;
             }
         };
@@ -165,7 +165,7 @@ impl Session<'_> {
             self.context.cluster().doubt(peer);
         }
         self.client = relay.conversation.identity.to_string();
-        relay::linger(relay.into_client()).await;
+        relay::linger(relay.into_client(), b"").await;
         cause
     }
 

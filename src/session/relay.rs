@@ -220,10 +220,11 @@ fn spend(cx: &mut Context<'_>, turn_bytes: &mut usize, moved: usize) -> Poll<()>
 /// How long a client may take to close after Klamm has; it may still be reading its last responses.
 const LINGER: Duration = Duration::from_secs(1);
 
-/// Ends a connection so that what has been sent is not lost: a socket that is closed with unread bytes is reset, and
+/// Ends a connection with `last_words`, if there are any, so that what has been sent is not lost: a socket that is closed with unread bytes is reset, and
 /// the client's side may forget what it has not read yet.
-pub(super) async fn linger(mut client: TcpStream) {
+pub(super) async fn linger(mut client: TcpStream, last_words: &[u8]) {
     let discard = async {
+        client.write_all(last_words).await?;
         client.shutdown().await?;
         tokio::io::copy(&mut client, &mut tokio::io::sink()).await
     };

@@ -44,7 +44,6 @@ async fn another_protocol_is_closed_as_such_and_no_broker_is_dialled() {
     let accepted = broker.accepted();
     for hello in [
         &b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"[..],
-        b"GET / HTTP/1.1\r\nHost: kafka\r\n\r\n",
         b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
         b"PROXY TCP4 192.0.2.1 192.0.2.2 56324 443\r\n",
         b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c",
@@ -52,7 +51,24 @@ async fn another_protocol_is_closed_as_such_and_no_broker_is_dialled() {
     ] {
         is_closed(&proxy, hello, "not_kafka").await;
     }
-    assert_eq!(proxy.closed("not_kafka"), 6);
+    assert_eq!(proxy.closed("not_kafka"), 5);
+    assert_eq!(broker.accepted(), accepted);
+}
+
+#[tokio::test]
+async fn who_speaks_http_is_told_what_the_port_is() {
+    let broker = Broker::alone(0).await;
+    let proxy = Proxy::start(&[&broker]).await;
+    let accepted = broker.accepted();
+    for method in ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"] {
+        let mut client = proxy.connect().await;
+        client.send(format!("{method} / HTTP/1.1\r\nHost: kafka\r\n\r\n").as_bytes()).await;
+        let said = String::from_utf8(client.rest().await).unwrap();
+        let (head, body) = said.split_once("\r\n\r\n").unwrap();
+        assert!(head.starts_with("HTTP/1.1 400 ") && head.ends_with("Connection: close"), "{said}");
+        assert!(body.contains("Kafka protocol"), "{said}");
+    }
+    proxy.until_closed("not_kafka", 7).await;
     assert_eq!(broker.accepted(), accepted);
 }
 
