@@ -9,7 +9,8 @@
 //!
 //! 1. [`listener`] accepts a connection. The port says which broker it is meant for ([`address`]): the bootstrap
 //!    port means any, every other port one [node id](types::NodeId).
-//! 2. [`session`] waits for the first complete request and looks at its header
+//! 2. [`session`] learns whose connection it is, where a load balancer says so in front of it
+//!    ([`net::proxy_header`]). It waits for the first complete request and looks at its header
 //!    ([`protocol::header`]): may this API in this version pass ([`protocol::admission`], by the one
 //!    [`protocol::table`])? It notes what it must remember for the response, in order.
 //! 3. Only now [`cluster`] is asked for the broker. Its [view](cluster::view) knows where the node id is;
