@@ -122,6 +122,8 @@ const IDLE_BYTES_MAX: usize = 5 * 1024;
 const FIRST: usize = 100;
 /// What may be left of all of them: one more buffer in the pool, and what grows once.
 const LEFT_BYTES_MAX: usize = (128 + 16) * 1024;
+/// The same of the process's pages, of which some are in use for a few bytes only.
+const RESIDENT_LEFT_BYTES_MAX: usize = 3 * 1024 * 1024;
 
 #[test]
 fn an_idle_connection_holds_less_than_5_kib_and_leaves_nothing() {
@@ -151,7 +153,7 @@ async fn measure_idle_connections() {
     drop(connected(&proxy, FIRST).await);
     until("the first sessions to end", || proxy.active() == 0).await;
     measured.reset();
-    let start = alloc::heap_bytes();
+    let (start, start_resident) = (alloc::heap_bytes(), resident_bytes());
     let clients = connected(&proxy, count).await;
     let each = alloc::heap_bytes().saturating_sub(start) / count;
     let short = if count < IDLE_TARGET {
@@ -161,13 +163,27 @@ async fn measure_idle_connections() {
     };
     println!("{count} idle connections{short}: {each} bytes of heap each");
     assert!(each < IDLE_BYTES_MAX, "{each} bytes each");
+    assert!(
+        resident_bytes() > start_resident + 2 * RESIDENT_LEFT_BYTES_MAX,
+        "what is given back below was taken"
+    );
     drop(clients);
     until("all sessions to end", || proxy.active() == 0).await;
     let left = alloc::heap_bytes().saturating_sub(start);
     println!("{count} idle connections: {left} bytes of heap left behind");
     assert!(left < LEFT_BYTES_MAX, "{left} bytes left by {count} connections");
+    // The allocator would keep the pages.
+    let is_back = || resident_bytes() < start_resident + RESIDENT_LEFT_BYTES_MAX;
+    until("the memory to go back to the system", is_back).await;
     proxy.klamm.stop().await;
     drop(broker);
+}
+
+/// How much memory of its own this process has from the system, in bytes.
+fn resident_bytes() -> usize {
+    let rollup = std::fs::read_to_string("/proc/self/smaps_rollup").unwrap();
+    let line = rollup.lines().find_map(|line| line.strip_prefix("Anonymous:")).unwrap();
+    1024 * line.trim().strip_suffix(" kB").unwrap().parse::<usize>().unwrap()
 }
 
 /// So many connections that have had one request answered.
