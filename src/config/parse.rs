@@ -141,17 +141,21 @@ pub(super) fn proxy_mode(text: &str) -> Result<ProxyMode, Fault> {
 
 /// Networks: addresses, alone or with the length of a prefix. At least one; every one that can't be read is told.
 pub(super) fn networks(items: &[&str]) -> Result<Vec<IpNet>, Fault> {
-    let read = |item: &&str| {
-        let network = item.parse::<IpNet>().or_else(|_| item.parse::<IpAddr>().map(IpNet::from));
-        network.map_err(|_| format!("`{item}`"))
-    };
-    let (networks, wrong): (Vec<_>, Vec<_>) = items.iter().map(read).partition(Result::is_ok);
-    let wrong: Vec<_> = wrong.into_iter().filter_map(Result::err).collect();
     let cure = "write addresses and prefixes: 10.0.0.0/8, 192.0.2.7, fd00::/8";
-    match (items.is_empty(), wrong.is_empty()) {
-        (true, _) => Err(Fault::new("the list is empty", cure)),
-        (false, true) => Ok(networks.into_iter().flatten().collect()),
-        (false, false) => Err(Fault::new(format!("no network: {}", wrong.join(", ")), cure)),
+    if items.is_empty() {
+        return Err(Fault::new("the list is empty", cure));
+    }
+    let (mut networks, mut wrong) = (Vec::new(), Vec::new());
+    for item in items {
+        match item.parse::<IpNet>().or_else(|_| item.parse::<IpAddr>().map(IpNet::from)) {
+            Ok(network) => networks.push(network),
+            Err(_) => wrong.push(format!("`{item}`")),
+        }
+    }
+    if wrong.is_empty() {
+        Ok(networks)
+    } else {
+        Err(Fault::new(format!("no network: {}", wrong.join(", ")), cure))
     }
 }
 

@@ -82,9 +82,10 @@ fn read_line(bytes: &[u8]) -> Result<Beginning, HeaderError> {
     if family == "UNKNOWN" {
         return Ok(Beginning::Header { client: None, bytes: end + 2 });
     }
-    let (source, destination) = (ip(family, word()?)?, ip(family, word()?)?);
+    // Both addresses are of the family that the line names.
+    let (source, _) = (ip(family, word()?)?, ip(family, word()?)?);
     let (source_port, _) = (port(word()?)?, port(word()?)?);
-    if words.next().is_some() || source.is_ipv4() != destination.is_ipv4() {
+    if words.next().is_some() {
         return Err(HeaderError::Line);
     }
     Ok(Beginning::Header { client: Some(SocketAddr::new(source, source_port)), bytes: end + 2 })
