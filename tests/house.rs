@@ -28,7 +28,7 @@ const LAYERS: [(&str, u8); 14] = [
 const WITHIN_A_LAYER: [(&str, &str); 3] = [("config", "app"), ("listener", "session"), ("cluster", "broker")];
 
 /// Words that only some modules may use, and who. Comments and tests are not looked at.
-const KEPT_APART: [(&str, &[&str]); 11] = [
+const KEPT_APART: [(&str, &[&str]); 15] = [
     ("hyper", &["admin"]),
     ("figment", &["config"]),
     ("clap", &["cli"]),
@@ -40,6 +40,10 @@ const KEPT_APART: [(&str, &[&str]); 11] = [
     ("libc", &["net"]),
     ("rustix", &["net"]),
     ("anyhow", &["cli"]),
+    ("rustls", &["net"]),
+    ("rustls_native_certs", &["net"]),
+    ("webpki_roots", &["net"]),
+    ("x509_parser", &["net"]),
 ];
 
 /// What the pure modules do without.

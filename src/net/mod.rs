@@ -1,4 +1,4 @@
-//! Sockets, names, buffers and pipes.
+//! Sockets, TLS, names, buffers and pipes.
 
 pub mod buffer;
 pub mod heap;
@@ -7,3 +7,4 @@ pub mod pipe;
 pub mod proxy_header;
 pub mod resolve;
 pub mod socket;
+pub mod tls;
