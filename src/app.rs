@@ -1,6 +1,7 @@
 //! The composition root: builds every part from its settings, starts them in order, stops them in reverse.
 
 mod memory;
+mod reload;
 mod status;
 
 use crate::admin::{self, AdminSettings, Pages};
@@ -15,6 +16,7 @@ use crate::observe::metrics::Metrics;
 use crate::protocol::table;
 use crate::session::{Context, SessionSettings};
 use crate::types::ClusterName;
+pub use reload::ReloadSettings;
 use status::Overview;
 use std::collections::BTreeMap;
 use std::io;
@@ -34,6 +36,8 @@ pub struct Settings {
     pub admin: Option<AdminSettings>,
     /// The limits of every session.
     pub session: SessionSettings,
+    /// When to look at the configuration's files again.
+    pub reload: ReloadSettings,
     /// How to go down.
     pub drain: DrainSettings,
     /// How to log.

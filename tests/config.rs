@@ -5,7 +5,7 @@
 
 use klamm::address::{NodeIdRanges, PortScheme, Scheme};
 use klamm::admin::AdminSettings;
-use klamm::app::Settings;
+use klamm::app::{ReloadSettings, Settings};
 use klamm::broker::DialSettings;
 use klamm::cluster::ClusterSettings;
 use klamm::config::keys::{Fallback, KEYS};
@@ -94,6 +94,7 @@ fn cluster(name: &str, servers: &[&str]) -> ClusterSettings {
             connect_timeout: Duration::from_secs(5),
             probe_timeout: Duration::from_secs(10),
         },
+        tls: None,
     }
 }
 
@@ -106,11 +107,13 @@ fn settings(clusters: Vec<ClusterSettings>, listeners: Vec<ListenerSettings>) ->
             frame_bytes_max: 104_857_600,
             sasl_frame_bytes_max: 524_288,
             in_flight_requests_max: 10_000,
+            tls_handshake_timeout: Duration::from_secs(10),
             first_frame_timeout: Duration::from_secs(30),
             half_close_timeout: Duration::from_secs(10),
             unvetted: Unvetted::Hide,
             splice: Splice::Auto,
         },
+        reload: ReloadSettings { interval: Duration::from_secs(1) },
         drain: DrainSettings { delay: Duration::ZERO, timeout: Duration::from_secs(30) },
         log: LogSettings { level: "info".to_owned(), format: LogFormat::Auto },
     }
@@ -124,6 +127,7 @@ fn the_example_of_the_readme_works_as_it_stands() {
         cluster: ClusterName("orders".into()),
         scheme: port_scheme("0.0.0.0:19092", 19093, "1-3,1000-1002", "kafka.example.com"),
         proxy_protocol: ProxyProtocol::default(),
+        tls: None,
     };
     let clusters = vec![cluster("orders", &["10.77.0.11:9092", "10.77.0.12:9092"])];
     let admin = Some(AdminSettings { bind: "127.0.0.1:9190".parse().unwrap() });
@@ -143,6 +147,7 @@ fn three_flags_are_a_configuration() {
         cluster: ClusterName("default".into()),
         scheme: port_scheme("0.0.0.0:9092", 9093, "0-19", "localhost"),
         proxy_protocol: ProxyProtocol::default(),
+        tls: None,
     };
     assert_eq!(loaded.settings, settings(vec![cluster("default", &["kafka-0:9092"])], vec![listener]));
 }
@@ -163,6 +168,7 @@ fn the_environment_alone_is_a_configuration() {
         cluster: ClusterName("orders".into()),
         scheme: port_scheme("127.0.0.1:9092", 9093, "0-2,100", "localhost"),
         proxy_protocol: ProxyProtocol::default(),
+        tls: None,
     };
     let clusters = vec![cluster("orders", &["kafka-0:9092", "kafka-1:9092"])];
     assert_eq!(loaded.settings, settings(clusters, vec![listener]));

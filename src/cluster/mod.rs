@@ -11,6 +11,7 @@ pub use connect::{ConnectError, Connection};
 pub use view::View;
 
 use crate::broker::DialSettings;
+use crate::net::tls::ClientTls;
 use crate::observe::metrics::ClusterMetrics;
 use crate::types::{BrokerAddress, ClusterName};
 use std::time::Duration;
@@ -28,6 +29,8 @@ pub struct ClusterSettings {
     pub metadata_refresh_interval: Duration,
     /// How brokers are dialled.
     pub dial: DialSettings,
+    /// How TLS is spoken with brokers, if it is.
+    pub tls: Option<ClientTls>,
 }
 
 /// A cluster at run time, shared by its listeners.

@@ -7,7 +7,7 @@ use super::{parse, ports};
 use crate::address::port::PortSchemeError;
 use crate::address::{PortScheme, Scheme};
 use crate::admin::AdminSettings;
-use crate::app::Settings;
+use crate::app::{ReloadSettings, Settings};
 use crate::broker::DialSettings;
 use crate::cluster::ClusterSettings;
 use crate::lifecycle::DrainSettings;
@@ -34,6 +34,7 @@ pub(super) fn settings(reader: &mut Reader) -> Option<Settings> {
         .optional(&keys::ADMIN_BIND, "", parse::bind)
         .map(|bind| bind.map(|bind| AdminSettings { bind }));
     let limits = session(reader);
+    let reload = reload(reader);
     let drain = drain(reader);
     let log = log(reader);
 
@@ -48,6 +49,7 @@ pub(super) fn settings(reader: &mut Reader) -> Option<Settings> {
         listeners: listeners.into_iter().collect::<Option<_>>()?,
         admin: admin?,
         session: limits?,
+        reload: reload?,
         drain: drain?,
         log: log?,
     })
@@ -87,6 +89,7 @@ fn cluster(reader: &mut Reader, name: &str) -> Option<ClusterSettings> {
             connect_timeout: connect_timeout?,
             probe_timeout: probe_timeout?,
         },
+        tls: None,
     })
 }
 
@@ -117,6 +120,7 @@ fn listener(reader: &mut Reader, name: &str, clusters: &[String]) -> Option<List
         cluster: cluster?,
         scheme,
         proxy_protocol: proxy_protocol?,
+        tls: None,
     })
 }
 
@@ -183,6 +187,7 @@ fn session(reader: &mut Reader) -> Option<SessionSettings> {
     let frame_bytes_max = reader.one(&keys::FRAME_BYTES_MAX, "", parse::frame_bytes);
     let sasl_frame_bytes_max = reader.one(&keys::SASL_FRAME_BYTES_MAX, "", parse::frame_bytes);
     let in_flight = reader.one(&keys::IN_FLIGHT_REQUESTS_MAX, "", parse::integer::<usize>(1..=1_000_000));
+    let handshake = reader.one(&keys::TLS_HANDSHAKE_TIMEOUT, "", parse::duration(MILLISECOND..=HOUR));
     let first_frame = reader.one(&keys::FIRST_FRAME_TIMEOUT, "", parse::duration(MILLISECOND..=HOUR));
     let half_close = reader.one(&keys::HALF_CLOSE_TIMEOUT, "", parse::duration(Duration::ZERO..=HOUR));
     let unvetted = reader.one(&keys::UNVETTED, "", parse::unvetted);
@@ -200,11 +205,17 @@ fn session(reader: &mut Reader) -> Option<SessionSettings> {
         frame_bytes_max: frame_bytes_max?,
         sasl_frame_bytes_max: sasl_frame_bytes_max?,
         in_flight_requests_max: in_flight?,
+        tls_handshake_timeout: handshake?,
         first_frame_timeout: first_frame?,
         half_close_timeout: half_close?,
         unvetted: unvetted?,
         splice: splice?,
     })
+}
+
+fn reload(reader: &mut Reader) -> Option<ReloadSettings> {
+    let interval = reader.one(&keys::RELOAD_INTERVAL, "", parse::duration(Duration::ZERO..=HOUR));
+    Some(ReloadSettings { interval: interval? })
 }
 
 fn drain(reader: &mut Reader) -> Option<DrainSettings> {

@@ -81,6 +81,8 @@ keys! {
         "The largest request between a SaslHandshake and its success.";
     IN_FLIGHT_REQUESTS_MAX = "limits.in_flight_requests_max", Value("10000"), None,
         "Requests of one connection that may wait for their responses before Klamm stops reading.";
+    TLS_HANDSHAKE_TIMEOUT = "limits.tls_handshake_timeout", Value("10s"), None,
+        "How long the TLS handshake of a new connection may take, from its accept on.";
     FIRST_FRAME_TIMEOUT = "limits.first_frame_timeout", Value("30s"), None,
         "How long a new connection may take for its first complete frame.";
     HALF_CLOSE_TIMEOUT = "limits.half_close_timeout", Value("10s"), None,
@@ -91,6 +93,9 @@ keys! {
 
     SPLICE = "relay.splice", Value("auto"), None,
         "Large requests and record sets pass through the kernel alone where both sides are plain TCP: `auto`, or `off` to copy everything.";
+
+    RELOAD_INTERVAL = "reload.interval", Value("1s"), None,
+        "How often the configuration's files, certificates among them, are looked at for changes; `0s`: only on SIGHUP.";
 
     DRAIN_DELAY = "drain.delay", Value("0s"), None,
         "Between \"not ready\" and the end of accepting, so that a load balancer notices.";

@@ -4,7 +4,7 @@ use crate::address::{Bind, Scheme};
 use crate::lifecycle::{Stop, Tasks};
 use crate::net::socket;
 use crate::observe::throttle::Throttle;
-use crate::session::{self, Context, ProxyProtocol};
+use crate::session::{self, Context, ListenerTls, ProxyProtocol};
 use crate::types::{ClusterName, ListenerName, Target};
 use std::io;
 use std::net::SocketAddr;
@@ -28,6 +28,8 @@ pub struct ListenerSettings {
     pub scheme: Scheme,
     /// Whether connections begin with a PROXY protocol header.
     pub proxy_protocol: ProxyProtocol,
+    /// What happens to its TLS; without it, it speaks plaintext.
+    pub tls: Option<ListenerTls>,
 }
 
 /// A socket that could not be bound.

@@ -17,11 +17,13 @@ mod requests;
 mod responses;
 #[cfg(test)]
 mod tests;
+mod tls;
 
 pub use crate::protocol::admission::Unvetted;
 pub use cause::{Cause, Side};
 pub use context::Context;
 pub use origin::{ProxyMode, ProxyProtocol};
+pub use tls::ListenerTls;
 
 use crate::cluster::Connection;
 use crate::lifecycle::Stop;
@@ -49,6 +51,8 @@ pub struct SessionSettings {
     pub sasl_frame_bytes_max: usize,
     /// How many requests may wait for their responses before Klamm stops reading from the client.
     pub in_flight_requests_max: usize,
+    /// How long the TLS handshake of a new connection may take, from its accept on.
+    pub tls_handshake_timeout: Duration,
     /// How long a new connection may take for its first complete frame.
     pub first_frame_timeout: Duration,
     /// How long the pending responses of a client that has closed its sending side are waited for.

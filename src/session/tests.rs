@@ -37,6 +37,7 @@ fn conversation() -> Conversation {
         frame_bytes_max: 1024 * 1024,
         sasl_frame_bytes_max: 512 * 1024,
         in_flight_requests_max: 10_000,
+        tls_handshake_timeout: Duration::from_secs(1),
         first_frame_timeout: Duration::from_secs(1),
         half_close_timeout: Duration::from_secs(1),
         unvetted: Unvetted::Hide,

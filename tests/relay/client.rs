@@ -4,7 +4,7 @@ use crate::alloc;
 use crate::broker::{Broker, read_frame};
 use crate::{until, within};
 use klamm::address::{NodeIdRanges, PortScheme, Scheme};
-use klamm::app::{Klamm, Settings, StartError};
+use klamm::app::{Klamm, ReloadSettings, Settings, StartError};
 use klamm::broker::DialSettings;
 use klamm::cluster::ClusterSettings;
 use klamm::lifecycle::DrainSettings;
@@ -148,23 +148,27 @@ fn settings(bootstrap: SocketAddr, bootstrap_servers: &[SocketAddr]) -> Settings
                 connect_timeout: 5 * second,
                 probe_timeout: 5 * second,
             },
+            tls: None,
         }],
         listeners: vec![ListenerSettings {
             name: ListenerName("external".into()),
             cluster: name,
             scheme: Scheme::Port(scheme),
             proxy_protocol: ProxyProtocol::default(),
+            tls: None,
         }],
         admin: None,
         session: SessionSettings {
             frame_bytes_max: 100 * 1024 * 1024,
             sasl_frame_bytes_max: 512 * 1024,
             in_flight_requests_max: 10_000,
+            tls_handshake_timeout: 10 * second,
             first_frame_timeout: 10 * second,
             half_close_timeout: 10 * second,
             unvetted: Unvetted::Hide,
             splice: Splice::Auto,
         },
+        reload: ReloadSettings { interval: Duration::ZERO },
         drain: DrainSettings { delay: Duration::ZERO, timeout: 10 * second },
         log: LogSettings { level: "info".into(), format: LogFormat::Text },
     }
