@@ -1,20 +1,24 @@
 //! How a listener's addresses stand for brokers, in both directions, as a pure function of its configuration.
 //!
 //! `identify(advertise(node)) == node` for every node id that has an address: every replica of Klamm gives the same
-//! answer, before the first client connects. One file per scheme; `sni` and `single` will stand beside `port`.
+//! answer, before the first client connects. One file per scheme; `single` will stand beside these.
 
 pub mod port;
+pub mod sni;
 
-use crate::types::{AdvertisedAddress, NodeId};
+use crate::types::{AdvertisedAddress, NodeId, Target};
 use std::net::SocketAddr;
 
 pub use port::{NodeIdRanges, PortScheme};
+pub use sni::SniScheme;
 
 /// How the brokers of one listener are told apart.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Scheme {
     /// One port per broker.
     Port(PortScheme),
+    /// One TLS server name per broker.
+    Sni(SniScheme),
 }
 
 /// What clients are told for one node id.
@@ -40,8 +44,8 @@ impl Advertised {
 pub struct Bind {
     /// Where to listen.
     pub address: SocketAddr,
-    /// Which broker a connection to it is meant for.
-    pub target: crate::types::Target,
+    /// Which broker a connection to it is meant for; `None` where its TLS server name says it.
+    pub target: Option<Target>,
 }
 
 impl Scheme {
@@ -49,6 +53,7 @@ impl Scheme {
     pub fn advertise(&self, node: NodeId) -> Advertised {
         match self {
             Self::Port(scheme) => scheme.advertise(node),
+            Self::Sni(scheme) => scheme.advertise(node),
         }
     }
 
@@ -56,6 +61,7 @@ impl Scheme {
     pub fn binds(&self) -> Vec<Bind> {
         match self {
             Self::Port(scheme) => scheme.binds(),
+            Self::Sni(scheme) => scheme.binds(),
         }
     }
 }

@@ -225,9 +225,13 @@ impl PortScheme {
     pub(super) fn binds(&self) -> Vec<Bind> {
         let ip: IpAddr = self.bootstrap.ip();
         let brokers = (self.first_port..=u16::MAX).zip(self.node_ids.iter());
-        let brokers = brokers
-            .map(|(port, node)| Bind { address: SocketAddr::new(ip, port), target: Target::Broker(node) });
-        std::iter::once(Bind { address: self.bootstrap, target: Target::Bootstrap }).chain(brokers).collect()
+        let brokers = brokers.map(|(port, node)| Bind {
+            address: SocketAddr::new(ip, port),
+            target: Some(Target::Broker(node)),
+        });
+        std::iter::once(Bind { address: self.bootstrap, target: Some(Target::Bootstrap) })
+            .chain(brokers)
+            .collect()
     }
 }
 
@@ -266,7 +270,7 @@ mod tests {
     fn an_offset_moves_what_is_advertised_and_not_what_is_bound() {
         let scheme = scheme(19093, NodeIdRanges::default(), -10_000).unwrap();
         assert_eq!(scheme.advertise(NodeId(0)).address().port, 9093);
-        assert_eq!(scheme.binds()[1], Bind { address: bind(19093), target: Target::Broker(NodeId(0)) });
+        assert_eq!(scheme.binds()[1], Bind { address: bind(19093), target: Some(Target::Broker(NodeId(0))) });
     }
 
     #[test]

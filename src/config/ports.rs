@@ -7,7 +7,7 @@ use super::reader::Reader;
 use crate::admin::AdminSettings;
 use crate::cluster::ClusterSettings;
 use crate::listener::ListenerSettings;
-use crate::types::BrokerAddress;
+use crate::types::{BrokerAddress, Target};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
@@ -56,7 +56,9 @@ struct Clash {
 
 fn owners(listeners: &[ListenerSettings], admin: Option<AdminSettings>) -> Vec<Owner<'_>> {
     let listener = |listener: &ListenerSettings| {
-        listener.scheme.binds().into_iter().map(|bind| (bind.address, bind.target.to_string())).collect()
+        let role =
+            |target: Option<Target>| target.map_or("brokers by name".to_owned(), |target| target.to_string());
+        listener.scheme.binds().into_iter().map(|bind| (bind.address, role(bind.target))).collect()
     };
     let listeners = listeners.iter().map(|settings| Owner {
         key: &keys::BIND,

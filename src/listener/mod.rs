@@ -66,6 +66,8 @@ pub struct Port {
 pub fn bind(settings: &ListenerSettings) -> Result<Vec<Port>, Vec<BindError>> {
     let (mut ports, mut errors) = (Vec::new(), Vec::new());
     for Bind { address, target } in settings.scheme.binds() {
+        // Until server names are read, nobody's connection is as good as one to the bootstrap server.
+        let target = target.unwrap_or(Target::Bootstrap);
         match socket::listen(address) {
             Ok(socket) => ports.push(Port { socket, target }),
             Err(source) => {

@@ -101,9 +101,12 @@ impl Context {
         let mut unmapped = self.unmapped.lock().unwrap_or_else(PoisonError::into_inner);
         if unmapped.len() < UNMAPPED_MAX && unmapped.insert(node) {
             self.metrics.unmapped(unmapped.len());
-            let Scheme::Port(ports) = &self.scheme;
+            let node_ids = match &self.scheme {
+                Scheme::Port(scheme) => scheme.node_ids().to_string(),
+                Scheme::Sni(scheme) => scheme.node_ids().map(ToString::to_string).unwrap_or_default(),
+            };
             error!(
-                listener = %self.listener, %node, node_ids = %ports.node_ids(),
+                listener = %self.listener, %node, node_ids,
                 "broker {node} is outside node_ids, so clients can't reach it: add it to listeners.{}.address.node_ids",
                 self.listener,
             );
