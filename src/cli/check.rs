@@ -7,7 +7,7 @@ use crate::listener::ListenerSettings;
 use std::process::ExitCode;
 
 pub(super) fn run(args: ConfigArgs) -> ExitCode {
-    match loaded(args) {
+    match loaded(&args.sources()) {
         Ok(loaded) => print(&summary(&loaded.settings)),
         Err(code) => code,
     }
