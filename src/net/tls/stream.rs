@@ -44,6 +44,8 @@ pub struct TlsStream {
     is_ended: bool,
     /// This side has said that it is done.
     is_closing: bool,
+    /// rustls has refused a record. It is asked nothing more: it would look at the same record again.
+    is_refused: bool,
 }
 
 /// Either end of the protocol.
@@ -105,6 +107,7 @@ impl TlsStream {
             outgoing,
             is_ended: false,
             is_closing: false,
+            is_refused: false,
         }
     }
 
@@ -191,7 +194,6 @@ impl TlsStream {
                 Ok(_) => {}
                 Err(error) => {
                     // The alert that tells the other side why. It speaks TLS, so it understands.
-                    while let Ok(Step::GoOn) = self.step(Saying::Nothing, &mut []) {}
                     let _ = std::future::poll_fn(|cx| self.poll_drain(cx)).await;
                     return Err(HandshakeError::Tls(error, self.tcp));
                 }
@@ -233,8 +235,24 @@ impl TlsStream {
         }
     }
 
-    /// Lets rustls do the next thing that there is to do.
+    /// Lets rustls do the next thing that there is to do. When it refuses a record, what is left to be sent is the alert that
+    /// says so, and whatever else arrives is thrown away.
     fn step(&mut self, saying: Saying<'_>, out: &mut [u8]) -> Result<Step, rustls::Error> {
+        if self.is_refused {
+            self.incoming = None;
+            return Ok(Step::Said);
+        }
+        let step = self.process(saying, out);
+        if step.is_err() {
+            self.is_refused = true;
+            if self.session.wants_write() {
+                let _ = self.process(Saying::Nothing, &mut []);
+            }
+        }
+        step
+    }
+
+    fn process(&mut self, saying: Saying<'_>, out: &mut [u8]) -> Result<Step, rustls::Error> {
         let Self { session, incoming, unread, outgoing, is_ended, pool, .. } = self;
         let records = incoming.as_mut().map_or(&mut [][..], Buffer::filled_mut);
         let ends = Ends { out, unread, outgoing, is_ended, pool };
