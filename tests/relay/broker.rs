@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -135,7 +135,7 @@ async fn meet(mut stream: TcpStream, says: Arc<Mutex<Says>>, arrivals: mpsc::Unb
 }
 
 /// A frame with its length; `None` at the end of the stream.
-pub(crate) async fn read_frame(stream: &mut TcpStream) -> Option<Vec<u8>> {
+pub(crate) async fn read_frame(stream: &mut (impl AsyncRead + Unpin)) -> Option<Vec<u8>> {
     let mut frame = vec![0; 4];
     stream.read_exact(&mut frame).await.ok()?;
     let length = usize::try_from(i32::from_be_bytes(frame[..4].try_into().unwrap())).unwrap();

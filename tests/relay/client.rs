@@ -17,7 +17,7 @@ use socket2::SockRef;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicU16, Ordering::Relaxed};
 use std::time::Duration;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::RwLockReadGuard;
 
@@ -44,8 +44,13 @@ impl Proxy {
 
     /// The same with other settings.
     pub(crate) async fn start_with(brokers: &[&Broker], change: impl Fn(&mut Settings)) -> Self {
+        Self::start_at(&brokers.iter().map(|broker| broker.address).collect::<Vec<_>>(), change).await
+    }
+
+    /// The same in front of these addresses.
+    pub(crate) async fn start_at(bootstrap_servers: &[SocketAddr], change: impl Fn(&mut Settings)) -> Self {
         let shared = alloc::shared().await;
-        let mut proxy = Self::begin(&brokers.iter().map(|broker| broker.address).collect::<Vec<_>>(), change);
+        let mut proxy = Self::begin(bootstrap_servers, change);
         proxy._shared = Some(shared);
         proxy.until_refreshed().await;
         proxy
@@ -94,6 +99,13 @@ impl Proxy {
         let text = self.klamm.metrics().render();
         let line = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
         line.map_or(0, |value| value.parse().unwrap())
+    }
+
+    /// The problem on the status page that has this cause.
+    pub(crate) fn problem(&self, cause: &str) -> serde_json::Value {
+        let status = self.klamm.status();
+        let problems = status["problems"].as_array().unwrap();
+        problems.iter().find(|problem| problem["cause"] == cause).cloned().unwrap_or_default()
     }
 
     /// How many sessions ended with this cause.
@@ -174,25 +186,32 @@ fn settings(bootstrap: SocketAddr, bootstrap_servers: &[SocketAddr]) -> Settings
     }
 }
 
-/// A scripted client.
-pub(crate) struct Client {
-    pub(crate) stream: TcpStream,
+/// A scripted client, over TCP alone or with TLS.
+pub(crate) struct Client<S = TcpStream> {
+    pub(crate) stream: S,
 }
 
 impl Client {
-    async fn connect(address: SocketAddr) -> Self {
+    pub(crate) async fn connect(address: SocketAddr) -> Self {
         let stream = within("a connection to Klamm", TcpStream::connect(address)).await.unwrap();
         stream.set_nodelay(true).unwrap();
         Self { stream }
     }
 
+    /// Closes with a reset.
+    pub(crate) fn reset(self) {
+        SockRef::from(&self.stream).set_linger(Some(Duration::ZERO)).unwrap();
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
     pub(crate) async fn send(&mut self, bytes: &[u8]) {
-        within("Klamm to take a request", self.stream.write_all(bytes)).await.unwrap();
+        within("Klamm to take a request", write(&mut self.stream, bytes)).await.unwrap();
     }
 
     /// Sends what it can: Klamm may close in between.
     pub(crate) async fn try_send(&mut self, bytes: &[u8]) {
-        let _ = within("Klamm to take a request", self.stream.write_all(bytes)).await;
+        let _ = within("Klamm to take a request", write(&mut self.stream, bytes)).await;
     }
 
     /// The next response with its length; `None` when Klamm has closed.
@@ -205,15 +224,15 @@ impl Client {
         self.stream.shutdown().await.unwrap();
     }
 
-    /// Closes with a reset.
-    pub(crate) fn reset(self) {
-        SockRef::from(&self.stream).set_linger(Some(Duration::ZERO)).unwrap();
-    }
-
     /// Everything up to the end of the connection.
     pub(crate) async fn rest(&mut self) -> Vec<u8> {
         let mut bytes = Vec::new();
         let _ = within("Klamm to close", self.stream.read_to_end(&mut bytes)).await;
         bytes
     }
+}
+
+async fn write(stream: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) -> std::io::Result<()> {
+    stream.write_all(bytes).await?;
+    stream.flush().await
 }

@@ -19,10 +19,14 @@ mod hostile_client;
 mod life;
 mod memory;
 mod mixed;
+#[path = "../pki/mod.rs"]
+mod pki;
 mod plain;
 mod proxy_protocol;
 mod samples;
 mod sasl;
+mod tls;
+mod tls_peers;
 mod trace;
 
 use std::future::Future;

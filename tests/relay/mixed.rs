@@ -5,13 +5,14 @@ use crate::broker::Broker;
 use crate::client::{ADVERTISED_HOST, Client, Proxy};
 use crate::frames::{API_VERSIONS, OFFSET_COMMIT, opaque, produce, request};
 use crate::samples::{FETCH, METADATA, Node, PRODUCE, Shape, node, pattern, response, tail};
+use crate::tls_peers::{Pki, tls_client};
 use crate::within;
 use klamm::session::Splice;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use rustls::version::{TLS12, TLS13};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 /// What a client asks for, and how large the larger of request and response is.
 #[derive(Clone, Copy, Debug)]
@@ -109,15 +110,28 @@ impl Exchange {
     }
 }
 
-async fn send(stream: &mut TcpStream, bytes: &[u8], chunk: usize) {
+async fn send(stream: &mut (impl AsyncWrite + Unpin), bytes: &[u8], chunk: usize) {
     for piece in bytes.chunks(chunk) {
         stream.write_all(piece).await.unwrap();
+        stream.flush().await.unwrap();
         tokio::task::yield_now().await;
     }
 }
 
 async fn pass(script: &[(Kind, usize)], chunk: usize, splice: Splice, broker: &mut Broker) {
     let proxy = Proxy::start_with(&[broker], |settings| settings.session.splice = splice).await;
+    let client = proxy.connect().await;
+    converse(script, chunk, client, &proxy, broker).await;
+    proxy.klamm.stop().await;
+}
+
+async fn converse(
+    script: &[(Kind, usize)],
+    chunk: usize,
+    mut client: Client<impl AsyncRead + AsyncWrite + Unpin>,
+    proxy: &Proxy,
+    broker: &mut Broker,
+) {
     let nodes = [node(0, "kafka-0.broker.internal", 9092)];
     let advertised = [node(0, ADVERTISED_HOST, proxy.port(0))];
     let ids = 0i32..;
@@ -125,7 +139,6 @@ async fn pass(script: &[(Kind, usize)], chunk: usize, splice: Splice, broker: &m
         ids.zip(script).map(|(id, exchange)| Exchange::new(id, *exchange, &nodes)).collect();
     let concat = |part: fn(&Exchange) -> &[u8]| exchanges.iter().flat_map(part).copied().collect::<Vec<u8>>();
     let (sent, expected) = (concat(|e| &e.request), concat(|e| &e.expected));
-    let mut client = proxy.connect().await;
     let (mut arrival, got) = within("all requests", async {
         let receiving = async {
             let mut arrival = broker.next().await;
@@ -144,11 +157,13 @@ async fn pass(script: &[(Kind, usize)], chunk: usize, splice: Splice, broker: &m
         tokio::join!(answering, read_all(&mut client, &exchanges, &advertised))
     })
     .await;
-    drop((client, arrival));
-    proxy.klamm.stop().await;
 }
 
-async fn read_all(client: &mut Client, exchanges: &[Exchange], advertised: &[Node]) {
+async fn read_all(
+    client: &mut Client<impl AsyncRead + AsyncWrite + Unpin>,
+    exchanges: &[Exchange],
+    advertised: &[Node],
+) {
     for (id, exchange) in (0..).zip(exchanges).filter(|(_, exchange)| !exchange.response.is_empty()) {
         let got = client.frame().await.unwrap();
         exchange.assert_got(&got, id, advertised);
@@ -166,5 +181,35 @@ async fn frames_of_all_kinds_in_a_row_pass_as_if_each_came_alone() {
             let mut broker = Broker::alone(0).await;
             pass(&script, chunk, splice, &mut broker).await;
         }
+    }
+}
+
+#[tokio::test]
+async fn frames_of_all_kinds_in_a_row_pass_through_tls_on_either_side_or_both() {
+    let pki = Pki::new();
+    let mut runner = TestRunner::deterministic();
+    let scripts = prop::collection::vec(exchange(), 1..40);
+    for round in 0..12 {
+        let script = scripts.new_tree(&mut runner).unwrap().current();
+        let chunk = [usize::MAX, 1 << 20, 16_385, 1_447][round % 4];
+        let (mut broker, front) = pki.broker_behind_tls(0).await;
+        let has_tls_client = round % 3 != 0;
+        let has_tls_broker = round % 3 != 1;
+        let bootstrap = if has_tls_broker { front.address } else { broker.address };
+        broker.says.lock().unwrap().nodes.insert(0, bootstrap);
+        let proxy = Proxy::start_at(&[bootstrap], |settings| {
+            settings.listeners[0].tls = has_tls_client.then(|| pki.terminate());
+            settings.clusters[0].tls = has_tls_broker.then(|| pki.trusting());
+        })
+        .await;
+        if has_tls_client {
+            let version = [&TLS12, &TLS13][round / 4 % 2];
+            let client = tls_client(proxy.bootstrap(), &pki.client_of(version)).await;
+            converse(&script, chunk, client, &proxy, &mut broker).await;
+        } else {
+            let client = proxy.connect().await;
+            converse(&script, chunk, client, &proxy, &mut broker).await;
+        }
+        proxy.klamm.stop().await;
     }
 }

@@ -102,7 +102,16 @@ async fn a_health_check_is_no_fault_with_a_header_or_without() {
 
 /// What is logged by this thread.
 #[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
+pub(crate) struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Log {
+    /// The first line with these words.
+    pub(crate) fn line(&self, words: &str) -> String {
+        let said = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
+        let line = said.lines().find(|line| line.contains(words));
+        line.unwrap_or_else(|| panic!("{said}")).to_owned()
+    }
+}
 
 impl Write for Log {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
@@ -141,7 +150,6 @@ async fn look_at_the_log() {
     client.rest().await;
     drop(client);
     proxy.until_closed("http", 1).await;
-    let said = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
-    let line = said.lines().find(|line| line.contains("session ended")).unwrap_or_else(|| panic!("{said}"));
+    let line = log.line("session ended");
     assert!(line.contains("peer=192.0.2.7:51000") && line.contains(&format!("via={sender}")), "{line}");
 }
