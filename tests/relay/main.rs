@@ -14,11 +14,13 @@ mod cluster;
 mod cost;
 mod flow;
 mod frames;
+mod hello;
 mod hostile_broker;
 mod hostile_client;
 mod life;
 mod memory;
 mod mixed;
+mod names;
 #[path = "../pki/mod.rs"]
 mod pki;
 mod plain;
