@@ -30,6 +30,7 @@ mod sasl;
 mod tls;
 mod tls_peers;
 mod trace;
+mod tunnel;
 
 use std::future::Future;
 use std::time::Duration;
