@@ -25,6 +25,7 @@ mod names;
 mod pki;
 mod plain;
 mod proxy_protocol;
+mod reload;
 mod samples;
 mod sasl;
 mod tls;
