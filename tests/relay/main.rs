@@ -29,6 +29,7 @@ mod reload;
 mod samples;
 mod sasl;
 mod tls;
+mod tls_hostile;
 mod tls_peers;
 mod trace;
 mod tunnel;
