@@ -30,6 +30,7 @@ mod samples;
 mod sasl;
 mod tls;
 mod tls_hostile;
+mod tls_memory;
 mod tls_peers;
 mod trace;
 mod tunnel;

@@ -180,7 +180,7 @@ async fn measure_idle_connections() {
 }
 
 /// How much memory of its own this process has from the system, in bytes.
-fn resident_bytes() -> usize {
+pub(crate) fn resident_bytes() -> usize {
     let rollup = std::fs::read_to_string("/proc/self/smaps_rollup").unwrap();
     let line = rollup.lines().find_map(|line| line.strip_prefix("Anonymous:")).unwrap();
     1024 * line.trim().strip_suffix(" kB").unwrap().parse::<usize>().unwrap()
@@ -202,7 +202,7 @@ fn descriptor_limit() -> usize {
 }
 
 /// Answers one request of each connection, and keeps the connection.
-fn serve_idle(listener: &TcpListener, at: SocketAddr, count: usize) {
+pub(crate) fn serve_idle(listener: &TcpListener, at: SocketAddr, count: usize) {
     let nodes = BTreeMap::from([(0, at)]);
     let mut kept: Vec<TcpStream> = Vec::with_capacity(count + 1);
     while kept.len() < count {

@@ -88,7 +88,7 @@ pub(crate) fn round_trip(bootstrap: SocketAddr) -> TcpStream {
 }
 
 /// The next frame with its length, in the place of what is in `frame`; `None` at the end of the stream.
-pub(crate) fn read_frame(stream: &mut TcpStream, frame: &mut Vec<u8>) -> Option<()> {
+pub(crate) fn read_frame(stream: &mut impl Read, frame: &mut Vec<u8>) -> Option<()> {
     frame.resize(4, 0);
     stream.read_exact(frame).ok()?;
     let length = u32::from_be_bytes(frame[..4].try_into().unwrap()) as usize;
