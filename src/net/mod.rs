@@ -2,6 +2,7 @@
 
 pub mod buffer;
 pub mod heap;
+pub mod hello;
 pub mod low_mark;
 pub mod pipe;
 pub mod proxy_header;
