@@ -1,5 +1,6 @@
 //! The composition root: builds every part from its settings, starts them in order, stops them in reverse.
 
+mod findings;
 mod memory;
 mod reload;
 mod status;
@@ -16,6 +17,7 @@ use crate::observe::metrics::Metrics;
 use crate::protocol::table;
 use crate::session::{Context, SessionSettings};
 use crate::types::ClusterName;
+pub use findings::{About, Finding, Weight, findings, left};
 pub use reload::ReloadSettings;
 use status::Overview;
 use std::collections::BTreeMap;
