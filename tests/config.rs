@@ -696,7 +696,8 @@ fn check_refuses_a_certificate_that_is_not_good_for_what_clients_are_told() {
     let cure = reason(&beside, &[]).2;
     assert_eq!(
         cure,
-        "issue it with the subject alternative names *.kafka.example.com; a wildcard stands for one label only"
+        "issue it with the subject alternative names *.kafka.example.com; a wildcard stands for one label only; the \
+         common name does not count"
     );
 
     let port = "    bind: 0.0.0.0:9443\n    address:\n      advertised_host: kafka.example.com\n";

@@ -191,7 +191,11 @@ impl Owner<'_> {
         };
         let reason = format!("no certificate is good for {told}{more}, which clients are told to dial");
         let weight = Weight::Problem;
-        Some(self.finding(About::Listener, weight, Some(first.file()), reason, cure(scheme, &missing)))
+        let mut cure = cure(scheme, &missing);
+        if tls.certificates().all(|certificate| certificate.names().next().is_none()) {
+            cure += "; the common name does not count";
+        }
+        Some(self.finding(About::Listener, weight, Some(first.file()), reason, cure))
     }
 }
 
