@@ -110,7 +110,7 @@ fn a_chain_in_another_order_is_told_where_it_breaks() {
         foreign.reason,
         "certificate 2 (CN=Intermediate) is followed by CN=Stranger, which did not sign it: CN=Root did"
     );
-    assert!(foreign.cure.starts_with("write the listener's own certificate first"), "{foreign}");
+    assert!(foreign.cure.starts_with("write the certificate of the key first"), "{foreign}");
 }
 
 #[test]
