@@ -29,6 +29,11 @@ impl Tasks {
         self.tracker.spawn(task);
     }
 
+    /// How many are running.
+    pub fn count(&self) -> usize {
+        self.tracker.len()
+    }
+
     /// Waits until every task has ended. Cancel-safe.
     pub async fn ended(&self) {
         self.tracker.close();
@@ -44,6 +49,11 @@ pub struct Stop {
 }
 
 impl Stop {
+    /// A part of the whole: it stops with it, and can be stopped alone.
+    pub fn child(&self) -> Self {
+        Self { draining: self.draining.child_token(), aborted: self.aborted.child_token() }
+    }
+
     /// Asks every holder to finish what it does and begin nothing new.
     pub fn drain(&self) {
         self.draining.cancel();
@@ -74,6 +84,16 @@ impl Stop {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_part_stops_with_the_whole_and_without_it() {
+        let whole = Stop::default();
+        let (one, other) = (whole.child(), whole.child());
+        one.abort();
+        assert!(one.is_draining() && !other.is_draining() && !whole.is_draining());
+        whole.drain();
+        assert!(other.is_draining());
+    }
 
     #[tokio::test]
     async fn the_end_is_awaited_until_the_last_task_has_seen_the_stop() {

@@ -57,6 +57,11 @@ impl Scheme {
         }
     }
 
+    /// The names, where they tell brokers apart.
+    pub fn sni(&self) -> Option<&SniScheme> {
+        if let Self::Sni(scheme) = self { Some(scheme) } else { None }
+    }
+
     /// Every socket that this listener binds, the bootstrap one first.
     pub fn binds(&self) -> Vec<Bind> {
         match self {

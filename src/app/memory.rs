@@ -9,7 +9,7 @@ use std::time::Duration;
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Fewer closed connections than this leave less behind than it costs to give it back: some 4 KiB each.
-const SESSIONS_MIN: i64 = 250;
+const SESSIONS_MIN: usize = 250;
 
 /// Gives memory back whenever many sessions have ended, until stopped. A process that allocates much and frees much at
 /// the same time keeps what it has.

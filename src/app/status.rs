@@ -1,33 +1,62 @@
-//! What the admin port says of the whole: ready or not, and the broker map.
+//! What the admin port says of the whole: ready or not, the broker map, certificates, and what went wrong lately.
 
+use super::certificates::Shown;
 use crate::address::{Advertised, Scheme};
 use crate::admin::Readiness;
 use crate::cluster::Cluster;
 use crate::cluster::refresh::Outcome;
-use crate::lifecycle::Stop;
+use crate::lifecycle::{Stop, Tasks};
+use crate::net::tls::{ClientTls, Verify};
+use crate::observe::incidents::{Incident, Incidents};
 use crate::session::Context;
 use crate::types::{BrokerAddress, NodeId};
+use arc_swap::ArcSwap;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::time::Duration;
 
-/// How often the end of all sessions is looked for while draining.
-const SESSIONS_LOOK: Duration = Duration::from_millis(20);
+/// So many of the latest things that went wrong.
+const INCIDENTS_SHOWN: usize = 50;
 
 /// Every part that has something to say.
 #[derive(Debug)]
 pub(super) struct Overview {
-    clusters: Vec<Arc<Cluster>>,
-    listeners: Vec<Arc<Context>>,
+    shown: ArcSwap<Running>,
+    reload: ArcSwap<Value>,
+    sessions: Tasks,
+    incidents: Arc<Incidents>,
     stop: Stop,
     /// Load balancers are being told to send nobody any more.
     is_leaving: AtomicBool,
 }
 
+/// What runs now.
+#[derive(Debug, Default)]
+struct Running {
+    clusters: Vec<Arc<Cluster>>,
+    listeners: Vec<Arc<Context>>,
+    certificates: Vec<Shown>,
+}
+
 impl Overview {
-    pub(super) fn new(clusters: Vec<Arc<Cluster>>, listeners: Vec<Arc<Context>>, stop: Stop) -> Self {
-        Self { clusters, listeners, stop, is_leaving: AtomicBool::new(false) }
+    pub(super) fn new(sessions: Tasks, incidents: Arc<Incidents>, stop: Stop) -> Self {
+        let (shown, reload) = (ArcSwap::default(), ArcSwap::from_pointee(Value::Null));
+        Self { shown, reload, sessions, incidents, stop, is_leaving: AtomicBool::new(false) }
+    }
+
+    /// From now on this runs.
+    pub(super) fn show(
+        &self,
+        clusters: Vec<Arc<Cluster>>,
+        listeners: Vec<Arc<Context>>,
+        certificates: Vec<Shown>,
+    ) {
+        self.shown.store(Arc::new(Running { clusters, listeners, certificates }));
+    }
+
+    /// How the last reload ended.
+    pub(super) fn reloaded(&self, outcome: Value) {
+        self.reload.store(Arc::new(outcome));
     }
 
     /// From now on Klamm is not ready.
@@ -36,15 +65,8 @@ impl Overview {
     }
 
     /// How many sessions there are.
-    pub(super) fn sessions(&self) -> i64 {
-        self.listeners.iter().map(|listener| listener.metrics().active.get()).sum()
-    }
-
-    /// Waits until no session is left.
-    pub(super) async fn sessions_ended(&self) {
-        while self.sessions() > 0 {
-            tokio::time::sleep(SESSIONS_LOOK).await;
-        }
+    pub(super) fn sessions(&self) -> usize {
+        self.sessions.count()
     }
 
     /// Ready means: bound, configured, not draining. That the brokers are up is not part of it, since a load balancer
@@ -57,13 +79,29 @@ impl Overview {
 
     /// The broker map of each listener, and what is known of each cluster.
     pub(super) fn to_json(&self) -> Value {
+        let shown = self.shown.load();
+        let problems = self.incidents.latest(INCIDENTS_SHOWN);
         json!({
             "version": env!("CARGO_PKG_VERSION"),
             "draining": !self.readiness().ready,
-            "clusters": self.clusters.iter().map(|cluster| cluster_json(cluster)).collect::<Vec<_>>(),
-            "listeners": self.listeners.iter().map(|listener| listener_json(listener)).collect::<Vec<_>>(),
+            "clusters": shown.clusters.iter().map(|cluster| cluster_json(cluster)).collect::<Vec<_>>(),
+            "listeners": shown.listeners.iter().map(|listener| listener_json(listener)).collect::<Vec<_>>(),
+            "certificates": shown.certificates.iter().map(Shown::to_json).collect::<Vec<_>>(),
+            "reload": **self.reload.load(),
+            "problems": problems.iter().map(problem_json).collect::<Vec<_>>(),
         })
     }
+}
+
+fn problem_json(incident: &Incident) -> Value {
+    json!({
+        "listener": incident.listener,
+        "cause": incident.cause,
+        "source": incident.source.to_string(),
+        "count": incident.count,
+        "seconds_ago": incident.last.elapsed().as_secs(),
+        "last": incident.text,
+    })
 }
 
 fn cluster_json(cluster: &Cluster) -> Value {
@@ -79,16 +117,26 @@ fn cluster_json(cluster: &Cluster) -> Value {
         "cluster_id": cluster.view().cluster_id(),
         "bootstrap_servers": settings.bootstrap_servers.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "refresh": refresh,
+        "tls": settings.tls.as_ref().map(tls_text),
     })
 }
 
+fn tls_text(tls: &ClientTls) -> &'static str {
+    match tls.verify() {
+        Verify::Full => "on",
+        Verify::Off => "on, but broker certificates are not verified (tls.verify: off)",
+    }
+}
+
 fn listener_json(listener: &Context) -> Value {
-    let brokers = listener.cluster().view().brokers();
+    let setup = listener.setup();
+    let brokers = setup.cluster.view().brokers();
     json!({
         "name": listener.listener().to_string(),
-        "cluster": listener.cluster().settings().name.to_string(),
+        "cluster": setup.cluster.settings().name.to_string(),
+        "tls": setup.tls.as_ref().map(|tls| tls.to_string()),
         "connections": listener.metrics().active.get(),
-        "brokers": brokers.iter().map(|broker| broker_json(listener.scheme(), broker)).collect::<Vec<_>>(),
+        "brokers": brokers.iter().map(|broker| broker_json(&setup.scheme, broker)).collect::<Vec<_>>(),
         "unmapped_nodes": listener.unmapped().iter().map(|node| node.0).collect::<Vec<_>>(),
     })
 }

@@ -1,5 +1,8 @@
-//! Dials a broker: every address of its name in turn, each with a deadline of its own.
+//! Dials a broker: every address of its name in turn, each with a deadline of its own, and speaks TLS where the cluster does.
 
+use crate::net::buffer::BufferPool;
+use crate::net::stream::Stream;
+use crate::net::tls::{ClientTls, HandshakeError, TlsStream};
 use crate::net::{resolve, socket};
 use crate::types::BrokerAddress;
 use std::fmt;
@@ -13,7 +16,7 @@ use tokio::net::TcpStream;
 pub struct DialSettings {
     /// For one name resolution.
     pub dns_timeout: Duration,
-    /// For one TCP connect; every resolved address gets its own.
+    /// For one TCP connect, and for the TLS handshake behind it; every resolved address gets its own.
     pub connect_timeout: Duration,
     /// For Klamm's own requests on a new connection.
     pub probe_timeout: Duration,
@@ -34,7 +37,30 @@ pub enum DialFailure {
     /// The name has no address.
     Resolve(io::Error),
     /// None of the addresses answered.
-    Connect(Vec<(SocketAddr, io::Error)>),
+    Connect(Vec<(SocketAddr, Refusal)>),
+}
+
+/// Why there is no connection to one address.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    /// No TCP connection.
+    #[error("{0}")]
+    Tcp(#[from] io::Error),
+    /// The TLS handshake failed: nothing is sent to whoever is there.
+    #[error("the TLS handshake failed: {0}")]
+    Tls(#[from] HandshakeError),
+    /// The TLS handshake did not come to an end.
+    #[error("the TLS handshake did not end within {0:?} (connect_timeout)")]
+    TlsTimeout(Duration),
+}
+
+/// How the connections to a cluster's brokers are secured.
+#[derive(Clone, Debug, Default)]
+pub struct Security {
+    /// TLS, unless they are plaintext.
+    pub tls: Option<ClientTls>,
+    /// Where its buffers come from.
+    pub buffers: BufferPool,
 }
 
 impl DialError {
@@ -42,11 +68,15 @@ impl DialError {
     pub fn code(&self) -> &'static str {
         match &self.failure {
             DialFailure::Resolve(_) => "dns",
-            DialFailure::Connect(attempts) => match attempts.last().map(|(_, error)| error.kind()) {
-                Some(io::ErrorKind::ConnectionRefused) => "refused",
-                Some(io::ErrorKind::TimedOut) => "timeout",
-                Some(io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable) => "unreachable",
-                _ => "other",
+            DialFailure::Connect(attempts) => match attempts.last().map(|(_, refusal)| refusal) {
+                Some(Refusal::Tcp(error)) => match error.kind() {
+                    io::ErrorKind::ConnectionRefused => "refused",
+                    io::ErrorKind::TimedOut => "timeout",
+                    io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => "unreachable",
+                    _ => "other",
+                },
+                Some(Refusal::Tls(_) | Refusal::TlsTimeout(_)) => "tls",
+                None => "other",
             },
         }
     }
@@ -65,6 +95,10 @@ impl fmt::Display for DialError {
             DialFailure::Connect(attempts) => {
                 write!(f, "{} can't be reached:", self.address)?;
                 attempts.iter().try_for_each(|(address, error)| write!(f, " {address}: {error};"))?;
+                let is_tls = |(_, refusal): &(_, Refusal)| !matches!(refusal, Refusal::Tcp(_));
+                if attempts.iter().any(is_tls) {
+                    return Ok(());
+                }
                 f.write_str(" is the broker up, and does the network let Klamm through?")
             }
         }
@@ -77,23 +111,34 @@ impl std::error::Error for DialError {}
 pub async fn dial(
     address: &BrokerAddress,
     settings: &DialSettings,
-) -> Result<(TcpStream, SocketAddr), DialError> {
+    security: &Security,
+) -> Result<(Stream, SocketAddr), DialError> {
     let failed = |failure| DialError { address: address.clone(), failure };
     let resolved = resolve::resolve(address, settings.dns_timeout).await;
     let mut attempts = Vec::new();
     for peer in resolved.map_err(|error| failed(DialFailure::Resolve(error)))? {
-        match connect(peer, settings.connect_timeout).await {
+        match connect(peer, &address.host, settings.connect_timeout, security).await {
             Ok(stream) => return Ok((stream, peer)),
-            Err(error) => attempts.push((peer, error)),
+            Err(refusal) => attempts.push((peer, refusal)),
         }
     }
     Err(failed(DialFailure::Connect(attempts)))
 }
 
-async fn connect(peer: SocketAddr, timeout: Duration) -> io::Result<TcpStream> {
-    let stream = tokio::time::timeout(timeout, TcpStream::connect(peer)).await??;
-    socket::tune(&stream)?;
-    Ok(stream)
+async fn connect(
+    peer: SocketAddr,
+    host: &str,
+    timeout: Duration,
+    security: &Security,
+) -> Result<Stream, Refusal> {
+    let connected = tokio::time::timeout(timeout, TcpStream::connect(peer)).await;
+    let tcp = connected.map_err(io::Error::from)??;
+    socket::tune(&tcp)?;
+    let Some(tls) = &security.tls else { return Ok(Stream::Plain(tcp)) };
+    let handshake = TlsStream::connect(tcp, host, tls, &security.buffers);
+    let shaken = tokio::time::timeout(timeout, handshake).await;
+    let stream = shaken.map_err(|_| Refusal::TlsTimeout(timeout))??;
+    Ok(Stream::Tls(Box::new(stream)))
 }
 
 #[cfg(test)]
@@ -111,9 +156,9 @@ mod tests {
     async fn a_port_where_nobody_listens_is_refused_by_name() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address: BrokerAddress = listener.local_addr().unwrap().to_string().parse().unwrap();
-        assert!(dial(&address, &SETTINGS).await.is_ok());
+        assert!(dial(&address, &SETTINGS, &Security::default()).await.is_ok());
         drop(listener);
-        let error = dial(&address, &SETTINGS).await.unwrap_err();
+        let error = dial(&address, &SETTINGS, &Security::default()).await.unwrap_err();
         assert_eq!(error.code(), "refused");
         assert!(
             error.to_string().starts_with(&format!("{address} can't be reached: {address}: ")),
@@ -124,7 +169,7 @@ mod tests {
     #[tokio::test]
     async fn a_name_that_does_not_exist_is_a_dns_failure() {
         let address = BrokerAddress { host: "no-such-host.invalid".into(), port: 9092 };
-        let error = dial(&address, &SETTINGS).await.unwrap_err();
+        let error = dial(&address, &SETTINGS, &Security::default()).await.unwrap_err();
         assert_eq!(error.code(), "dns");
         assert!(error.to_string().starts_with("no-such-host.invalid:9092 can't be resolved"), "{error}");
     }

@@ -1,5 +1,6 @@
 //! Asks a broker, in Klamm's own name, who it is and who the others are.
 
+use crate::net::stream::Stream;
 use crate::protocol::own;
 use crate::protocol::rewrite::Sighting;
 use crate::protocol::wire::Malformed;
@@ -7,7 +8,6 @@ use crate::types::NodeId;
 use std::io;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 
 /// An answer names every broker of the cluster: room for tens of thousands.
 const ANSWER_BYTES_MAX: i32 = 4 * 1024 * 1024;
@@ -54,7 +54,7 @@ impl ProbeError {
 /// Asks on a fresh connection, which the client can use afterwards. With `expected`, the broker is also asked whether
 /// it is this node of this cluster, which it can tell from Kafka 4.4 on.
 pub async fn ask(
-    stream: &mut TcpStream,
+    stream: &mut Stream,
     expected: Option<(&str, NodeId)>,
     timeout: Duration,
 ) -> Result<Sighting, ProbeError> {
@@ -63,11 +63,12 @@ pub async fn ask(
         .map_err(|_| ProbeError::Timeout(timeout))?
 }
 
-async fn converse(stream: &mut TcpStream, expected: Option<(&str, NodeId)>) -> Result<Sighting, ProbeError> {
+async fn converse(stream: &mut Stream, expected: Option<(&str, NodeId)>) -> Result<Sighting, ProbeError> {
     let identity = expected.map(|(cluster_id, node)| own::identity_request(0, cluster_id, node));
     let mut requests = identity.clone().unwrap_or_default();
     requests.extend_from_slice(&own::metadata_request(1));
     stream.write_all(&requests).await?;
+    stream.flush().await?;
     if identity.is_some() && own::is_somebody_else(&read_frame(stream).await?) {
         return Err(ProbeError::SomebodyElse);
     }

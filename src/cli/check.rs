@@ -16,7 +16,7 @@ use std::process::ExitCode;
 use std::time::SystemTime;
 
 pub(super) fn run(args: ConfigArgs) -> ExitCode {
-    let settings = match loaded(args) {
+    let settings = match loaded(&args.sources()) {
         Ok(loaded) => loaded.settings,
         Err(code) => return code,
     };

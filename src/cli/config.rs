@@ -10,7 +10,7 @@ pub(super) fn run(args: ConfigCommandArgs) -> ExitCode {
     if args.keys {
         return print(&keys::markdown());
     }
-    match loaded(args.config) {
+    match loaded(&args.config.sources()) {
         Ok(loaded) if args.strimzi => strimzi(&loaded.settings),
         Ok(loaded) => print(&loaded.effective.to_string()),
         Err(code) => code,

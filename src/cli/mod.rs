@@ -146,8 +146,8 @@ fn ended(result: anyhow::Result<()>) -> ExitCode {
 }
 
 /// The configuration; its problems are told, and `Err` is the exit code.
-fn loaded(args: ConfigArgs) -> Result<Loaded, ExitCode> {
-    load(&args.sources()).map_err(|problems| {
+fn loaded(sources: &Sources) -> Result<Loaded, ExitCode> {
+    load(sources).map_err(|problems| {
         eprint!("{problems}");
         ExitCode::from(EXIT_CONFIGURATION)
     })

@@ -6,15 +6,15 @@
 //! connection is *lent*), and the session asks once the client has authenticated.
 
 use super::Cluster;
-use super::view::{Lesson, Source};
-use crate::broker::{self, DialError, ProbeError};
+use super::view::{KnownBroker, Lesson, Source};
+use crate::broker::{self, DialError, ProbeError, Security};
+use crate::net::stream::Stream;
 use crate::protocol::rewrite::SeenBroker;
 use crate::types::{BrokerAddress, NodeId, Target};
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
-use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
 /// How long a broker that has said who it is need not say it again. Any failure of a connection to it ends that.
@@ -26,7 +26,7 @@ const VERIFIED_ENTRIES_MAX: usize = 10_000;
 #[derive(Debug)]
 pub struct Connection {
     /// The stream, with its options set.
-    pub stream: TcpStream,
+    pub stream: Stream,
     /// What was dialled.
     pub address: BrokerAddress,
     /// Whom it reached.
@@ -69,6 +69,18 @@ pub enum ConnectError {
         /// The node ids that there are.
         known: String,
     },
+    /// The map has an address that leads back to Klamm.
+    #[error(
+        "cluster {cluster} says that broker {node} is at {address}, which is this listener's own name for it, so the connection would come back: let the cluster's bootstrap_servers be a listener of the brokers that advertises their own addresses, and name the port of the one for clients as tls.broker_port"
+    )]
+    OwnName {
+        /// The cluster's name.
+        cluster: String,
+        /// The node id asked for.
+        node: NodeId,
+        /// The address in the map.
+        address: BrokerAddress,
+    },
     /// Another broker has its address.
     #[error("{address} is not broker {node} of cluster {cluster} any more: its address was given to another")]
     WrongBroker {
@@ -90,6 +102,7 @@ impl ConnectError {
             Self::NoBootstrap { .. } => "no_bootstrap_server",
             Self::UnknownBroker { .. } => "unknown_broker",
             Self::WrongBroker { .. } => "wrong_broker",
+            Self::OwnName { .. } => "own_name",
         }
     }
 }
@@ -129,6 +142,48 @@ impl Cluster {
         }
     }
 
+    /// Reaches the broker that `target` means for a client that speaks TLS with it end to end: its address in the map, at `port`
+    /// if that is another. Who is there, the client sees by its certificate. Brokers may advertise the listener's own names, by
+    /// which nobody must be dialled: `is_own` tells them.
+    pub async fn connect_unseen(
+        &self,
+        target: Target,
+        port: Option<u16>,
+        is_own: impl Fn(&BrokerAddress) -> bool,
+    ) -> Result<Connection, ConnectError> {
+        let at = |address: BrokerAddress| BrokerAddress { port: port.unwrap_or(address.port), ..address };
+        let (candidates, gone) = match target {
+            Target::Bootstrap => {
+                let mut candidates = self.bootstrap_candidates();
+                candidates.retain(|address| !is_own(address));
+                (candidates, CancellationToken::new())
+            }
+            Target::Broker(node) => {
+                let broker = self.known(node).await.ok_or_else(|| self.unknown(node))?;
+                if is_own(&broker.address) {
+                    let cluster = self.name();
+                    return Err(ConnectError::OwnName { cluster, node, address: broker.address });
+                }
+                (vec![broker.address], broker.gone)
+            }
+        };
+        let mut failures = Vec::new();
+        for address in candidates.into_iter().map(at) {
+            match self.dial_with(&address, &Security::default()).await {
+                Ok((stream, peer)) => return Ok(Connection { stream, address, peer, gone, is_lent: false }),
+                Err(error) => failures.push(error),
+            }
+        }
+        self.want_refresh();
+        match (target, failures.pop()) {
+            (Target::Broker(_), Some(error)) => Err(error.into()),
+            (_, last) => {
+                let failures = failures.into_iter().chain(last).map(|error| error.to_string());
+                Err(self.no_bootstrap(failures.collect()))
+            }
+        }
+    }
+
     /// A connection to this address has failed or was closed by the other side: who is there now must say so again.
     pub fn doubt(&self, peer: SocketAddr) {
         self.verified.doubt(peer);
@@ -142,8 +197,16 @@ impl Cluster {
     }
 
     /// Dials, and counts a failure.
-    pub(super) async fn dial(&self, address: &BrokerAddress) -> Result<(TcpStream, SocketAddr), DialError> {
-        let dialled = broker::dial(address, &self.settings.dial).await;
+    pub(super) async fn dial(&self, address: &BrokerAddress) -> Result<(Stream, SocketAddr), DialError> {
+        self.dial_with(address, &self.security).await
+    }
+
+    async fn dial_with(
+        &self,
+        address: &BrokerAddress,
+        security: &Security,
+    ) -> Result<(Stream, SocketAddr), DialError> {
+        let dialled = broker::dial(address, &self.settings.dial, security).await;
         dialled.inspect_err(|error| self.metrics.dial_failed(error.code()))
     }
 
@@ -159,15 +222,24 @@ impl Cluster {
             }
         }
         self.want_refresh();
-        Err(ConnectError::NoBootstrap { cluster: self.name(), failures: failures.join("; ") })
+        Err(self.no_bootstrap(failures))
     }
 
-    async fn connect_broker(&self, node: NodeId) -> Result<Connection, ConnectError> {
+    fn no_bootstrap(&self, failures: Vec<String>) -> ConnectError {
+        ConnectError::NoBootstrap { cluster: self.name(), failures: failures.join("; ") }
+    }
+
+    /// The broker, if the cluster has it; one that is not known yet is asked for.
+    async fn known(&self, node: NodeId) -> Option<KnownBroker> {
         if self.view.locate(node).is_none() {
             let dial = &self.settings.dial;
             self.refreshed(dial.dns_timeout + dial.connect_timeout + dial.probe_timeout).await;
         }
-        let Some(broker) = self.view.locate(node) else {
+        self.view.locate(node)
+    }
+
+    async fn connect_broker(&self, node: NodeId) -> Result<Connection, ConnectError> {
+        let Some(broker) = self.known(node).await else {
             return if self.is_silent() { self.lend().await } else { Err(self.unknown(node)) };
         };
         let address = broker.address;
@@ -212,7 +284,7 @@ impl Cluster {
         &self,
         address: &BrokerAddress,
         node: Option<NodeId>,
-    ) -> Result<(TcpStream, SocketAddr), ConnectError> {
+    ) -> Result<(Stream, SocketAddr), ConnectError> {
         let (mut stream, peer) = self.dial(address).await?;
         if self.is_silent() || self.verified.holds(peer, node) {
             return Ok((stream, peer));
@@ -230,7 +302,7 @@ impl Cluster {
 
     async fn verify(
         &self,
-        stream: &mut TcpStream,
+        stream: &mut Stream,
         address: &BrokerAddress,
         node: Option<NodeId>,
     ) -> Result<(), ConnectError> {

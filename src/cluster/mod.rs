@@ -10,10 +10,12 @@ pub mod view;
 pub use connect::{ConnectError, Connection};
 pub use view::View;
 
-use crate::broker::DialSettings;
+use crate::broker::{DialSettings, Security};
+use crate::net::buffer::BufferPool;
 use crate::net::tls::ClientTls;
 use crate::observe::metrics::ClusterMetrics;
 use crate::types::{BrokerAddress, ClusterName};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// One Kafka cluster behind Klamm.
@@ -29,7 +31,7 @@ pub struct ClusterSettings {
     pub metadata_refresh_interval: Duration,
     /// How brokers are dialled.
     pub dial: DialSettings,
-    /// How TLS is spoken with brokers, if it is.
+    /// TLS on the way to the brokers, unless they are plaintext.
     pub tls: Option<ClientTls>,
 }
 
@@ -37,17 +39,38 @@ pub struct ClusterSettings {
 #[derive(Debug)]
 pub struct Cluster {
     settings: ClusterSettings,
-    view: View,
+    view: Arc<View>,
     refreshes: refresh::Refreshes,
     verified: connect::Verified,
+    security: Security,
     metrics: ClusterMetrics,
 }
 
 impl Cluster {
     /// A cluster of which nothing is known yet but its settings. Run [`keep_fresh`](Self::keep_fresh) beside it.
-    pub fn new(settings: ClusterSettings, metrics: ClusterMetrics) -> Self {
-        let view = View::new(settings.cluster_id.clone());
-        Self { settings, view, refreshes: Default::default(), verified: Default::default(), metrics }
+    pub fn new(settings: ClusterSettings, buffers: BufferPool, metrics: ClusterMetrics) -> Self {
+        let view = Arc::new(View::new(settings.cluster_id.clone()));
+        Self::with_view(settings, view, buffers, metrics)
+    }
+
+    /// The same cluster with other settings: it knows what this one knows, unless it is pinned to another cluster id.
+    pub fn changed(&self, settings: ClusterSettings) -> Self {
+        let (buffers, metrics) = (self.security.buffers.clone(), self.metrics.clone());
+        if settings.cluster_id != self.settings.cluster_id {
+            return Self::new(settings, buffers, metrics);
+        }
+        Self::with_view(settings, Arc::clone(&self.view), buffers, metrics)
+    }
+
+    fn with_view(
+        settings: ClusterSettings,
+        view: Arc<View>,
+        buffers: BufferPool,
+        metrics: ClusterMetrics,
+    ) -> Self {
+        let security = Security { tls: settings.tls.clone(), buffers };
+        let (refreshes, verified) = Default::default();
+        Self { settings, view, refreshes, verified, security, metrics }
     }
 
     /// Its settings.

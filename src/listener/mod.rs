@@ -1,11 +1,11 @@
 //! Binds a listener's sockets and accepts client connections, each into a session of its own.
 
-use crate::address::{Bind, Scheme};
+use crate::address::Scheme;
 use crate::lifecycle::{Stop, Tasks};
 use crate::net::socket;
 use crate::observe::throttle::Throttle;
-use crate::session::{self, Context, ListenerTls, ProxyProtocol};
-use crate::types::{ClusterName, ListenerName, Target};
+use crate::session::{self, Door, ListenerTls, ProxyProtocol};
+use crate::types::{ClusterName, ListenerName};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -26,22 +26,22 @@ pub struct ListenerSettings {
     pub cluster: ClusterName,
     /// Where it listens and what it advertises.
     pub scheme: Scheme,
+    /// What becomes of TLS; without it the listener is plaintext.
+    pub tls: Option<ListenerTls>,
     /// Whether connections begin with a PROXY protocol header.
     pub proxy_protocol: ProxyProtocol,
-    /// What happens to its TLS; without it, it speaks plaintext.
-    pub tls: Option<ListenerTls>,
 }
 
 /// A socket that could not be bound.
 #[derive(Debug, thiserror::Error)]
-#[error("listener {listener} can't bind {address} for {target}: {source}{hint}", hint = hint(.source))]
+#[error("listener {listener} can't bind {address} for {meant_for}: {source}{hint}", hint = hint(.source))]
 pub struct BindError {
     /// The listener's name.
     pub listener: ListenerName,
     /// The address.
     pub address: SocketAddr,
     /// Whom connections to it would be meant for.
-    pub target: Target,
+    pub meant_for: String,
     /// What the system said.
     pub source: io::Error,
 }
@@ -55,50 +55,44 @@ fn hint(error: &io::Error) -> &'static str {
     }
 }
 
-/// A socket that is bound, and whom its connections are meant for.
-#[derive(Debug)]
-pub struct Port {
-    socket: TcpListener,
-    target: Target,
-}
-
-/// Binds all sockets of a listener, or says of each that can't be bound why.
-pub fn bind(settings: &ListenerSettings) -> Result<Vec<Port>, Vec<BindError>> {
-    let (mut ports, mut errors) = (Vec::new(), Vec::new());
-    for Bind { address, target } in settings.scheme.binds() {
-        // Until server names are read, nobody's connection is as good as one to the bootstrap server.
-        let target = target.unwrap_or(Target::Bootstrap);
+/// Binds every socket of a listener that `is_new`, or says of each that can't be bound why.
+pub fn bind(
+    settings: &ListenerSettings,
+    is_new: impl Fn(&SocketAddr) -> bool,
+) -> Result<Vec<(SocketAddr, TcpListener)>, Vec<BindError>> {
+    let (mut sockets, mut errors) = (Vec::new(), Vec::new());
+    for bind in settings.scheme.binds().into_iter().filter(|bind| is_new(&bind.address)) {
+        let address = bind.address;
         match socket::listen(address) {
-            Ok(socket) => ports.push(Port { socket, target }),
+            Ok(socket) => sockets.push((address, socket)),
             Err(source) => {
-                errors.push(BindError { listener: settings.name.clone(), address, target, source })
+                let meant_for =
+                    bind.target.map_or_else(|| "all names".to_owned(), |target| target.to_string());
+                errors.push(BindError { listener: settings.name.clone(), address, meant_for, source });
             }
         }
     }
-    if errors.is_empty() { Ok(ports) } else { Err(errors) }
+    if errors.is_empty() { Ok(sockets) } else { Err(errors) }
 }
 
-/// Accepts connections until Klamm drains. Each gets a task.
-pub async fn accept(port: Port, context: Arc<Context>, tasks: Tasks, stop: Stop) {
+/// Accepts connections until it has to stop. Each gets a task among the `sessions`.
+pub async fn accept(socket: TcpListener, door: Arc<Door>, sessions: Tasks, stop: Stop) {
     let mut warnings = Throttle::every(ACCEPT_WARN_INTERVAL);
     loop {
         let accepted = tokio::select! {
-            accepted = port.socket.accept() => accepted.and_then(tuned),
+            accepted = socket.accept() => accepted.and_then(tuned),
             () = stop.draining() => return,
         };
+        let behind = door.behind();
         match accepted {
-            Ok((client, peer)) => {
-                context.metrics().accepted.inc();
-                tasks.spawn(session::run(client, peer, port.target, context.clone(), stop.clone()));
-            }
-            Err(error) if is_of_one_connection(&error) => context.metrics().accept_error("client_gone"),
+            Ok((client, peer)) => sessions.spawn(session::run(client, peer, behind, stop.clone())),
+            Err(error) if is_of_one_connection(&error) => behind.metrics().accept_error("client_gone"),
             Err(error) => {
                 let reason = if is_exhausted(&error) { "no_file_descriptors" } else { "other" };
-                context.metrics().accept_error(reason);
+                behind.metrics().accept_error(reason);
                 if let Some(suppressed) = warnings.admit(Instant::now()) {
-                    let listener = context.listener();
-                    let target = port.target;
-                    warn!(%listener, meant_for = %target, suppressed, "can't accept a connection, trying again: {error}{}", cure(&error));
+                    let listener = behind.name();
+                    warn!(%listener, suppressed, "can't accept a connection, trying again: {error}{}", cure(&error));
                 }
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }

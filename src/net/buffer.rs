@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// The size of a pooled buffer: large enough that bulk costs few system calls, small enough for a core's cache.
 pub const BUFFER_BYTES: usize = 128 * 1024;
 
-/// What is this small is kept in a place of its own while more is waited for.
-const PARKED_BYTES_MAX: usize = 1024;
+/// The beginning of a Kafka frame that is this small is kept in a place of its own while more is waited for.
+pub const PARKED_BYTES_MAX: usize = 1024;
 
 /// How many returned buffers are kept: 8 MiB, more than two cores ever use at once.
 const KEPT_MAX: usize = 64;
@@ -62,10 +62,15 @@ impl Buffer {
         self.filled.is_empty()
     }
 
-    /// More bytes are waited for, perhaps for ever: a few that are there move to a place of their own size, so that
-    /// whoever stops in the middle of a header does not keep a whole buffer.
-    pub fn park(&mut self) {
-        if self.bytes.len() != BUFFER_BYTES || self.filled.len() > PARKED_BYTES_MAX {
+    /// The bytes that are there, to be decrypted in their place.
+    pub fn filled_mut(&mut self) -> &mut [u8] {
+        &mut self.bytes[self.filled.clone()]
+    }
+
+    /// More bytes are waited for, perhaps for ever: those that are there move to a place of their own size, if they are
+    /// `bytes_max` at the most, so that whoever stops in the middle of a header does not keep a whole buffer.
+    pub fn park(&mut self, bytes_max: usize) {
+        if self.bytes.len() != BUFFER_BYTES || self.filled.len() > bytes_max {
             return;
         }
         let few = self.filled().to_vec();
@@ -100,7 +105,21 @@ impl Buffer {
         Some(&mut self.bytes[self.filled.end..])
     }
 
-    /// So many bytes have been written into [`spare`](Self::spare).
+    /// Room for at least `bytes` more, by moving those that are there or by growing. For whoever bounds what it adds.
+    pub fn room(&mut self, bytes: usize) -> &mut [u8] {
+        self.unpark();
+        if self.bytes.len() - self.filled.end < bytes {
+            self.bytes.copy_within(self.filled.clone(), 0);
+            self.filled = 0..self.filled.len();
+        }
+        let needed = self.filled.end + bytes;
+        if self.bytes.len() < needed {
+            self.bytes.resize(needed, 0);
+        }
+        &mut self.bytes[self.filled.end..]
+    }
+
+    /// So many bytes have been written into [`spare`](Self::spare) or [`room`](Self::room).
     pub fn add(&mut self, count: usize) {
         self.filled.end += count;
     }
@@ -177,14 +196,14 @@ mod tests {
     fn a_few_bytes_that_are_parked_keep_no_buffer_and_go_on_where_they_were() {
         let mut buffer = filled(b"__header");
         buffer.consume(2);
-        buffer.park();
+        buffer.park(PARKED_BYTES_MAX);
         assert_eq!((buffer.filled(), buffer.bytes.len()), (&b"header"[..], 6));
         assert_eq!(buffer.pool.shelf.lock().unwrap().len(), 1);
         buffer.spare(BUFFER_BYTES).unwrap()[..2].copy_from_slice(b"++");
         buffer.add(2);
         assert_eq!((buffer.filled(), buffer.bytes.len()), (&b"header++"[..], BUFFER_BYTES));
         let mut many = filled(&[7; PARKED_BYTES_MAX + 1]);
-        many.park();
+        many.park(PARKED_BYTES_MAX);
         assert_eq!(many.bytes.len(), BUFFER_BYTES);
     }
 

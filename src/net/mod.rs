@@ -8,4 +8,5 @@ pub mod pipe;
 pub mod proxy_header;
 pub mod resolve;
 pub mod socket;
+pub mod stream;
 pub mod tls;

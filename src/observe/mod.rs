@@ -2,9 +2,11 @@
 //!
 //! * [`metrics`]: every metric that Klamm has, handed out as handles so that the data path touches only atomics;
 //! * [`logs`]: where log lines go, and in which shape;
+//! * [`incidents`]: what went wrong lately, and which of it becomes a log line;
 //! * [`text`]: how a name that came over the wire is put into a log line;
 //! * [`throttle`]: how a line that an outsider can provoke is kept from filling the log.
 
+pub mod incidents;
 pub mod logs;
 pub mod metrics;
 mod process;

@@ -1,7 +1,10 @@
 //! Why a session ended: one enum with the sentence for the log, the code for the metric, and the side at fault.
 
+use super::first_bytes::Speech;
 use crate::cluster::ConnectError;
+use crate::net::hello::HelloError;
 use crate::net::proxy_header::HeaderError;
+use crate::net::tls::HandshakeError;
 use crate::protocol::wire::Malformed;
 use crate::types::NodeId;
 use std::io;
@@ -55,16 +58,61 @@ pub enum Cause {
     ProxyHeaderMalformed(HeaderError),
     /// A length that no Kafka request has.
     #[error(
-        "the client sent {length} as the length of a request, which is no Kafka request: {guess} (first bytes {first:02x?})"
+        "the client sent {length} as the length of a request, which is no Kafka request: {} (first bytes {first:02x?})",
+        .speech.on_plaintext()
     )]
     NotKafka {
         /// The four bytes read as a length.
         length: i32,
         /// What was probably sent.
-        guess: &'static str,
+        speech: Speech,
         /// What came first.
         first: Vec<u8>,
     },
+    /// No TLS on a port that takes nothing else.
+    #[error("this port takes TLS only, and what came is {}{sender} (first bytes {first:02x?})", .speech.on_tls())]
+    NotTls {
+        /// What was probably sent.
+        speech: Speech,
+        /// Who sent it, if that could be read.
+        sender: String,
+        /// What came first.
+        first: Vec<u8>,
+    },
+    /// The beginning of a TLS handshake that can't be read.
+    #[error("the client's TLS hello can't be read: {0}")]
+    HelloMalformed(HelloError),
+    /// A TLS hello without a server name, where the name says which broker is meant.
+    #[error(
+        "the TLS hello has no server name (SNI), and names are all that tells brokers apart on this port: clients lose it when bootstrap.servers holds an IP address or a host without a dot, or with hostname checks off (kafka-python: ssl_check_hostname=False). Names here: {configured}"
+    )]
+    ServerNameMissing {
+        /// What names there are.
+        configured: String,
+    },
+    /// A TLS hello with a server name that nobody has.
+    #[error(
+        "the TLS hello asks for the server name {came}, which this port does not have. Names here: {configured}; the nearest is {nearest}"
+    )]
+    ServerNameUnknown {
+        /// The name in the hello, safe to print.
+        came: String,
+        /// What names there are.
+        configured: String,
+        /// The one that was probably meant.
+        nearest: String,
+    },
+    /// The TLS handshake with the client failed.
+    #[error("the TLS handshake with the client failed: {text}")]
+    Handshake {
+        /// The reason's code.
+        code: &'static str,
+        /// The reason and the cure.
+        text: String,
+    },
+    /// The TLS handshake took too long.
+    #[error("the client did not finish its TLS handshake within {0:?} (limits.tls_handshake_timeout)")]
+    HandshakeTimeout(Duration),
     /// A request above its limit.
     #[error(
         "the client announced a request of {bytes} bytes, above {limit_name} = {limit}: raise it if that is intended"
@@ -184,7 +232,8 @@ impl Cause {
     /// client can't be told anything: it would take whatever comes for the length of a response.
     pub(super) fn last_words(&self) -> &'static [u8] {
         match self {
-            Self::NotKafka { length, .. } if is_http(*length) => HTTP_ANSWER,
+            Self::NotKafka { speech, .. } | Self::NotTls { speech, .. } => speech.answer(),
+            Self::ServerNameMissing { .. } | Self::ServerNameUnknown { .. } => UNRECOGNIZED_NAME,
             _ => b"",
         }
     }
@@ -203,7 +252,20 @@ impl Cause {
             Self::ProxyUntrusted { .. } => ("proxy_untrusted", Client, true),
             Self::ProxyHeaderMissing { .. } => ("proxy_header_missing", Client, true),
             Self::ProxyHeaderMalformed(_) => ("proxy_header_malformed", Client, true),
-            Self::NotKafka { .. } => ("not_kafka", Client, true),
+            Self::NotKafka { speech: Speech::Kafka, .. } => ("not_kafka", Client, true),
+            Self::NotKafka { speech, .. } => (speech.code(), Client, true),
+            Self::NotTls { speech: Speech::Unknown | Speech::TlsAlert | Speech::TlsHello, .. } => {
+                ("not_tls", Client, true)
+            }
+            Self::NotTls { speech, .. } => (speech.code(), Client, true),
+            Self::HelloMalformed(_) => ("tls_hello_malformed", Client, true),
+            Self::ServerNameMissing { .. } => ("sni_missing", Client, true),
+            Self::ServerNameUnknown { .. } => ("sni_unknown", Client, true),
+            // Whoever closes in the middle of a handshake has its reason in its own log, or looks whether the port is alive.
+            Self::Handshake { code, .. } => {
+                ("tls_handshake_failed", Client, !matches!(*code, "closed" | "connection_failed"))
+            }
+            Self::HandshakeTimeout(_) => ("tls_handshake_timeout", Client, false),
             Self::RequestTooLarge { .. } => ("request_too_large", Client, true),
             Self::RequestMalformed(_) => ("request_malformed", Client, true),
             Self::RequestHeaderTooLarge(_) => ("request_header_too_large", Client, true),
@@ -222,29 +284,11 @@ impl Cause {
     }
 }
 
-const HTTP_ANSWER: &[u8] =
-    b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\n\
-    This port speaks the Kafka protocol, not HTTP. Health and metrics are on Klamm's admin port.\n";
+/// The alert `unrecognized_name` (RFC 6066, section 3), in the clear: whoever sent a hello understands it.
+const UNRECOGNIZED_NAME: &[u8] = &[0x15, 0x03, 0x03, 0x00, 0x02, 0x02, 112];
 
-/// Whether the bytes of a length are the beginning of an HTTP/1 request.
-fn is_http(length: i32) -> bool {
-    const METHODS: [&[u8; 4]; 7] = [b"GET ", b"HEAD", b"POST", b"PUT ", b"DELE", b"OPTI", b"PATC"];
-    METHODS.contains(&&length.to_be_bytes())
-}
-
-/// What a number that is no request length probably was, if it is known.
-pub(super) fn guess(length: i32) -> Option<&'static str> {
-    Some(match length.to_be_bytes() {
-        [0x16, 0x03, ..] => {
-            "a TLS hello: this listener is plaintext, set the client's security.protocol to match"
-        }
-        [0x15, 0x03, ..] => "a TLS alert: the client speaks TLS, this listener is plaintext",
-        _ if is_http(length) => "an HTTP request: HTTP health checks belong to the admin port",
-        [b'P', b'R', b'I', b' '] => "an HTTP/2 or gRPC request",
-        [b'P', b'R', b'O', b'X'] | [0x0d, 0x0a, 0x0d, 0x0a] => {
-            "a PROXY protocol header, which this listener does not take: set its proxy_protocol.mode, or switch it off at the load balancer"
-        }
-        [b'S', b'S', b'H', b'-'] => "an SSH client",
-        _ => return None,
-    })
+impl From<&HandshakeError> for Cause {
+    fn from(error: &HandshakeError) -> Self {
+        Self::Handshake { code: error.code(), text: error.to_string() }
+    }
 }

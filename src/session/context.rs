@@ -2,71 +2,103 @@
 
 use super::conversation::Behold;
 use super::lane::Pools;
-use super::{ProxyProtocol, SessionSettings, Splice};
+use super::{ListenerTls, SessionSettings, Splice};
 use crate::address::{Advertised, Scheme};
 use crate::cluster::Cluster;
 use crate::cluster::view::Source;
+use crate::lifecycle::Stop;
 use crate::net::buffer::BufferPool;
 use crate::net::pipe::PipePool;
+use crate::observe::incidents::Incidents;
 use crate::observe::metrics::{CopyReason, ListenerMetrics};
-use crate::observe::throttle::Throttle;
 use crate::protocol::rewrite::{Advertise, Sighting};
 use crate::types::{AdvertisedAddress, ListenerName, NodeId};
-use std::collections::{BTreeSet, HashMap};
+use arc_swap::ArcSwap;
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
 use tracing::error;
-
-/// One line of each kind a second, however many clients provoke it.
-const WARN_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A hostile broker could name any number of nodes.
 const UNMAPPED_MAX: usize = 1000;
+
+/// What a listener is told, swapped whole by a reload. Sessions that stand keep the limits they began with; what clients are
+/// told of brokers is always what stands here now.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// How brokers are told apart, and what clients are told of them.
+    pub scheme: Scheme,
+    /// What becomes of TLS; without it the listener is plaintext.
+    pub tls: Option<ListenerTls>,
+    /// The cluster behind it.
+    pub cluster: Arc<Cluster>,
+    /// The limits of a session.
+    pub session: SessionSettings,
+}
+
+impl Setup {
+    /// Whether another one leads to the same cluster within the same limits; the rest stands in the listener's settings.
+    pub fn is_like(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.cluster, &other.cluster) && self.session == other.session
+    }
+}
+
+/// What all listeners share.
+#[derive(Clone, Debug, Default)]
+pub struct Shared {
+    /// Where buffers come from.
+    pub buffers: BufferPool,
+    /// Where pipes come from.
+    pub pipes: PipePool,
+    /// What went wrong lately.
+    pub incidents: Arc<Incidents>,
+}
 
 /// What all sessions of a listener share.
 #[derive(Debug)]
 pub struct Context {
     listener: ListenerName,
-    settings: SessionSettings,
-    proxy_protocol: ProxyProtocol,
-    scheme: Scheme,
-    cluster: Arc<Cluster>,
-    pools: Pools,
+    setup: ArcSwap<Setup>,
+    shared: Shared,
     metrics: ListenerMetrics,
+    /// When its sessions end, if Klamm goes on without it.
+    stop: Stop,
     /// The node ids that responses named and that have no address here.
     unmapped: Mutex<BTreeSet<NodeId>>,
-    warnings: Mutex<HashMap<&'static str, Throttle>>,
 }
 
 impl Context {
-    /// The context of a listener's sessions.
+    /// The context of a listener's sessions, which end at `stop`.
     pub fn new(
         listener: ListenerName,
-        scheme: Scheme,
-        (settings, proxy_protocol): (SessionSettings, ProxyProtocol),
-        cluster: Arc<Cluster>,
-        (buffers, pipes): (BufferPool, PipePool),
+        setup: Setup,
+        shared: Shared,
         metrics: ListenerMetrics,
+        stop: Stop,
     ) -> Self {
-        let pipes = if settings.splice == Splice::Auto { Ok(pipes) } else { Err(CopyReason::Off) };
-        let pools = Pools { buffers, pipes, runs: Arc::clone(&metrics.large_runs) };
-        let (unmapped, warnings) = (Mutex::default(), Mutex::default());
-        Self { listener, settings, proxy_protocol, scheme, cluster, pools, metrics, unmapped, warnings }
+        let setup = ArcSwap::from_pointee(setup);
+        Self { listener, setup, shared, metrics, stop, unmapped: Mutex::default() }
+    }
+
+    /// What the listener is told now.
+    pub fn setup(&self) -> Arc<Setup> {
+        self.setup.load_full()
+    }
+
+    /// From now on it is told this. What was said of unmapped nodes is forgotten: they may have an address now.
+    pub fn change(&self, setup: Setup) {
+        self.setup.store(Arc::new(setup));
+        self.unmapped.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.metrics.unmapped(0);
+    }
+
+    /// When its sessions end.
+    pub fn stop(&self) -> &Stop {
+        &self.stop
     }
 
     /// The listener's name.
     pub fn listener(&self) -> &ListenerName {
         &self.listener
-    }
-
-    /// How the listener's brokers are told apart.
-    pub fn scheme(&self) -> &Scheme {
-        &self.scheme
-    }
-
-    /// The cluster behind it.
-    pub fn cluster(&self) -> &Arc<Cluster> {
-        &self.cluster
     }
 
     /// The listener's metrics.
@@ -79,34 +111,23 @@ impl Context {
         self.unmapped.lock().unwrap_or_else(PoisonError::into_inner).iter().copied().collect()
     }
 
-    pub(super) fn settings(&self) -> &SessionSettings {
-        &self.settings
+    pub(super) fn shared(&self) -> &Shared {
+        &self.shared
     }
 
-    pub(super) fn proxy_protocol(&self) -> &ProxyProtocol {
-        &self.proxy_protocol
-    }
-
-    pub(super) fn pools(&self) -> &Pools {
-        &self.pools
-    }
-
-    /// Whether a warning of this kind may be logged now, and how many were not since the last.
-    pub(super) fn may_warn(&self, kind: &'static str) -> Option<u64> {
-        let mut warnings = self.warnings.lock().unwrap_or_else(PoisonError::into_inner);
-        warnings.entry(kind).or_insert_with(|| Throttle::every(WARN_INTERVAL)).admit(Instant::now())
+    /// Where a session's buffers and pipes come from.
+    pub(super) fn pools(&self, settings: &SessionSettings) -> Pools {
+        let Shared { buffers, pipes, .. } = self.shared.clone();
+        let pipes = if settings.splice == Splice::Auto { Ok(pipes) } else { Err(CopyReason::Off) };
+        Pools { buffers, pipes, runs: Arc::clone(&self.metrics.large_runs) }
     }
 
     fn note_unmapped(&self, node: NodeId) {
         let mut unmapped = self.unmapped.lock().unwrap_or_else(PoisonError::into_inner);
         if unmapped.len() < UNMAPPED_MAX && unmapped.insert(node) {
             self.metrics.unmapped(unmapped.len());
-            let node_ids = match &self.scheme {
-                Scheme::Port(scheme) => scheme.node_ids().to_string(),
-                Scheme::Sni(scheme) => scheme.node_ids().map(ToString::to_string).unwrap_or_default(),
-            };
             error!(
-                listener = %self.listener, %node, node_ids,
+                listener = %self.listener, %node,
                 "broker {node} is outside node_ids, so clients can't reach it: add it to listeners.{}.address.node_ids",
                 self.listener,
             );
@@ -116,7 +137,7 @@ impl Context {
 
 impl Advertise for Context {
     fn advertise(&self, node: NodeId) -> AdvertisedAddress {
-        match self.scheme.advertise(node) {
+        match self.setup.load().scheme.advertise(node) {
             Advertised::Mapped(address) => address,
             Advertised::Nowhere(address) => {
                 self.note_unmapped(node);
@@ -129,7 +150,7 @@ impl Advertise for Context {
 impl Behold for Context {
     fn saw(&self, sighting: Sighting) {
         if !sighting.brokers.is_empty() {
-            self.cluster.learn(&sighting, Source::Passing);
+            self.setup.load().cluster.learn(&sighting, Source::Passing);
         }
     }
 

@@ -7,9 +7,9 @@
 //! do the frames behind it that have arrived: one splice writes them all.
 
 use super::cause::Cause;
-use super::conversation::Conversation;
-use crate::net::buffer::{BUFFER_BYTES, Buffer, BufferPool};
+use crate::net::buffer::{BUFFER_BYTES, Buffer, BufferPool, PARKED_BYTES_MAX};
 use crate::net::pipe::{Pipe, PipePool};
+use crate::net::stream::Stream;
 use crate::net::{low_mark, socket};
 use crate::observe::metrics::{CopyReason, LargeRuns};
 use std::io;
@@ -20,20 +20,22 @@ use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::TcpStream;
 
 /// Runs from this size on are spliced; below it two system calls more cost as much as the copy.
-const SPLICED_BYTES_MIN: usize = 16 * 1024;
+pub(super) const SPLICED_BYTES_MIN: usize = 16 * 1024;
 /// The end of a run is not worth a splice: it is read together with what follows it.
-const SPLICED_REST_MIN: usize = 4 * 1024;
+pub(super) const SPLICED_REST_MIN: usize = 4 * 1024;
 /// After a run larger than this, the next is expected to be large too.
 const LARGE_RUN_BYTES: usize = 30_000;
 /// What is looked at where a large run is expected behind the next header.
 const HEADER_BYTES: usize = socket::PEEKED_BYTES_MAX;
 /// Runs from this size on wait for this much to arrive before the process is woken.
-const LOW_MARK_BYTES: usize = 256 * 1024;
+pub(super) const LOW_MARK_BYTES: usize = 256 * 1024;
 
 /// Looks at the bytes of one direction.
 pub(super) trait Scan {
+    /// What it shares with the other direction.
+    type With;
     /// Looks at what has arrived. An error means that no later byte may pass; what is cleared may still go.
-    fn scan(&mut self, buffer: &mut Buffer, conversation: &mut Conversation) -> Result<(), Cause>;
+    fn scan(&mut self, buffer: &mut Buffer, with: &mut Self::With) -> Result<(), Cause>;
     /// How many bytes at the front of the buffer may go.
     fn cleared(&self) -> usize;
     /// So many of the cleared bytes are on their way.
@@ -105,9 +107,9 @@ impl<S: Scan> Lane<S> {
     }
 
     /// Looks at what has been taken.
-    pub(super) fn scan(&mut self, conversation: &mut Conversation) -> Result<(), Cause> {
+    pub(super) fn scan(&mut self, with: &mut S::With) -> Result<(), Cause> {
         match &mut self.buffer {
-            Some(buffer) => self.scanner.scan(buffer, conversation),
+            Some(buffer) => self.scanner.scan(buffer, with),
             None => Ok(()),
         }
     }
@@ -118,25 +120,26 @@ impl<S: Scan> Lane<S> {
     }
 
     /// Writes some of what may go; how much, 0 when all has gone. Cancel-safe.
-    pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>, to: &TcpStream) -> Poll<io::Result<usize>> {
+    pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>, to: &mut Stream) -> Poll<io::Result<usize>> {
         let cleared = self.scanner.cleared();
         let (will_splice, is_mid_frame) = (self.will_splice(), self.is_mid_frame());
-        if let Some(pipe) = self.pipe.as_mut().filter(|pipe| pipe.held() > 0) {
+        if let Some((pipe, to)) = self.pipe.as_mut().filter(|pipe| pipe.held() > 0).zip(to.plain()) {
             // What is in the pipe came first. Whatever follows at once goes out in one packet with its end.
             return pipe.poll_drain(cx, to, cleared > 0 || is_mid_frame);
         }
-        let Some(buffer) = &mut self.buffer else { return Poll::Ready(Ok(0)) };
-        if cleared > 0 {
-            let has_more = will_splice && cleared == buffer.filled().len();
-            let sent = ready!(socket::poll_send(cx, to, &buffer.filled()[..cleared], has_more))?;
-            buffer.consume(sent);
-            self.scanner.sent(sent);
-            return Poll::Ready(Ok(sent));
+        if let Some(buffer) = &mut self.buffer {
+            if cleared > 0 {
+                let has_more = will_splice && cleared == buffer.filled().len();
+                let sent = ready!(to.poll_send(cx, &buffer.filled()[..cleared], has_more))?;
+                buffer.consume(sent);
+                self.scanner.sent(sent);
+                return Poll::Ready(Ok(sent));
+            }
+            if buffer.is_empty() {
+                self.buffer = None;
+            }
         }
-        if buffer.is_empty() {
-            self.buffer = None;
-        }
-        Poll::Ready(Ok(0))
+        to.poll_drain(cx).map_ok(|()| 0)
     }
 
     /// Takes what has arrived, once everything that may go has gone, and looks at it: into the pipe inside a large run,
@@ -144,21 +147,26 @@ impl<S: Scan> Lane<S> {
     pub(super) fn poll_fill(
         &mut self,
         cx: &mut Context<'_>,
-        from: &mut TcpStream,
+        from: &mut Stream,
         bytes_max: usize,
-        conversation: &mut Conversation,
+        with: &mut S::With,
     ) -> Poll<io::Result<Filled>> {
-        if self.buffer.is_none() {
-            if self.will_splice() && self.take_pipe() {
-                return self.poll_splice(cx, from, conversation);
-            }
-            if self.scanner.unseen() == 0 && self.is_large_expected() {
-                self.leave_run(from)?;
-                return self.poll_peek(cx, from, conversation);
-            }
+        if self.buffer.is_none()
+            && self.will_splice()
+            && self.take_pipe()
+            && let Some(from) = from.plain()
+        {
+            return self.poll_splice(cx, from, with);
         }
         self.leave_run(from)?;
-        self.poll_read(cx, from, bytes_max, conversation)
+        if self.buffer.is_none()
+            && self.scanner.unseen() == 0
+            && self.is_large_expected()
+            && let Some(from) = from.plain()
+        {
+            return self.poll_peek(cx, from, with);
+        }
+        self.poll_read(cx, from, bytes_max, with)
     }
 
     /// Whether the bytes that come next are worth a splice.
@@ -185,12 +193,12 @@ impl<S: Scan> Lane<S> {
     }
 
     /// Large runs need what other frames must not have.
-    fn leave_run(&mut self, from: &TcpStream) -> io::Result<()> {
+    fn leave_run(&mut self, from: &Stream) -> io::Result<()> {
         if self.scanner.unseen() < SPLICED_REST_MIN {
             self.run = None;
         }
         self.pipe = None;
-        self.set_low_mark(from, 1)
+        from.plain().map_or(Ok(()), |from| self.set_low_mark(from, 1))
     }
 
     /// How many bytes are in the pipe.
@@ -202,8 +210,8 @@ impl<S: Scan> Lane<S> {
     fn poll_splice(
         &mut self,
         cx: &mut Context<'_>,
-        from: &mut TcpStream,
-        conversation: &mut Conversation,
+        from: &TcpStream,
+        with: &mut S::With,
     ) -> Poll<io::Result<Filled>> {
         let (is_there, unseen) = (self.ahead > 0, self.scanner.unseen());
         let Some(pipe) = &mut self.pipe else { return Poll::Ready(Ok(Filled::Bytes(Ok(())))) };
@@ -215,7 +223,7 @@ impl<S: Scan> Lane<S> {
             Poll::Ready(Ok(0)) => Poll::Ready(Ok(Filled::End)),
             Poll::Ready(moved) => {
                 self.passed(moved?);
-                Poll::Ready(Ok(Filled::Bytes(self.gather(cx, from, conversation))))
+                Poll::Ready(Ok(Filled::Bytes(self.gather(cx, from, with))))
             }
             Poll::Pending => {
                 // Empty pipes are for those who have something to move.
@@ -242,14 +250,9 @@ impl<S: Scan> Lane<S> {
 
     /// At the end of a run, takes along what has arrived behind it and may go as it is, until the pipe is full: it need
     /// not go out in a packet of its own. An end or a failure is left to be found once the pipe is empty.
-    fn gather(
-        &mut self,
-        cx: &mut Context<'_>,
-        from: &mut TcpStream,
-        conversation: &mut Conversation,
-    ) -> Result<(), Cause> {
+    fn gather(&mut self, cx: &mut Context<'_>, from: &TcpStream, with: &mut S::With) -> Result<(), Cause> {
         while self.ahead == 0 && self.scanner.unseen() == 0 && self.low_mark == 1 {
-            let Poll::Ready(Ok(Filled::Bytes(looked))) = self.poll_peek(cx, from, conversation) else {
+            let Poll::Ready(Ok(Filled::Bytes(looked))) = self.poll_peek(cx, from, with) else {
                 break;
             };
             looked?;
@@ -267,8 +270,8 @@ impl<S: Scan> Lane<S> {
     fn poll_peek(
         &mut self,
         cx: &mut Context<'_>,
-        from: &mut TcpStream,
-        conversation: &mut Conversation,
+        from: &TcpStream,
+        with: &mut S::With,
     ) -> Poll<io::Result<Filled>> {
         ready!(from.poll_read_ready(cx))?;
         let mut buffer = self.pools.buffers.borrow();
@@ -278,7 +281,7 @@ impl<S: Scan> Lane<S> {
             return Poll::Ready(Ok(Filled::End));
         }
         buffer.add(count);
-        let looked = self.scanner.scan(&mut buffer, conversation);
+        let looked = self.scanner.scan(&mut buffer, with);
         let may_go = looked.is_ok() && !buffer.is_edited() && self.scanner.cleared() == count;
         let is_large = self.scanner.unseen() >= SPLICED_BYTES_MIN;
         if may_go && (is_large && self.take_pipe() || self.piped() > 0) {
@@ -295,13 +298,13 @@ impl<S: Scan> Lane<S> {
     fn poll_read(
         &mut self,
         cx: &mut Context<'_>,
-        from: &mut TcpStream,
+        from: &mut Stream,
         bytes_max: usize,
-        conversation: &mut Conversation,
+        with: &mut S::With,
     ) -> Poll<io::Result<Filled>> {
         if from.poll_read_ready(cx)?.is_pending() {
             // What can't be looked at yet waits in no more room than it needs.
-            self.buffer.iter_mut().for_each(Buffer::park);
+            self.buffer.iter_mut().for_each(|buffer| buffer.park(PARKED_BYTES_MAX));
             return Poll::Pending;
         }
         let expected = self.expected();
@@ -319,7 +322,7 @@ impl<S: Scan> Lane<S> {
         if count >= self.scanner.unseen() {
             self.run = None;
         }
-        Poll::Ready(Ok(if count == 0 { Filled::End } else { Filled::Bytes(self.scan(conversation)) }))
+        Poll::Ready(Ok(if count == 0 { Filled::End } else { Filled::Bytes(self.scan(with)) }))
     }
 
     fn is_large_expected(&self) -> bool {

@@ -1,16 +1,19 @@
 //! One client connection, from its first byte to its end.
 //!
-//! The story, top to bottom: learn whose connection it is, if a load balancer says so ([`origin`]); wait for the first
-//! complete request; only then dial the broker that the connection is meant
-//! for (a health check never reaches a broker); relay until either side closes, the broker leaves, or Klamm drains;
-//! say once why it ended. [`requests`] and [`responses`] look at the bytes, [`relay`] moves them, [`conversation`]
-//! is what they share, [`cause`] is how it can end.
+//! The story, top to bottom: open it ([`opening`]): learn whose connection it is ([`origin`]), whom it is meant for ([`door`]), and
+//! speak TLS where it ends here; wait for the first complete request; only then dial the broker that the connection is meant for
+//! (a health check never reaches a broker); relay until either side closes, the broker leaves, or Klamm drains; say once why it
+//! ended. [`requests`] and [`responses`] look at the bytes, [`relay`] moves them, [`conversation`] is what they share,
+//! [`tunnel`] moves those of a TLS stream that is not for Klamm, [`cause`] is how it can end.
 
 mod cause;
 mod context;
 mod conversation;
+mod door;
+mod first_bytes;
 mod in_flight;
 mod lane;
+mod opening;
 mod origin;
 mod relay;
 mod requests;
@@ -18,29 +21,35 @@ mod responses;
 #[cfg(test)]
 mod tests;
 mod tls;
+mod tunnel;
 
 pub use crate::protocol::admission::Unvetted;
 pub use cause::{Cause, Side};
-pub use context::Context;
+pub use context::{Context, Setup, Shared};
+pub use door::{Behind, Door, Way};
+pub use first_bytes::Speech;
 pub use origin::{ProxyMode, ProxyProtocol};
 pub use tls::ListenerTls;
 
 use crate::cluster::Connection;
 use crate::lifecycle::Stop;
-use crate::net::buffer::{BUFFER_BYTES, Buffer};
-use crate::observe::metrics::IntGauge;
-use crate::types::{NodeId, Target};
+use crate::net::buffer::{BUFFER_BYTES, Buffer, PARKED_BYTES_MAX};
+use crate::net::stream::Stream;
+use crate::net::tls::Agreed;
+use crate::observe::metrics::{IntGauge, ListenerMetrics};
+use crate::types::{BrokerAddress, NodeId, Target};
 use conversation::{Conversation, Lent};
 use lane::Scan;
-use origin::Origin;
+use opening::{Failed, Opened};
 use relay::{Relay, Turn};
 use requests::Requests;
-use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tracing::{debug, warn};
+use tunnel::Tunnel;
 
 /// The limits of every session. A limit that is met ends the session with a counted cause.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,10 +60,10 @@ pub struct SessionSettings {
     pub sasl_frame_bytes_max: usize,
     /// How many requests may wait for their responses before Klamm stops reading from the client.
     pub in_flight_requests_max: usize,
-    /// How long the TLS handshake of a new connection may take, from its accept on.
-    pub tls_handshake_timeout: Duration,
     /// How long a new connection may take for its first complete frame.
     pub first_frame_timeout: Duration,
+    /// How long it may take for its TLS handshake, from the accept on.
+    pub tls_handshake_timeout: Duration,
     /// How long the pending responses of a client that has closed its sending side are waited for.
     pub half_close_timeout: Duration,
     /// What to do with API keys and versions that are newer than Klamm's table.
@@ -72,73 +81,157 @@ pub enum Splice {
     Off,
 }
 
-/// Carries one client connection to the broker that `target` means. Returns when both sides are closed.
+/// Carries one client connection, which has come in where `behind` stands, to the broker that it is meant for. Returns when both
+/// sides are closed.
 ///
 /// It counts as active from this call on, so that a drain waits for sessions that have not had their first turn yet.
 pub fn run(
     client: TcpStream,
     peer: SocketAddr,
-    target: Target,
-    context: Arc<Context>,
+    behind: Arc<Behind>,
     stop: Stop,
 ) -> impl Future<Output = ()> + Send {
-    let active = Active::new(context.metrics().active.clone());
+    let mut session = Session::new(peer, behind);
     async move {
-        let _active = active;
-        run_active(client, peer, target, context, stop).await;
+        let cause = tokio::select! {
+            cause = session.converse(client) => cause,
+            () = stop.aborted() => Cause::Aborted,
+        };
+        session.say(&cause);
+        if session.entry.is_none() {
+            session.metrics().accepted.inc();
+        }
+        session.metrics().closed(cause.code());
     }
-}
-
-/// Counts as an active session for as long as it lives, however the session ends.
-struct Active(IntGauge);
-
-impl Active {
-    fn new(gauge: IntGauge) -> Self {
-        gauge.inc();
-        Self(gauge)
-    }
-}
-
-impl Drop for Active {
-    fn drop(&mut self) {
-        self.0.dec();
-    }
-}
-
-async fn run_active(client: TcpStream, peer: SocketAddr, target: Target, context: Arc<Context>, stop: Stop) {
-    let (context, stop) = (&context, &stop);
-    let mut session = Session { peer, via: None, target, context, stop, broker: None, client: String::new() };
-    let cause = tokio::select! {
-        cause = session.converse(client) => cause,
-        () = stop.aborted() => Cause::Aborted,
-    };
-    session.say(&cause);
-    context.metrics().closed(cause.code());
 }
 
 /// One session, and what its last line in the log says.
-struct Session<'a> {
+struct Session {
     /// The client, as far as it is known.
     peer: SocketAddr,
     /// Who sent the PROXY protocol header that said so.
     via: Option<SocketAddr>,
-    target: Target,
-    context: &'a Arc<Context>,
-    stop: &'a Stop,
+    behind: Arc<Behind>,
+    /// Whom it is meant for, once that is known.
+    entry: Option<Entry>,
+    counted: Counted,
+    began: tokio::time::Instant,
+    /// What was agreed with the client, and who its certificate says it is.
+    tls: Option<(Agreed, Option<String>)>,
     /// Which broker it reached.
     broker: Option<SocketAddr>,
     /// Who the client says to be.
     client: String,
 }
 
-impl Session<'_> {
+/// The listener that a connection belongs to, with what it was told when the connection came, and the broker that is meant.
+#[derive(Clone)]
+struct Entry {
+    context: Arc<Context>,
+    setup: Arc<Setup>,
+    target: Target,
+}
+
+impl Entry {
+    fn new(context: Arc<Context>, target: Target) -> Self {
+        Self { setup: context.setup(), context, target }
+    }
+}
+
+/// Counts as an active session for as long as it lives, however the session ends.
+struct Counted {
+    metrics: ListenerMetrics,
+    active: IntGauge,
+}
+
+impl Counted {
+    fn new(metrics: &ListenerMetrics) -> Self {
+        let active = metrics.active.clone();
+        active.inc();
+        Self { metrics: metrics.clone(), active }
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.active.dec();
+    }
+}
+
+impl Session {
+    fn new(peer: SocketAddr, behind: Arc<Behind>) -> Self {
+        let entry = match &behind.way {
+            Way::Port(context, target) => Some(Entry::new(Arc::clone(context), *target)),
+            Way::Name { .. } => None,
+        };
+        let counted = Counted::new(behind.metrics());
+        if entry.is_some() {
+            counted.metrics.accepted.inc();
+        }
+        let began = tokio::time::Instant::now();
+        Self {
+            peer,
+            via: None,
+            behind,
+            entry,
+            counted,
+            began,
+            tls: None,
+            broker: None,
+            client: String::new(),
+        }
+    }
+
+    /// The connection has said whom it is meant for, and counts there from now on.
+    fn enter(&mut self, entry: Entry) {
+        self.counted = Counted::new(entry.context.metrics());
+        self.metrics().accepted.inc();
+        self.entry = Some(entry);
+    }
+
+    fn metrics(&self) -> &ListenerMetrics {
+        &self.counted.metrics
+    }
+
+    /// When it has to end.
+    fn stop(&self) -> Stop {
+        match (&self.behind.way, &self.entry) {
+            (Way::Name { .. }, Some(entry)) => entry.context.stop().clone(),
+            _ => self.behind.stop.clone(),
+        }
+    }
+
     async fn converse(&mut self, client: TcpStream) -> Cause {
-        let beholder: Arc<Context> = Arc::clone(self.context);
-        let mut conversation = Conversation::new(*self.context.settings(), beholder);
+        let stop = self.stop();
+        let opened = tokio::select! {
+            opened = self.open(client) => opened,
+            () = stop.draining() => return Cause::Drained,
+        };
+        match (opened, self.entry.clone()) {
+            (Err(Failed(cause, client)), _) => {
+                if let Some(client) = client {
+                    relay::linger(Stream::Plain(client), cause.last_words()).await;
+                }
+                cause
+            }
+            (Ok(Opened::Kafka(client, first)), Some(entry)) => self.serve(client, first, &entry).await,
+            (Ok(Opened::Tunnel(client, first, port)), Some(entry)) => {
+                self.tunnel(client, first, port, &entry).await
+            }
+            // What has been opened is meant for somebody.
+            (Ok(_), None) => Cause::Drained,
+        }
+    }
+
+    /// Kafka, from the first request on.
+    async fn serve(&mut self, mut client: Stream, first: Option<Buffer>, entry: &Entry) -> Cause {
+        let beholder: Arc<Context> = Arc::clone(&entry.context);
+        let mut conversation = Conversation::new(entry.setup.session, beholder);
         let mut requests = Requests::default();
-        let stop = self.stop;
+        let pools = entry.context.pools(&entry.setup.session);
+        let stop = self.stop();
         let first = tokio::select! {
-            first = self.first_request(&client, &mut requests, &mut conversation) => first,
+            first = self.first_request(&mut client, first, &pools, &mut requests, &mut conversation) => first,
             () = stop.draining() => Err(Cause::Drained),
         };
         self.client = conversation.identity.to_string();
@@ -149,7 +242,7 @@ impl Session<'_> {
                 return cause;
             }
         };
-        let connection = match self.context.cluster().connect(self.target).await {
+        let connection = match entry.setup.cluster.connect(entry.target).await {
             Ok(connection) => connection,
             Err(error) => return Cause::Connect(error),
         };
@@ -158,54 +251,88 @@ impl Session<'_> {
             conversation.lent = Lent::Yes;
         }
         let Connection { stream, gone, peer, .. } = connection;
-        let metrics = self.context.metrics().clone();
-        let pools = self.context.pools().clone();
+        let metrics = entry.context.metrics().clone();
         let mut relay = Relay::new((client, stream), (buffer, requests), conversation, pools, metrics);
         if let Some(cause) = refused {
             relay.end(cause);
         }
-        let cause = self.relay(&mut relay, &gone).await;
+        let cause = self.relay(&mut relay, &gone, entry, &stop).await;
         if cause.side() == Side::Broker {
-            self.context.cluster().doubt(peer);
+            entry.setup.cluster.doubt(peer);
         }
         self.client = relay.conversation.identity.to_string();
         relay::linger(relay.into_client(), b"").await;
         cause
     }
 
+    /// TLS that is not for Klamm.
+    async fn tunnel(&mut self, client: TcpStream, first: Buffer, port: Option<u16>, entry: &Entry) -> Cause {
+        let setup = &entry.setup;
+        let is_own = |address: &BrokerAddress| {
+            setup.scheme.sni().is_some_and(|scheme| scheme.identify(address.host.as_bytes()).is_some())
+        };
+        let connection = match setup.cluster.connect_unseen(entry.target, port, is_own).await {
+            Ok(connection) => connection,
+            Err(error) => return Cause::Connect(error),
+        };
+        self.broker = Some(connection.peer);
+        let (pools, metrics) = (entry.context.pools(&entry.setup.session), entry.context.metrics());
+        let timeout = entry.setup.session.half_close_timeout;
+        let sides = (Stream::Plain(client), connection.stream);
+        let mut tunnel = Tunnel::new(sides, first, &pools, metrics, timeout);
+        let stop = self.stop();
+        let cause = loop {
+            let quiet_at = tunnel.quiet_at();
+            let quiet = async {
+                stop.draining().await;
+                tokio::time::sleep_until(quiet_at).await;
+            };
+            tokio::select! {
+                biased;
+                cause = tunnel.run() => break cause,
+                () = stop.aborted() => break Cause::Aborted,
+                () = connection.gone.cancelled() => break Cause::BrokerGone(node(entry.target)),
+                () = quiet => if tunnel.quiet_at() == quiet_at { break Cause::Drained },
+            }
+        };
+        relay::linger(tunnel.into_client(), b"").await;
+        cause
+    }
+
     /// Waits for the first complete request, or as much of it as a buffer holds, and looks at it. With the cause why
     /// one behind it may not pass, if so: the first is answered all the same.
     async fn first_request(
-        &mut self,
-        client: &TcpStream,
+        &self,
+        client: &mut Stream,
+        first: Option<Buffer>,
+        pools: &lane::Pools,
         requests: &mut Requests,
         conversation: &mut Conversation,
     ) -> Result<(Buffer, Option<Cause>), Cause> {
         let timeout = conversation.settings.first_frame_timeout;
         let arrival = async {
-            client.readable().await.map_err(Cause::ClientFailed)?;
-            let mut buffer = self.context.pools().buffers.borrow();
-            let mut is_begun = false;
+            let mut arrived = first.filter(|buffer| !buffer.is_empty());
             loop {
-                is_begun = is_begun || self.is_begun(&mut buffer)?;
-                let is_there = is_begun && is_first_request(buffer.filled(), conversation)?;
-                if is_there || buffer.filled().len() == BUFFER_BYTES {
-                    break;
+                if let Some(buffer) = &mut arrived {
+                    if is_first_request(buffer.filled(), conversation)?
+                        || buffer.filled().len() == BUFFER_BYTES
+                    {
+                        break;
+                    }
+                    buffer.park(PARKED_BYTES_MAX);
                 }
-                buffer.park();
-                client.readable().await.map_err(Cause::ClientFailed)?;
+                std::future::poll_fn(|cx| client.poll_read_ready(cx)).await.map_err(Cause::ClientFailed)?;
+                let buffer = arrived.get_or_insert_with(|| pools.buffers.borrow());
                 let Some(spare) = buffer.spare(BUFFER_BYTES) else { break };
-                match client.try_read(spare) {
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                    Err(error) => return Err(Cause::ClientFailed(error)),
-                    Ok(0) if buffer.is_empty() => return Err(Cause::Empty),
-                    Ok(0) => return Err(Cause::ClientClosed),
-                    Ok(count) => buffer.add(count),
+                match client.read(spare).await.map_err(Cause::ClientFailed)? {
+                    0 if buffer.is_empty() => return Err(Cause::Empty),
+                    0 => return Err(Cause::ClientClosed),
+                    count => buffer.add(count),
                 }
             }
-            Ok(buffer)
+            Ok(arrived.unwrap_or_else(|| pools.buffers.borrow()))
         };
-        let arrived = tokio::time::timeout(timeout, arrival).await;
+        let arrived = tokio::time::timeout_at(self.began + timeout, arrival).await;
         let mut buffer = arrived.unwrap_or(Err(Cause::FirstFrameTimeout(timeout)))?;
         match requests.scan(&mut buffer, conversation) {
             Err(cause) if requests.cleared() == 0 => Err(cause),
@@ -213,70 +340,74 @@ impl Session<'_> {
         }
     }
 
-    /// Whether it is known whose connection this is; a header that said so is taken off.
-    fn is_begun(&mut self, buffer: &mut Buffer) -> Result<bool, Cause> {
-        match self.context.proxy_protocol().origin(self.peer.ip(), buffer.filled())? {
-            Origin::Unclear => Ok(false),
-            Origin::Known { client, bytes } => {
-                buffer.consume(bytes);
-                if let Some(client) = client {
-                    self.via = Some(std::mem::replace(&mut self.peer, client));
-                }
-                Ok(true)
-            }
-        }
-    }
-
     /// Relays until the session is over, and decides what the relay can't.
-    async fn relay(&self, relay: &mut Relay, gone: &tokio_util::sync::CancellationToken) -> Cause {
+    async fn relay(
+        &self,
+        relay: &mut Relay,
+        gone: &tokio_util::sync::CancellationToken,
+        entry: &Entry,
+        stop: &Stop,
+    ) -> Cause {
         let mut is_draining = false;
         loop {
             tokio::select! {
                 biased;
                 turn = relay.run() => match turn {
                     Turn::Ended(cause) => return cause,
-                    Turn::Answered => self.settle(relay).await,
+                    Turn::Answered => self.settle(relay, entry).await,
                 },
-                () = self.stop.draining(), if !is_draining => {
+                () = stop.draining(), if !is_draining => {
                     is_draining = true;
                     relay.end(Cause::Drained);
                 }
-                () = gone.cancelled() => return Cause::BrokerGone(self.node()),
+                () = gone.cancelled() => return Cause::BrokerGone(node(entry.target)),
+                () = stop.aborted(), if is_draining => return Cause::Aborted,
             }
         }
     }
 
     /// A lent session knows the broker map now: it goes on if its broker happens to be the one that was meant.
-    async fn settle(&self, relay: &mut Relay) {
-        let is_right = match (self.target, self.broker) {
-            (Target::Broker(node), Some(peer)) => self.context.cluster().is_broker(node, peer).await,
+    async fn settle(&self, relay: &mut Relay, entry: &Entry) {
+        let is_right = match (entry.target, self.broker) {
+            (Target::Broker(node), Some(peer)) => entry.setup.cluster.is_broker(node, peer).await,
             _ => true,
         };
         if !is_right {
-            relay.end(Cause::LentWrongBroker(self.node()));
+            relay.end(Cause::LentWrongBroker(node(entry.target)));
         }
         relay.settle();
     }
 
-    fn node(&self) -> NodeId {
-        match self.target {
-            Target::Broker(node) => node,
-            Target::Bootstrap => NodeId(-1),
-        }
-    }
-
     /// The session's last line: for an operator if somebody may have to act, else for whoever debugs.
     fn say(&self, cause: &Cause) {
-        let Self { peer, target, broker, client, context, .. } = self;
+        let Self { peer, broker, client, .. } = self;
         let via = self.via.map(tracing::field::display);
-        let listener = context.listener();
+        let listener = match &self.entry {
+            Some(entry) => entry.context.listener().to_string(),
+            None => self.behind.name(),
+        };
+        let meant_for =
+            self.entry.as_ref().map_or_else(|| "unknown".to_owned(), |entry| entry.target.to_string());
         let broker = broker.map_or_else(|| "none".to_owned(), |broker| broker.to_string());
+        let tls = self.tls.as_ref().map(|(agreed, _)| agreed.version);
+        let certificate = self.tls.as_ref().and_then(|(_, certificate)| certificate.as_deref());
         let cause_code = cause.code();
         if !cause.is_fault() {
-            debug!(%listener, %peer, via, meant_for = %target, %broker, %client, cause = cause_code, "session ended: {cause}");
-        } else if let Some(suppressed) = context.may_warn(cause_code) {
-            warn!(%listener, %peer, via, meant_for = %target, %broker, %client, cause = cause_code, suppressed, "session ended: {cause}");
+            debug!(%listener, %peer, via, %meant_for, %broker, %client, tls, certificate, cause = cause_code, "session ended: {cause}");
+            return;
         }
+        let Some(any) = self.behind.any() else { return };
+        let key = (&*listener, cause_code, peer.ip());
+        if let Some(suppressed) = any.shared().incidents.note(key, &cause.to_string(), Instant::now()) {
+            warn!(%listener, %peer, via, %meant_for, %broker, %client, tls, certificate, cause = cause_code, suppressed, "session ended: {cause}");
+        }
+    }
+}
+
+fn node(target: Target) -> NodeId {
+    match target {
+        Target::Broker(node) => node,
+        Target::Bootstrap => NodeId(-1),
     }
 }
 

@@ -39,6 +39,11 @@ pub(super) enum Origin {
 }
 
 impl ProxyProtocol {
+    /// Whether the first bytes may be a header.
+    pub(super) fn is_expected(&self) -> bool {
+        self.mode != ProxyMode::Off
+    }
+
     /// Looks at what has arrived from `peer` so far.
     pub(super) fn origin(&self, peer: IpAddr, bytes: &[u8]) -> Result<Origin, Cause> {
         let own = Origin::Known { client: None, bytes: 0 };

@@ -9,18 +9,18 @@ use super::lane::{Filled, Lane, Pools, Scan};
 use super::requests::Requests;
 use super::responses::{HELD_BYTES_MAX, Responses};
 use crate::net::buffer::{BUFFER_BYTES, Buffer};
-use crate::observe::metrics::ListenerMetrics;
+use crate::net::stream::Stream;
+use crate::observe::metrics::{CopyReason, ListenerMetrics};
 use crate::protocol::own;
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
 use tokio::time::Sleep;
 
 /// What a connection may move before others get their turn.
-const TURN_BYTES: usize = 1024 * 1024;
+pub(super) const TURN_BYTES: usize = 1024 * 1024;
 
 /// Klamm's own correlation id: its answer is taken out before the client could see it.
 const OWN_CORRELATION_ID: i32 = i32::MAX;
@@ -28,8 +28,8 @@ const OWN_CORRELATION_ID: i32 = i32::MAX;
 /// Both sides of a session.
 #[derive(Debug)]
 pub(super) struct Relay {
-    client: TcpStream,
-    broker: TcpStream,
+    client: Stream,
+    broker: Stream,
     metrics: ListenerMetrics,
     pub(super) conversation: Conversation,
     requests: Lane<Requests>,
@@ -54,12 +54,15 @@ pub(super) enum Turn {
 impl Relay {
     /// Begins with the bytes that have arrived from the client, looked at by `requests`.
     pub(super) fn new(
-        (client, broker): (TcpStream, TcpStream),
+        (client, broker): (Stream, Stream),
         (first, requests): (Buffer, Requests),
         conversation: Conversation,
-        pools: Pools,
+        mut pools: Pools,
         metrics: ListenerMetrics,
     ) -> Self {
+        if client.plain().is_none() || broker.plain().is_none() {
+            pools.pipes = pools.pipes.and(Err(CopyReason::Tls));
+        }
         let requests = Lane::new(requests, pools.clone(), Some(first));
         let responses = Lane::new(Responses::default(), pools, None);
         let (ending, broken, deadline) = (None, None, None);
@@ -83,7 +86,7 @@ impl Relay {
     }
 
     /// The client's socket, for the last words.
-    pub(super) fn into_client(self) -> TcpStream {
+    pub(super) fn into_client(self) -> Stream {
         self.client
     }
 
@@ -108,7 +111,9 @@ impl Relay {
             && self.requests.is_flushed()
             && self.conversation.in_flight.is_empty()
             && !self.responses.is_mid_frame()
-            && self.responses.is_flushed();
+            && self.responses.is_flushed()
+            && self.broker.is_drained()
+            && self.client.is_drained();
         let is_late = self.deadline.as_mut().is_some_and(|deadline| deadline.as_mut().poll(cx).is_ready());
         match (is_through, is_late) {
             (true, _) => self.ending.take(),
@@ -120,7 +125,7 @@ impl Relay {
     /// Client to broker. `Ok` when there is nothing more to do until the other direction has done something.
     fn poll_requests(&mut self, cx: &mut Context<'_>, turn_bytes: &mut usize) -> Poll<Result<(), Cause>> {
         loop {
-            let sent = ready!(self.requests.poll_flush(cx, &self.broker)).map_err(Cause::BrokerFailed)?;
+            let sent = ready!(self.requests.poll_flush(cx, &mut self.broker)).map_err(Cause::BrokerFailed)?;
             if sent > 0 {
                 self.metrics.bytes_to_broker.inc_by(sent as u64);
                 ready!(spend(cx, turn_bytes, sent));
@@ -183,7 +188,8 @@ impl Relay {
     /// Broker to client.
     fn poll_responses(&mut self, cx: &mut Context<'_>, turn_bytes: &mut usize) -> Poll<Result<(), Cause>> {
         loop {
-            let sent = ready!(self.responses.poll_flush(cx, &self.client)).map_err(Cause::ClientFailed)?;
+            let sent =
+                ready!(self.responses.poll_flush(cx, &mut self.client)).map_err(Cause::ClientFailed)?;
             if sent > 0 {
                 self.metrics.bytes_to_client.inc_by(sent as u64);
                 ready!(spend(cx, turn_bytes, sent));
@@ -208,7 +214,7 @@ impl Relay {
 }
 
 /// Counts what was moved; when the turn is over, asks for the next one and lets others go first.
-fn spend(cx: &mut Context<'_>, turn_bytes: &mut usize, moved: usize) -> Poll<()> {
+pub(super) fn spend(cx: &mut Context<'_>, turn_bytes: &mut usize, moved: usize) -> Poll<()> {
     *turn_bytes = turn_bytes.saturating_sub(moved);
     if *turn_bytes > 0 {
         return Poll::Ready(());
@@ -222,7 +228,7 @@ const LINGER: Duration = Duration::from_secs(1);
 
 /// Ends a connection with `last_words`, if there are any, so that what has been sent is not lost: a socket that is closed with unread bytes is reset, and
 /// the client's side may forget what it has not read yet.
-pub(super) async fn linger(mut client: TcpStream, last_words: &[u8]) {
+pub(super) async fn linger(mut client: Stream, last_words: &[u8]) {
     let discard = async {
         client.write_all(last_words).await?;
         client.shutdown().await?;

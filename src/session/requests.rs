@@ -3,8 +3,9 @@
 //! Only the beginning of each request is read; its body flows as it arrives. This knows no socket: it looks at a
 //! buffer and says how much of it may go out, so any split of the same bytes clears the same bytes.
 
-use super::cause::{Cause, guess};
+use super::cause::Cause;
 use super::conversation::Conversation;
+use super::first_bytes::{Speech, TELLING_BYTES};
 use super::in_flight::{Reply, Waiting};
 use super::lane::Scan;
 use crate::net::buffer::Buffer;
@@ -32,6 +33,8 @@ pub(super) struct Requests {
 }
 
 impl Scan for Requests {
+    type With = Conversation;
+
     fn scan(&mut self, buffer: &mut Buffer, conversation: &mut Conversation) -> Result<(), Cause> {
         loop {
             let arrived = buffer.filled().len() - self.cleared;
@@ -142,10 +145,12 @@ pub(super) fn frame_length(bytes: &[u8], conversation: &Conversation) -> Result<
     let (limit, limit_name) = conversation.frame_limit();
     match usize::try_from(length) {
         Ok(frame_bytes) if frame_bytes <= limit => Ok(Some(frame_bytes)),
-        Ok(bytes) if guess(length).is_none() => Err(Cause::RequestTooLarge { bytes, limit, limit_name }),
+        Ok(announced) if matches!(Speech::of(bytes), Speech::Kafka | Speech::Unknown) => {
+            Err(Cause::RequestTooLarge { bytes: announced, limit, limit_name })
+        }
         _ => {
-            let guess = guess(length).unwrap_or("not the beginning of anything known");
-            Err(Cause::NotKafka { length, guess, first: bytes[..bytes.len().min(8)].to_vec() })
+            let first = bytes[..bytes.len().min(TELLING_BYTES)].to_vec();
+            Err(Cause::NotKafka { length, speech: Speech::of(bytes), first })
         }
     }
 }

@@ -56,6 +56,8 @@ struct Rewriting {
 }
 
 impl Scan for Responses {
+    type With = Conversation;
+
     fn scan(&mut self, buffer: &mut Buffer, conversation: &mut Conversation) -> Result<(), Cause> {
         loop {
             let arrived = buffer.filled().len() - self.cleared;

@@ -47,7 +47,7 @@ fn conversation() -> Conversation {
 }
 
 /// A direction as a lane drives it.
-trait Direction: Scan + Default {
+trait Direction: Scan<With = Conversation> + Default {
     const BYTES_MAX: usize;
 }
 

@@ -1,15 +1,29 @@
 //! What a listener does with TLS.
 
-use crate::net::tls::ServerTls;
+use crate::net::tls::{ClientAuth, ServerTls};
+use std::fmt;
 
-/// What happens to the TLS of a listener's connections; a listener without it speaks plaintext.
+/// What a listener does with the TLS that its clients speak.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ListenerTls {
-    /// It ends here: Klamm shows a certificate, and reads and rewrites what is inside.
+    /// It ends here: Klamm has the certificate.
     Terminate(ServerTls),
-    /// It passes unread to the broker that its hello names; brokers have to advertise the listener's names themselves.
+    /// It passes through to the broker that its server name says, unread.
     Passthrough {
-        /// The TLS port of all brokers, where it isn't the one in the broker map.
+        /// The brokers' TLS port, where it is another than the one in the broker map.
         broker_port: Option<u16>,
     },
+}
+
+impl fmt::Display for ListenerTls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Passthrough { .. } => f.write_str("passthrough"),
+            Self::Terminate(tls) => f.write_str(match tls.client_auth() {
+                ClientAuth::None => "terminate",
+                ClientAuth::Requested(_) => "terminate, client certificates requested",
+                ClientAuth::Required(_) => "terminate, client certificates required",
+            }),
+        }
+    }
 }

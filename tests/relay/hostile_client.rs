@@ -42,16 +42,16 @@ async fn another_protocol_is_closed_as_such_and_no_broker_is_dialled() {
     let broker = Broker::alone(0).await;
     let proxy = Proxy::start(&[&broker]).await;
     let accepted = broker.accepted();
-    for hello in [
-        &b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"[..],
-        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
-        b"PROXY TCP4 192.0.2.1 192.0.2.2 56324 443\r\n",
-        b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c",
-        b"SSH-2.0-OpenSSH_9.6\r\n",
+    for (hello, cause) in [
+        (&b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"[..], "tls_on_plaintext"),
+        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "http"),
+        (b"PROXY TCP4 192.0.2.1 192.0.2.2 56324 443\r\n", "proxy_header_unexpected"),
+        (b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c", "proxy_header_unexpected"),
+        (b"SSH-2.0-OpenSSH_9.6\r\n", "ssh"),
     ] {
-        is_closed(&proxy, hello, "not_kafka").await;
+        is_closed(&proxy, hello, cause).await;
     }
-    assert_eq!(proxy.closed("not_kafka"), 5);
+    assert_eq!(proxy.causes().len(), 4);
     assert_eq!(broker.accepted(), accepted);
 }
 
@@ -68,7 +68,7 @@ async fn who_speaks_http_is_told_what_the_port_is() {
         assert!(head.starts_with("HTTP/1.1 400 ") && head.ends_with("Connection: close"), "{said}");
         assert!(body.contains("Kafka protocol"), "{said}");
     }
-    proxy.until_closed("not_kafka", 7).await;
+    proxy.until_closed("http", 7).await;
     assert_eq!(broker.accepted(), accepted);
 }
 

@@ -72,8 +72,8 @@ async fn what_may_not_be_ends_with_its_cause_and_reaches_no_broker() {
         (ProxyMode::Required, local, b"GET / HTTP/1.1\r\n\r\n", "proxy_header_missing"),
         (ProxyMode::Required, local, &malformed[..], "proxy_header_malformed"),
         (ProxyMode::Optional, local, &overlong[..], "proxy_header_malformed"),
-        (ProxyMode::Required, local, &twice[..], "not_kafka"),
-        (ProxyMode::Off, local, LINE, "not_kafka"),
+        (ProxyMode::Required, local, &twice[..], "proxy_header_unexpected"),
+        (ProxyMode::Off, local, LINE, "proxy_header_unexpected"),
     ] {
         let proxy = start(&broker, mode, trusted).await;
         let before = broker.accepted();
@@ -140,7 +140,7 @@ async fn look_at_the_log() {
     client.try_send(&[LINE, b"GET / HTTP/1.1\r\n\r\n"].concat()).await;
     client.rest().await;
     drop(client);
-    proxy.until_closed("not_kafka", 1).await;
+    proxy.until_closed("http", 1).await;
     let said = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
     let line = said.lines().find(|line| line.contains("session ended")).unwrap_or_else(|| panic!("{said}"));
     assert!(line.contains("peer=192.0.2.7:51000") && line.contains(&format!("via={sender}")), "{line}");

@@ -10,16 +10,20 @@
 mod authorities;
 mod certificate;
 mod client;
+mod error;
 mod file;
 mod identity;
 mod server;
+mod stream;
 
 pub use authorities::{Authorities, Source};
 pub use certificate::{Certificate, describe};
 pub use client::{ClientTls, Verify};
+pub use error::HandshakeError;
 pub use file::FileProblem;
 pub use identity::Identity;
 pub use server::{ClientAuth, ServerTls};
+pub use stream::{Agreed, TlsStream};
 
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use std::sync::Arc;

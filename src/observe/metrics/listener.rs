@@ -3,7 +3,7 @@
 use super::Metrics;
 use super::api::ApiCounters;
 use crate::types::ListenerName;
-use prometheus::{IntCounter, IntCounterVec, IntGauge};
+use prometheus::{Histogram, IntCounter, IntCounterVec, IntGauge};
 use std::sync::Arc;
 
 /// The handles of one listener; clones count together.
@@ -19,6 +19,8 @@ pub struct ListenerMetrics {
     pub bytes_to_client: IntCounter,
     /// What became of large runs of bytes.
     pub large_runs: Arc<LargeRuns>,
+    /// How long TLS handshakes took that came to their end.
+    pub handshake_seconds: Histogram,
     unmapped: IntGauge,
     shared: Arc<Shared>,
 }
@@ -28,6 +30,7 @@ pub struct ListenerMetrics {
 pub struct LargeRuns {
     spliced: IntCounter,
     copied_off: IntCounter,
+    copied_tls: IntCounter,
     copied_no_pipe: IntCounter,
 }
 
@@ -36,6 +39,8 @@ pub struct LargeRuns {
 pub enum CopyReason {
     /// `relay.splice` is off.
     Off,
+    /// One side, or both, speaks TLS.
+    Tls,
     /// All pipes are in use, or the system has none.
     NoPipe,
 }
@@ -46,6 +51,7 @@ impl LargeRuns {
         let counter = match copied {
             None => &self.spliced,
             Some(CopyReason::Off) => &self.copied_off,
+            Some(CopyReason::Tls) => &self.copied_tls,
             Some(CopyReason::NoPipe) => &self.copied_no_pipe,
         };
         counter.inc();
@@ -57,6 +63,7 @@ impl LargeRuns {
 struct Shared {
     listener: ListenerName,
     closed: IntCounterVec,
+    handshakes: IntCounterVec,
     accept_errors: IntCounterVec,
     requests: ApiCounters,
     rewritten: ApiCounters,
@@ -73,12 +80,15 @@ impl ListenerMetrics {
             large_runs: Arc::new(LargeRuns {
                 spliced: metrics.large_runs.with_label_values(&[listener, "spliced", ""]),
                 copied_off: metrics.large_runs.with_label_values(&[listener, "copied", "off"]),
+                copied_tls: metrics.large_runs.with_label_values(&[listener, "copied", "tls"]),
                 copied_no_pipe: metrics.large_runs.with_label_values(&[listener, "copied", "no_pipe"]),
             }),
+            handshake_seconds: metrics.handshake_seconds.with_label_values(&[listener]),
             unmapped: metrics.unmapped_nodes.with_label_values(&[listener]),
             shared: Arc::new(Shared {
                 listener: name.clone(),
                 closed: metrics.connections_closed.clone(),
+                handshakes: metrics.handshakes.clone(),
                 accept_errors: metrics.accept_errors.clone(),
                 requests: ApiCounters::new(&metrics.requests, listener, &metrics.api_names),
                 rewritten: ApiCounters::new(&metrics.responses_rewritten, listener, &metrics.api_names),
@@ -89,6 +99,11 @@ impl ListenerMetrics {
     /// Counts a client connection that ended. A lookup under a lock: once a connection.
     pub fn closed(&self, cause: &'static str) {
         self.shared.closed.with_label_values(&[&*self.shared.listener.0, cause]).inc();
+    }
+
+    /// Counts a TLS handshake. A lookup under a lock: once a connection.
+    pub fn handshake(&self, version: &'static str, outcome: &'static str) {
+        self.shared.handshakes.with_label_values(&[&*self.shared.listener.0, version, outcome]).inc();
     }
 
     /// Counts a connection that could not be accepted. A lookup under a lock.

@@ -8,12 +8,16 @@
 //! | `klamm_requests_total` | listener, api | requests forwarded or answered |
 //! | `klamm_responses_rewritten_total` | listener, api | responses in which addresses were replaced |
 //! | `klamm_bytes_total` | listener, direction | bytes written: `to_broker`, `to_client` |
-//! | `klamm_large_runs_total` | listener, way, reason | runs of 16 KiB and more that were `spliced` or `copied`, and why copied: `off`, `no_pipe` |
+//! | `klamm_large_runs_total` | listener, way, reason | runs of 16 KiB and more that were `spliced` or `copied`, and why copied: `off`, `tls`, `no_pipe` |
+//! | `klamm_tls_handshakes_total` | listener, version, outcome | TLS handshakes with clients: `full`, `resumed`, or why they failed |
+//! | `klamm_tls_handshake_seconds` | listener | how long those took that came to their end |
 //! | `klamm_accept_errors_total` | listener, reason | connections that could not be accepted |
 //! | `klamm_unmapped_nodes` | listener | brokers that have no address on this listener |
 //! | `klamm_broker_dial_failures_total` | cluster, reason | brokers that could not be reached |
 //! | `klamm_metadata_refreshes_total` | cluster, outcome | attempts to learn the brokers |
 //! | `klamm_brokers_known` | cluster | brokers whose address is known |
+//! | `klamm_certificate_not_after_seconds` | role, owner | when the certificate of a `listener` or a `cluster` ends, in Unix time |
+//! | `klamm_reloads_total` | outcome | reloads that were `applied`, found everything `unchanged`, or were `refused` |
 //! | `klamm_build_info` | version | always 1 |
 //!
 //! Beside them stand the usual `process_*` metrics.
@@ -28,7 +32,7 @@ mod listener;
 
 use crate::types::{ClusterName, ListenerName};
 use api::ApiNames;
-use prometheus::{IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder};
+use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder};
 
 pub use cluster::ClusterMetrics;
 pub use listener::{CopyReason, LargeRuns, ListenerMetrics};
@@ -49,6 +53,10 @@ pub struct Metrics {
     responses_rewritten: IntCounterVec,
     bytes: IntCounterVec,
     large_runs: IntCounterVec,
+    handshakes: IntCounterVec,
+    handshake_seconds: HistogramVec,
+    certificate_not_after: IntGaugeVec,
+    reloads: IntCounterVec,
     accept_errors: IntCounterVec,
     unmapped_nodes: IntGaugeVec,
     broker_dial_failures: IntCounterVec,
@@ -99,6 +107,27 @@ impl Metrics {
                 "Runs of 16 KiB and more that Klamm need not look at, by the way they took and why they were copied.",
                 &["listener", "way", "reason"],
             ),
+            handshakes: counters(
+                "klamm_tls_handshakes_total",
+                "TLS handshakes with clients, by version and outcome: full, resumed, or why they failed.",
+                &["listener", "version", "outcome"],
+            ),
+            handshake_seconds: histograms(
+                &registry,
+                "klamm_tls_handshake_seconds",
+                "How long TLS handshakes with clients took that came to their end.",
+                &HANDSHAKE_SECONDS,
+            ),
+            certificate_not_after: gauges(
+                "klamm_certificate_not_after_seconds",
+                "When a certificate ends, in Unix time; of several, the one that ends first.",
+                &["role", "owner"],
+            ),
+            reloads: counters(
+                "klamm_reloads_total",
+                "Reloads of the configuration and its files, by outcome.",
+                &["outcome"],
+            ),
             accept_errors: counters(
                 "klamm_accept_errors_total",
                 "Client connections that could not be accepted, by reason.",
@@ -138,6 +167,23 @@ impl Metrics {
         ClusterMetrics::new(self, name)
     }
 
+    /// Counts a reload.
+    pub fn reloaded(&self, outcome: &'static str) {
+        self.reloads.with_label_values(&[outcome]).inc();
+    }
+
+    /// The certificates that were there before may not be there any more.
+    pub fn forget_certificates(&self) {
+        self.certificate_not_after.reset();
+    }
+
+    /// Says when a certificate ends; of several of one owner, the first counts.
+    pub fn certificate(&self, role: &'static str, owner: &str, not_after: i64) {
+        let gauge = self.certificate_not_after.with_label_values(&[role, owner]);
+        let known = Some(gauge.get()).filter(|known| *known != 0);
+        gauge.set(known.map_or(not_after, |known| known.min(not_after)));
+    }
+
     /// Everything in the Prometheus text format, version 0.0.4. Reads a few small files of `/proc`.
     pub fn render(&self) -> String {
         let mut text = String::new();
@@ -153,6 +199,16 @@ fn counters(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> Int
     let counters = IntCounterVec::new(Opts::new(name, help), labels).expect("a literal, legal name");
     registry.register(Box::new(counters.clone())).expect("each name stands once in `Metrics::new`");
     counters
+}
+
+/// From a resumed handshake beside the client to a full one across the world.
+const HANDSHAKE_SECONDS: [f64; 10] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0];
+
+fn histograms(registry: &Registry, name: &str, help: &str, buckets: &[f64]) -> HistogramVec {
+    let options = HistogramOpts::new(name, help).buckets(buckets.to_vec());
+    let histograms = HistogramVec::new(options, &["listener"]).expect("a literal, legal name");
+    registry.register(Box::new(histograms.clone())).expect("each name stands once in `Metrics::new`");
+    histograms
 }
 
 fn gauges(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {

@@ -1,0 +1,88 @@
+//! The certificates that are in use: how long they hold, in the log, the metrics and the status page.
+
+use super::Settings;
+use crate::net::tls::Certificate;
+use crate::observe::metrics::Metrics;
+use crate::session::ListenerTls;
+use serde_json::{Value, json};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// A certificate that ends sooner than this deserves a line in the log.
+const SOON_DAYS: i64 = 14;
+const DAY_SECONDS: i64 = 86_400;
+
+/// A certificate, and whose it is.
+#[derive(Clone, Debug)]
+pub(super) struct Shown {
+    owner: String,
+    role: &'static str,
+    certificate: Certificate,
+}
+
+impl Shown {
+    pub(super) fn to_json(&self) -> Value {
+        json!({
+            "owner": self.owner,
+            "role": self.role,
+            "subject": self.certificate.subject,
+            "names": self.certificate.names().collect::<Vec<_>>(),
+            "serial": self.certificate.serial,
+            "not_after": self.certificate.not_after,
+            "days_left": self.days_left(),
+        })
+    }
+
+    fn days_left(&self) -> i64 {
+        self.certificate.not_after.saturating_sub(now()).div_euclid(DAY_SECONDS)
+    }
+}
+
+/// Every certificate that the settings have; authorities are not among them.
+pub(super) fn of(settings: &Settings) -> Vec<Shown> {
+    let listeners = settings.listeners.iter().flat_map(|listener| {
+        let certificates = match &listener.tls {
+            Some(ListenerTls::Terminate(tls)) => tls.certificates().cloned().collect(),
+            _ => Vec::new(),
+        };
+        let owner = listener.name.to_string();
+        certificates.into_iter().map(move |certificate| Shown {
+            owner: owner.clone(),
+            role: "listener",
+            certificate,
+        })
+    });
+    let clusters = settings.clusters.iter().filter_map(|cluster| {
+        let certificate = cluster.tls.as_ref()?.certificate()?.clone();
+        Some(Shown { owner: cluster.name.to_string(), role: "cluster", certificate })
+    });
+    listeners.chain(clusters).collect()
+}
+
+/// Sets the metric of each; where an owner has several, the one that ends first.
+pub(super) fn count(certificates: &[Shown], metrics: &Metrics) {
+    metrics.forget_certificates();
+    for shown in certificates {
+        metrics.certificate(shown.role, &shown.owner, shown.certificate.not_after);
+    }
+}
+
+/// Says which are over, and which will be soon.
+pub(super) fn warn(certificates: &[Shown]) {
+    for shown in certificates {
+        let (role, owner, subject) = (shown.role, &shown.owner, &shown.certificate.subject);
+        match shown.days_left() {
+            days if days < 0 => tracing::error!(
+                role, %owner, %subject, "a certificate has expired: whoever verifies it refuses the connection; renew it"
+            ),
+            days if days < SOON_DAYS => {
+                tracing::warn!(role, %owner, %subject, "a certificate ends in {days} days: renew it, Klamm takes the new file by itself");
+            }
+            _ => {}
+        }
+    }
+}
+
+fn now() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,264 @@
+//! The running parts, and how they become those that other settings ask for: at the start, and at every reload.
+//!
+//! All new sockets are bound before anything is changed. Then everything is swapped at once, and what is not wanted any more is
+//! retired: its sockets close, and its sessions end as they do in a drain. Sessions of whatever stays are not touched.
+
+use super::{Settings, StartError};
+use crate::address::Scheme;
+use crate::cluster::{Cluster, ClusterSettings};
+use crate::lifecycle::{DrainSettings, Stop, Tasks};
+use crate::listener::{self, BindError, ListenerSettings};
+use crate::observe::metrics::Metrics;
+use crate::session::{Behind, Context, Door, Setup, Shared, Way};
+use crate::types::{ClusterName, ListenerName, Target};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tracing::info;
+
+/// What runs, by the names and addresses that the settings have.
+#[derive(Debug)]
+pub(super) struct Parts {
+    pub(super) settings: Settings,
+    pub(super) clusters: BTreeMap<ClusterName, (Arc<Cluster>, Stop)>,
+    pub(super) listeners: BTreeMap<ListenerName, Arc<Context>>,
+    doors: BTreeMap<SocketAddr, OpenDoor>,
+}
+
+#[derive(Debug)]
+struct OpenDoor {
+    door: Arc<Door>,
+    stop: Stop,
+}
+
+/// What parts are made with, and run by.
+#[derive(Debug)]
+pub(super) struct Workshop {
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) shared: Shared,
+    pub(super) tasks: Tasks,
+    pub(super) sessions: Tasks,
+    pub(super) stop: Stop,
+}
+
+impl Parts {
+    /// Nothing yet.
+    pub(super) fn none(settings: Settings) -> Self {
+        Self { settings, clusters: BTreeMap::new(), listeners: BTreeMap::new(), doors: BTreeMap::new() }
+    }
+
+    /// Becomes what `settings` ask for; an error means that nothing has changed. Must be called inside a tokio runtime.
+    pub(super) fn become_these(&mut self, settings: Settings, workshop: &Workshop) -> Result<(), StartError> {
+        for listener in &settings.listeners {
+            if !settings.clusters.iter().any(|cluster| cluster.name == listener.cluster) {
+                let (listener, cluster) = (listener.name.to_string(), listener.cluster.clone());
+                return Err(StartError::NoCluster { listener, cluster });
+            }
+        }
+        let mut sockets = self.bind(&settings.listeners)?;
+        self.change_clusters(&settings.clusters, workshop);
+        self.change_listeners(&settings, workshop);
+        self.change_doors(&settings, &mut sockets, workshop);
+        self.settings = settings;
+        Ok(())
+    }
+
+    /// The sockets that there are not yet, or every reason why they can't be had.
+    fn bind(&self, listeners: &[ListenerSettings]) -> Result<BTreeMap<SocketAddr, TcpListener>, StartError> {
+        let (mut sockets, mut errors) = (BTreeMap::new(), Vec::<BindError>::new());
+        for settings in listeners {
+            let is_new =
+                |address: &SocketAddr| !self.doors.contains_key(address) && !sockets.contains_key(address);
+            match listener::bind(settings, is_new) {
+                Ok(bound) => sockets.extend(bound),
+                Err(failed) => errors.extend(failed),
+            }
+        }
+        if errors.is_empty() { Ok(sockets) } else { Err(StartError::Bind(errors)) }
+    }
+
+    fn change_clusters(&mut self, wanted: &[ClusterSettings], workshop: &Workshop) {
+        let mut before = std::mem::take(&mut self.clusters);
+        for settings in wanted {
+            let old = before.remove(&settings.name);
+            let (cluster, stop) = match old {
+                Some((cluster, stop)) if cluster.settings() == settings => (cluster, stop),
+                Some((cluster, stop)) => {
+                    stop.abort();
+                    workshop.run_cluster(cluster.changed(settings.clone()))
+                }
+                None => {
+                    let metrics = workshop.metrics.cluster(&settings.name);
+                    let buffers = workshop.shared.buffers.clone();
+                    workshop.run_cluster(Cluster::new(settings.clone(), buffers, metrics))
+                }
+            };
+            self.clusters.insert(settings.name.clone(), (cluster, stop));
+        }
+        // Whoever still has a session there keeps the map as it is.
+        before.into_values().for_each(|(_, stop)| stop.abort());
+    }
+
+    fn change_listeners(&mut self, settings: &Settings, workshop: &Workshop) {
+        let mut before = std::mem::take(&mut self.listeners);
+        for wanted in &settings.listeners {
+            let Some((cluster, _)) = self.clusters.get(&wanted.cluster) else { continue };
+            let setup = Setup {
+                scheme: wanted.scheme.clone(),
+                tls: wanted.tls.clone(),
+                cluster: Arc::clone(cluster),
+                session: settings.session,
+            };
+            let old = self.settings.listeners.iter().find(|old| old.name == wanted.name);
+            let stays = old.is_some_and(|old| is_same_place(old, wanted));
+            let context = match before.remove(&wanted.name) {
+                Some(context) if stays => {
+                    let is_unchanged = old == Some(wanted) && context.setup().is_like(&setup);
+                    if !is_unchanged {
+                        context.change(setup);
+                    }
+                    context
+                }
+                replaced => {
+                    if let Some(context) = replaced {
+                        workshop.retire(context.stop().clone(), settings.drain);
+                    }
+                    let (metrics, stop) = (workshop.metrics.listener(&wanted.name), workshop.stop.child());
+                    info!(listener = %wanted.name, "listening");
+                    Arc::new(Context::new(wanted.name.clone(), setup, workshop.shared.clone(), metrics, stop))
+                }
+            };
+            self.listeners.insert(wanted.name.clone(), context);
+        }
+        for context in before.into_values() {
+            info!(listener = %context.listener(), "not listening any more");
+            workshop.retire(context.stop().clone(), settings.drain);
+        }
+    }
+
+    fn change_doors(
+        &mut self,
+        settings: &Settings,
+        sockets: &mut BTreeMap<SocketAddr, TcpListener>,
+        workshop: &Workshop,
+    ) {
+        let mut before = std::mem::take(&mut self.doors);
+        for (address, (way, listener)) in self.ways(settings, &workshop.metrics) {
+            let proxy_protocol = listener.proxy_protocol.clone();
+            if let Some(open) = before.remove(&address) {
+                let old = open.door.behind();
+                let stop = if is_same_way(&old.way, &way) {
+                    old.stop.clone()
+                } else {
+                    workshop.retire(old.stop.clone(), settings.drain);
+                    stop_of(&way, &open.stop)
+                };
+                open.door.change(Behind { proxy_protocol, way, stop });
+                self.doors.insert(address, open);
+            } else if let Some(socket) = sockets.remove(&address) {
+                let stop = workshop.stop.child();
+                let behind = Behind { proxy_protocol, stop: stop_of(&way, &stop), way };
+                let door = Arc::new(Door::new(behind));
+                let accept =
+                    listener::accept(socket, Arc::clone(&door), workshop.sessions.clone(), stop.clone());
+                workshop.tasks.spawn(accept);
+                self.doors.insert(address, OpenDoor { door, stop });
+            }
+        }
+        for OpenDoor { door, stop } in before.into_values() {
+            stop.drain();
+            workshop.retire(door.behind().stop.clone(), settings.drain);
+        }
+    }
+
+    /// What is to stand behind each address, and a listener there: those that share one agree on what concerns all.
+    fn ways<'a>(
+        &self,
+        settings: &'a Settings,
+        metrics: &Metrics,
+    ) -> BTreeMap<SocketAddr, (Way, &'a ListenerSettings)> {
+        let mut ways: BTreeMap<SocketAddr, (Way, &ListenerSettings)> = BTreeMap::new();
+        for listener in &settings.listeners {
+            let Some(context) = self.listeners.get(&listener.name) else { continue };
+            for bind in listener.scheme.binds() {
+                let context = Arc::clone(context);
+                match (bind.target, ways.get_mut(&bind.address)) {
+                    (Some(target), _) => {
+                        ways.insert(bind.address, (Way::Port(context, target), listener));
+                    }
+                    (None, Some((Way::Name { listeners, unnamed }, _))) => {
+                        listeners.push(context);
+                        let names: Vec<_> = listeners.iter().map(|one| one.listener().to_string()).collect();
+                        *unnamed = metrics.listener(&ListenerName(names.join(",").into()));
+                    }
+                    (None, _) => {
+                        let unnamed = context.metrics().clone();
+                        ways.insert(
+                            bind.address,
+                            (Way::Name { listeners: vec![context], unnamed }, listener),
+                        );
+                    }
+                }
+            }
+        }
+        ways
+    }
+}
+
+/// Whether the sessions of a listener can go on under other settings: they are meant for the same brokers, by the same names.
+fn is_same_place(old: &ListenerSettings, new: &ListenerSettings) -> bool {
+    let is_same_scheme = match (&old.scheme, &new.scheme) {
+        (Scheme::Port(_), Scheme::Port(_)) => true,
+        (Scheme::Sni(old), Scheme::Sni(new)) => {
+            old.bind() == new.bind()
+                && old.bootstrap_host() == new.bootstrap_host()
+                && old.pattern() == new.pattern()
+        }
+        _ => false,
+    };
+    old.cluster == new.cluster && is_same_scheme
+}
+
+/// Whether connections through a door are meant for the same as before.
+fn is_same_way(old: &Way, new: &Way) -> bool {
+    match (old, new) {
+        (Way::Port(old, old_target), Way::Port(new, new_target)) => {
+            Arc::ptr_eq(old, new) && old_target == new_target
+        }
+        // Sessions that have said a name stop with their listener; those that have not find the new names.
+        (Way::Name { .. }, Way::Name { .. }) => true,
+        _ => false,
+    }
+}
+
+/// When connections stop that come through a door.
+fn stop_of(way: &Way, door: &Stop) -> Stop {
+    match way {
+        Way::Port(context, Target::Bootstrap | Target::Broker(_)) => context.stop().child(),
+        Way::Name { .. } => door.child(),
+    }
+}
+
+impl Workshop {
+    fn run_cluster(&self, cluster: Cluster) -> (Arc<Cluster>, Stop) {
+        let (cluster, stop) = (Arc::new(cluster), self.stop.child());
+        let (running, until) = (Arc::clone(&cluster), stop.clone());
+        self.tasks.spawn(async move { running.keep_fresh(&until).await });
+        (cluster, stop)
+    }
+
+    /// Ends what is not wanted any more as a drain does: requests in flight are answered, for so long.
+    fn retire(&self, stop: Stop, drain: DrainSettings) {
+        stop.drain();
+        self.tasks.spawn(async move { abort_after(drain.timeout, &stop).await });
+    }
+}
+
+async fn abort_after(timeout: Duration, stop: &Stop) {
+    tokio::select! {
+        () = tokio::time::sleep(timeout) => stop.abort(),
+        () = stop.aborted() => {}
+    }
+}

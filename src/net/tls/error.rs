@@ -1,0 +1,134 @@
+//! Why a handshake failed, in words that name the side that has to change something.
+
+use rustls::{AlertDescription, CertificateError, InvalidMessage, PeerIncompatible};
+use std::fmt;
+use std::io;
+use tokio::net::TcpStream;
+
+/// Why a TLS handshake did not come to its end.
+#[derive(Debug)]
+pub enum HandshakeError {
+    /// The protocol's own error. The alert that says so has been sent; the connection is still there, so that it arrives.
+    Tls(rustls::Error, TcpStream),
+    /// rustls can't begin.
+    Begin(rustls::Error),
+    /// The other side has closed in the middle.
+    Closed,
+    /// The connection failed.
+    Io(io::Error),
+    /// The host that was dialled, or the configured `server_name`, is no name that a certificate can have.
+    Name(String),
+}
+
+impl From<io::Error> for HandshakeError {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+impl From<rustls::Error> for HandshakeError {
+    fn from(error: rustls::Error) -> Self {
+        Self::Begin(error)
+    }
+}
+
+impl HandshakeError {
+    /// A code for metrics: a closed set.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Tls(error, _) | Self::Begin(error) => code(error),
+            Self::Closed => "closed",
+            Self::Io(_) => "connection_failed",
+            Self::Name(_) => "name",
+        }
+    }
+
+    /// The connection, where an alert is on its way on it.
+    pub fn into_connection(self) -> Option<TcpStream> {
+        if let Self::Tls(_, tcp) = self { Some(tcp) } else { None }
+    }
+}
+
+impl fmt::Display for HandshakeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tls(error, _) | Self::Begin(error) => write!(f, "{error}{}", hint(error)),
+            Self::Closed => f.write_str(
+                "the other side closed in the middle of it, as it does when it does not like what it saw",
+            ),
+            Self::Io(error) => error.fmt(f),
+            Self::Name(name) => write!(f, "`{name}` is no name that a certificate can have: set server_name"),
+        }
+    }
+}
+
+impl std::error::Error for HandshakeError {}
+
+fn code(error: &rustls::Error) -> &'static str {
+    use rustls::Error as E;
+    match error {
+        E::NoCertificatesPresented => "certificate_required",
+        E::InvalidCertificate(error) => certificate_code(error),
+        E::AlertReceived(_) => "alert_received",
+        E::PeerIncompatible(_) | E::NoApplicationProtocol => "incompatible",
+        E::InvalidMessage(InvalidMessage::InvalidContentType) => "not_tls",
+        E::InvalidMessage(_) | E::PeerMisbehaved(_) | E::InappropriateMessage { .. } => "malformed",
+        E::InappropriateHandshakeMessage { .. } | E::DecryptError | E::PeerSentOversizedRecord => "malformed",
+        _ => "other",
+    }
+}
+
+fn certificate_code(error: &CertificateError) -> &'static str {
+    use CertificateError as C;
+    match error {
+        C::Expired | C::ExpiredContext { .. } => "certificate_expired",
+        C::NotValidYet | C::NotValidYetContext { .. } => "certificate_not_yet_valid",
+        C::UnknownIssuer => "certificate_unknown_issuer",
+        C::NotValidForName | C::NotValidForNameContext { .. } => "certificate_wrong_name",
+        C::InvalidPurpose | C::InvalidPurposeContext { .. } => "certificate_purpose",
+        _ => "certificate_invalid",
+    }
+}
+
+/// What is probably to be done, where rustls's own words don't say it.
+fn hint(error: &rustls::Error) -> &'static str {
+    use AlertDescription as A;
+    use CertificateError as C;
+    use rustls::Error as E;
+    match error {
+        E::InvalidCertificate(C::UnknownIssuer) => {
+            ": no authority in the ca file has signed it, or an intermediate certificate is missing from what the other side sends"
+        }
+        E::InvalidCertificate(C::Expired | C::ExpiredContext { .. }) => {
+            ": renew it, and look at the clocks of both hosts"
+        }
+        E::InvalidCertificate(C::NotValidForName | C::NotValidForNameContext { .. }) => {
+            ": dial a name that it has, or set tls.server_name to one"
+        }
+        E::InvalidCertificate(C::InvalidPurpose | C::InvalidPurposeContext { .. }) => {
+            ": it is for the other side of a connection (extended key usage)"
+        }
+        E::NoCertificatesPresented => {
+            ": the listener demands one (client_auth.mode: required), set the client's keystore"
+        }
+        E::AlertReceived(
+            A::UnknownCA | A::BadCertificate | A::CertificateUnknown | A::CertificateExpired,
+        ) => {
+            ": the other side does not trust the certificate that it was shown; does its truststore have the authority, and does the certificate have the name that was dialled?"
+        }
+        E::AlertReceived(A::CertificateRequired | A::AccessDenied) => {
+            ": the other side demands a certificate"
+        }
+        E::AlertReceived(A::HandshakeFailure | A::ProtocolVersion) => {
+            ": the two sides have no version or cipher suite in common, or a certificate is missing"
+        }
+        E::AlertReceived(A::UnrecognisedName) => ": the other side does not know the name that was asked for",
+        E::PeerIncompatible(
+            PeerIncompatible::Tls12NotOfferedOrEnabled | PeerIncompatible::SupportedVersionsExtensionRequired,
+        ) => ": the other side is too old, it speaks neither TLS 1.2 nor 1.3",
+        E::InvalidMessage(InvalidMessage::InvalidContentType) => {
+            ": what answers there does not speak TLS; is it a plaintext listener?"
+        }
+        _ => "",
+    }
+}

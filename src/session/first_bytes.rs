@@ -1,0 +1,171 @@
+//! What the first bytes of a connection say of whoever opened it: the wrong protocol is named before any decoder or TLS
+//! library has seen a byte.
+//!
+//! A Kafka client takes whatever it is sent for the length of a response. The alert with which TLS answers plaintext reads as
+//! 352,518,912 bytes, and a Java client dies of it (KAFKA-4090). So nobody is answered but those who speak HTTP.
+
+use crate::observe::text::Shown;
+use crate::protocol::header;
+
+/// Enough to tell every protocol apart that is known here, and what a log line shows.
+pub(super) const TELLING_BYTES: usize = 8;
+
+/// What somebody speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Speech {
+    /// The beginning of a TLS handshake.
+    TlsHello,
+    /// A TLS alert: the other side of a handshake did not like it.
+    TlsAlert,
+    /// An HTTP/1 request.
+    Http,
+    /// HTTP/2 with prior knowledge, as gRPC has it.
+    Http2,
+    /// A PROXY protocol header.
+    ProxyHeader,
+    /// An SSH client.
+    Ssh,
+    /// What may be a Kafka request: a length that is possible.
+    Kafka,
+    /// Nothing that is known.
+    Unknown,
+}
+
+/// Larger requests are no first requests of anybody.
+const KAFKA_BYTES_MAX: i32 = 100 * 1024 * 1024;
+
+impl Speech {
+    /// What `bytes` are the beginning of; fewer than four say nothing.
+    pub(super) fn of(bytes: &[u8]) -> Self {
+        const METHODS: [&[u8; 4]; 7] = [b"GET ", b"HEAD", b"POST", b"PUT ", b"DELE", b"OPTI", b"PATC"];
+        let Some(first) = bytes.first_chunk::<4>() else { return Self::Unknown };
+        match first {
+            [0x16, 0x03, ..] => Self::TlsHello,
+            [0x15, 0x03, ..] => Self::TlsAlert,
+            b"PRI " => Self::Http2,
+            b"PROX" | b"\r\n\r\n" => Self::ProxyHeader,
+            b"SSH-" => Self::Ssh,
+            method if METHODS.contains(&method) => Self::Http,
+            length if (8..=KAFKA_BYTES_MAX).contains(&i32::from_be_bytes(*length)) => Self::Kafka,
+            _ => Self::Unknown,
+        }
+    }
+
+    /// The code of the cause on a port that does not speak so: for metrics and log fields.
+    pub(super) fn code(self) -> &'static str {
+        match self {
+            Self::TlsHello | Self::TlsAlert => "tls_on_plaintext",
+            Self::Http | Self::Http2 => "http",
+            Self::ProxyHeader => "proxy_header_unexpected",
+            Self::Ssh => "ssh",
+            Self::Kafka => "plaintext_on_tls",
+            Self::Unknown => "not_kafka",
+        }
+    }
+
+    /// What it is and what to do, on a port without TLS.
+    pub(super) fn on_plaintext(self) -> &'static str {
+        match self {
+            Self::TlsHello => {
+                "a TLS hello: this listener is plaintext, set the client's security.protocol to match, or give the listener a certificate (tls.certificate)"
+            }
+            Self::TlsAlert => "a TLS alert: the client speaks TLS, this listener is plaintext",
+            Self::Kafka | Self::Unknown => "not the beginning of anything known",
+            other => other.on_any(),
+        }
+    }
+
+    /// What it is and what to do, on a port with TLS.
+    pub(super) fn on_tls(self) -> &'static str {
+        match self {
+            Self::TlsHello | Self::Unknown => "not the beginning of anything known",
+            Self::TlsAlert => "a TLS alert without a handshake before it",
+            Self::Kafka => {
+                "a plaintext Kafka request: set the client's security.protocol to SSL, or SASL_SSL where it logs in"
+            }
+            other => other.on_any(),
+        }
+    }
+
+    fn on_any(self) -> &'static str {
+        match self {
+            Self::Http => "an HTTP request: HTTP health checks belong to the admin port",
+            Self::Http2 => "an HTTP/2 or gRPC request",
+            Self::ProxyHeader => {
+                "a PROXY protocol header, which this listener does not take: set its proxy_protocol.mode, or switch it off at the load balancer"
+            }
+            Self::Ssh => "an SSH client",
+            Self::TlsHello | Self::TlsAlert | Self::Kafka | Self::Unknown => "",
+        }
+    }
+
+    /// What whoever speaks so is told before the connection closes.
+    pub(super) fn answer(self) -> &'static [u8] {
+        match self {
+            Self::Http => HTTP_ANSWER,
+            _ => b"",
+        }
+    }
+}
+
+const HTTP_ANSWER: &[u8] =
+    b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\n\
+    This port speaks the Kafka protocol, not HTTP. Health and metrics are on Klamm's admin port.\n";
+
+/// Who sent the plaintext request that `bytes` begin with, if that has arrived, in words for a log line.
+pub(super) fn sender(bytes: &[u8]) -> String {
+    let frame_bytes =
+        bytes.first_chunk().and_then(|length| usize::try_from(i32::from_be_bytes(*length)).ok());
+    let frame = bytes.get(4..).unwrap_or(&[]);
+    let read = |frame_bytes: usize| header::read(&frame[..frame.len().min(frame_bytes)], frame_bytes).ok();
+    let header = frame_bytes.and_then(read);
+    match header.and_then(|header| header.client_id) {
+        Some(client_id) => format!("client id {}", Shown::name(client_id)),
+        None => "no client id".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_protocol_is_known_by_its_first_four_bytes() {
+        for (bytes, speech) in [
+            (&b"\x16\x03\x01\x02\x00\x01"[..], Speech::TlsHello),
+            (b"\x15\x03\x03\x00", Speech::TlsAlert),
+            (b"GET / HTTP/1.1", Speech::Http),
+            (b"OPTIONS *", Speech::Http),
+            (b"PRI * HTTP/2.0", Speech::Http2),
+            (b"PROXY TCP4", Speech::ProxyHeader),
+            (b"\r\n\r\n\0\r\nQUIT\n", Speech::ProxyHeader),
+            (b"SSH-2.0-OpenSSH", Speech::Ssh),
+            (b"\0\0\0\x23\0\x12\0\x03", Speech::Kafka),
+            (b"\0\0\0\x07", Speech::Unknown),
+            (b"\xff\xff\xff\xff", Speech::Unknown),
+            (b"\x16\x04\0\0", Speech::Unknown),
+            (b"GET", Speech::Unknown),
+            (b"", Speech::Unknown),
+        ] {
+            assert_eq!(Speech::of(bytes), speech, "{bytes:02x?}");
+        }
+    }
+
+    #[test]
+    fn the_sender_of_a_plaintext_request_is_named_as_far_as_it_has_arrived() {
+        let request = b"\0\0\0\x0e\0\x12\0\0\0\0\0\x01\0\x04me\n!";
+        assert_eq!(sender(request), "client id me\\n!");
+        assert_eq!(sender(&request[..15]), "no client id");
+        assert_eq!(sender(b"\0\0\0\x0e\0\x12\0\0\0\0\0\x01\xff\xff"), "no client id");
+    }
+
+    #[test]
+    fn only_http_is_answered_and_with_no_byte_that_reads_as_a_length() {
+        for speech in
+            [Speech::TlsHello, Speech::TlsAlert, Speech::Ssh, Speech::Kafka, Speech::Unknown, Speech::Http2]
+        {
+            assert_eq!(speech.answer(), b"");
+        }
+        assert!(Speech::Http.answer().starts_with(b"HTTP/1.1 400 "));
+    }
+}

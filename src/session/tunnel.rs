@@ -1,0 +1,196 @@
+//! TLS that is not for Klamm: bytes between a client and its broker that nobody here can read.
+//!
+//! The hello has said which broker is meant; from then on every byte goes as it came, through the kernel where it comes in bulk.
+
+use super::cause::Cause;
+use super::lane::{Filled, LOW_MARK_BYTES, Lane, Pools, SPLICED_BYTES_MIN, SPLICED_REST_MIN, Scan};
+use super::relay::{TURN_BYTES, spend};
+use crate::net::buffer::{BUFFER_BYTES, Buffer};
+use crate::net::stream::Stream;
+use crate::observe::metrics::{IntCounter, ListenerMetrics};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+use tokio::io::AsyncWrite;
+use tokio::time::{Instant, Sleep};
+
+/// A tunnel that is asked to end does so at the first pause of this length: requests in flight can't be seen from here.
+pub(super) const QUIET: Duration = Duration::from_millis(100);
+
+/// Bytes that mean nothing here.
+#[derive(Debug, Default)]
+struct Opaque {
+    cleared: usize,
+    is_bulk: bool,
+}
+
+impl Scan for Opaque {
+    type With = ();
+
+    fn scan(&mut self, buffer: &mut Buffer, (): &mut ()) -> Result<(), Cause> {
+        let arrived = buffer.filled().len();
+        self.is_bulk = arrived - self.cleared >= SPLICED_BYTES_MIN;
+        self.cleared = arrived;
+        Ok(())
+    }
+
+    fn cleared(&self) -> usize {
+        self.cleared
+    }
+
+    fn sent(&mut self, count: usize) {
+        self.cleared -= count;
+    }
+
+    fn is_mid_frame(&self) -> bool {
+        false
+    }
+
+    fn unseen(&self) -> usize {
+        // Below what would make the lane wait for so much to arrive: nobody knows how much comes.
+        if self.is_bulk { LOW_MARK_BYTES - 1 } else { 0 }
+    }
+
+    fn passed(&mut self, count: usize) {
+        self.is_bulk = count >= SPLICED_REST_MIN;
+    }
+
+    fn last_run(&self) -> usize {
+        0
+    }
+}
+
+/// One direction.
+#[derive(Debug)]
+struct Half {
+    lane: Lane<Opaque>,
+    bytes: IntCounter,
+    state: State,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Open,
+    /// Its sender has closed: the receiver has to be told.
+    Ended,
+    Closed,
+}
+
+/// Both directions.
+#[derive(Debug)]
+pub(super) struct Tunnel {
+    client: Stream,
+    broker: Stream,
+    up: Half,
+    down: Half,
+    half_close_timeout: Duration,
+    /// When one side that has closed is not waited for any more.
+    deadline: Option<Pin<Box<Sleep>>>,
+    last_moved: Instant,
+}
+
+impl Tunnel {
+    /// Begins with what has arrived from the client, which nobody has sent on yet.
+    pub(super) fn new(
+        (client, broker): (Stream, Stream),
+        first: Buffer,
+        pools: &Pools,
+        metrics: &ListenerMetrics,
+        half_close_timeout: Duration,
+    ) -> Self {
+        let half = |first, bytes: &IntCounter| {
+            let mut lane = Lane::new(Opaque::default(), pools.clone(), first);
+            // Nothing is ever refused here.
+            let _ = lane.scan(&mut ());
+            Half { lane, bytes: bytes.clone(), state: State::Open }
+        };
+        let (up, down) = (half(Some(first), &metrics.bytes_to_broker), half(None, &metrics.bytes_to_client));
+        Self { client, broker, up, down, half_close_timeout, deadline: None, last_moved: Instant::now() }
+    }
+
+    /// Moves bytes until both sides have closed. Cancel-safe: everything is in `self`.
+    pub(super) async fn run(&mut self) -> Cause {
+        std::future::poll_fn(|cx| self.poll(cx)).await
+    }
+
+    /// When nothing will have moved for [`QUIET`], unless something does.
+    pub(super) fn quiet_at(&self) -> Instant {
+        self.last_moved + QUIET
+    }
+
+    /// The client's connection, for its last words.
+    pub(super) fn into_client(self) -> Stream {
+        self.client
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Cause> {
+        let mut turn_bytes = TURN_BYTES;
+        let down = self.down.poll(cx, &mut self.broker, &mut self.client, &mut turn_bytes);
+        let up = self.up.poll(cx, &mut self.client, &mut self.broker, &mut turn_bytes);
+        if turn_bytes < TURN_BYTES {
+            self.last_moved = Instant::now();
+        }
+        match (down, up) {
+            (Poll::Ready(Err(Failure::Read(error))), _) | (_, Poll::Ready(Err(Failure::Write(error)))) => {
+                return Poll::Ready(Cause::BrokerFailed(error));
+            }
+            (Poll::Ready(Err(Failure::Write(error))), _) | (_, Poll::Ready(Err(Failure::Read(error)))) => {
+                return Poll::Ready(Cause::ClientFailed(error));
+            }
+            (Poll::Ready(Ok(())), Poll::Ready(Ok(()))) => {}
+            (Poll::Pending, Poll::Pending) => return Poll::Pending,
+            // One side has closed; the other may still have something to say, but not for ever.
+            (down, _) => {
+                let timeout = self.half_close_timeout;
+                let deadline = self.deadline.get_or_insert_with(|| Box::pin(tokio::time::sleep(timeout)));
+                ready!(deadline.as_mut().poll(cx));
+                let is_client = down.is_pending();
+                return Poll::Ready(if is_client {
+                    Cause::HalfCloseTimeout(timeout)
+                } else {
+                    Cause::BrokerClosed
+                });
+            }
+        }
+        Poll::Ready(Cause::ClientClosed)
+    }
+}
+
+/// What failed.
+enum Failure {
+    Read(std::io::Error),
+    Write(std::io::Error),
+}
+
+impl Half {
+    /// `Ok` when its sender has closed and its receiver has been told.
+    fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        from: &mut Stream,
+        to: &mut Stream,
+        turn_bytes: &mut usize,
+    ) -> Poll<Result<(), Failure>> {
+        loop {
+            if self.state == State::Closed {
+                return Poll::Ready(Ok(()));
+            }
+            let sent = ready!(self.lane.poll_flush(cx, to)).map_err(Failure::Write)?;
+            if sent > 0 {
+                self.bytes.inc_by(sent as u64);
+                ready!(spend(cx, turn_bytes, sent));
+                continue;
+            }
+            if self.state == State::Ended {
+                ready!(Pin::new(&mut *to).poll_shutdown(cx)).map_err(Failure::Write)?;
+                self.state = State::Closed;
+                continue;
+            }
+            match ready!(self.lane.poll_fill(cx, from, BUFFER_BYTES, &mut ())).map_err(Failure::Read)? {
+                Filled::End => self.state = State::Ended,
+                // Whatever arrives may go, so the buffer is never full.
+                Filled::Bytes(_) | Filled::Full => {}
+            }
+        }
+    }
+}
