@@ -142,12 +142,12 @@ impl Klamm {
         self.parts.lock().unwrap_or_else(PoisonError::into_inner).settings.clone()
     }
 
-    /// Shows on the status page and in the metrics what runs now, and says which certificates will not do for long.
+    /// Shows on the status page and in the metrics what runs now, and says which certificates will not do.
     fn show(&self) {
         let parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner);
         let certificates = certificates::of(&parts.settings);
         certificates::count(&certificates, &self.workshop.metrics);
-        certificates::warn(&certificates);
+        certificates::warn(&parts.settings);
         let clusters = parts.clusters.values().map(|(cluster, _)| Arc::clone(cluster)).collect();
         let listeners = parts.listeners.values().cloned().collect();
         self.overview.show(clusters, listeners, certificates);
