@@ -239,6 +239,20 @@ fn all_authorities_of_a_file_are_trusted() {
 }
 
 #[test]
+fn an_authority_whom_another_one_vouches_for_can_be_trusted_alone() {
+    let root = Authority::new("Root");
+    let [trusted, other] = ["One", "Other"].map(|name| root.intermediate(name));
+    let client = ClientTls::new(authorities(&trusted.pem()), None, None, Verify::Full).unwrap();
+    let names = &["kafka.example.com"];
+    let result = |authority: &Authority| {
+        let server = server(vec![authority.for_names(names)], ClientAuth::None);
+        shake(&client, &server, "kafka.example.com").map(|_| ())
+    };
+    assert_eq!(result(&trusted), Ok(()));
+    assert!(result(&other).is_err());
+}
+
+#[test]
 fn a_certificate_that_signs_no_others_is_no_authority_unless_it_has_signed_itself() {
     let authority = Authority::new("Example CA");
     let folder = TempDir::new().unwrap();

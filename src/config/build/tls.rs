@@ -233,8 +233,10 @@ fn identity(
         Ok(identity) => return Some(identity),
         Err(problems) => problems,
     };
-    for problem in problems {
-        let blamed = if problem.file == certificate { certificate_key } else { key_key };
+    // Where one file is to hold both, what is said of the certificate comes first.
+    for (index, problem) in problems.into_iter().enumerate() {
+        let is_certificate = problem.file == certificate && index == 0;
+        let blamed = if is_certificate { certificate_key } else { key_key };
         reader.wrong(blamed, name, told(reader, blamed, name, problem));
     }
     None

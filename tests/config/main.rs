@@ -3,125 +3,29 @@
 // Clippy's exception for tests does not reach their helpers.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod commands;
+mod given;
+#[path = "../pki/mod.rs"]
 mod pki;
 
+use given::{Given, ISSUE_EXAMPLE, certify, ingress, no_file};
 use klamm::address::{NodeIdRanges, PortScheme, Scheme, SniScheme};
 use klamm::admin::AdminSettings;
 use klamm::app::{ReloadSettings, Settings};
 use klamm::broker::DialSettings;
 use klamm::cluster::ClusterSettings;
 use klamm::config::keys::{Fallback, KEYS};
-use klamm::config::{Loaded, Problems, Sources, load};
+use klamm::config::{Sources, load};
 use klamm::lifecycle::DrainSettings;
 use klamm::listener::ListenerSettings;
 use klamm::net::tls::{Authorities, ClientAuth, ClientTls, Identity, ServerTls, Verify};
 use klamm::observe::{LogFormat, LogSettings};
 use klamm::session::{ListenerTls, ProxyProtocol, SessionSettings, Splice, Unvetted};
 use klamm::types::{ClusterName, ListenerName};
-use pki::{Authority, Wish};
 use proptest::prelude::*;
 use std::collections::BTreeSet;
-use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
 use std::time::Duration;
-
-const ISSUE_EXAMPLE: &str = "
-clusters:
-  orders:
-    bootstrap_servers: [10.77.0.11:9092, 10.77.0.12:9092]
-listeners:
-  external:
-    cluster: orders
-    bind: 0.0.0.0:19092              # the bootstrap port
-    address:
-      scheme: port
-      advertised_host: kafka.example.com
-      first_port: 19093              # node ids in node_ids get 19093, 19094, …, in order
-      node_ids: [1-3, 1000-1002]     # inclusive ranges, sparse is normal; default 0-19
-admin:
-  bind: 127.0.0.1:9190
-";
-
-/// Where the examples have their certificates.
-const ETC: &str = "/etc/klamm/";
-
-/// A configuration in a file that lives as long as this does, and so do the certificates that it names.
-struct Given {
-    file: tempfile::NamedTempFile,
-    sources: Sources,
-    etc: tempfile::TempDir,
-}
-
-impl Given {
-    fn file(text: &str) -> Self {
-        let etc = tempfile::TempDir::new().unwrap();
-        let mut text = text.to_owned();
-        if text.contains(ETC) {
-            certify(etc.path(), &["kafka.example.com", "*.kafka.example.com"], (-1, 90));
-            text = text.replace(ETC, &format!("{}/", etc.path().display()));
-        }
-        let mut file = tempfile::Builder::new().suffix(".yaml").tempfile().unwrap();
-        file.write_all(text.as_bytes()).unwrap();
-        let sources = Sources { file: Some(file.path().to_owned()), ..Sources::default() };
-        Self { file, sources, etc }
-    }
-
-    /// A file of the repository, with certificates where it names some.
-    fn example(path: impl AsRef<Path>) -> Self {
-        Self::file(&std::fs::read_to_string(path).unwrap())
-    }
-
-    /// A path below the folder of certificates.
-    fn etc(&self, path: &str) -> PathBuf {
-        self.etc.path().join(path)
-    }
-
-    fn variable(mut self, name: &str, value: &str) -> Self {
-        self.sources.environment.push((name.to_owned(), value.to_owned()));
-        self
-    }
-
-    fn flag(mut self, name: &str, value: &str) -> Self {
-        self.sources.flags.push((name.to_owned(), value.to_owned()));
-        self
-    }
-
-    fn load(&self) -> Result<Loaded, Problems> {
-        load(&self.sources)
-    }
-
-    fn origin_in_file(&self) -> String {
-        format!("file {}", self.file.path().display())
-    }
-}
-
-/// Fills the folder with the files that the examples name: a listener's certificate for these names, valid for these days
-/// from now, and authorities.
-fn certify(etc: &Path, names: &[&str], days: (i64, i64)) {
-    let authority = Authority::new("Example CA");
-    for folder in ["tls", "user", "cluster-ca", "clients-ca"] {
-        std::fs::create_dir_all(etc.join(folder)).unwrap();
-    }
-    authority.issue(&Wish { names, days, ..Wish::default() }).write(&etc.join("tls"), "tls");
-    authority.issue(&Wish { common_name: "klamm", days, ..Wish::default() }).write(&etc.join("user"), "user");
-    for folder in ["cluster-ca", "clients-ca"] {
-        pki::write(&etc.join(folder), "ca.crt", authority.pem());
-    }
-}
-
-/// The example with one TLS port, and a certificate for Klamm itself.
-fn ingress() -> String {
-    let text = std::fs::read_to_string("config/examples/ingress.yaml").unwrap();
-    let own = "    tls:\n      certificate: /etc/klamm/user/user.crt\n      key: /etc/klamm/user/user.key\n";
-    text.replacen("    tls:\n", own, 1)
-}
-
-fn no_file(environment: &[(&str, &str)], flags: &[(&str, &str)]) -> Result<Loaded, Problems> {
-    let owned =
-        |pairs: &[(&str, &str)]| pairs.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect();
-    load(&Sources { file: None, environment: owned(environment), flags: owned(flags) })
-}
 
 fn port_scheme(bind: &str, first_port: u16, node_ids: &str, host: &str) -> Scheme {
     let node_ids = NodeIdRanges::parse(node_ids.split(',')).unwrap();
@@ -576,81 +480,6 @@ proptest! {
             prop_assert!(!problems.list.is_empty());
         }
     }
-}
-
-fn klamm(args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_klamm")).args(args).env_clear().output().unwrap()
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8(bytes.to_vec()).unwrap()
-}
-
-#[test]
-fn check_says_ok_in_one_line_and_ends_with_0() {
-    let output = klamm(&["check", "--config", "config/examples/clusters.yaml"]);
-    assert_eq!(output.status.code(), Some(0));
-    let expected = "OK: 2 clusters (billing; orders); 3 listeners (billing on 0.0.0.0:39092, brokers on 39093-39101; \
-        orders-internal on 0.0.0.0:29092, brokers on 29093-29098; orders-partners on 0.0.0.0:19092, brokers on \
-        19093-19098); admin port 127.0.0.1:9190\n";
-    assert_eq!(text(&output.stdout), expected);
-    assert!(output.stderr.is_empty());
-}
-
-#[test]
-fn a_wrong_configuration_ends_every_command_with_2_and_its_problems() {
-    let file = "tests/config/invalid/unknown-key.yaml";
-    for command in ["run", "check", "config"] {
-        let output = klamm(&[command, "--config", file]);
-        assert_eq!(output.status.code(), Some(2), "{command}");
-        assert_eq!(text(&output.stderr), std::fs::read_to_string(file.replace("yaml", "txt")).unwrap());
-        assert!(output.stdout.is_empty(), "{command}");
-    }
-}
-
-#[test]
-fn a_wrong_command_line_ends_with_2() {
-    assert_eq!(klamm(&["run", "--bootstrap-server", "kafka-0:9092"]).status.code(), Some(2));
-    assert_eq!(klamm(&["rnu"]).status.code(), Some(2));
-    assert_eq!(klamm(&[]).status.code(), Some(2));
-}
-
-#[test]
-fn config_prints_every_value_with_its_origin() {
-    let output = klamm(&["config", "--config", "config/examples/sidecar.yaml", "--log-level", "debug"]);
-    assert_eq!(output.status.code(), Some(0));
-    let printed = text(&output.stdout);
-    for (line, origin) in [
-        ("    bind: 127.0.0.1:9092", "file config/examples/sidecar.yaml"),
-        ("      first_port: 9093", "default: the port of bind + 1"),
-        ("    cluster_id: null", "default: any cluster"),
-        ("  frame_bytes_max: 100MiB", "default"),
-        ("  level: debug", "flag --log-level"),
-    ] {
-        assert!(printed.contains(&format!("{line:<48}  # {origin}\n")), "no {line:?} in:\n{printed}");
-    }
-}
-
-#[test]
-fn config_lists_every_key() {
-    let printed = text(&klamm(&["config", "--keys"]).stdout);
-    assert_eq!(printed.lines().count(), KEYS.len() + 2);
-    assert!(printed.contains("| `limits.frame_bytes_max` | `100MiB` |"));
-}
-
-#[test]
-fn version_and_help_say_what_klamm_is() {
-    assert_eq!(text(&klamm(&["--version"]).stdout), format!("klamm {}\n", env!("CARGO_PKG_VERSION")));
-    let help = text(&klamm(&["--help"]).stdout);
-    assert!(help.contains("Examples:") && help.contains("klamm run --config klamm.yaml"), "{help}");
-}
-
-#[test]
-#[cfg(not(feature = "demo"))]
-fn a_build_without_the_demo_says_how_to_get_it() {
-    let output = klamm(&["demo"]);
-    assert_eq!(output.status.code(), Some(1));
-    assert!(text(&output.stderr).contains("cargo run --release --features demo -- demo"));
 }
 
 #[test]
