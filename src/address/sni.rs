@@ -561,6 +561,8 @@ mod tests {
             assert_eq!(guess, meant, "{name}");
             assert!(likeness > 0.6, "{name} is like {guess} by {likeness}");
         }
+        let right = ("broker-3.kafka.example.com".to_owned(), 1.0);
+        assert_eq!(scheme.alike("BROKER-3.KAFKA.EXAMPLE.COM"), right);
         assert!(scheme.alike("www.wikipedia.org").1 < 0.5);
         assert_eq!(scheme.alike(&"k".repeat(65_535)), (BOOTSTRAP.to_owned(), 0.0));
         let some = scheme_of(BOOTSTRAP, PATTERN, &[(5, 6)]).unwrap();
