@@ -16,6 +16,7 @@ mod relays;
 mod report;
 mod rounds;
 mod stats;
+mod storm;
 mod sys;
 mod syscalls;
 mod workloads;

@@ -4,6 +4,7 @@
 use crate::load::{self, Outcome, Pace, Unwatched, Watch};
 use crate::meter::{self, Meter, Used};
 use crate::relays::Relay;
+use crate::storm;
 use crate::sys;
 use crate::workloads::{self, Metric, Shape, Workload};
 use anyhow::{Context, Result, ensure};
@@ -226,7 +227,7 @@ impl Bench {
                 let work = workloads::small(64, Pace::Open { per_second: capacity * share })?;
                 load::run(relay.address, &work, warm_up, measure, watch)
             }
-            Shape::Storm => load::storm(relay.address, warm_up, measure, watch),
+            Shape::Storm => storm::run(relay.address, warm_up, measure, watch),
             Shape::FirstConnection => {
                 watch.begin();
                 let outcome = load::first_connections(relay.address, 300);
