@@ -1,38 +1,104 @@
-//! Storms: connections that come, ask once and go, as after a restart of many clients.
+//! Storms: connections that come, ask once and go, as after a restart of many clients; or that come with a hello which
+//! has to be turned away.
 
+use crate::certificates::UNKNOWN_NAME;
 use crate::frames;
-use crate::load::{Outcome, STALL, Watch};
+use crate::load::{Outcome, Watch};
 use crate::sys::{self, Epoll};
-use anyhow::{Context, Result, ensure};
-use std::net::{SocketAddr, TcpStream};
-use std::os::fd::AsRawFd;
+use crate::wire::{Door, STALL, Stream, Wire};
+use anyhow::{Context, Result, bail, ensure};
+use std::io::ErrorKind;
 use std::time::{Duration, Instant};
 
 const WIDTH: usize = 64;
+/// An answer, or an alert.
+const BUFFER_BYTES: usize = 4096;
 
-/// Connections that come, ask for ApiVersions and go with a reset, 64 at a time. Returns how many went in `measure`.
+/// What every connection of a storm does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Visit {
+    /// Asks for ApiVersions and goes with a reset; over TLS after a full handshake.
+    Ask,
+    /// The same, with a handshake that resumes an earlier session.
+    AskResuming,
+    /// In turn: a hello that was cut in the middle, and plain Kafka where TLS is expected. Over when the relay closes.
+    Garble,
+    /// A good hello for a name that nobody has. Over when the relay closes.
+    AskForNobody,
+}
+
+impl Visit {
+    /// Where the visitors go in turn.
+    fn doors(self, door: &Door) -> Result<Vec<Door>> {
+        let Wire::Tls(client) = &door.wire else {
+            ensure!(self == Self::Ask, "{self:?} needs a relay that ends TLS");
+            return Ok(vec![door.clone()]);
+        };
+        let with = |wire| Door { address: door.address, wire };
+        Ok(match self {
+            Self::Ask => vec![door.clone()],
+            Self::AskResuming => {
+                let door = with(Wire::Tls(client.resuming()));
+                gather_tickets(&door)?;
+                vec![door]
+            }
+            Self::Garble => vec![
+                with(Wire::Behind(cut_hello(&client.hello()?)?.into())),
+                with(Wire::Behind(frames::api_versions_request()?.into())),
+            ],
+            Self::AskForNobody => vec![with(Wire::Behind(client.to(UNKNOWN_NAME)?.hello()?.into()))],
+        })
+    }
+
+    fn is_turned_away(self) -> bool {
+        matches!(self, Self::Garble | Self::AskForNobody)
+    }
+}
+
+/// Every visitor that resumes needs a ticket, and gets others.
+fn gather_tickets(door: &Door) -> Result<()> {
+    for _ in 0..WIDTH {
+        // Tickets come with the first answer.
+        door.connect_blocking()?.ask(&frames::api_versions_request()?)?;
+    }
+    Ok(())
+}
+
+/// The first half of a hello, whose lengths say that it is all.
+fn cut_hello(hello: &[u8]) -> Result<Vec<u8>> {
+    let mut cut = hello[..hello.len() / 2].to_vec();
+    let body = u16::try_from(cut.len() - 9).context("a hello that is too long")?;
+    cut[3..5].copy_from_slice(&(body + 4).to_be_bytes());
+    cut[6..9].copy_from_slice(&u32::from(body).to_be_bytes()[1..]);
+    Ok(cut)
+}
+
+struct Visitor {
+    stream: Stream,
+    since: Instant,
+    has_asked: bool,
+    got: usize,
+}
+
+/// 64 visitors at a time. Returns how many were served, or turned away, in `measure`.
 pub fn run(
-    address: SocketAddr,
+    door: &Door,
+    visit: Visit,
     warm_up: Duration,
     measure: Duration,
     watch: &mut dyn Watch,
 ) -> Result<Outcome> {
-    let request = frames::api_versions_request()?;
-    let epoll = Epoll::new()?;
-    let mut slots: Vec<Option<(TcpStream, usize, Instant)>> = (0..WIDTH).map(|_| None).collect();
-    let connect = |token: usize| -> Result<(TcpStream, usize, Instant)> {
-        let since = Instant::now();
-        let stream = sys::connect(address)?;
-        sys::reset_on_close(&stream)?;
-        sys::send(stream.as_raw_fd(), &request, false)?;
-        epoll.add(stream.as_raw_fd(), token as u64, true, false)?;
-        Ok((stream, 0, since))
+    let doors = visit.doors(door)?;
+    let mut storm = Storm {
+        visit,
+        request: frames::api_versions_request()?,
+        epoll: Epoll::new()?,
+        next: doors.into_iter().cycle(),
+        buffer: [0; BUFFER_BYTES],
     };
-    for (token, slot) in slots.iter_mut().enumerate() {
-        *slot = Some(connect(token)?);
-    }
+    let mut slots = (0..WIDTH).map(|token| storm.come(token).map(Some)).collect::<Result<Vec<_>>>()?;
     let mut outcome = Outcome::default();
-    let (mut begun, mut ready, mut buffer) = (None, Vec::new(), [0; 1024]);
+    let (mut begun, mut ready) = (None, Vec::new());
     let (start, mut heard) = (Instant::now(), Instant::now());
     loop {
         let now = Instant::now();
@@ -50,24 +116,86 @@ pub fn run(
             return Ok(outcome);
         }
         ensure!(now < heard + STALL, "no answer in a storm for {STALL:?}");
-        epoll.wait(&mut ready, Duration::from_millis(20))?;
+        storm.epoll.wait(&mut ready, Duration::from_millis(20))?;
         for event in &ready {
             let token = event.token as usize;
-            let Some((stream, got, since)) = slots[token].as_mut() else { continue };
-            match sys::recv(stream.as_raw_fd(), &mut buffer[*got..]) {
-                Ok(0) => anyhow::bail!("the relay closed a new connection"),
-                Ok(count) => *got += count,
-                Err(error) if sys::is_later(&error) => continue,
-                Err(error) => return Err(error).context("the relay reset a new connection"),
+            let Some(visitor) = slots[token].as_mut() else { continue };
+            if !storm.hear(visitor)? {
+                continue;
             }
-            let length = buffer.first_chunk().map_or(0, |length| u32::from_be_bytes(*length) as usize);
-            // Every answer comes whole: it is a hundred bytes, sent at once.
-            ensure!(*got == 4 + length, "an answer of {got} bytes that says {length}");
             heard = Instant::now();
             outcome.round_trips += 1;
-            outcome.latencies.push(since.elapsed().as_nanos() as u64);
+            outcome.latencies.push(visitor.since.elapsed().as_nanos() as u64);
             slots[token] = None;
-            slots[token] = Some(connect(token)?);
+            slots[token] = Some(storm.come(token)?);
         }
+    }
+}
+
+struct Storm {
+    visit: Visit,
+    request: Vec<u8>,
+    epoll: Epoll,
+    next: std::iter::Cycle<std::vec::IntoIter<Door>>,
+    buffer: [u8; BUFFER_BYTES],
+}
+
+impl Storm {
+    fn come(&mut self, token: usize) -> Result<Visitor> {
+        let since = Instant::now();
+        let stream = self.next.next().context("a storm without a door")?.connect()?;
+        self.epoll.add(stream.fd(), token as u64, true, false)?;
+        let mut visitor = Visitor { stream, since, has_asked: self.visit.is_turned_away(), got: 0 };
+        self.ask(&mut visitor)?;
+        Ok(visitor)
+    }
+
+    /// Asks as soon as it may. The request fits into any socket.
+    fn ask(&self, visitor: &mut Visitor) -> Result<()> {
+        if visitor.has_asked || !visitor.stream.is_established() {
+            return Ok(());
+        }
+        if self.visit == Visit::AskResuming {
+            ensure!(visitor.stream.is_resumed(), "the relay does not resume a session");
+        }
+        visitor.stream.send(&self.request)?;
+        visitor.has_asked = true;
+        Ok(())
+    }
+
+    /// Whether the visit is over.
+    fn hear(&mut self, visitor: &mut Visitor) -> Result<bool> {
+        let is_turned_away = self.visit.is_turned_away();
+        match visitor.stream.recv(&mut self.buffer[visitor.got..]) {
+            Ok(0) if is_turned_away => return Ok(true),
+            Ok(0) => bail!("the relay closed a new connection"),
+            Ok(_) if is_turned_away => return Ok(false), // the alert
+            Ok(count) => visitor.got += count,
+            Err(error) if sys::is_later(&error) => {
+                self.ask(visitor)?;
+                return Ok(false);
+            }
+            Err(error) if is_turned_away && error.kind() == ErrorKind::ConnectionReset => return Ok(true),
+            Err(error) => return Err(error).context("the relay reset a new connection"),
+        }
+        let length = self.buffer.first_chunk().map_or(0, |length| u32::from_be_bytes(*length) as usize);
+        // Every answer comes whole: it is a hundred bytes, sent at once.
+        ensure!(visitor.got == 4 + length, "an answer of {} bytes that says {length}", visitor.got);
+        Ok(true)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a failed expectation is the result of a test")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cut_hello_is_whole_by_its_lengths() {
+        let mut hello = vec![22, 3, 1, 0, 104, 1, 0, 0, 100];
+        hello.extend([7; 100]);
+        let cut = cut_hello(&hello).unwrap();
+        assert_eq!(cut.len(), 54);
+        assert_eq!(cut[..9], [22, 3, 1, 0, 49, 1, 0, 0, 45]);
     }
 }
