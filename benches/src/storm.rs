@@ -55,11 +55,14 @@ impl Visit {
     }
 }
 
-/// Every visitor that resumes needs a ticket, and gets others.
+/// Every visitor that resumes needs a ticket, and may get only one in its place. So this many say hello before the first
+/// has a ticket to use.
 fn gather_tickets(door: &Door) -> Result<()> {
-    for _ in 0..WIDTH {
-        // Tickets come with the first answer.
-        door.connect_blocking()?.ask(&frames::api_versions_request()?)?;
+    let mut streams = (0..WIDTH).map(|_| Ok(door.connect()?)).collect::<Result<Vec<_>>>()?;
+    for stream in &mut streams {
+        stream.establish()?;
+        // Tickets come in front of the first answer.
+        stream.ask(&frames::api_versions_request()?)?;
     }
     Ok(())
 }

@@ -70,16 +70,7 @@ impl Door {
     /// The same, but it blocks, and its handshake is through.
     pub fn connect_blocking(&self) -> Result<Stream> {
         let mut stream = self.connect().with_context(|| format!("no connection to {}", self.address))?;
-        stream.set_blocking(true)?;
-        let began = Instant::now();
-        while !stream.is_established() {
-            ensure!(began.elapsed() < STALL, "no TLS handshake in {STALL:?}");
-            match stream.recv(&mut []) {
-                Ok(0) => anyhow::bail!("closed in the TLS handshake"),
-                Err(error) if !sys::is_later(&error) => return Err(error).context("the TLS handshake"),
-                _ => {}
-            }
-        }
+        stream.establish()?;
         Ok(stream)
     }
 }
@@ -135,6 +126,21 @@ impl Stream {
             Self::Plain(_) => true,
             Self::Tls(stream) => stream.is_established(),
         }
+    }
+
+    /// Makes it block, and goes through the handshake.
+    pub fn establish(&mut self) -> Result<()> {
+        self.set_blocking(true)?;
+        let began = Instant::now();
+        while !self.is_established() {
+            ensure!(began.elapsed() < STALL, "no TLS handshake in {STALL:?}");
+            match self.recv(&mut []) {
+                Ok(0) => anyhow::bail!("closed in the TLS handshake"),
+                Err(error) if !sys::is_later(&error) => return Err(error).context("the TLS handshake"),
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
     pub fn is_resumed(&self) -> bool {
