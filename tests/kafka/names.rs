@@ -18,8 +18,8 @@ pub(crate) const PASSTHROUGH: &str = "pass";
 pub(crate) const ELSEWHERE: &str = "elsewhere";
 /// Brokers that show a certificate for another host.
 pub(crate) const TO_WRONG_NAME: &str = "wrong-name";
-/// Brokers that show a certificate from another time.
-pub(crate) const TO_EXPIRED: &str = "expired";
+/// Brokers that show a certificate that has expired; not named so, as the tests look for that word in the log.
+pub(crate) const TO_EXPIRED: &str = "stale";
 /// Nobody's, until a test adds it to a configuration.
 pub(crate) const ADDED: &str = "added";
 

@@ -28,7 +28,7 @@ pub(crate) fn everything(stage: &Stage, port: u16) -> Result<Value> {
             names::PASSTHROUGH: passing(port),
             names::ELSEWHERE: elsewhere,
             names::TO_WRONG_NAME: serve(names::TO_WRONG_NAME, "wrong-name")?,
-            names::TO_EXPIRED: serve(names::TO_EXPIRED, "expired")?,
+            names::TO_EXPIRED: serve(names::TO_EXPIRED, "stale")?,
         },
     }))
 }
@@ -88,6 +88,6 @@ fn clusters(stage: &Stage) -> Value {
             "tls": {"ca": ca, "certificate": own.certificate, "key": own.key},
         },
         "wrong-name": {"bootstrap_servers": servers(ports::WRONG_NAME), "tls": {"ca": ca}},
-        "expired": {"bootstrap_servers": servers(ports::EXPIRED), "tls": {"ca": ca}},
+        "stale": {"bootstrap_servers": servers(ports::EXPIRED), "tls": {"ca": ca}},
     })
 }

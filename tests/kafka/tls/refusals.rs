@@ -47,14 +47,14 @@ const PATIENCE: Duration = Duration::from_secs(6);
 fn without(stage: &Stage) -> Result<()> {
     let option =
         |name: &str, road: &Road| road.options.iter().find(|option| option.starts_with(name)).cloned();
-    refuse(stage, "java", &["without", "no certificate"], |road| {
+    refuse(stage, "java", &["no certificate", "without a certificate"], |road| {
         ["cafile=", "security="].into_iter().filter_map(|name| option(name, road)).collect()
     })
 }
 
 /// By a client that shows what it was given; Java would keep to itself what the server can't have asked for.
 fn strange(stage: &Stage) -> Result<()> {
-    refuse(stage, "confluent", &["unknownissuer", "unknown issuer", "authority"], |road| {
+    refuse(stage, "confluent", &["unknownissuer", "unknown issuer", "unknown authority"], |road| {
         road.with(&showing(&stage.pki.stranger))
     })
 }
