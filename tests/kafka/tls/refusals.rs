@@ -52,9 +52,9 @@ fn without(stage: &Stage) -> Result<()> {
     })
 }
 
-/// By a client that shows what it was given; Java would keep to itself what the server can't have asked for.
+/// By a client that shows what it was given: others keep to themselves what the server can't have asked for.
 fn strange(stage: &Stage) -> Result<()> {
-    refuse(stage, "confluent", &["unknownissuer", "unknown issuer", "unknown authority"], |road| {
+    refuse(stage, "kcat", &["unknownissuer", "unknown issuer", "unknown authority"], |road| {
         road.with(&showing(&stage.pki.stranger))
     })
 }
