@@ -1,6 +1,6 @@
-//! The certificates that are in use: how long they hold, in the log, the metrics and the status page.
+//! The certificates that are in use: how long they hold, in the metrics and on the status page.
 
-use super::{Settings, findings};
+use super::Settings;
 use crate::net::tls::Certificate;
 use crate::observe::metrics::Metrics;
 use crate::session::ListenerTls;
@@ -64,14 +64,8 @@ pub(super) fn count(certificates: &[Shown], metrics: &Metrics) {
     }
 }
 
-/// Says what clients or brokers that verify will refuse, now or soon.
-pub(super) fn warn(settings: &Settings) {
-    for finding in findings(settings, now()) {
-        tracing::warn!("{finding}");
-    }
-}
-
-fn now() -> i64 {
+/// The second since 1970.
+pub(super) fn now() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }
