@@ -2,6 +2,7 @@
 //! others while they run.
 
 mod certificates;
+mod findings;
 mod memory;
 mod parts;
 mod reload;
@@ -24,8 +25,9 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::net::TcpListener;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
+pub use findings::{About, Finding, Weight, findings, left};
 pub use reload::{Reading, ReloadError, ReloadSettings, run};
 
 /// Everything that Klamm is told, validated: what stands here can't be wrong in itself.
@@ -140,12 +142,17 @@ impl Klamm {
         self.parts.lock().unwrap_or_else(PoisonError::into_inner).settings.clone()
     }
 
-    /// Shows on the status page and in the metrics what runs now, and says which certificates will not do for long.
+    /// Shows on the status page and in the metrics what runs now, and says what is wrong with certificates.
     fn show(&self) {
         let parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner);
         let certificates = certificates::of(&parts.settings);
         certificates::count(&certificates, &self.workshop.metrics);
-        certificates::warn(&certificates);
+        for finding in findings(&parts.settings, certificates::now()) {
+            match finding.weight {
+                Weight::Warning => warn!("{finding}"),
+                Weight::Problem => error!("{finding}"),
+            }
+        }
         let clusters = parts.clusters.values().map(|(cluster, _)| Arc::clone(cluster)).collect();
         let listeners = parts.listeners.values().cloned().collect();
         self.overview.show(clusters, listeners, certificates);

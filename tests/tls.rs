@@ -110,7 +110,7 @@ fn a_chain_in_another_order_is_told_where_it_breaks() {
         foreign.reason,
         "certificate 2 (CN=Intermediate) is followed by CN=Stranger, which did not sign it: CN=Root did"
     );
-    assert!(foreign.cure.starts_with("write the listener's own certificate first"), "{foreign}");
+    assert!(foreign.cure.starts_with("write the certificate of the key first"), "{foreign}");
 }
 
 #[test]
@@ -236,6 +236,20 @@ fn all_authorities_of_a_file_are_trusted() {
         let client = ClientTls::new(both.clone(), None, None, Verify::Full).unwrap();
         shake(&client, &server, "kafka.example.com").unwrap();
     }
+}
+
+#[test]
+fn an_authority_whom_another_one_vouches_for_can_be_trusted_alone() {
+    let root = Authority::new("Root");
+    let [trusted, other] = ["One", "Other"].map(|name| root.intermediate(name));
+    let client = ClientTls::new(authorities(&trusted.pem()), None, None, Verify::Full).unwrap();
+    let names = &["kafka.example.com"];
+    let result = |authority: &Authority| {
+        let server = server(vec![authority.for_names(names)], ClientAuth::None);
+        shake(&client, &server, "kafka.example.com").map(|_| ())
+    };
+    assert_eq!(result(&trusted), Ok(()));
+    assert!(result(&other).is_err());
 }
 
 #[test]

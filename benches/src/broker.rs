@@ -1,5 +1,7 @@
 //! The broker simulator: one thread, one epoll. It reads what a request asks for and drops the rest, and answers from
 //! prepared frames: ApiVersions v0–v4 (newer ones as Kafka does: error 35 in v0), Metadata, Produce v12, Fetch v17.
+//!
+//! On the port behind its own, it drops one TLS record first: for relays that read a hello and pass the rest through.
 
 use crate::frames::{self, RESPONSE_CORRELATION_AT};
 use crate::sys::{self, Epoll};
@@ -14,6 +16,9 @@ use std::rc::Rc;
 use std::time::Duration;
 
 const LISTENER: u64 = u64::MAX;
+const HELLO_LISTENER: u64 = u64::MAX - 1;
+/// A TLS record's type, version and length.
+const RECORD_HEAD_BYTES: usize = 5;
 /// As large as a fast client's socket buffer: bulk is read in few calls.
 const BUFFER_BYTES: usize = 256 * 1024;
 /// More than any processor cache here: what `sendfile` sends from it is cold.
@@ -21,21 +26,27 @@ const FILE_BYTES: usize = 512 * 1024 * 1024;
 /// What is looked at of a request; longer ones are Produce, whose records nobody reads.
 const HEAD_BYTES_MAX: usize = 512;
 
-/// Serves on `port` of 127.0.0.1 until the process ends. `folder` holds the file of cold pages.
+/// Serves on `port` of 127.0.0.1, and behind a TLS hello on the next one, until the process ends. `folder` holds the file of cold pages.
 pub fn run(port: u16, folder: &Path) -> Result<()> {
     sys::end_with_parent();
     sys::raise_open_files(65_536);
     let answers = Answers::new(port, folder)?;
-    let listener = TcpListener::bind(("127.0.0.1", port)).context("the broker simulator's port")?;
-    listener.set_nonblocking(true)?;
     let mut broker = Broker { epoll: Epoll::new()?, connections: Vec::new(), free: Vec::new(), answers };
-    broker.epoll.add(listener.as_raw_fd(), LISTENER, true, false)?;
+    let listen = |broker: &Broker, port: u16, token: u64| -> Result<TcpListener> {
+        let listener = TcpListener::bind(("127.0.0.1", port)).context("the broker simulator's port")?;
+        listener.set_nonblocking(true)?;
+        broker.epoll.add(listener.as_raw_fd(), token, true, false)?;
+        Ok(listener)
+    };
+    let listener = listen(&broker, port, LISTENER)?;
+    let hello_listener = listen(&broker, port + 1, HELLO_LISTENER)?;
     let (mut ready, mut buffer) = (Vec::new(), vec![0; BUFFER_BYTES]);
     loop {
         broker.epoll.wait(&mut ready, Duration::from_secs(3600))?;
         for event in &ready {
             match event.token {
-                LISTENER => broker.accept(&listener)?,
+                LISTENER => broker.accept(&listener, false)?,
+                HELLO_LISTENER => broker.accept(&hello_listener, true)?,
                 token => broker.turn(token as usize, event.readable, &mut buffer),
             }
         }
@@ -51,6 +62,8 @@ struct Broker {
 
 struct Connection {
     stream: TcpStream,
+    /// A TLS record comes first.
+    expects_hello: bool,
     /// The beginning of the request that is being read, its length in front.
     head: Vec<u8>,
     /// What is left of it behind `head`.
@@ -67,7 +80,7 @@ enum Piece {
 }
 
 impl Broker {
-    fn accept(&mut self, listener: &TcpListener) -> Result<()> {
+    fn accept(&mut self, listener: &TcpListener, expects_hello: bool) -> Result<()> {
         loop {
             let stream = match listener.accept() {
                 Ok((stream, _)) => stream,
@@ -84,6 +97,7 @@ impl Broker {
             self.epoll.add(stream.as_raw_fd(), token as u64, true, false)?;
             self.connections[token] = Some(Connection {
                 stream,
+                expects_hello,
                 head: Vec::new(),
                 skip: 0,
                 out: VecDeque::new(),
@@ -128,6 +142,16 @@ impl Connection {
                 let count = self.skip.min(input.len());
                 self.skip -= count;
                 input = &input[count..];
+            } else if self.expects_hello {
+                let (head, rest) = input.split_at((RECORD_HEAD_BYTES - self.head.len()).min(input.len()));
+                self.head.extend_from_slice(head);
+                input = rest;
+                if let [_, _, _, high, low] = self.head[..] {
+                    self.skip = usize::from(u16::from_be_bytes([high, low]));
+                    self.head.clear();
+                    self.expects_hello = false;
+                }
+                continue;
             } else {
                 let wanted = head_bytes(&self.head) - self.head.len();
                 let (head, rest) = input.split_at(wanted.min(input.len()));

@@ -8,26 +8,39 @@ use crate::syscalls::Count;
 use crate::workloads::Metric;
 use std::fmt::Write as _;
 
-/// Klamm's number over another relay's.
+/// A relay's number over another one's.
 struct Gate {
-    workload: &'static str,
     metric: Metric,
-    over: &'static str,
+    of: Side,
+    over: Side,
     limit: f64,
     /// The ratio has to be at least the limit, for throughput.
     at_least: bool,
 }
 
+/// Workload and relay.
+type Side = (&'static str, &'static str);
+
+/// Klamm's number over another relay's.
 const fn at_most(workload: &'static str, metric: Metric, over: &'static str, limit: f64) -> Gate {
-    Gate { workload, metric, over, limit, at_least: false }
+    across(metric, (workload, "klamm"), (workload, over), limit)
 }
 
 const fn at_least(workload: &'static str, metric: Metric, over: &'static str, limit: f64) -> Gate {
-    Gate { workload, metric, over, limit, at_least: true }
+    Gate { at_least: true, ..at_most(workload, metric, over, limit) }
+}
+
+/// The number of Klamm that ends TLS over HAProxy's.
+const fn tls_at_most(workload: &'static str, metric: Metric, limit: f64) -> Gate {
+    across(metric, (workload, "klamm-tls"), (workload, "haproxy-tls"), limit)
+}
+
+const fn across(metric: Metric, of: Side, over: Side, limit: f64) -> Gate {
+    Gate { metric, of, over, limit, at_least: false }
 }
 
 use Metric::{CpuPerGb, CpuPerRoundTrip, P99, Throughput};
-const GATES: [Gate; 29] = [
+const GATES: [Gate; 42] = [
     at_most("produce-1m", CpuPerGb, "haproxy-splice", 1.08),
     at_most("fetch-1m", CpuPerGb, "haproxy-splice", 1.08),
     at_least("produce-1m", Throughput, "direct", 0.70),
@@ -57,12 +70,31 @@ const GATES: [Gate; 29] = [
     at_most("small-beside-fetch", P99, "haproxy-splice", 1.25),
     at_most("storm", CpuPerRoundTrip, "haproxy-copy", 1.25),
     at_most("metadata-10k", CpuPerRoundTrip, "haproxy-splice", 1.5),
+    tls_at_most("tls-produce-1m", CpuPerGb, 1.15),
+    tls_at_most("tls-fetch-1m", CpuPerGb, 1.15),
+    tls_at_most("tls-produce-64k", CpuPerGb, 1.15),
+    tls_at_most("tls-fetch-64k", CpuPerGb, 1.15),
+    tls_at_most("tls-fetch-16k", CpuPerGb, 1.15),
+    across(CpuPerRoundTrip, ("tls-small-depth-1", "klamm-tls"), ("small-depth-1", "klamm"), 1.3),
+    tls_at_most("tls-storm-full", CpuPerRoundTrip, 1.25),
+    tls_at_most("tls-storm-resumed", CpuPerRoundTrip, 1.25),
+    across(CpuPerRoundTrip, ("tls-storm-bad", "klamm-tls"), ("tls-storm-full", "klamm-tls"), 1.0),
+    across(CpuPerRoundTrip, ("tls-storm-unknown-name", "klamm-tls"), ("tls-storm-full", "klamm-tls"), 1.0),
+    across(CpuPerGb, ("passthrough-produce-1m", "klamm-passthrough"), ("produce-1m", "klamm"), 1.08),
+    across(CpuPerGb, ("passthrough-fetch-1m", "klamm-passthrough"), ("fetch-1m", "klamm"), 1.08),
+    across(
+        CpuPerGb,
+        ("passthrough-fetch-1m", "klamm-passthrough"),
+        ("passthrough-fetch-1m", "haproxy-passthrough"),
+        1.08,
+    ),
 ];
 /// Two in, two out.
 const SMALL_CALLS: f64 = 4.0;
 /// Connections begin and counting ends in the middle of things.
 const SMALL_CALLS_SLACK: f64 = 0.1;
-const IDLE_KIB_MAX: f64 = 5.0;
+/// A relay's idle connections: KiB each.
+const IDLE_KIB_MAX: [(&str, f64); 2] = [("klamm", 5.0), ("klamm-tls", 24.0)];
 /// What an allocator may keep of a burst and of closed connections, over the memory before.
 const BASELINE_SLACK_KIB: u64 = 8 * 1024;
 
@@ -70,14 +102,13 @@ const BASELINE_SLACK_KIB: u64 = 8 * 1024;
 pub fn ratio(
     samples: &[Sample],
     placement: Placement,
-    workload: &str,
     metric: Metric,
-    relay: &str,
-    over: &str,
+    of: (&str, &str),
+    over: (&str, &str),
 ) -> Option<Estimate> {
-    let of = |name: &str, round: u32| {
+    let number = |(workload, relay): (&str, &str), round: u32| {
         let mut found = samples.iter().filter(|sample| {
-            sample.relay == name
+            sample.relay == relay
                 && sample.round == round
                 && sample.placement == placement
                 && sample.workload == workload
@@ -85,9 +116,21 @@ pub fn ratio(
         found.next().and_then(|sample| sample.metric(metric))
     };
     let rounds = samples.iter().map(|sample| sample.round).max()?;
-    let ratio = |round| Some(of(relay, round)? / of(over, round)?);
+    let ratio = |round| Some(number(of, round)? / number(over, round)?);
     let ratios: Vec<f64> = (0..=rounds).filter_map(ratio).filter(|ratio| ratio.is_finite()).collect();
     stats::estimate(&ratios)
+}
+
+impl Gate {
+    /// `fetch-1m CPU s/GB, klamm / nginx`; the second workload is named if it is another one.
+    fn name(&self) -> String {
+        let ((workload, of), (other, over)) = (self.of, self.over);
+        let metric = self.metric.name();
+        match workload == other {
+            true => format!("{workload} {metric}, {of} / {over}"),
+            false => format!("{workload} {metric}, {of} / {over} in {other}"),
+        }
+    }
 }
 
 fn verdict(estimate: Estimate, limit: f64, at_least: bool) -> &'static str {
@@ -112,8 +155,8 @@ pub fn table(
     let mut text = String::from("| gate | limit | measured [95 %] | |\n|---|---|---|---|\n");
     let mut unmeasured = Vec::new();
     for gate in &GATES {
-        let name = format!("{} {}, klamm / {}", gate.workload, gate.metric.name(), gate.over);
-        let ratio = ratio(samples, Placement::Same, gate.workload, gate.metric, "klamm", gate.over);
+        let name = gate.name();
+        let ratio = ratio(samples, Placement::Same, gate.metric, gate.of, gate.over);
         match ratio {
             Some(ratio) => row(&mut text, &name, gate.limit, gate.at_least, ratio),
             None => unmeasured.push(name),
@@ -134,32 +177,33 @@ pub fn table(
     if kafka.is_empty() {
         unmeasured.push("real Kafka".to_owned());
     }
-    let klamm: Vec<&Idle> = idle.iter().filter(|idle| idle.relay == "klamm").collect();
-    for idle in &klamm {
-        let kib = idle.kib_per_connection();
-        let exact = Estimate { median: kib, low: kib, high: kib };
-        row(
-            &mut text,
-            &format!("idle KiB a connection, {} connections", idle.connections),
-            IDLE_KIB_MAX,
-            false,
-            exact,
-        );
-        let kept = idle.after_close.saturating_sub(idle.before);
-        let is_back = if kept <= BASELINE_SLACK_KIB { "met" } else { "**missed**" };
-        let _ = writeln!(
-            text,
-            "| memory kept after burst and close of {}, KiB | ≤ {BASELINE_SLACK_KIB} | {kept} | {is_back} |",
-            idle.connections
-        );
-    }
-    if klamm.is_empty() {
-        unmeasured.push("idle memory".to_owned());
+    for (relay, kib_max) in IDLE_KIB_MAX {
+        let found: Vec<&Idle> = idle.iter().filter(|idle| idle.relay == relay).collect();
+        if found.is_empty() {
+            unmeasured.push(format!("idle memory of {relay}"));
+        }
+        for idle in found {
+            idle_rows(&mut text, idle, kib_max);
+        }
     }
     if !unmeasured.is_empty() {
         let _ = writeln!(text, "\nNot measured in this run: {}.", unmeasured.join("; "));
     }
     text
+}
+
+fn idle_rows(text: &mut String, idle: &Idle, kib_max: f64) {
+    let kib = idle.kib_per_connection();
+    let exact = Estimate { median: kib, low: kib, high: kib };
+    let (relay, connections) = (&idle.relay, idle.connections);
+    let name = format!("idle KiB a connection, {connections} connections, {relay}");
+    row(text, &name, kib_max, false, exact);
+    let kept = idle.after_close.saturating_sub(idle.before);
+    let is_back = if kept <= BASELINE_SLACK_KIB { "met" } else { "**missed**" };
+    let _ = writeln!(
+        text,
+        "| memory kept after burst and close of {connections}, KiB, {relay} | ≤ {BASELINE_SLACK_KIB} | {kept} | {is_back} |"
+    );
 }
 
 fn row(text: &mut String, name: &str, limit: f64, at_least: bool, measured: Estimate) {
@@ -170,8 +214,19 @@ fn row(text: &mut String, name: &str, limit: f64, at_least: bool, measured: Esti
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a failed expectation is the result of a test")]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_gate_is_about_workloads_and_relays_that_there_are() {
+        let workloads = crate::workloads::all().unwrap();
+        for (workload, relay) in GATES.iter().flat_map(|gate| [gate.of, gate.over]) {
+            let workload = workloads.iter().find(|found| found.name == workload).unwrap();
+            let kind = crate::relays::KINDS.iter().find(|kind| kind.name() == relay).unwrap();
+            assert_eq!(workload.transport, kind.transport(), "{} through {relay}", workload.name);
+        }
+    }
 
     #[test]
     fn a_gate_is_missed_only_if_the_whole_interval_is_beyond_it() {

@@ -5,10 +5,9 @@ use crate::frames;
 use crate::load;
 use crate::meter;
 use crate::relays::{Kind, Relay, Setting};
+use crate::wire::Stream;
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
-use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::time::Duration;
 
 /// Answers of 1 MiB in a burst, one connection after the other.
@@ -46,11 +45,11 @@ impl Idle {
 pub fn measure(kind: Kind, setting: &Setting, port: u16, connections: usize) -> Result<Idle> {
     let mut relay = Relay::start(kind, setting, port, 1)?;
     // What a relay needs once, it has before the count begins.
-    drop(load::open(relay.address)?);
+    drop(load::open(&relay.door)?);
     std::thread::sleep(SETTLE);
     relay.look_again();
     let before = meter::memory_kib(&relay.pids)?;
-    let mut streams = (0..connections).map(|_| load::open(relay.address)).collect::<Result<Vec<_>>>()?;
+    let mut streams = (0..connections).map(|_| load::open(&relay.door)).collect::<Result<Vec<_>>>()?;
     std::thread::sleep(SETTLE);
     let idle = meter::memory_kib(&relay.pids)?;
     burst(&mut streams)?;
@@ -62,22 +61,14 @@ pub fn measure(kind: Kind, setting: &Setting, port: u16, connections: usize) -> 
     Ok(Idle { relay: relay.name.clone(), connections, before, idle, after_burst, after_close })
 }
 
-fn burst(streams: &mut [TcpStream]) -> Result<()> {
+fn burst(streams: &mut [Stream]) -> Result<()> {
     let request = frames::fetch_request(1024 * 1024, false)?;
-    let mut buffer = vec![0; 64 * 1024];
     for stream in streams.iter_mut().take(BURST) {
-        stream.set_nonblocking(false)?;
-        stream.write_all(&request)?;
+        stream.set_blocking(true)?;
+        stream.send_all(&request)?;
     }
     for stream in streams.iter_mut().take(BURST) {
-        let mut head = [0; 4];
-        stream.read_exact(&mut head).context("no answer in the burst")?;
-        let mut left = u32::from_be_bytes(head) as usize;
-        while left > 0 {
-            let wanted = left.min(buffer.len());
-            stream.read_exact(&mut buffer[..wanted]).context("half an answer in the burst")?;
-            left -= wanted;
-        }
+        stream.frame().context("in the burst")?;
     }
     Ok(())
 }

@@ -8,6 +8,7 @@ use crate::meter;
 use crate::relays::{self, Kind, Relay, Setting, localhost};
 use crate::stats::{self, Estimate};
 use crate::sys;
+use crate::wire::Door;
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
 use std::fmt::Write as _;
@@ -107,7 +108,7 @@ pub fn run(setting: &Setting, jars: &Path, pace: Pace) -> Result<Vec<Lane>> {
         let mut order: Vec<(&str, SocketAddr, Vec<u32>)> = vec![("direct", own(1), Vec::new())];
         for relay in &relays {
             let pids = relay.iter().flat_map(|part| part.pids.clone()).collect();
-            order.push((relay[0].name.as_str(), relay[0].address, pids));
+            order.push((relay[0].name.as_str(), relay[0].door.address, pids));
         }
         if round % 2 == 1 {
             order.reverse();
@@ -137,7 +138,7 @@ fn start_relay(setting: &Setting, (kind, broker_port, first_port): (Kind, u16, u
                 .args(["run", "--bootstrap-servers", &bootstrap.join(","), "--log-level", "warn"])
                 .args(["--bind", &localhost(first_port).to_string(), "--advertised-host", "127.0.0.1"])
                 .args(["--node-ids", "1-3"]);
-            Ok(vec![Relay::spawn(kind.name(), &mut command, localhost(first_port), &folder)?])
+            Ok(vec![Relay::spawn(kind.name(), &mut command, Door::plain(localhost(first_port)), &folder)?])
         }
         Kind::HaproxyCopy | Kind::HaproxySplice => {
             let path = folder.join(format!("{}.conf", kind.name()));
@@ -147,14 +148,14 @@ fn start_relay(setting: &Setting, (kind, broker_port, first_port): (Kind, u16, u
             )?;
             let mut command = Command::new("haproxy");
             command.args(["-db", "-f"]).arg(path);
-            Ok(vec![Relay::spawn(kind.name(), &mut command, ways[0].0, &folder)?])
+            Ok(vec![Relay::spawn(kind.name(), &mut command, Door::plain(ways[0].0), &folder)?])
         }
         Kind::RawSplice => ways
             .iter()
             .map(|(from, to)| {
                 let mut command = Command::new(std::env::current_exe()?);
                 command.args(["relay", &from.port().to_string(), &to.to_string(), "splice"]);
-                Relay::spawn(kind.name(), &mut command, *from, &folder)
+                Relay::spawn(kind.name(), &mut command, Door::plain(*from), &folder)
             })
             .collect(),
         other => bail!("{} has no lane in front of real Kafka", other.name()),
@@ -209,7 +210,7 @@ impl Cluster {
 
     fn await_node(&mut self, node: u8) -> Result<()> {
         let deadline = Instant::now() + START_TIMEOUT;
-        while let Err(error) = load::open(own(node)) {
+        while let Err(error) = load::open(&Door::plain(own(node))) {
             for child in &mut self.nodes {
                 if let Some(status) = child.try_wait()? {
                     bail!("a broker ended with {status}, see {}", self.folder.display());

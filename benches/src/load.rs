@@ -6,20 +6,16 @@
 
 use crate::frames::{self, REQUEST_CORRELATION_AT, RESPONSE_CORRELATION_AT};
 use crate::sys::{self, Epoll, Timer};
+use crate::wire::{Door, STALL, Stream};
 use anyhow::{Context, Result, ensure};
 use std::collections::VecDeque;
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
-use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
 
 const TIMER: u64 = u64::MAX;
 const BUFFER_BYTES: usize = 256 * 1024;
 /// Small requests that wait together leave together, up to this much.
 const BATCH_BYTES: usize = 64 * 1024;
-/// A load that hears nothing for this long has failed.
-const STALL: Duration = Duration::from_secs(5);
-const STORM_WIDTH: usize = 64;
+const CLOSED: &str = "the relay closed a connection of the load";
 
 /// What is sent, and how.
 #[derive(Clone, Debug)]
@@ -69,7 +65,7 @@ pub struct Unwatched;
 impl Watch for Unwatched {}
 
 struct Connection {
-    stream: TcpStream,
+    stream: Stream,
     /// Requests that are not sent yet, the one that is partly sent included.
     pending: usize,
     /// Bytes of the first pending one that are sent.
@@ -86,35 +82,22 @@ struct Connection {
 }
 
 /// Connects as a client does: ApiVersions v3 first, and its answer.
-pub fn open(address: SocketAddr) -> Result<TcpStream> {
-    let mut stream = sys::connect(address).with_context(|| format!("no connection to {address}"))?;
-    stream.set_nonblocking(false)?;
-    stream.set_read_timeout(Some(STALL))?;
-    ask(&mut stream, &frames::api_versions_request()?)?;
-    stream.set_nonblocking(true)?;
-    sys::reset_on_close(&stream)?;
+pub fn open(door: &Door) -> Result<Stream> {
+    let mut stream = door.connect_blocking()?;
+    stream.ask(&frames::api_versions_request()?)?;
+    stream.set_blocking(false)?;
     Ok(stream)
 }
 
-/// One request and its whole answer, on a blocking stream. Returns the answer without its length.
-pub fn ask(stream: &mut TcpStream, request: &[u8]) -> Result<Vec<u8>> {
-    stream.write_all(request)?;
-    let mut length = [0; 4];
-    stream.read_exact(&mut length).context("no answer")?;
-    let mut answer = vec![0; u32::from_be_bytes(length) as usize];
-    stream.read_exact(&mut answer).context("half an answer")?;
-    Ok(answer)
-}
-
-/// Runs `work` against `address` for `warm_up`, then for `measure`, of which it tells.
+/// Runs `work` against `door` for `warm_up`, then for `measure`, of which it tells.
 pub fn run(
-    address: SocketAddr,
+    door: &Door,
     work: &Work,
     warm_up: Duration,
     measure: Duration,
     watch: &mut dyn Watch,
 ) -> Result<Outcome> {
-    let mut load = Load::new(address, work)?;
+    let mut load = Load::new(door, work)?;
     load.work_until(Instant::now() + warm_up)?;
     load.forget();
     watch.begin();
@@ -143,14 +126,14 @@ struct Load {
 }
 
 impl Load {
-    fn new(address: SocketAddr, work: &Work) -> Result<Self> {
+    fn new(door: &Door, work: &Work) -> Result<Self> {
         let epoll = Epoll::new()?;
         let timer = Timer::new()?;
         epoll.add(timer.fd(), TIMER, true, false)?;
         let mut connections = Vec::with_capacity(work.connections);
         for token in 0..work.connections {
-            let stream = open(address)?;
-            epoll.add(stream.as_raw_fd(), token as u64, true, false)?;
+            let stream = open(door)?;
+            epoll.add(stream.fd(), token as u64, true, false)?;
             connections.push(Connection {
                 stream,
                 pending: 0,
@@ -242,6 +225,10 @@ impl Load {
     fn write(&mut self, token: usize) -> Result<()> {
         let connection = &mut self.connections[token];
         let request_bytes = self.request_bytes;
+        match connection.stream.flush() {
+            Err(error) if !sys::is_later(&error) => return Err(error).context(CLOSED),
+            _ => {}
+        }
         while connection.pending > 0 {
             let count = connection.pending.min(self.batch.len() / request_bytes);
             for i in 0..count {
@@ -250,7 +237,7 @@ impl Load {
                 self.batch[at..at + 4].copy_from_slice(&id.to_be_bytes());
             }
             let bytes = &self.batch[connection.offset..count * request_bytes];
-            match sys::send(connection.stream.as_raw_fd(), bytes, false) {
+            match connection.stream.send(bytes) {
                 Ok(sent) => {
                     self.outcome.bytes += sent as u64;
                     let sent = sent + connection.offset;
@@ -259,21 +246,21 @@ impl Load {
                     connection.offset = sent % request_bytes;
                 }
                 Err(error) if sys::is_later(&error) => break,
-                Err(error) => return Err(error).context("the relay closed a connection of the load"),
+                Err(error) => return Err(error).context(CLOSED),
             }
         }
-        let waits = connection.pending > 0;
+        let waits = connection.pending > 0 || connection.stream.has_unsent();
         if waits != connection.waits_to_write {
             connection.waits_to_write = waits;
-            self.epoll.change(connection.stream.as_raw_fd(), token as u64, true, waits)?;
+            self.epoll.change(connection.stream.fd(), token as u64, true, waits)?;
         }
         Ok(())
     }
 
     fn read(&mut self, token: usize) -> Result<()> {
         let connection = &mut self.connections[token];
-        let count = match sys::recv(connection.stream.as_raw_fd(), &mut self.buffer) {
-            Ok(0) => anyhow::bail!("the relay closed a connection of the load"),
+        let count = match connection.stream.recv(&mut self.buffer) {
+            Ok(0) => anyhow::bail!(CLOSED),
             Ok(count) => count,
             Err(error) if sys::is_later(&error) => return Ok(()),
             Err(error) => return Err(error).context("the relay reset a connection of the load"),
@@ -328,84 +315,19 @@ impl Connection {
     }
 }
 
-/// Connections that come, ask for ApiVersions and go with a reset, 64 at a time. Returns how many went in `measure`.
-pub fn storm(
-    address: SocketAddr,
-    warm_up: Duration,
-    measure: Duration,
-    watch: &mut dyn Watch,
-) -> Result<Outcome> {
-    let request = frames::api_versions_request()?;
-    let epoll = Epoll::new()?;
-    let mut slots: Vec<Option<(TcpStream, usize, Instant)>> = (0..STORM_WIDTH).map(|_| None).collect();
-    let connect = |token: usize| -> Result<(TcpStream, usize, Instant)> {
-        let since = Instant::now();
-        let stream = sys::connect(address)?;
-        sys::reset_on_close(&stream)?;
-        sys::send(stream.as_raw_fd(), &request, false)?;
-        epoll.add(stream.as_raw_fd(), token as u64, true, false)?;
-        Ok((stream, 0, since))
-    };
-    for (token, slot) in slots.iter_mut().enumerate() {
-        *slot = Some(connect(token)?);
-    }
-    let mut outcome = Outcome::default();
-    let (mut begun, mut ready, mut buffer) = (None, Vec::new(), [0; 1024]);
-    let (start, mut heard) = (Instant::now(), Instant::now());
-    loop {
-        let now = Instant::now();
-        if begun.is_none() && now >= start + warm_up {
-            outcome = Outcome::default();
-            watch.begin();
-            begun = Some(Instant::now());
-        }
-        if let Some(begun) = begun
-            && now >= begun + measure
-        {
-            outcome.seconds = begun.elapsed().as_secs_f64();
-            watch.end();
-            outcome.latencies.sort_unstable();
-            return Ok(outcome);
-        }
-        ensure!(now < heard + STALL, "no answer in a storm for {STALL:?}");
-        epoll.wait(&mut ready, Duration::from_millis(20))?;
-        for event in &ready {
-            let token = event.token as usize;
-            let Some((stream, got, since)) = slots[token].as_mut() else { continue };
-            match sys::recv(stream.as_raw_fd(), &mut buffer[*got..]) {
-                Ok(0) => anyhow::bail!("the relay closed a new connection"),
-                Ok(count) => *got += count,
-                Err(error) if sys::is_later(&error) => continue,
-                Err(error) => return Err(error).context("the relay reset a new connection"),
-            }
-            let length = buffer.first_chunk().map_or(0, |length| u32::from_be_bytes(*length) as usize);
-            // Every answer comes whole: it is a hundred bytes, sent at once.
-            ensure!(*got == 4 + length, "an answer of {got} bytes that says {length}");
-            heard = Instant::now();
-            outcome.round_trips += 1;
-            outcome.latencies.push(since.elapsed().as_nanos() as u64);
-            slots[token] = None;
-            slots[token] = Some(connect(token)?);
-        }
-    }
-}
-
 /// Connect, ApiVersions, Metadata, first Produce, one connection after the other: the latencies of the whole.
-pub fn first_connections(address: SocketAddr, count: usize) -> Result<Outcome> {
+pub fn first_connections(door: &Door, count: usize) -> Result<Outcome> {
     let requests =
         [frames::api_versions_request()?, frames::metadata_request(1)?, frames::produce_request(200)?];
     let (begun, mut outcome) = (Instant::now(), Outcome::default());
     for _ in 0..count {
         let since = Instant::now();
-        let mut stream = sys::connect(address)?;
-        stream.set_nonblocking(false)?;
-        stream.set_read_timeout(Some(STALL))?;
+        let mut stream = door.connect_blocking()?;
         for request in &requests {
-            ask(&mut stream, request)?;
+            stream.ask(request)?;
         }
         outcome.latencies.push(since.elapsed().as_nanos() as u64);
         outcome.round_trips += 1;
-        sys::reset_on_close(&stream)?;
     }
     outcome.seconds = begun.elapsed().as_secs_f64();
     outcome.latencies.sort_unstable();

@@ -2,6 +2,7 @@
 //! `broker` and `relay` are processes that it starts itself.
 
 mod broker;
+mod certificates;
 mod chart;
 mod environment;
 mod frames;
@@ -16,22 +17,32 @@ mod relays;
 mod report;
 mod rounds;
 mod stats;
+mod storm;
 mod sys;
 mod syscalls;
+mod terminators;
+mod tls;
+mod wire;
 mod workloads;
 
 use anyhow::{Context, Result, ensure};
+use certificates::{BROKER_NAME, Certificates};
 use environment::Environment;
+use idle::Idle;
 use options::Options;
 use relays::{Kind, Relay, Setting, localhost};
 use report::Findings;
 use rounds::{Bench, Effort, Placement};
 use std::fs::{self, File};
+use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 use std::time::Instant;
 use syscalls::Count;
+use tls::Client;
+use wire::{Door, Transport};
 use workloads::Workload;
 
+/// The simulator also has the next one, for connections that begin with a TLS hello.
 const BROKER_PORT: u16 = 19_092;
 /// Each relay gets ten ports from here on; a second set with two threads stands behind the first.
 const FIRST_PORT: u16 = 20_000;
@@ -77,19 +88,7 @@ fn bench(options: &Options, arguments: &str) -> Result<()> {
     bench.note(&serde_json::json!({ "run": header, "arguments": arguments }))?;
     let began = Instant::now();
     let (names, counts) = rounds(options, &setting, &workloads, &mut bench)?;
-    let mut idle = Vec::new();
-    if options.wants("idle") {
-        for connections in options.idle_connections(setting.connections_max()) {
-            for (index, kind) in options.kinds().iter().filter(|kind| **kind != Kind::Direct).enumerate() {
-                eprintln!("idle: {connections} connections through {}", kind.name());
-                let port = IDLE_PORT + 10 * index as u16;
-                let found = idle::measure(*kind, &setting, port, connections)
-                    .with_context(|| format!("idle connections through {}", kind.name()))?;
-                bench.note(&found.to_json())?;
-                idle.push(found);
-            }
-        }
-    }
+    let idle = idle(options, &setting, &mut bench)?;
     let mut lanes = Vec::new();
     if options.wants("kafka") && (!options.quick || !options.only.is_empty()) {
         let jars = std::env::var("KLAMM_BENCH_KAFKA").context("KLAMM_BENCH_KAFKA: benches/run sets it")?;
@@ -119,6 +118,32 @@ fn bench(options: &Options, arguments: &str) -> Result<()> {
     Ok(())
 }
 
+/// Idle connections: plain ones, of two amounts, and TLS ones.
+fn idle(options: &Options, setting: &Setting, bench: &mut Bench) -> Result<Vec<Idle>> {
+    let most = setting.connections_max();
+    let mut amounts = Vec::new();
+    if options.wants("idle") {
+        amounts.extend(options.idle_connections(most).into_iter().map(|count| (Transport::Plain, count)));
+    }
+    if options.wants("tls-idle") && (!options.quick || options.names("tls-idle")) {
+        amounts.push((Transport::Tls, options.tls_idle_connections(most)));
+    }
+    let mut idle = Vec::new();
+    for (transport, connections) in amounts {
+        for (index, kind) in options.kinds().into_iter().enumerate() {
+            if kind == Kind::Direct || kind.transport() != transport {
+                continue;
+            }
+            eprintln!("idle: {connections} connections through {}", kind.name());
+            let found = idle::measure(kind, setting, IDLE_PORT + 10 * index as u16, connections)
+                .with_context(|| format!("idle connections through {}", kind.name()))?;
+            bench.note(&found.to_json())?;
+            idle.push(found);
+        }
+    }
+    Ok(idle)
+}
+
 /// All rounds in all placements. Returns the names of the relays, and their system calls.
 fn rounds(
     options: &Options,
@@ -130,7 +155,14 @@ fn rounds(
         .iter()
         .filter(|w| options.wants(w.name) && (w.quick || !options.quick || options.names(w.name)))
         .collect();
-    let mut relays = start_relays(&options.kinds(), setting, FIRST_PORT, Placement::Same, 1)?;
+    let is_needed = |workloads: &[&Workload], kind: Kind| {
+        let counts_calls = options.wants("syscalls") && kind.transport() == Transport::Plain;
+        counts_calls || workloads.iter().any(|workload| workload.transport == kind.transport())
+    };
+    let needed = |workloads: &[&Workload]| -> Vec<Kind> {
+        options.kinds().into_iter().filter(|kind| is_needed(workloads, *kind)).collect()
+    };
+    let mut relays = start_relays(&needed(&chosen), setting, FIRST_PORT, Placement::Same, 1)?;
     for peer in &options.peers {
         relays.push(Relay::peer(peer)?);
     }
@@ -142,7 +174,7 @@ fn rounds(
         let elsewhere: Vec<&Workload> = chosen.iter().copied().filter(|w| w.elsewhere).collect();
         let effort = Effort { rounds: effort.rounds.min(2), ..effort };
         bench.run(Placement::Split, &elsewhere, &relays, effort)?;
-        let two = start_relays(&options.kinds(), setting, TWO_THREADS_PORT, Placement::Free, 2)?;
+        let two = start_relays(&needed(&elsewhere), setting, TWO_THREADS_PORT, Placement::Free, 2)?;
         bench.run(Placement::Free, &elsewhere, &two, effort)?;
     }
     let (_, everywhere) = Placement::Free.processors();
@@ -185,12 +217,17 @@ fn setting(open_files: u64) -> Result<Setting> {
     fs::create_dir_all(&folder)?;
     let klamm = variable("KLAMM_BENCH_KLAMM")?.into();
     let envoy = variable("KLAMM_BENCH_ENVOY_PROGRAM")?.into();
-    Ok(Setting { folder: folder.into(), klamm, envoy, broker: localhost(BROKER_PORT), open_files })
+    let folder = PathBuf::from(folder);
+    let certificates = Certificates::make(&folder)?;
+    let client = Client::new(&certificates, BROKER_NAME)?;
+    let (broker, broker_behind_hello) = (localhost(BROKER_PORT), localhost(BROKER_PORT + 1));
+    Ok(Setting { folder, klamm, envoy, broker, broker_behind_hello, certificates, client, open_files })
 }
 
 fn start_broker(setting: &Setting) -> Result<Relay> {
-    ensure!(load::open(setting.broker).is_err(), "port {BROKER_PORT} is taken");
+    let door = Door::plain(setting.broker);
+    ensure!(load::open(&door).is_err(), "port {BROKER_PORT} is taken");
     let mut command = Command::new(std::env::current_exe()?);
     command.args(["broker", &BROKER_PORT.to_string()]).arg(&setting.folder);
-    Relay::spawn("simulator", &mut command, setting.broker, &setting.folder)
+    Relay::spawn("simulator", &mut command, door, &setting.folder)
 }

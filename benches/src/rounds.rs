@@ -4,6 +4,7 @@
 use crate::load::{self, Outcome, Pace, Unwatched, Watch};
 use crate::meter::{self, Meter, Used};
 use crate::relays::Relay;
+use crate::storm;
 use crate::sys;
 use crate::workloads::{self, Metric, Shape, Workload};
 use anyhow::{Context, Result, ensure};
@@ -136,8 +137,10 @@ impl Bench {
         for round in 0..effort.rounds {
             eprintln!("{}: round {} of {}", placement.name(), round + 1, effort.rounds);
             for workload in workloads.iter().filter(|workload| round < workload.rounds_max) {
-                let order: Vec<&Relay> =
-                    if round % 2 == 0 { relays.iter().collect() } else { relays.iter().rev().collect() };
+                let mut order: Vec<&Relay> = relays.iter().filter(|relay| workload.is_for(relay)).collect();
+                if round % 2 == 1 {
+                    order.reverse();
+                }
                 for relay in order {
                     let taken = self.take(placement, workload, relay, round, effort);
                     let sample = taken.with_context(|| {
@@ -212,24 +215,24 @@ impl Bench {
     ) -> Result<Outcome> {
         let Effort { warm_up, measure, .. } = effort;
         match &workload.shape {
-            Shape::Load(work) => load::run(relay.address, work, warm_up, measure, watch),
+            Shape::Load(work) => load::run(&relay.door, work, warm_up, measure, watch),
             Shape::Beside(work, beside) => std::thread::scope(|scope| {
                 let whole = warm_up + measure + Duration::from_millis(100);
                 let other = scope
-                    .spawn(move || load::run(relay.address, beside, Duration::ZERO, whole, &mut Unwatched));
-                let outcome = load::run(relay.address, work, warm_up, measure, watch)?;
+                    .spawn(move || load::run(&relay.door, beside, Duration::ZERO, whole, &mut Unwatched));
+                let outcome = load::run(&relay.door, work, warm_up, measure, watch)?;
                 other.join().map_err(|_| anyhow::anyhow!("the load beside it failed"))??;
                 Ok(outcome)
             }),
             Shape::AtCapacity(share) => {
                 let capacity = self.capacity(placement, relay)?;
                 let work = workloads::small(64, Pace::Open { per_second: capacity * share })?;
-                load::run(relay.address, &work, warm_up, measure, watch)
+                load::run(&relay.door, &work, warm_up, measure, watch)
             }
-            Shape::Storm => load::storm(relay.address, warm_up, measure, watch),
+            Shape::Storm(visit) => storm::run(&relay.door, *visit, warm_up, measure, watch),
             Shape::FirstConnection => {
                 watch.begin();
-                let outcome = load::first_connections(relay.address, 300);
+                let outcome = load::first_connections(&relay.door, 300);
                 watch.end();
                 outcome
             }
@@ -242,7 +245,7 @@ impl Bench {
             return Ok(*capacity);
         }
         let work = workloads::small(64, Pace::Closed { depth: 1 })?;
-        let outcome = load::run(relay.address, &work, CALIBRATION / 2, CALIBRATION, &mut Unwatched)?;
+        let outcome = load::run(&relay.door, &work, CALIBRATION / 2, CALIBRATION, &mut Unwatched)?;
         let capacity = outcome.round_trips as f64 / outcome.seconds;
         self.capacity.insert(key, capacity);
         Ok(capacity)

@@ -54,7 +54,7 @@ fn count(relay: &Relay, setting: &Setting, work: &Work) -> Result<(f64, load::Ou
     let mut strace = command.spawn().context("strace can't be started: apt-get install strace")?;
     await_traced(&relay.pids)?;
     // The first round trip of each connection is counted among the calls only: one in hundreds.
-    let outcome = load::run(relay.address, work, Duration::ZERO, MEASURE, &mut Unwatched);
+    let outcome = load::run(&relay.door, work, Duration::ZERO, MEASURE, &mut Unwatched);
     sys::terminate(strace.id());
     strace.wait()?;
     let text = fs::read_to_string(&summary).context("strace left no summary")?;

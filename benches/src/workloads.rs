@@ -2,6 +2,9 @@
 
 use crate::frames;
 use crate::load::{Pace, Work};
+use crate::relays::{Kind, Relay};
+use crate::storm::Visit;
+use crate::wire::Transport;
 use anyhow::Result;
 
 const KIB: usize = 1024;
@@ -20,6 +23,8 @@ const UNGATED_ROUNDS: u32 = 3;
 #[derive(Clone, Debug)]
 pub struct Workload {
     pub name: &'static str,
+    /// Only relays of this transport take part.
+    pub transport: Transport,
     pub shape: Shape,
     /// What a reader wants to see of it first.
     pub shown: Metric,
@@ -39,7 +44,7 @@ pub enum Shape {
     Beside(Work, Work),
     /// Open loop of small requests at this share of what the relay itself can carry.
     AtCapacity(f64),
-    Storm,
+    Storm(Visit),
     FirstConnection,
 }
 
@@ -65,65 +70,103 @@ impl Metric {
     }
 }
 
+/// The frame sizes of bulk, in KiB: name of producing, name of fetching.
+const SIZES: [(usize, &str, &str); 5] = [
+    (1024, "produce-1m", "fetch-1m"),
+    (256, "produce-256k", "fetch-256k"),
+    (64, "produce-64k", "fetch-64k"),
+    (32, "produce-32k", "fetch-32k"),
+    (16, "produce-16k", "fetch-16k"),
+];
+
 /// Every workload, in the order of the report.
 pub fn all() -> Result<Vec<Workload>> {
-    let (mut all, rounds_max) = (Vec::new(), u32::MAX);
-    let sizes = [
-        (1024, "produce-1m", "fetch-1m"),
-        (256, "produce-256k", "fetch-256k"),
-        (64, "produce-64k", "fetch-64k"),
-        (32, "produce-32k", "fetch-32k"),
-        (16, "produce-16k", "fetch-16k"),
-    ];
-    for (kib, produce, fetch) in sizes {
-        let (quick, elsewhere) = (matches!(kib, 1024 | 64 | 16), kib == 1024);
-        let load = |request| Shape::Load(bulk(request));
-        let shown = Metric::CpuPerGb;
-        let shape = load(frames::produce_request(kib * KIB)?);
-        all.push(Workload { name: produce, shape, shown, quick, elsewhere, rounds_max });
-        let shape = load(frames::fetch_request(kib * KIB, false)?);
-        all.push(Workload { name: fetch, shape, shown, quick, elsewhere, rounds_max });
+    let mut all = plain()?;
+    all.extend(tls()?);
+    all.extend(passthrough()?);
+    Ok(all)
+}
+
+fn plain() -> Result<Vec<Workload>> {
+    let mut all = Vec::new();
+    for (kib, produce, fetch) in SIZES {
+        for (name, request) in [
+            (produce, frames::produce_request(kib * KIB)?),
+            (fetch, frames::fetch_request(kib * KIB, false)?),
+        ] {
+            let (quick, elsewhere) = (matches!(kib, 1024 | 64 | 16), kib == 1024);
+            all.push(Workload { quick, elsewhere, ..bulk_workload(name, request) });
+        }
     }
-    let cold = Shape::Load(bulk(frames::fetch_request(KIB * KIB, true)?));
-    all.push(Workload {
-        name: "fetch-cold-1m",
-        shape: cold,
-        shown: Metric::CpuPerGb,
-        quick: true,
-        elsewhere: true,
-        rounds_max,
-    });
-    let small = |name, connections, depth, elsewhere| -> Result<Workload> {
-        let shape = Shape::Load(small(connections, Pace::Closed { depth })?);
-        Ok(Workload { name, shape, shown: Metric::CpuPerRoundTrip, quick: true, elsewhere, rounds_max })
-    };
-    all.push(small("small-depth-1", 64, 1, true)?);
-    all.push(small("small-depth-16", 16, 16, false)?);
+    let cold = bulk_workload("fetch-cold-1m", frames::fetch_request(KIB * KIB, true)?);
+    all.push(Workload { quick: true, elsewhere: true, ..cold });
+    let depth_1 = each("small-depth-1", small_shape(64, 1)?);
+    all.push(Workload { quick: true, elsewhere: true, ..depth_1 });
+    all.push(Workload { quick: true, ..each("small-depth-16", small_shape(16, 16)?) });
     all.push(beside("small-beside-produce", frames::produce_request(KIB * KIB)?, true)?);
     all.push(beside("small-beside-fetch", frames::fetch_request(KIB * KIB, false)?, false)?);
     for (name, share) in [("open-30", 0.3), ("open-60", 0.6), ("open-80", 0.8)] {
         let (shape, rounds_max) = (Shape::AtCapacity(share), UNGATED_ROUNDS);
-        all.push(Workload { name, shape, shown: Metric::P99, quick: false, elsewhere: false, rounds_max });
+        all.push(Workload { shown: Metric::P99, rounds_max, ..each(name, shape) });
     }
     let metadata = Work {
         request: frames::metadata_request(METADATA_PARTITIONS)?,
         connections: 4,
         pace: Pace::Open { per_second: METADATA_PER_SECOND },
     };
-    let shape = Shape::Load(metadata);
-    all.push(Workload {
-        name: "metadata-10k",
+    all.push(Workload { quick: true, ..each("metadata-10k", Shape::Load(metadata)) });
+    all.push(Workload { quick: true, elsewhere: true, ..each("storm", Shape::Storm(Visit::Ask)) });
+    let (first, rounds_max) = (each("first-connection", Shape::FirstConnection), UNGATED_ROUNDS);
+    all.push(Workload { shown: Metric::P50, rounds_max, ..first });
+    Ok(all)
+}
+
+fn tls() -> Result<Vec<Workload>> {
+    let storm = |name, visit| each(name, Shape::Storm(visit));
+    let mut all = vec![
+        bulk_workload("tls-produce-1m", frames::produce_request(KIB * KIB)?),
+        Workload { quick: true, ..bulk_workload("tls-fetch-1m", frames::fetch_request(KIB * KIB, false)?) },
+        bulk_workload("tls-produce-64k", frames::produce_request(64 * KIB)?),
+        bulk_workload("tls-fetch-64k", frames::fetch_request(64 * KIB, false)?),
+        bulk_workload("tls-fetch-16k", frames::fetch_request(16 * KIB, false)?),
+        Workload { quick: true, ..each("tls-small-depth-1", small_shape(64, 1)?) },
+        Workload { quick: true, ..storm("tls-storm-full", Visit::Ask) },
+        storm("tls-storm-resumed", Visit::AskResuming),
+        storm("tls-storm-bad", Visit::Garble),
+        storm("tls-storm-unknown-name", Visit::AskForNobody),
+    ];
+    for workload in &mut all {
+        workload.transport = Transport::Tls;
+    }
+    Ok(all)
+}
+
+fn passthrough() -> Result<Vec<Workload>> {
+    let transport = Transport::Passthrough;
+    let produce = bulk_workload("passthrough-produce-1m", frames::produce_request(KIB * KIB)?);
+    let fetch = bulk_workload("passthrough-fetch-1m", frames::fetch_request(KIB * KIB, false)?);
+    Ok(vec![Workload { transport, ..produce }, Workload { transport, ..fetch }])
+}
+
+fn bulk_workload(name: &'static str, request: Vec<u8>) -> Workload {
+    Workload { shown: Metric::CpuPerGb, ..each(name, Shape::Load(bulk(request))) }
+}
+
+/// Plain, on one core, in full runs only, and what matters is what each round trip costs.
+fn each(name: &'static str, shape: Shape) -> Workload {
+    Workload {
+        name,
+        transport: Transport::Plain,
         shape,
         shown: Metric::CpuPerRoundTrip,
-        quick: true,
+        quick: false,
         elsewhere: false,
-        rounds_max,
-    });
-    let (shape, shown) = (Shape::Storm, Metric::CpuPerRoundTrip);
-    all.push(Workload { name: "storm", shape, shown, quick: true, elsewhere: true, rounds_max });
-    let (shape, shown, rounds_max) = (Shape::FirstConnection, Metric::P50, UNGATED_ROUNDS);
-    all.push(Workload { name: "first-connection", shape, shown, quick: false, elsewhere: false, rounds_max });
-    Ok(all)
+        rounds_max: u32::MAX,
+    }
+}
+
+fn small_shape(connections: usize, depth: usize) -> Result<Shape> {
+    Ok(Shape::Load(small(connections, Pace::Closed { depth })?))
 }
 
 fn bulk(request: Vec<u8>) -> Work {
@@ -147,12 +190,13 @@ fn beside(name: &'static str, request: Vec<u8>, quick: bool) -> Result<Workload>
         pace: Pace::Open { per_second: BESIDE_BULK_PER_SECOND },
     };
     let small = small(16, Pace::Open { per_second: BESIDE_SMALL_PER_SECOND })?;
-    Ok(Workload {
-        name,
-        shape: Shape::Beside(small, bulk),
-        shown: Metric::P99,
-        quick,
-        elsewhere: false,
-        rounds_max: u32::MAX,
-    })
+    Ok(Workload { shown: Metric::P99, quick, ..each(name, Shape::Beside(small, bulk)) })
+}
+
+impl Workload {
+    /// Whether a relay can do what is measured. nginx turns no name away.
+    pub fn is_for(&self, relay: &Relay) -> bool {
+        let asks_for_nobody = matches!(self.shape, Shape::Storm(Visit::AskForNobody));
+        self.transport == relay.door.transport() && !(asks_for_nobody && relay.name == Kind::NginxTls.name())
+    }
 }

@@ -355,7 +355,8 @@ mod tests {
     use super::*;
     use crate::address::Scheme;
     use proptest::prelude::*;
-    use std::collections::HashSet;
+    use std::collections::{BTreeSet, HashSet};
+    use std::sync::LazyLock;
 
     const BOOTSTRAP: &str = "kafka.example.com";
     const PATTERN: &str = "broker-{node_id}.kafka.example.com";
@@ -560,6 +561,8 @@ mod tests {
             assert_eq!(guess, meant, "{name}");
             assert!(likeness > 0.6, "{name} is like {guess} by {likeness}");
         }
+        let right = ("broker-3.kafka.example.com".to_owned(), 1.0);
+        assert_eq!(scheme.alike("BROKER-3.KAFKA.EXAMPLE.COM"), right);
         assert!(scheme.alike("www.wikipedia.org").1 < 0.5);
         assert_eq!(scheme.alike(&"k".repeat(65_535)), (BOOTSTRAP.to_owned(), 0.0));
         let some = scheme_of(BOOTSTRAP, PATTERN, &[(5, 6)]).unwrap();
@@ -573,25 +576,35 @@ mod tests {
 
     /// Few texts, so that two patterns often have much in common; `x` may stand where the other's id ends.
     fn narrow_patterns() -> impl Strategy<Value = String> {
-        "(b?[01]{0,2}|b[01]{0,2}x)\\{node_id\\}([01]{0,2}|x[01]{0,2})\\.k"
+        prop_oneof![
+            3 => "b[01]{0,2}\\{node_id\\}[01]{0,2}\\.k",
+            1 => "b?[01]{0,2}x?\\{node_id\\}x?[01]{0,2}\\.k",
+        ]
     }
 
     fn narrow_ids() -> impl Strategy<Value = Vec<(i32, i32)>> {
-        prop_oneof![Just(vec![]), (0..15i32, 0..=5i32).prop_map(|(first, more)| vec![(first, first + more)])]
+        prop_oneof![
+            3 => Just(vec![]),
+            1 => (0..15i32, 0..=5i32).prop_map(|(first, more)| vec![(first, first + more)]),
+        ]
     }
 
     /// Every id up to 20, alone and with the literal digits of a narrow pattern before and behind it.
-    fn narrow_names(scheme: &SniScheme) -> HashSet<String> {
+    static NARROW_NODES: LazyLock<BTreeSet<NodeId>> = LazyLock::new(|| {
         const LITERALS: [&str; 7] = ["", "0", "1", "00", "01", "10", "11"];
         let texts = (0..=20).flat_map(|id| {
             LITERALS.iter().flat_map(move |x| LITERALS.iter().map(move |y| format!("{x}{id}{y}")))
         });
-        let nodes = texts.filter_map(|text| node_id(text.as_bytes())).filter(|node| scheme.has(*node));
-        nodes.map(|node| scheme.broker_host(node)).chain([scheme.bootstrap_host().to_owned()]).collect()
+        texts.filter_map(|text| node_id(text.as_bytes())).collect()
+    });
+
+    fn narrow_names(scheme: &SniScheme) -> HashSet<String> {
+        let nodes = NARROW_NODES.iter().filter(|node| scheme.has(**node));
+        nodes.map(|node| scheme.broker_host(*node)).chain([scheme.bootstrap_host().to_owned()]).collect()
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(2000))]
+        #![proptest_config(ProptestConfig::with_cases(1000))]
 
         #[test]
         fn a_name_identifies_the_node_that_it_was_advertised_for(

@@ -1,4 +1,4 @@
-//! The certificates that are in use: how long they hold, in the log, the metrics and the status page.
+//! The certificates that are in use: how long they hold, in the metrics and on the status page.
 
 use super::Settings;
 use crate::net::tls::Certificate;
@@ -7,8 +7,6 @@ use crate::session::ListenerTls;
 use serde_json::{Value, json};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// A certificate that ends sooner than this deserves a line in the log.
-const SOON_DAYS: i64 = 14;
 const DAY_SECONDS: i64 = 86_400;
 
 /// A certificate, and whose it is.
@@ -66,23 +64,8 @@ pub(super) fn count(certificates: &[Shown], metrics: &Metrics) {
     }
 }
 
-/// Says which are over, and which will be soon.
-pub(super) fn warn(certificates: &[Shown]) {
-    for shown in certificates {
-        let (role, owner, subject) = (shown.role, &shown.owner, &shown.certificate.subject);
-        match shown.days_left() {
-            days if days < 0 => tracing::error!(
-                role, %owner, %subject, "a certificate has expired: whoever verifies it refuses the connection; renew it"
-            ),
-            days if days < SOON_DAYS => {
-                tracing::warn!(role, %owner, %subject, "a certificate ends in {days} days: renew it, Klamm takes the new file by itself");
-            }
-            _ => {}
-        }
-    }
-}
-
-fn now() -> i64 {
+/// The second since 1970.
+pub(super) fn now() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }

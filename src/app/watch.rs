@@ -134,7 +134,7 @@ mod tests {
         let mut watch = Watch::over(vec![file.clone()]);
         for length in 1..5 {
             fs::write(&file, "x".repeat(length)).unwrap();
-            assert!(!watch.settles(looks(&[file.clone()])));
+            assert!(!watch.settles(looks(std::slice::from_ref(&file))));
         }
         assert!(watch.settles(looks(&[file])));
     }

@@ -1,15 +1,61 @@
 //! `klamm check`: validates without starting. Offline: names are not resolved and nothing is dialled.
+//!
+//! Beyond what keeps Klamm from running, it looks at what keeps clients and brokers from being served: certificates that
+//! are not valid now, and names that clients are told and no certificate is good for.
 
 use super::config::print;
-use super::{ConfigArgs, loaded};
-use crate::app::Settings;
+use super::{ConfigArgs, EXIT_CONFIGURATION, loaded};
+use crate::address::Scheme;
+use crate::app::{About, Finding, Settings, Weight, findings, left};
+use crate::config::keys::{self, Key};
+use crate::config::{Problem, Problems};
 use crate::listener::ListenerSettings;
+use crate::net::tls::{Authorities, Certificate, ClientAuth, Identity, Source};
+use crate::session::ListenerTls;
 use std::process::ExitCode;
+use std::time::SystemTime;
 
 pub(super) fn run(args: ConfigArgs) -> ExitCode {
-    match loaded(&args.sources()) {
-        Ok(loaded) => print(&summary(&loaded.settings)),
-        Err(code) => code,
+    let settings = match loaded(&args.sources()) {
+        Ok(loaded) => loaded.settings,
+        Err(code) => return code,
+    };
+    let now = now();
+    let found = findings(&settings, now);
+    let (problems, warnings): (Vec<_>, Vec<_>) =
+        found.into_iter().partition(|finding| finding.weight == Weight::Problem);
+    for warning in &warnings {
+        eprintln!("warning: {warning}");
+    }
+    if problems.is_empty() {
+        return print(&(summary(&settings) + &details(&settings, now)));
+    }
+    eprint!("{}", Problems { list: problems.into_iter().map(problem).collect(), files: Vec::new() });
+    ExitCode::from(EXIT_CONFIGURATION)
+}
+
+/// The second since 1970.
+fn now() -> i64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+}
+
+fn problem(finding: Finding) -> Problem {
+    Problem {
+        key: key(finding.about).at(&finding.owner).join("."),
+        found: finding.file.map(|file| file.display().to_string()),
+        reason: finding.reason,
+        cure: finding.cure,
+    }
+}
+
+fn key(about: About) -> &'static Key {
+    match about {
+        About::Listener => &keys::TLS_CERTIFICATE,
+        About::ClientAuthorities => &keys::CLIENT_AUTH_CA,
+        About::Client => &keys::CLUSTER_TLS_CERTIFICATE,
+        About::BrokerAuthorities => &keys::CLUSTER_TLS_CA,
+        About::Verify => &keys::CLUSTER_TLS_VERIFY,
     }
 }
 
@@ -23,19 +69,75 @@ fn summary(settings: &Settings) -> String {
 }
 
 fn listener(listener: &ListenerSettings) -> String {
+    let tls = match listener.tls {
+        None => "",
+        Some(ListenerTls::Terminate(_)) => ", TLS ends here",
+        Some(ListenerTls::Passthrough { .. }) => ", TLS passes through",
+    };
+    format!("{} on {}{tls}", listener.name, place(listener))
+}
+
+fn place(listener: &ListenerSettings) -> String {
     let binds = listener.scheme.binds();
     let bootstrap = binds.first().map_or(String::new(), |bind| bind.address.to_string());
+    if let Scheme::Sni(scheme) = &listener.scheme {
+        let (host, pattern) = (scheme.bootstrap_host(), scheme.pattern());
+        return format!("{bootstrap}, bootstrap {host}, brokers {pattern}");
+    }
     let brokers: Vec<u16> = binds.iter().skip(1).map(|bind| bind.address.port()).collect();
     let ports = match brokers.as_slice() {
         [first, .., last] => format!("brokers on {first}-{last}"),
         [only] => format!("a broker on {only}"),
         [] => "no brokers".to_owned(),
     };
-    format!("{} on {bootstrap}, {ports}", listener.name)
+    format!("{bootstrap}, {ports}")
 }
 
 fn list(what: &str, items: impl Iterator<Item = String>) -> String {
     let items: Vec<_> = items.collect();
     let plural = if items.len() == 1 { "" } else { "s" };
     format!("{} {what}{plural} ({})", items.len(), items.join("; "))
+}
+
+/// A line for each certificate and for whoever is trusted; nothing without TLS.
+fn details(settings: &Settings, now: i64) -> String {
+    let mut lines = Vec::new();
+    for cluster in &settings.clusters {
+        let Some(tls) = &cluster.tls else { continue };
+        let owner = format!("cluster {}", cluster.name);
+        lines.push(format!("{owner} trusts {}", trusted(tls.authorities(), now)));
+        lines.extend(tls.identity().map(|identity| format!("{owner} shows {}", shown(identity, now))));
+    }
+    for listener in &settings.listeners {
+        let Some(ListenerTls::Terminate(tls)) = &listener.tls else { continue };
+        let owner = format!("listener {}", listener.name);
+        let identities = tls.identities().iter();
+        lines.extend(identities.map(|identity| format!("{owner} shows {}", shown(identity, now))));
+        lines.extend(match tls.client_auth() {
+            ClientAuth::None => None,
+            ClientAuth::Requested(authorities) | ClientAuth::Required(authorities) => {
+                Some(format!("{owner} trusts {}", trusted(authorities, now)))
+            }
+        });
+    }
+    lines.iter().map(|line| format!("{line}\n")).collect()
+}
+
+fn shown(identity: &Identity, now: i64) -> String {
+    let certificate = identity.certificate();
+    let names: Vec<_> = certificate.names().collect();
+    let names = if names.is_empty() { "no name".to_owned() } else { names.join(", ") };
+    let (left, file) = (left(certificate, now), identity.file().display());
+    format!("{} for {names}: {left} ({file})", certificate.subject)
+}
+
+fn trusted(authorities: &Authorities, now: i64) -> String {
+    let each = |certificate: &Certificate| format!("{}: {}", certificate.subject, left(certificate, now));
+    match authorities.source() {
+        Source::File(file) => {
+            let all: Vec<_> = authorities.certificates().iter().map(each).collect();
+            format!("{} ({})", all.join("; "), file.display())
+        }
+        source => source.to_string(),
+    }
 }

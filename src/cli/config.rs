@@ -1,6 +1,7 @@
-//! `klamm config`: every value in effect with its origin, as YAML that loads again.
+//! `klamm config`: every value in effect with its origin, as YAML that loads again; or what follows from them for Strimzi.
 
-use super::{ConfigCommandArgs, ended, loaded};
+use super::{ConfigCommandArgs, EXIT_CONFIGURATION, ended, loaded, strimzi};
+use crate::app::Settings;
 use crate::config::keys;
 use std::io::Write;
 use std::process::ExitCode;
@@ -10,9 +11,21 @@ pub(super) fn run(args: ConfigCommandArgs) -> ExitCode {
         return print(&keys::markdown());
     }
     match loaded(&args.config.sources()) {
+        Ok(loaded) if args.strimzi => strimzi(&loaded.settings),
         Ok(loaded) => print(&loaded.effective.to_string()),
         Err(code) => code,
     }
+}
+
+fn strimzi(settings: &Settings) -> ExitCode {
+    if let Some(listeners) = strimzi::listeners(settings) {
+        return print(&listeners);
+    }
+    eprintln!(
+        "klamm: no listener has tls.mode passthrough, and all others need nothing special from Strimzi: \
+         its internal listeners will do"
+    );
+    ExitCode::from(EXIT_CONFIGURATION)
 }
 
 /// Not `print!`, which panics when the reader (`head`) is gone.

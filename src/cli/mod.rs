@@ -7,6 +7,7 @@ mod config;
 #[cfg(feature = "demo")]
 mod demo;
 mod run;
+mod strimzi;
 
 use crate::config::{Loaded, Sources, keys, load};
 use clap::{Args, Parser, Subcommand};
@@ -87,6 +88,9 @@ struct ConfigCommandArgs {
     /// Print every key with its default and meaning instead, as a Markdown table
     #[arg(long)]
     keys: bool,
+    /// Print the Strimzi listeners for TLS that passes through instead, as YAML
+    #[arg(long, conflicts_with = "keys")]
+    strimzi: bool,
 }
 
 /// What `klamm demo` is told.

@@ -69,6 +69,18 @@ pub enum ConnectError {
         /// The node ids that there are.
         known: String,
     },
+    /// The map has an address that leads back to Klamm.
+    #[error(
+        "cluster {cluster} says that broker {node} is at {address}, which is this listener's own name for it, so the connection would come back: let the cluster's bootstrap_servers be a listener of the brokers that advertises their own addresses, and name the port of the one for clients as tls.broker_port"
+    )]
+    OwnName {
+        /// The cluster's name.
+        cluster: String,
+        /// The node id asked for.
+        node: NodeId,
+        /// The address in the map.
+        address: BrokerAddress,
+    },
     /// Another broker has its address.
     #[error("{address} is not broker {node} of cluster {cluster} any more: its address was given to another")]
     WrongBroker {
@@ -90,6 +102,7 @@ impl ConnectError {
             Self::NoBootstrap { .. } => "no_bootstrap_server",
             Self::UnknownBroker { .. } => "unknown_broker",
             Self::WrongBroker { .. } => "wrong_broker",
+            Self::OwnName { .. } => "own_name",
         }
     }
 }
@@ -129,18 +142,28 @@ impl Cluster {
         }
     }
 
-    /// Reaches the broker that `target` means for a client that speaks TLS with it end to end: its address in the map, at `port` if
-    /// that is another. Who is there, the client sees by its certificate.
+    /// Reaches the broker that `target` means for a client that speaks TLS with it end to end: its address in the map, at `port`
+    /// if that is another. Who is there, the client sees by its certificate. Brokers may advertise the listener's own names, by
+    /// which nobody must be dialled: `is_own` tells them.
     pub async fn connect_unseen(
         &self,
         target: Target,
         port: Option<u16>,
+        is_own: impl Fn(&BrokerAddress) -> bool,
     ) -> Result<Connection, ConnectError> {
         let at = |address: BrokerAddress| BrokerAddress { port: port.unwrap_or(address.port), ..address };
         let (candidates, gone) = match target {
-            Target::Bootstrap => (self.bootstrap_candidates(), CancellationToken::new()),
+            Target::Bootstrap => {
+                let mut candidates = self.bootstrap_candidates();
+                candidates.retain(|address| !is_own(address));
+                (candidates, CancellationToken::new())
+            }
             Target::Broker(node) => {
                 let broker = self.known(node).await.ok_or_else(|| self.unknown(node))?;
+                if is_own(&broker.address) {
+                    let cluster = self.name();
+                    return Err(ConnectError::OwnName { cluster, node, address: broker.address });
+                }
                 (vec![broker.address], broker.gone)
             }
         };

@@ -1,11 +1,12 @@
 //! Assembles the settings of every module from single values, in the order of the reference file.
 
+mod listener;
+mod tls;
+
 use super::keys::{self, Key};
-use super::problem::{Fault, nearest};
+use super::problem::Fault;
 use super::reader::Reader;
 use super::{parse, ports};
-use crate::address::port::PortSchemeError;
-use crate::address::{PortScheme, Scheme};
 use crate::admin::AdminSettings;
 use crate::app::{ReloadSettings, Settings};
 use crate::broker::DialSettings;
@@ -13,8 +14,8 @@ use crate::cluster::ClusterSettings;
 use crate::lifecycle::DrainSettings;
 use crate::listener::ListenerSettings;
 use crate::observe::LogSettings;
-use crate::session::{ProxyMode, ProxyProtocol, SessionSettings};
-use crate::types::{ClusterName, ListenerName};
+use crate::session::SessionSettings;
+use crate::types::ClusterName;
 use std::time::Duration;
 
 const MILLISECOND: Duration = Duration::from_millis(1);
@@ -29,7 +30,7 @@ pub(super) fn settings(reader: &mut Reader) -> Option<Settings> {
     // Everything is read before anything is given up, so that every problem is found.
     let clusters: Vec<_> = cluster_names.iter().map(|name| cluster(reader, name)).collect();
     let listeners: Vec<_> =
-        listener_names.iter().map(|name| listener(reader, name, &cluster_names)).collect();
+        listener_names.iter().map(|name| listener::settings(reader, name, &cluster_names)).collect();
     let admin = reader
         .optional(&keys::ADMIN_BIND, "", parse::bind)
         .map(|bind| bind.map(|bind| AdminSettings { bind }));
@@ -79,6 +80,7 @@ fn cluster(reader: &mut Reader, name: &str) -> Option<ClusterSettings> {
     let dns_timeout = reader.one(&keys::DNS_TIMEOUT, name, parse::duration(MILLISECOND..=HOUR));
     let connect_timeout = reader.one(&keys::CONNECT_TIMEOUT, name, parse::duration(MILLISECOND..=HOUR));
     let probe_timeout = reader.one(&keys::PROBE_TIMEOUT, name, parse::duration(MILLISECOND..=HOUR));
+    let tls = tls::of_cluster(reader, name);
     Some(ClusterSettings {
         name: ClusterName(name.into()),
         bootstrap_servers: bootstrap_servers?,
@@ -89,87 +91,8 @@ fn cluster(reader: &mut Reader, name: &str) -> Option<ClusterSettings> {
             connect_timeout: connect_timeout?,
             probe_timeout: probe_timeout?,
         },
-        tls: None,
+        tls: tls?,
     })
-}
-
-fn listener(reader: &mut Reader, name: &str, clusters: &[String]) -> Option<ListenerSettings> {
-    let cluster = listener_cluster(reader, name, clusters);
-    let bind = reader.one(&keys::BIND, name, parse::bind);
-    let proxy_protocol = proxy_protocol(reader, name);
-    // With a scheme that isn't known, nothing can be said about the keys that belong to one.
-    reader.one(&keys::SCHEME, name, parse::scheme)?;
-    let host = reader.one(&keys::ADVERTISED_HOST, name, parse::advertised_host);
-    let next_port = bind.map(|bind| bind.port().saturating_add(1));
-    let first_port = reader.derived(&keys::FIRST_PORT, name, parse::integer::<u16>(1..=65_535), next_port);
-    let node_ids = reader.many(&keys::NODE_IDS, name, parse::node_ids);
-    let offset = reader.one(&keys::ADVERTISED_PORT_OFFSET, name, parse::integer::<i32>(-65_535..=65_535));
-    let scheme = match PortScheme::new(bind?, first_port?, node_ids?, host?, offset?) {
-        Ok(scheme) => Scheme::Port(scheme),
-        Err(error) => {
-            reader.wrong(
-                blamed(&error),
-                name,
-                Fault::from_error(&error, "choose one that leaves every port between 1 and 65535"),
-            );
-            return None;
-        }
-    };
-    Some(ListenerSettings {
-        name: ListenerName(name.into()),
-        cluster: cluster?,
-        scheme,
-        proxy_protocol: proxy_protocol?,
-        tls: None,
-    })
-}
-
-fn proxy_protocol(reader: &mut Reader, name: &str) -> Option<ProxyProtocol> {
-    let mode = reader.one(&keys::PROXY_PROTOCOL_MODE, name, parse::proxy_mode);
-    let trusted = reader.optional_many(&keys::PROXY_PROTOCOL_TRUSTED, name, parse::networks);
-    let (mode, trusted) = (mode?, trusted?);
-    if mode != ProxyMode::Off && trusted.is_none() {
-        let reason = "it is missing, and whoever may send a header can say to be anybody";
-        let cure = "list the networks of the load balancers: [10.0.0.0/8]";
-        reader.wrong(&keys::PROXY_PROTOCOL_TRUSTED, name, Fault::new(reason, cure));
-        return None;
-    }
-    Some(ProxyProtocol { mode, trusted: trusted.unwrap_or_default() })
-}
-
-fn blamed(error: &PortSchemeError) -> &'static Key {
-    match error {
-        PortSchemeError::PortsEnd { .. } | PortSchemeError::BootstrapClash { .. } => &keys::FIRST_PORT,
-        PortSchemeError::Offset { .. } => &keys::ADVERTISED_PORT_OFFSET,
-    }
-}
-
-fn listener_cluster(reader: &mut Reader, name: &str, clusters: &[String]) -> Option<ClusterName> {
-    let only = match clusters {
-        [only] => Some(only.clone()),
-        _ => None,
-    };
-    let had_problem = clusters.is_empty();
-    let exists = |text: &str| match clusters.iter().any(|cluster| cluster == text) {
-        // Without any cluster that is the problem, and it has been told.
-        is_known if is_known || had_problem => Ok(text.to_owned()),
-        _ => {
-            let near = nearest(text, clusters.iter().map(String::as_str));
-            let near = near.map(|near| format!("Did you mean {near}? ")).unwrap_or_default();
-            let cure = format!("{near}The clusters are {}", clusters.join(", "));
-            Err(Fault::new(format!("there is no cluster {text}"), cure))
-        }
-    };
-    if only.is_none() && !had_problem && !reader.is_set(&keys::CLUSTER, name) {
-        let reason = format!("it is missing, and there are {} clusters to choose from", clusters.len());
-        reader.wrong(
-            &keys::CLUSTER,
-            name,
-            Fault::new(reason, format!("write one of {}", clusters.join(", "))),
-        );
-        return None;
-    }
-    reader.derived(&keys::CLUSTER, name, exists, only).map(|cluster| ClusterName(cluster.as_str().into()))
 }
 
 /// A cluster that nothing leads to is most likely a misspelt name, in a variable for instance.

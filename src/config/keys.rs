@@ -25,9 +25,11 @@ pub enum Fallback {
     Nothing(&'static str),
     /// Nothing can stand in for it.
     Required,
+    /// Nothing can stand in for it with the scheme told here; with another it has no meaning.
+    RequiredWith(&'static str),
 }
 
-use Fallback::{Derived, Nothing, Required, Value};
+use Fallback::{Derived, Nothing, Required, RequiredWith, Value};
 
 macro_rules! keys {
     ($($name:ident = $path:literal, $fallback:expr, $flag:expr, $meaning:literal;)*) => {
@@ -52,20 +54,52 @@ keys! {
     PROBE_TIMEOUT = "clusters.*.probe_timeout", Value("10s"), None,
         "For Klamm's own requests on a new broker connection.";
 
+    CLUSTER_TLS_MODE = "clusters.*.tls.mode", Derived("on where another tls key is set, else off"), None,
+        "Whether TLS is spoken with the brokers: `on`, `off`.";
+    CLUSTER_TLS_CA = "clusters.*.tls.ca", Nothing("the platform's authorities"), None,
+        "PEM file with the authorities that vouch for the brokers; one or several certificates.";
+    CLUSTER_TLS_CERTIFICATE = "clusters.*.tls.certificate", Nothing("Klamm shows none"), None,
+        "PEM file with the certificate that Klamm shows to the brokers, and its chain.";
+    CLUSTER_TLS_KEY = "clusters.*.tls.key", Nothing("Klamm shows no certificate"), None,
+        "PEM file with the key of that certificate; not encrypted.";
+    CLUSTER_TLS_SERVER_NAME = "clusters.*.tls.server_name", Nothing("the host that is dialled"), None,
+        "The name that the brokers' certificates have to be for.";
+    CLUSTER_TLS_VERIFY = "clusters.*.tls.verify", Value("full"), None,
+        "How much of the brokers' certificates is verified: `full`, or `off`, with which whoever gets into the way is the broker.";
+
     CLUSTER = "listeners.*.cluster", Derived("the only cluster"), None,
         "The cluster that the listener leads to; may be left out when there is exactly one.";
     BIND = "listeners.*.bind", Required, Some("--bind"),
         "IP address and port of the bootstrap listener; the broker ports are on the same IP address.";
     SCHEME = "listeners.*.address.scheme", Value("port"), None,
-        "How brokers are told apart: `port` gives each its own port.";
-    ADVERTISED_HOST = "listeners.*.address.advertised_host", Required, Some("--advertised-host"),
-        "The host that clients are told to dial in every broker's place.";
+        "How brokers are told apart: `port` gives each its own port, `sni` its own TLS server name on one port.";
+    ADVERTISED_HOST = "listeners.*.address.advertised_host", RequiredWith("port"), Some("--advertised-host"),
+        "Scheme `port`: the host that clients are told to dial in every broker's place.";
     FIRST_PORT = "listeners.*.address.first_port", Derived("the port of bind + 1"), Some("--first-port"),
-        "The port of the first node id; the others follow in the order of `node_ids`.";
-    NODE_IDS = "listeners.*.address.node_ids", Value("0-19"), Some("--node-ids"),
-        "The node ids that get a port: single ids and inclusive ranges, as a list or one text with commas.";
+        "Scheme `port`: the port of the first node id; the others follow in the order of `node_ids`.";
+    NODE_IDS = "listeners.*.address.node_ids", Derived("0-19 with scheme port, all with scheme sni"), Some("--node-ids"),
+        "The node ids that have an address: single ids and inclusive ranges, as a list or one text with commas.";
     ADVERTISED_PORT_OFFSET = "listeners.*.address.advertised_port_offset", Value("0"), None,
-        "Added to a broker's port to get the one that clients are told, for a load balancer whose ports differ.";
+        "Scheme `port`: added to a broker's port to get the one that clients are told, for a load balancer whose ports differ.";
+    BOOTSTRAP_HOST = "listeners.*.address.bootstrap_host", RequiredWith("sni"), None,
+        "Scheme `sni`: the name that clients have in their bootstrap.servers.";
+    BROKER_HOST = "listeners.*.address.broker_host", RequiredWith("sni"), None,
+        "Scheme `sni`: the name of each broker, with one `{node_id}`: `broker-{node_id}.kafka.example.com`.";
+    ADVERTISED_PORT = "listeners.*.address.advertised_port", Derived("the port of bind"), None,
+        "Scheme `sni`: the port that clients are told.";
+
+    TLS_MODE = "listeners.*.tls.mode", Derived("terminate where a certificate is set, else off"), None,
+        "`terminate`: TLS ends at Klamm. `passthrough`: it goes on to the broker, unread; scheme `sni` only. `off`: there is none.";
+    TLS_CERTIFICATE = "listeners.*.tls.certificate", Nothing("no TLS"), None,
+        "PEM files with the certificate that clients are shown, and its chain; of several the one for the name that a client asks for.";
+    TLS_KEY = "listeners.*.tls.key", Nothing("no TLS"), None,
+        "PEM files with the key of each certificate, in the same order; not encrypted.";
+    CLIENT_AUTH_MODE = "listeners.*.tls.client_auth.mode", Value("none"), None,
+        "Whether clients have to show a certificate: `none`, `requested`, `required`.";
+    CLIENT_AUTH_CA = "listeners.*.tls.client_auth.ca", Nothing("nobody"), None,
+        "PEM file with the authorities that vouch for clients; one or several certificates.";
+    TLS_BROKER_PORT = "listeners.*.tls.broker_port", Nothing("the port in the broker map"), None,
+        "Mode `passthrough`: the TLS port of the brokers.";
 
     PROXY_PROTOCOL_MODE = "listeners.*.proxy_protocol.mode", Value("off"), None,
         "Whether connections begin with a PROXY protocol header (v1 or v2), which says whose they are: `off`, `optional`, `required`.";
@@ -131,6 +165,7 @@ impl Key {
             Derived(how) => how.to_owned(),
             Nothing(meaning) => format!("none: {meaning}"),
             Required => "required".to_owned(),
+            RequiredWith(scheme) => format!("required with scheme {scheme}"),
         }
     }
 }

@@ -6,6 +6,7 @@
 use super::environment::{self, Names};
 use super::keys::{Fallback, KEYS};
 use super::problem::{Fault, Problem, Problems, shown};
+use super::reader::DEFAULT;
 use super::{Sources, clean, yaml};
 use figment::value::{Dict, Map, Value};
 use figment::{Figment, Metadata, Profile, Provider};
@@ -40,7 +41,8 @@ pub(super) fn collect(sources: &Sources) -> Result<(Layers, Vec<Problem>), Probl
     let (file, clean::Cleaned { dict, mut problems, told }) = match &sources.file {
         None => (None, clean::Cleaned::default()),
         Some(path) => {
-            let (file, dict) = read_file(path).map_err(|problem| Problems(vec![problem]))?;
+            let (file, dict) = read_file(path)
+                .map_err(|problem| Problems { list: vec![problem], files: vec![path.clone()] })?;
             let cleaned = clean::clean(&file, dict);
             (Some(file), cleaned)
         }
@@ -71,7 +73,7 @@ pub(super) fn collect(sources: &Sources) -> Result<(Layers, Vec<Problem>), Probl
     }
 
     let file_name = file.as_ref().map_or(String::new(), |file| format!("file {}", file.name));
-    let bottom = [("default".to_owned(), defaults(&names)), (file_name, file_dict)];
+    let bottom = [(DEFAULT.to_owned(), defaults(&names)), (file_name, file_dict)];
     let mut figment = Figment::new();
     for (origin, dict) in bottom.into_iter().chain(over_file) {
         figment = figment.merge(Layer { origin, dict });

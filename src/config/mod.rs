@@ -6,7 +6,8 @@
 //! it came from, the reason and the cure.
 //!
 //! On the way: `layers` merges, `reader` types single values, `build` assembles settings, `ports` looks at all listeners
-//! together. Nothing here resolves a name or opens a socket, so `klamm check` works anywhere.
+//! together. Certificates and keys are read here too, so that what is wrong with them is told like everything else.
+//! Nothing here resolves a name or opens a socket, so `klamm check` works anywhere.
 
 mod build;
 mod clean;
@@ -44,6 +45,8 @@ pub struct Loaded {
     pub settings: Settings,
     /// Every value and where it came from.
     pub effective: Effective,
+    /// The files that it stands in: the configuration's own, certificates and keys.
+    pub files: Vec<PathBuf>,
 }
 
 impl Sources {
@@ -59,7 +62,8 @@ impl Sources {
 /// Reads and validates everything; `Err` holds every problem found.
 pub fn load(sources: &Sources) -> Result<Loaded, Problems> {
     let (layers, problems) = layers::collect(sources)?;
-    let mut reader = reader::Reader::new(layers, problems);
+    let files = sources.file.iter().cloned().collect();
+    let mut reader = reader::Reader::new(layers, problems, files);
     let settings = build::settings(&mut reader);
     reader.finish(settings)
 }

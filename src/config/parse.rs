@@ -2,12 +2,15 @@
 
 use super::problem::{Fault, nearest};
 use crate::address::NodeIdRanges;
+use crate::net::tls::Verify;
 use crate::observe::LogFormat;
 use crate::session::{ProxyMode, Splice, Unvetted};
 use crate::types::BrokerAddress;
 use ipnet::IpNet;
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -159,13 +162,111 @@ pub(super) fn networks(items: &[&str]) -> Result<Vec<IpNet>, Fault> {
     }
 }
 
-/// The one address scheme that there is so far.
-pub(super) fn scheme(text: &str) -> Result<(), Fault> {
+/// How brokers are told apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum SchemeKind {
+    Port,
+    Sni,
+}
+
+/// An address scheme.
+pub(super) fn scheme(text: &str) -> Result<SchemeKind, Fault> {
     match text {
-        "port" => Ok(()),
-        "sni" | "single" => Err(Fault::new(format!("scheme {text} is not there yet"), "use `scheme: port`")),
-        _ => Err(Fault::new("there is no such scheme", "use `scheme: port`")),
+        "single" => Err(Fault::new("scheme single is not there yet", "use `scheme: port` or `scheme: sni`")),
+        _ => choose(text, &[("port", SchemeKind::Port), ("sni", SchemeKind::Sni)]),
     }
+}
+
+/// What a listener does with TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum TlsMode {
+    Off,
+    Terminate,
+    Passthrough,
+}
+
+impl fmt::Display for TlsMode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Off => "off",
+            Self::Terminate => "terminate",
+            Self::Passthrough => "passthrough",
+        })
+    }
+}
+
+/// What a listener does with TLS.
+pub(super) fn tls_mode(text: &str) -> Result<TlsMode, Fault> {
+    use TlsMode::{Off, Passthrough, Terminate};
+    choose(text, &[("off", Off), ("terminate", Terminate), ("passthrough", Passthrough)])
+}
+
+/// Whether TLS is spoken with brokers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Switch {
+    On,
+    Off,
+}
+
+impl fmt::Display for Switch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if *self == Self::On { "on" } else { "off" })
+    }
+}
+
+/// On or off.
+pub(super) fn switch(text: &str) -> Result<Switch, Fault> {
+    choose(text, &[("on", Switch::On), ("off", Switch::Off)])
+}
+
+/// Whether clients have to show a certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ClientAuthMode {
+    None,
+    Requested,
+    Required,
+}
+
+/// Whether clients have to show a certificate.
+pub(super) fn client_auth(text: &str) -> Result<ClientAuthMode, Fault> {
+    use ClientAuthMode::{None, Requested, Required};
+    choose(text, &[("none", None), ("requested", Requested), ("required", Required)])
+}
+
+/// How much of a broker's certificate is verified.
+pub(super) fn verify(text: &str) -> Result<Verify, Fault> {
+    choose(text, &[("full", Verify::Full), ("off", Verify::Off)])
+}
+
+/// The path of a file, relative to the working directory.
+pub(super) fn path(text: &str) -> Result<PathBuf, Fault> {
+    let cure = "write the path of a PEM file: /etc/klamm/tls/tls.crt";
+    match text {
+        "" => Err(Fault::new("it is empty", cure)),
+        _ if text.contains("-----BEGIN") => {
+            Err(Fault::new("a path belongs here, not what is in the file", cure))
+        }
+        _ => Ok(text.into()),
+    }
+}
+
+/// Paths of files, at least one.
+pub(super) fn paths(items: &[&str]) -> Result<Vec<PathBuf>, Fault> {
+    match items {
+        [] => Err(Fault::new("the list is empty", "write the path of a PEM file, or remove the key")),
+        items => items.iter().map(|item| path(item)).collect(),
+    }
+}
+
+/// The name in a peer's certificate: what clients can be told to dial, which is without a port too.
+pub(super) fn server_name(text: &str) -> Result<Arc<str>, Fault> {
+    let cure = "write a name that stands in the brokers' certificates, without a port: kafka.example.com";
+    advertised_host(text).map_err(|fault| Fault::new(fault.reason, cure))
+}
+
+/// A name for scheme sni, or the pattern of such; what it may look like is the scheme's to say.
+pub(super) fn text(text: &str) -> Result<String, Fault> {
+    Ok(text.to_owned())
 }
 
 /// What to do with what the table doesn't know.

@@ -1,9 +1,10 @@
-//! Looks at all listeners and the admin port together: no two may want the same port, and none may be a bootstrap server
-//! of its own cluster.
+//! Looks at all listeners and the admin port together: no two may want the same port, unless the names of scheme sni tell
+//! them apart, and none may be a bootstrap server of its own cluster.
 
 use super::keys::{self, Key};
 use super::problem::Fault;
 use super::reader::Reader;
+use crate::address::Scheme;
 use crate::admin::AdminSettings;
 use crate::cluster::ClusterSettings;
 use crate::listener::ListenerSettings;
@@ -22,6 +23,11 @@ pub(super) fn check(
     clusters: &[ClusterSettings],
 ) {
     let owners = owners(listeners, admin);
+    for (index, second) in listeners.iter().enumerate() {
+        for first in &listeners[..index] {
+            shared(reader, first, second);
+        }
+    }
     for ((first, second), ports) in clashes(&owners) {
         let (first, second) = (&owners[first], &owners[second]);
         reader.wrong(second.key, &second.name, clash(first, &ports));
@@ -38,6 +44,30 @@ pub(super) fn check(
     }
 }
 
+/// Looks at two listeners that may be on one port, since names tell them apart.
+fn shared(reader: &mut Reader, first: &ListenerSettings, second: &ListenerSettings) {
+    let (Scheme::Sni(first_names), Scheme::Sni(second_names)) = (&first.scheme, &second.scheme) else {
+        return;
+    };
+    if first_names.bind() != second_names.bind() {
+        return;
+    }
+    let name = &second.name.0;
+    if let Some(host) = first_names.clash(second_names) {
+        let reason = format!("listener {} is on the same port and claims {host} too", first.name);
+        let fault = Fault::new(reason, "choose other names (bootstrap_host, broker_host), or another bind");
+        reader.wrong(&keys::BROKER_HOST, name, fault);
+    }
+    if first.proxy_protocol != second.proxy_protocol {
+        let reason = format!(
+            "listener {} is on the same port with another proxy_protocol, which comes before any name",
+            first.name
+        );
+        let fault = Fault::new(reason, "write the same mode and the same networks for both, or another bind");
+        reader.wrong(&keys::PROXY_PROTOCOL_MODE, name, fault);
+    }
+}
+
 /// Somebody who wants ports.
 struct Owner<'a> {
     key: &'static Key,
@@ -45,6 +75,8 @@ struct Owner<'a> {
     title: String,
     cluster: Option<&'a str>,
     ports: Vec<(SocketAddr, String)>,
+    /// Names tell apart whose a connection is.
+    is_named: bool,
 }
 
 /// A port that two want, and what for.
@@ -66,6 +98,7 @@ fn owners(listeners: &[ListenerSettings], admin: Option<AdminSettings>) -> Vec<O
         title: format!("listener {}", settings.name),
         cluster: Some(&settings.cluster.0),
         ports: listener(settings),
+        is_named: matches!(settings.scheme, Scheme::Sni(_)),
     });
     let admin = admin.map(|admin| Owner {
         key: &keys::ADMIN_BIND,
@@ -73,6 +106,7 @@ fn owners(listeners: &[ListenerSettings], admin: Option<AdminSettings>) -> Vec<O
         title: "the admin port".to_owned(),
         cluster: None,
         ports: vec![(admin.bind, "admin".to_owned())],
+        is_named: false,
     });
     listeners.chain(admin).collect()
 }
@@ -88,7 +122,8 @@ fn clashes(owners: &[Owner<'_>]) -> BTreeMap<(usize, usize), Vec<Clash>> {
     for (port, wanted) in by_port {
         for (index, (second, second_ip, second_role)) in wanted.iter().enumerate() {
             for (first, first_ip, first_role) in &wanted[..index] {
-                if overlap(*first_ip, *second_ip) {
+                let is_shared = first_ip == second_ip && owners[*first].is_named && owners[*second].is_named;
+                if !is_shared && overlap(*first_ip, *second_ip) {
                     let clash =
                         Clash { port, first: (*first_role).to_owned(), second: (*second_role).to_owned() };
                     clashes.entry((*first, *second)).or_default().push(clash);

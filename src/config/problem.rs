@@ -1,6 +1,7 @@
 //! What is wrong with a configuration, in the words an operator needs: which key, what was found, where, why, the cure.
 
 use std::fmt;
+use std::path::PathBuf;
 
 /// One thing that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,9 +16,14 @@ pub struct Problem {
     pub cure: String,
 }
 
-/// Every problem of one configuration; never empty.
+/// Every problem of one configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Problems(pub Vec<Problem>);
+pub struct Problems {
+    /// At least one.
+    pub list: Vec<Problem>,
+    /// The files that were looked at: when one of them changes, it may be well.
+    pub files: Vec<PathBuf>,
+}
 
 /// Why one text is no value of its key, before anybody knows which key it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,11 +60,11 @@ impl fmt::Display for Problem {
 
 impl fmt::Display for Problems {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0.len() {
+        match self.list.len() {
             1 => writeln!(f, "The configuration has a problem.")?,
             count => writeln!(f, "The configuration has {count} problems.")?,
         }
-        self.0.iter().try_for_each(|problem| write!(f, "\n{problem}"))
+        self.list.iter().try_for_each(|problem| write!(f, "\n{problem}"))
     }
 }
 
@@ -67,7 +73,7 @@ impl std::error::Error for Problems {}
 /// A value as it may be shown: whatever looks like a secret is not.
 pub(super) fn shown(key: &str, value: &str) -> String {
     const SHOWN_CHARS_MAX: usize = 80;
-    if is_secret(key) {
+    if is_secret(key) || value.contains("PRIVATE KEY") {
         return "(hidden)".to_owned();
     }
     let mut text: String = value.chars().take(SHOWN_CHARS_MAX).flat_map(char::escape_debug).collect();
@@ -110,6 +116,7 @@ mod tests {
         assert_eq!(shown("sasl.password", "hunter2"), "(hidden)");
         assert_eq!(shown("KLAMM_SASL__CLIENT_SECRET", "hunter2"), "(hidden)");
         assert_eq!(shown("sasl.password_file", "/run/secrets/p"), "`/run/secrets/p`");
+        assert_eq!(shown("tls.key", "-----BEGIN EC PRIVATE KEY-----\nMHcC"), "(hidden)");
     }
 
     #[test]

@@ -8,18 +8,30 @@ use super::layers::Layers;
 use super::problem::{Fault, Problem, Problems, shown};
 use crate::app::Settings;
 use figment::value::{Num, Value};
+use std::path::{Path, PathBuf};
+
+/// The origin of what nobody has set.
+pub(super) const DEFAULT: &str = "default";
 
 /// The merged tree, and what has been read of it so far.
 pub(super) struct Reader {
     layers: Layers,
     problems: Vec<Problem>,
     entries: Vec<Entry>,
+    files: Vec<PathBuf>,
 }
 
 impl Reader {
-    /// Begins with the `problems` that the layers had.
-    pub(super) fn new(layers: Layers, problems: Vec<Problem>) -> Self {
-        Self { layers, problems, entries: Vec::new() }
+    /// Begins with the `problems` that the layers had, and the `files` that they were read from.
+    pub(super) fn new(layers: Layers, problems: Vec<Problem>, files: Vec<PathBuf>) -> Self {
+        Self { layers, problems, entries: Vec::new(), files }
+    }
+
+    /// Remembers a file that a value names, whether or not it can be read.
+    pub(super) fn watch(&mut self, file: &Path) {
+        if !self.files.iter().any(|watched| watched == file) {
+            self.files.push(file.to_owned());
+        }
     }
 
     /// The names of clusters or listeners, in order.
@@ -146,9 +158,35 @@ impl Reader {
         });
     }
 
-    /// Whether any layer sets the key.
+    /// A key that has no meaning here, as told in `why`: noted as not set, unless somebody sets it.
+    pub(super) fn foreign(&mut self, key: &Key, name: &str, why: &str, cure: &str) -> Option<()> {
+        if self.is_set(key, name) {
+            self.wrong(key, name, Fault::new(why, cure));
+            return None;
+        }
+        self.note(key, name, Text::Nothing, "default: not set".to_owned());
+        Some(())
+    }
+
+    /// Notes what a list is that nobody has set.
+    pub(super) fn note_derived(&mut self, key: &Key, name: &str, items: Vec<String>, how: &str) {
+        self.note(key, name, Text::Many(items), format!("default: {how}"));
+    }
+
+    /// How many items the value has that has been read for the key.
+    pub(super) fn items(&self, key: &Key, name: &str) -> usize {
+        let path = key.at(name);
+        let entry = self.entries.iter().find(|entry| entry.path == path);
+        entry.map_or(0, |entry| match &entry.value {
+            Text::Many(items) => items.len(),
+            Text::One(_) => 1,
+            Text::Nothing => 0,
+        })
+    }
+
+    /// Whether anybody sets the key: a default does not.
     pub(super) fn is_set(&self, key: &Key, name: &str) -> bool {
-        self.find(&key.at(name)).is_some()
+        self.find(&key.at(name)).is_some_and(|value| self.origin(value) != DEFAULT)
     }
 
     /// Whether enough has been said about the key at `path`, so that its absence is no news.
@@ -160,9 +198,9 @@ impl Reader {
     pub(super) fn finish(self, settings: Option<Settings>) -> Result<Loaded, Problems> {
         match settings {
             Some(settings) if self.problems.is_empty() => {
-                Ok(Loaded { settings, effective: Effective { entries: self.entries } })
+                Ok(Loaded { settings, effective: Effective { entries: self.entries }, files: self.files })
             }
-            _ => Err(Problems(self.problems)),
+            _ => Err(Problems { list: self.problems, files: self.files }),
         }
     }
 
@@ -205,7 +243,7 @@ impl Reader {
 
     fn origin(&self, value: &Value) -> String {
         let metadata = self.layers.figment.get_metadata(value.tag());
-        metadata.map_or("default".to_owned(), |metadata| metadata.name.to_string())
+        metadata.map_or(DEFAULT.to_owned(), |metadata| metadata.name.to_string())
     }
 
     fn place(&self, value: &Value, path: &[String]) -> String {

@@ -410,6 +410,9 @@ mod tests {
         assert_eq!(read(&record(&body(larger))[..9]), Err(HelloError::TooLarge));
         assert_eq!(read(&record(&body(larger))), Err(HelloError::TooLarge));
         assert_eq!(read(b"\x16\x03\x01\x40\0\x01\xff\xff\xff"), Err(HelloError::TooLarge));
+        // What is missing would have room, but for the header of its record.
+        let last_byte_apart = in_records(&body(HELLO_BYTES_MAX - 11), HELLO_BYTES_MAX - 8);
+        assert_eq!(read(&last_byte_apart), Err(HelloError::TooLarge));
         // Record headers count as well: 6 bytes on the wire for each of the hello's.
         let dribbled = in_records(&body(3000), 1);
         assert_eq!(read(&dribbled), Err(HelloError::TooLarge));

@@ -37,7 +37,7 @@ use crate::net::buffer::{BUFFER_BYTES, Buffer, PARKED_BYTES_MAX};
 use crate::net::stream::Stream;
 use crate::net::tls::Agreed;
 use crate::observe::metrics::{IntGauge, ListenerMetrics};
-use crate::types::{NodeId, Target};
+use crate::types::{BrokerAddress, NodeId, Target};
 use conversation::{Conversation, Lent};
 use lane::Scan;
 use opening::{Failed, Opened};
@@ -267,7 +267,11 @@ impl Session {
 
     /// TLS that is not for Klamm.
     async fn tunnel(&mut self, client: TcpStream, first: Buffer, port: Option<u16>, entry: &Entry) -> Cause {
-        let connection = match entry.setup.cluster.connect_unseen(entry.target, port).await {
+        let setup = &entry.setup;
+        let is_own = |address: &BrokerAddress| {
+            setup.scheme.sni().is_some_and(|scheme| scheme.identify(address.host.as_bytes()).is_some())
+        };
+        let connection = match setup.cluster.connect_unseen(entry.target, port, is_own).await {
             Ok(connection) => connection,
             Err(error) => return Cause::Connect(error),
         };

@@ -13,6 +13,7 @@ use anyhow::{Context, Result, bail, ensure};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use crate::listeners;
 use crate::logs;
 use crate::steward::Steward;
 use crate::world::{NODE_IDS, Side, World, broker_ip};
@@ -26,12 +27,21 @@ pub(crate) mod ports {
     pub(crate) const PLAIN: u16 = 9092;
     /// SASL over plaintext: PLAIN and SCRAM-SHA-256.
     pub(crate) const SASL: u16 = 9094;
-    /// Kept for TLS, without and with SASL.
+    /// TLS with a client certificate if the client likes, and with SASL.
     pub(crate) const TLS: u16 = 9095;
     pub(crate) const SASL_TLS: u16 = 9096;
     /// As [`SASL`], but a client must authenticate again after [`super::REAUTH_AFTER`] (KIP-368).
     pub(crate) const REAUTH: u16 = 9097;
-    pub(crate) const ALL: [u16; 7] = [CONTROLLER, INTERNAL, PLAIN, SASL, TLS, SASL_TLS, REAUTH];
+    /// TLS with a client certificate.
+    pub(crate) const MTLS: u16 = 9098;
+    /// TLS with a certificate that is for another host, and with one that has expired.
+    pub(crate) const WRONG_NAME: u16 = 9099;
+    pub(crate) const EXPIRED: u16 = 9100;
+    /// As [`MTLS`], advertised at names that clients know: as brokers say these themselves, the port is the one that
+    /// clients find Klamm's TLS at.
+    pub(crate) const PASSTHROUGH: u16 = 9443;
+    pub(crate) const ALL: [u16; 11] =
+        [CONTROLLER, INTERNAL, PLAIN, SASL, TLS, SASL_TLS, REAUTH, MTLS, WRONG_NAME, EXPIRED, PASSTHROUGH];
 }
 
 /// `connections.max.reauth.ms` of the one listener that has it: long enough for a busy machine, as a client that comes
@@ -225,7 +235,7 @@ fn launch(
     format_as: Option<&str>,
 ) -> Result<Child> {
     let properties = folder.join(format!("node-{node_id}.properties"));
-    fs::write(&properties, node_properties(kafka, folder, node_id)?)?;
+    fs::write(&properties, node_properties(world, kafka, folder, node_id)?)?;
     let java = format!(
         "java {} -Dlog4j2.configurationFile={folder}/log4j2.properties -Dlog4j.configuration=file:{folder}/log4j.properties \
          -cp '{}/*'",
@@ -256,23 +266,28 @@ fn data_dir(folder: &Path, node_id: u8) -> PathBuf {
     folder.join(format!("data-{node_id}"))
 }
 
-fn node_properties(kafka: &Kafka, folder: &Path, node_id: u8) -> Result<String> {
+fn node_properties(world: &World, kafka: &Kafka, folder: &Path, node_id: u8) -> Result<String> {
     use ports::{CONTROLLER, INTERNAL, PLAIN, REAUTH, SASL};
     let is_founder = FOUNDERS.contains(&node_id);
     let ip = broker_ip(node_id);
     let voters: Vec<_> = FOUNDERS.iter().map(|id| format!("{id}@{}:{CONTROLLER}", broker_ip(*id))).collect();
     let for_clients =
         format!("INTERNAL://{ip}:{INTERNAL},PLAIN://{ip}:{PLAIN},SASL://{ip}:{SASL},REAUTH://{ip}:{REAUTH}");
-    let (roles, listeners) = if is_founder {
-        ("broker,controller", format!("CONTROLLER://{ip}:{CONTROLLER},{for_clients}"))
+    let binds = format!("{for_clients},{}", listeners::binds(node_id));
+    let (roles, binds) = if is_founder {
+        ("broker,controller", format!("CONTROLLER://{ip}:{CONTROLLER},{binds}"))
     } else {
-        ("broker", for_clients.clone())
+        ("broker", binds)
     };
     let mut text = format!(
-        "process.roles={roles}\nnode.id={node_id}\ncontroller.quorum.voters={}\nlisteners={listeners}\n\
-         advertised.listeners={for_clients}\nlog.dirs={}\nbroker.rack=rack-{node_id}\n{COMMON_PROPERTIES}",
+        "process.roles={roles}\nnode.id={node_id}\ncontroller.quorum.voters={}\nlisteners={binds}\n\
+         advertised.listeners={for_clients},{}\nlistener.security.protocol.map={PROTOCOLS},{}\n\
+         log.dirs={}\nbroker.rack=rack-{node_id}\n{COMMON_PROPERTIES}{}",
         voters.join(","),
+        listeners::advertised(node_id),
+        listeners::protocols(),
         data_dir(folder, node_id).display(),
+        listeners::properties(world, node_id),
     );
     for mechanism in ["plain", "scram-sha-256"] {
         let after = REAUTH_AFTER.as_millis();
@@ -286,11 +301,13 @@ fn node_properties(kafka: &Kafka, folder: &Path, node_id: u8) -> Result<String> 
     Ok(text)
 }
 
+const PROTOCOLS: &str = "CONTROLLER:SASL_PLAINTEXT,INTERNAL:SASL_PLAINTEXT,PLAIN:PLAINTEXT,SASL:SASL_PLAINTEXT,\
+                         REAUTH:SASL_PLAINTEXT";
+
 /// Brokers talk to each other with SASL as a super user, so that a test that denies something to ANONYMOUS can't break
 /// the cluster itself. Dead brokers are noticed within seconds, groups start at once, coordinators have few partitions.
 const COMMON_PROPERTIES: &str = r#"controller.listener.names=CONTROLLER
 inter.broker.listener.name=INTERNAL
-listener.security.protocol.map=CONTROLLER:SASL_PLAINTEXT,INTERNAL:SASL_PLAINTEXT,PLAIN:PLAINTEXT,SASL:SASL_PLAINTEXT,REAUTH:SASL_PLAINTEXT
 sasl.mechanism.inter.broker.protocol=PLAIN
 sasl.mechanism.controller.protocol=PLAIN
 listener.name.controller.sasl.enabled.mechanisms=PLAIN

@@ -49,7 +49,20 @@ pub(crate) fn run(
     scenario: &str,
     options: &[String],
 ) -> Result<Vec<Value>> {
-    let timeout = format!("timeout={}", SCENARIO_TIMEOUT.as_secs());
+    run_within(SCENARIO_TIMEOUT, stage, client, front, bootstrap, scenario, options)
+}
+
+/// As [`run`], for what a client would go on to try.
+pub(crate) fn run_within(
+    timeout: Duration,
+    stage: &Stage,
+    client: &str,
+    front: &Front,
+    bootstrap: &str,
+    scenario: &str,
+    options: &[String],
+) -> Result<Vec<Value>> {
+    let timeout = format!("timeout={}", timeout.as_secs());
     let options = [options, &[timeout]].concat();
     Flow::start(stage, client, front, bootstrap, scenario, &options)?.finish()
 }

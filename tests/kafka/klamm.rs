@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use serde_json::{Value, json};
 
 use crate::brokers::ports;
 use crate::clients::Front;
@@ -23,9 +24,10 @@ const HTTP_TIMEOUT: Duration = Duration::from_secs(5);
 /// The configuration says so, and the tests hold Klamm to it.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 const DRAIN_GRACE: Duration = Duration::from_secs(3);
+const LOG_TIMEOUT: Duration = Duration::from_secs(5);
 const POLL: Duration = Duration::from_millis(20);
 
-/// One running Klamm with a plaintext listener and two for SASL. Dropped: it is killed.
+/// One running Klamm, by default with a plaintext listener and two for SASL. Dropped: it is killed.
 #[derive(Debug)]
 pub(crate) struct Klamm {
     child: Mutex<Child>,
@@ -41,8 +43,17 @@ impl Klamm {
     /// # Errors
     /// When it ends or is not ready in time, with the end of its log.
     pub(crate) fn start(world: &World, version: &str, slot: u16) -> Result<Self> {
+        Self::start_from(world, version, slot, &configuration(slot))
+    }
+
+    /// As [`Self::start`], with clusters and listeners of the caller's. Of the ports, [`own_port`] is free for it.
+    pub(crate) fn start_with(world: &World, version: &str, slot: u16, configuration: Value) -> Result<Self> {
+        Self::start_from(world, version, slot, &complete(slot, configuration))
+    }
+
+    fn start_from(world: &World, version: &str, slot: u16, configuration: &str) -> Result<Self> {
         let config = world.scratch().join(format!("klamm-{slot}.yaml"));
-        fs::write(&config, configuration(slot))?;
+        fs::write(&config, configuration)?;
         let child = launch(world, version, slot, &config)?;
         let log = logs::path(version, &format!("klamm-{slot}"))?;
         let klamm = Self { child: Mutex::new(child), slot, config, log, version: version.to_owned() };
@@ -54,6 +65,18 @@ impl Klamm {
     pub(crate) fn start_again(&self, world: &World) -> Result<()> {
         *self.child() = launch(world, &self.version, self.slot, &self.config)?;
         self.await_ready(world)
+    }
+
+    /// Replaces the configuration file of one that was started with the caller's clusters and listeners.
+    pub(crate) fn configure(&self, configuration: Value) -> Result<()> {
+        let next = self.config.with_extension("next");
+        fs::write(&next, complete(self.slot, configuration))?;
+        Ok(fs::rename(next, &self.config)?)
+    }
+
+    /// Which of the places for a Klamm it has.
+    pub(crate) fn slot(&self) -> u16 {
+        self.slot
     }
 
     /// What clients are told to dial.
@@ -130,6 +153,23 @@ impl Klamm {
         Ok(())
     }
 
+    /// Waits until one of these texts, in lower case, is in its log, which may be in any.
+    pub(crate) fn await_log(&self, texts: &[&str]) -> Result<()> {
+        let deadline = Instant::now() + LOG_TIMEOUT;
+        loop {
+            let log = String::from_utf8_lossy(&fs::read(&self.log)?).to_lowercase();
+            if texts.iter().any(|text| log.contains(text)) {
+                return Ok(());
+            }
+            ensure!(
+                Instant::now() < deadline,
+                "none of {texts:?} is in Klamm's log after {LOG_TIMEOUT:?}\n{}",
+                logs::tail(&self.log)
+            );
+            std::thread::sleep(POLL);
+        }
+    }
+
     /// The end of its log, for a failure's text.
     pub(crate) fn log_tail(&self) -> String {
         logs::tail(&self.log)
@@ -176,6 +216,11 @@ fn launch(world: &World, version: &str, slot: u16, config: &PathBuf) -> Result<C
         .context("Klamm could not be started")
 }
 
+/// The client-side port of a Klamm that was started with listeners of the caller's.
+pub(crate) fn own_port(slot: u16) -> u16 {
+    plain_port(slot)
+}
+
 fn plain_port(slot: u16) -> u16 {
     19092 + 20 * slot
 }
@@ -190,6 +235,13 @@ fn reauth_port(slot: u16) -> u16 {
 
 fn admin_port(slot: u16) -> u16 {
     9190 + slot
+}
+
+/// With what every Klamm has here.
+fn complete(slot: u16, mut configuration: Value) -> String {
+    configuration["admin"] = json!({"bind": format!("127.0.0.1:{}", admin_port(slot))});
+    configuration["drain"] = json!({"timeout": format!("{}s", DRAIN_TIMEOUT.as_secs())});
+    format!("{configuration:#}\n")
 }
 
 /// Two of the three brokers are named: the third must be learnt.

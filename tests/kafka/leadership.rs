@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use libtest_mimic::Trial;
 
-use crate::clients::Flow;
+use crate::clients::{Flow, Front};
 use crate::oracle::{self, Order};
 use crate::stage::{LazyStage, Stage, alone, brokers_themselves, is_direct, sharing};
 
@@ -27,18 +27,29 @@ pub(crate) fn list(stage: &LazyStage) -> Vec<Trial> {
 const BETWEEN_MOVES: usize = 150;
 
 fn follow_the_leader(stage: &Stage, client: &str) -> Result<()> {
+    let front = stage.front();
+    follow(stage, client, &front, &front.plain, &[])
+}
+
+/// A producer and a consumer go on while the leader moves, and nothing is lost or doubled. They may have credentials.
+pub(crate) fn follow(
+    stage: &Stage,
+    client: &str,
+    front: &Front,
+    bootstrap: &str,
+    credentials: &[String],
+) -> Result<()> {
     let topic = stage.world.unique("leadership");
     stage.cluster.steward.place(&topic, "1,2,3")?;
-    let front = stage.front();
     let options = |more: &[&str]| -> Vec<String> {
-        std::iter::once(format!("topic={topic}"))
-            .chain(more.iter().map(|&option| option.to_owned()))
-            .collect()
+        let own =
+            std::iter::once(format!("topic={topic}")).chain(more.iter().map(|&option| option.to_owned()));
+        own.chain(credentials.iter().cloned()).collect()
     };
     let producer =
-        Flow::endless(stage, client, &front, &front.plain, "produce", &options(&["tag=l", "rate=300"]))?;
+        Flow::endless(stage, client, front, bootstrap, "produce", &options(&["tag=l", "rate=300"]))?;
     let group = format!("group=g-{topic}");
-    let consumer = Flow::endless(stage, client, &front, &front.plain, "consume", &options(&[&group]))?;
+    let consumer = Flow::endless(stage, client, front, bootstrap, "consume", &options(&[&group]))?;
     producer.await_more(BETWEEN_MOVES)?;
     consumer.await_more(BETWEEN_MOVES)?;
     for leader in [2, 3, 1, 3] {

@@ -17,16 +17,20 @@ mod conversations;
 mod features;
 mod klamm;
 mod leadership;
+mod listeners;
 mod logs;
+mod names;
 mod operations;
 mod oracle;
 mod outages;
+mod pki;
 mod reauthentication;
 mod relay;
 mod restarts;
 mod sasl;
 mod stage;
 mod steward;
+mod tls;
 mod trap;
 mod wall;
 mod wire;
@@ -38,7 +42,7 @@ use libtest_mimic::Trial;
 use stage::LazyStage;
 
 /// Those that have the stage for themselves come last, so that the others run side by side.
-const LISTS: [fn(&LazyStage) -> Vec<Trial>; 10] = [
+const LISTS: [fn(&LazyStage) -> Vec<Trial>; 11] = [
     wall::list,
     conversations::list,
     wire::list,
@@ -46,6 +50,7 @@ const LISTS: [fn(&LazyStage) -> Vec<Trial>; 10] = [
     features::list,
     sasl::list,
     reauthentication::list,
+    tls::list,
     leadership::list,
     restarts::list,
     outages::list,

@@ -9,11 +9,15 @@ use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use anyhow::{Context, Result, anyhow};
 use libtest_mimic::{Failed, Trial};
+use serde_json::Value;
 
 use crate::brokers::{Cluster, Kafka, ports};
 use crate::clients::Front;
 use crate::klamm::Klamm;
 use crate::logs;
+use crate::names;
+use crate::pki::Pki;
+use crate::tls;
 use crate::trap::LeakTrap;
 use crate::world::{NODE_IDS, Side, World, broker_ip};
 
@@ -22,8 +26,11 @@ use crate::world::{NODE_IDS, Side, World, broker_ip};
 pub(crate) struct Stage {
     /// None in direct mode.
     klamm: Option<Klamm>,
+    /// Set up by the first test that needs it.
+    gateway: OnceLock<Result<Klamm, String>>,
     pub(crate) cluster: Cluster,
     pub(crate) trap: LeakTrap,
+    pub(crate) pki: Pki,
     pub(crate) world: World,
     quiet: RwLock<()>,
     slots: AtomicU16,
@@ -67,10 +74,24 @@ impl Stage {
         // The last run's logs would be read as this one's.
         let _ = std::fs::remove_dir_all(logs::folder(&version));
         let world = World::make()?;
+        world.publish(Side::Clients, &names::of_klamm())?;
+        if is_direct() {
+            world.publish(Side::Klamm, &names::of_brokers())?;
+        }
         let trap = LeakTrap::set(&world)?;
+        let pki = Pki::make(&world)?;
         let cluster = Cluster::start(&world, kafka)?;
         let klamm = if is_direct() { None } else { Some(Klamm::start(&world, &version, 0)?) };
-        Ok(Self { klamm, cluster, trap, world, quiet: RwLock::new(()), slots: AtomicU16::new(1) })
+        Ok(Self {
+            klamm,
+            gateway: OnceLock::new(),
+            cluster,
+            trap,
+            pki,
+            world,
+            quiet: RwLock::new(()),
+            slots: AtomicU16::new(1),
+        })
     }
 
     /// What clients are given.
@@ -83,10 +104,25 @@ impl Stage {
         self.klamm.as_ref().context("there is no Klamm in direct mode")
     }
 
+    /// The Klamm that stays up for TLS clients, with one port for all of them.
+    pub(crate) fn gateway(&self) -> Result<&Klamm> {
+        let gateway = self.gateway.get_or_init(|| tls::gateway(self).map_err(|error| format!("{error:#}")));
+        gateway.as_ref().map_err(|error| anyhow!("{error}"))
+    }
+
     /// A Klamm of the test's own, to do to it what others must not suffer from.
     pub(crate) fn own_klamm(&self) -> Result<Klamm> {
-        let slot = self.slots.fetch_add(1, Ordering::Relaxed);
-        Klamm::start(&self.world, self.cluster.version(), slot)
+        Klamm::start(&self.world, self.cluster.version(), self.slot())
+    }
+
+    /// A Klamm of the test's own with clusters and listeners for its slot.
+    pub(crate) fn own_klamm_with(&self, configure: impl FnOnce(u16) -> Result<Value>) -> Result<Klamm> {
+        let slot = self.slot();
+        Klamm::start_with(&self.world, self.cluster.version(), slot, configure(slot)?)
+    }
+
+    fn slot(&self) -> u16 {
+        self.slots.fetch_add(1, Ordering::Relaxed)
     }
 }
 
@@ -105,7 +141,8 @@ fn watched(stage: &Stage, test: &impl Act) -> Result<()> {
     let mark = stage.trap.mark();
     let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| test(stage)));
     let outcome = outcome.unwrap_or_else(|_| Err(anyhow!("the test panicked")));
-    let sound = stage.klamm.as_ref().map_or(Ok(()), Klamm::ensure_sound);
+    let gateway = stage.gateway.get().and_then(|gateway| gateway.as_ref().ok());
+    let sound = stage.klamm.iter().chain(gateway).try_for_each(Klamm::ensure_sound);
     outcome.and(stage.trap.ensure_silent_since(mark)).and(sound)
 }
 

@@ -8,8 +8,9 @@
 //! [leak trap](crate::trap). Everything ends with this process, however it ends: a janitor process holds the other end
 //! of a pipe, and when the pipe closes it kills whatever runs in the namespaces and removes them.
 
+use std::fmt::Write as _;
 use std::fs::{self, File};
-use std::io::Write;
+use std::io::Write as _;
 use std::net::Ipv4Addr;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -111,6 +112,18 @@ impl World {
         Ok(Entrance(File::open(format!("/run/netns/{}", name_of(side)))?))
     }
 
+    /// Makes names known to whatever is started in a namespace from now on, and to nobody else: `ip netns exec` puts this
+    /// file in the place of `/etc/hosts`.
+    pub(crate) fn publish(&self, side: Side, names: &[(String, Ipv4Addr)]) -> Result<()> {
+        let folder = configuration_of(&name_of(side));
+        fs::create_dir_all(&folder)?;
+        let mut hosts = String::from("127.0.0.1 localhost\n");
+        for (name, address) in names {
+            writeln!(hosts, "{address} {name}")?;
+        }
+        Ok(fs::write(Path::new(&folder).join("hosts"), hosts)?)
+    }
+
     /// A name that nothing else in this run has: for topics, groups and files.
     pub(crate) fn unique(&self, what: &str) -> String {
         format!("{what}-{}", self.names_given.fetch_add(1, Ordering::Relaxed))
@@ -199,7 +212,15 @@ fn start_janitor(scratch: &Path) -> Result<Child> {
 }
 
 fn removal_of(namespace: &str) -> String {
-    format!("ip netns pids {namespace} | xargs -r kill -9\nip netns delete {namespace}\n")
+    let configuration = configuration_of(namespace);
+    format!(
+        "ip netns pids {namespace} | xargs -r kill -9\nip netns delete {namespace}\nrm -rf {configuration}\n"
+    )
+}
+
+/// The files that `ip netns exec` shows in the place of those in `/etc`.
+fn configuration_of(namespace: &str) -> String {
+    format!("/etc/netns/{namespace}")
 }
 
 fn scratch_of(run: u32) -> PathBuf {

@@ -103,9 +103,11 @@ fn leaf(wish: &Wish<'_>) -> CertificateParams {
     params
 }
 
+/// An hour before, so that a test that takes a second sees the same number of days left.
 fn in_days(days: i64) -> SystemTime {
+    let now = SystemTime::now() - Duration::from_secs(3_600);
     let distance = DAY * u32::try_from(days.unsigned_abs()).unwrap();
-    if days < 0 { SystemTime::now() - distance } else { SystemTime::now() + distance }
+    if days < 0 { now - distance } else { now + distance }
 }
 
 /// PEM of any kind.

@@ -97,7 +97,7 @@ impl Wanted {
 
     fn instead(self) -> String {
         let what = match self {
-            Self::Certificates => "the certificate chain, the listener's own certificate first",
+            Self::Certificates => "the certificate, and its chain behind it",
             Self::Key => "the private key of the certificate",
             Self::Authorities => "the certificates of the authorities",
         };

@@ -88,7 +88,8 @@ fn in_order(path: &Path, ders: Vec<CertificateDer<'static>>) -> Result<Chain, Fi
                 above.subject,
                 below.issuer
             );
-            let cure = "write the listener's own certificate first, behind each the one that signed it, and no others";
+            let cure =
+                "write the certificate of the key first, behind each the one that signed it, and no others";
             return Err(FileProblem::new(path, reason, cure));
         }
     }

@@ -112,11 +112,11 @@ func (r *run) client(more ...kgo.Opt) (*kgo.Client, error) {
 	}
 	security := r.get("security", "PLAINTEXT")
 	if strings.HasSuffix(security, "SSL") {
-		trust, err := r.trust()
+		config, err := r.tls()
 		if err != nil {
 			return nil, err
 		}
-		options = append(options, kgo.DialTLSConfig(trust))
+		options = append(options, kgo.DialTLSConfig(config))
 	}
 	if strings.HasPrefix(security, "SASL_") {
 		mechanism, err := r.sasl()
@@ -128,8 +128,9 @@ func (r *run) client(more ...kgo.Opt) (*kgo.Client, error) {
 	return kgo.NewClient(append(options, more...)...)
 }
 
-// trust is the TLS configuration that believes the authority in cafile; franz-go adds the server's name.
-func (r *run) trust() (*tls.Config, error) {
+// tls is the configuration that believes the authority in cafile and shows the certificate in certfile, if one is
+// given; franz-go adds the server's name.
+func (r *run) tls() (*tls.Config, error) {
 	file, err := r.need("cafile")
 	if err != nil {
 		return nil, err
@@ -142,7 +143,19 @@ func (r *run) trust() (*tls.Config, error) {
 	if !roots.AppendCertsFromPEM(pem) {
 		return nil, fmt.Errorf("%s holds no certificate", file)
 	}
-	return &tls.Config{RootCAs: roots}, nil
+	config := &tls.Config{RootCAs: roots}
+	if certificate, there := r.options["certfile"]; there {
+		key, err := r.need("keyfile")
+		if err != nil {
+			return nil, err
+		}
+		pair, err := tls.LoadX509KeyPair(certificate, key)
+		if err != nil {
+			return nil, err
+		}
+		config.Certificates = []tls.Certificate{pair}
+	}
+	return config, nil
 }
 
 func (r *run) sasl() (kgo.Opt, error) {

@@ -35,7 +35,13 @@ function client() {
     retry: { retries: 8 },
   }
   const security = options.security || 'PLAINTEXT'
-  if (security.endsWith('SSL')) settings.ssl = { ca: [fs.readFileSync(need('cafile'), 'utf8')] }
+  if (security.endsWith('SSL')) {
+    settings.ssl = { ca: [fs.readFileSync(need('cafile'), 'utf8')] }
+    if (options.certfile) {
+      settings.ssl.cert = fs.readFileSync(options.certfile, 'utf8')
+      settings.ssl.key = fs.readFileSync(need('keyfile'), 'utf8')
+    }
+  }
   if (security.startsWith('SASL_')) {
     settings.sasl = {
       mechanism: (options.mechanism || 'PLAIN').toLowerCase(),

@@ -18,7 +18,8 @@ def settings(options, **more):
         mechanism, username, password = options.sasl()
         common |= {"sasl_mechanism": mechanism, "sasl_plain_username": username, "sasl_plain_password": password}
     if options.ca_file():
-        common |= {"ssl_context": create_ssl_context(cafile=options.ca_file())}
+        certificate, key = options.certificate() or (None, None)
+        common |= {"ssl_context": create_ssl_context(cafile=options.ca_file(), certfile=certificate, keyfile=key)}
     return common | more
 
 

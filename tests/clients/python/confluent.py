@@ -18,6 +18,9 @@ def settings(options, **more):
         common |= {"sasl.mechanism": mechanism, "sasl.username": username, "sasl.password": password}
     if options.ca_file():
         common |= {"ssl.ca.location": options.ca_file()}
+    if options.certificate():
+        certificate, key = options.certificate()
+        common |= {"ssl.certificate.location": certificate, "ssl.key.location": key}
     return common | more
 
 

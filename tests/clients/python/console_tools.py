@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 import tempfile
+from pathlib import Path
 
 from driver import Failure, Options, complaint, die_with_parent, drive, emit, records
 
@@ -50,6 +51,9 @@ class Tools:
                       f'org.apache.kafka.common.security.{module} required username="{username}" password="{password}";'}
         if options.ca_file():
             lines |= {"ssl.truststore.type": "PEM", "ssl.truststore.location": options.ca_file()}
+        if options.certificate():
+            certificate, key = (Path(file).read_text().replace("\n", "\\n") for file in options.certificate())
+            lines |= {"ssl.keystore.type": "PEM", "ssl.keystore.certificate.chain": certificate, "ssl.keystore.key": key}
         self._file.writelines(f"{key}={value}\n" for key, value in lines.items())
         self._file.flush()
 

@@ -71,6 +71,12 @@ class Options:
         """The PEM file of the authority that signed the server's certificate, or None for a connection without TLS."""
         return self.require("cafile") if self.security.endswith("SSL") else None
 
+    def certificate(self):
+        """(certificate file, key file) of the client, both PEM, or None where it shows no certificate."""
+        if not self.security.endswith("SSL") or not self.get("certfile"):
+            return None
+        return self.get("certfile"), self.require("keyfile")
+
     def check_time(self, done, what):
         if self.remaining_seconds <= 0:
             raise Failure(f"{done} of {self.get('count', 'endless')} records were {what} when the time was up")

@@ -16,6 +16,9 @@ def settings(options, **more):
         common |= {"sasl_mechanism": mechanism, "sasl_plain_username": username, "sasl_plain_password": password}
     if options.ca_file():
         common |= {"ssl_cafile": options.ca_file()}
+    if options.certificate():
+        certificate, key = options.certificate()
+        common |= {"ssl_certfile": certificate, "ssl_keyfile": key}
     return common | more
 
 

@@ -24,6 +24,9 @@ def kcat(options, *arguments, text=None):
                     "-X", f"sasl.password={password}"]
     if options.ca_file():
         command += ["-X", f"ssl.ca.location={options.ca_file()}"]
+    if options.certificate():
+        certificate, key = options.certificate()
+        command += ["-X", f"ssl.certificate.location={certificate}", "-X", f"ssl.key.location={key}"]
     try:
         ended = subprocess.run(command + list(arguments), input=text, text=True, capture_output=True,
                                timeout=options.remaining_seconds, preexec_fn=die_with_parent)

@@ -1,3 +1,6 @@
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
 import java.time.Duration;
 import java.util.HashMap;
 import java.util.Map;
@@ -66,6 +69,11 @@ final class Options {
         if (protocol.endsWith("SSL")) {
             settings.put("ssl.truststore.type", "PEM");
             settings.put("ssl.truststore.location", need("cafile"));
+            if (has("certfile")) {
+                settings.put("ssl.keystore.type", "PEM");
+                settings.put("ssl.keystore.certificate.chain", text(need("certfile")));
+                settings.put("ssl.keystore.key", text(need("keyfile")));
+            }
         }
         if (protocol.startsWith("SASL_")) {
             String mechanism = get("mechanism", "PLAIN");
@@ -78,6 +86,14 @@ final class Options {
             settings.put(more[i], more[i + 1]);
         }
         return settings;
+    }
+
+    private static String text(String file) throws Failure {
+        try {
+            return Files.readString(Path.of(file));
+        } catch (IOException error) {
+            throw new Failure(file + " can't be read: " + error);
+        }
     }
 
     Properties admin() throws Failure {

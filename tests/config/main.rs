@@ -3,80 +3,29 @@
 // Clippy's exception for tests does not reach their helpers.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-use klamm::address::{NodeIdRanges, PortScheme, Scheme};
+mod commands;
+mod given;
+#[path = "../pki/mod.rs"]
+mod pki;
+
+use given::{Given, ISSUE_EXAMPLE, certify, ingress, no_file};
+use klamm::address::{NodeIdRanges, PortScheme, Scheme, SniScheme};
 use klamm::admin::AdminSettings;
 use klamm::app::{ReloadSettings, Settings};
 use klamm::broker::DialSettings;
 use klamm::cluster::ClusterSettings;
 use klamm::config::keys::{Fallback, KEYS};
-use klamm::config::{Loaded, Problems, Sources, load};
+use klamm::config::{Sources, load};
 use klamm::lifecycle::DrainSettings;
 use klamm::listener::ListenerSettings;
+use klamm::net::tls::{Authorities, ClientAuth, ClientTls, Identity, ServerTls, Verify};
 use klamm::observe::{LogFormat, LogSettings};
-use klamm::session::{ProxyProtocol, SessionSettings, Splice, Unvetted};
+use klamm::session::{ListenerTls, ProxyProtocol, SessionSettings, Splice, Unvetted};
 use klamm::types::{ClusterName, ListenerName};
 use proptest::prelude::*;
 use std::collections::BTreeSet;
-use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
 use std::time::Duration;
-
-const ISSUE_EXAMPLE: &str = "
-clusters:
-  orders:
-    bootstrap_servers: [10.77.0.11:9092, 10.77.0.12:9092]
-listeners:
-  external:
-    cluster: orders
-    bind: 0.0.0.0:19092              # the bootstrap port
-    address:
-      scheme: port
-      advertised_host: kafka.example.com
-      first_port: 19093              # node ids in node_ids get 19093, 19094, …, in order
-      node_ids: [1-3, 1000-1002]     # inclusive ranges, sparse is normal; default 0-19
-admin:
-  bind: 127.0.0.1:9190
-";
-
-/// A configuration in a file that lives as long as this does.
-struct Given {
-    file: tempfile::NamedTempFile,
-    sources: Sources,
-}
-
-impl Given {
-    fn file(text: &str) -> Self {
-        let mut file = tempfile::Builder::new().suffix(".yaml").tempfile().unwrap();
-        file.write_all(text.as_bytes()).unwrap();
-        let sources = Sources { file: Some(file.path().to_owned()), ..Sources::default() };
-        Self { file, sources }
-    }
-
-    fn variable(mut self, name: &str, value: &str) -> Self {
-        self.sources.environment.push((name.to_owned(), value.to_owned()));
-        self
-    }
-
-    fn flag(mut self, name: &str, value: &str) -> Self {
-        self.sources.flags.push((name.to_owned(), value.to_owned()));
-        self
-    }
-
-    fn load(&self) -> Result<Loaded, Problems> {
-        load(&self.sources)
-    }
-
-    fn origin_in_file(&self) -> String {
-        format!("file {}", self.file.path().display())
-    }
-}
-
-fn no_file(environment: &[(&str, &str)], flags: &[(&str, &str)]) -> Result<Loaded, Problems> {
-    let owned =
-        |pairs: &[(&str, &str)]| pairs.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect();
-    load(&Sources { file: None, environment: owned(environment), flags: owned(flags) })
-}
 
 fn port_scheme(bind: &str, first_port: u16, node_ids: &str, host: &str) -> Scheme {
     let node_ids = NodeIdRanges::parse(node_ids.split(',')).unwrap();
@@ -132,6 +81,118 @@ fn the_example_of_the_readme_works_as_it_stands() {
     let clusters = vec![cluster("orders", &["10.77.0.11:9092", "10.77.0.12:9092"])];
     let admin = Some(AdminSettings { bind: "127.0.0.1:9190".parse().unwrap() });
     assert_eq!(loaded.settings, Settings { admin, ..settings(clusters, vec![listener]) });
+}
+
+#[test]
+fn one_tls_port_for_everything_has_names_certificates_and_authorities() {
+    let given = Given::example("config/examples/ingress.yaml");
+    let settings = given.load().unwrap_or_else(|e| panic!("{e}")).settings;
+    let bind = "0.0.0.0:9443".parse().unwrap();
+    let names =
+        SniScheme::new(bind, "kafka.example.com", "broker-{node_id}.kafka.example.com", 443, None).unwrap();
+    let read = |certificate: &str, key| Identity::read(&given.etc(certificate), &given.etc(key)).unwrap();
+    let ca = |path| Authorities::read(&given.etc(path)).unwrap();
+    let server = ServerTls::new(
+        vec![read("tls/tls.crt", "tls/tls.key")],
+        ClientAuth::Required(ca("clients-ca/ca.crt")),
+    );
+    let client = ClientTls::new(ca("cluster-ca/ca.crt"), None, None, Verify::Full).unwrap();
+    assert_eq!(settings.listeners[0].scheme, Scheme::Sni(names));
+    assert_eq!(settings.listeners[0].tls, Some(ListenerTls::Terminate(server.unwrap())));
+    assert_eq!(settings.clusters[0].tls, Some(client));
+}
+
+#[test]
+fn tls_that_goes_on_to_the_brokers_needs_no_file() {
+    let loaded = Given::example("config/examples/passthrough.yaml").load().unwrap();
+    let expected = ListenerTls::Passthrough { broker_port: Some(9094) };
+    assert_eq!(loaded.settings.listeners[0].tls, Some(expected));
+    assert_eq!(loaded.files.len(), 1);
+}
+
+#[test]
+fn tls_is_spoken_with_brokers_as_soon_as_anything_is_said_of_it() {
+    let tls = |lines: &str| {
+        let text = ISSUE_EXAMPLE.replacen("listeners:", &format!("    tls: {lines}\nlisteners:"), 1);
+        Given::file(&text).load().unwrap_or_else(|e| panic!("{e}")).settings.clusters[0].tls.clone()
+    };
+    assert_eq!(tls("{}"), None);
+    assert_eq!(tls("{mode: off, verify: full}"), None);
+    assert_eq!(tls("{verify: off}").unwrap().verify(), Verify::Off);
+    assert_eq!(tls("{server_name: kafka.example.com}").unwrap().server_name(), Some("kafka.example.com"));
+    let platform = tls("{mode: on}").unwrap();
+    assert_eq!((platform.verify(), platform.authorities()), (Verify::Full, &Authorities::platform()));
+}
+
+#[test]
+fn certificates_and_keys_are_paired_by_position() {
+    let lists = |keys: &str| {
+        let text = ingress()
+            .replace("/etc/klamm/tls/tls.crt", "[/etc/klamm/user/user.crt, /etc/klamm/tls/tls.crt]")
+            .replace("/etc/klamm/tls/tls.key", keys);
+        Given::file(&text).load()
+    };
+    let loaded = lists("[/etc/klamm/user/user.key, /etc/klamm/tls/tls.key]").unwrap();
+    let Some(ListenerTls::Terminate(server)) = &loaded.settings.listeners[0].tls else { panic!("no TLS") };
+    let subjects: Vec<_> = server.certificates().map(|shown| shown.subject.as_str()).collect();
+    assert_eq!(subjects, ["CN=klamm,O=Example\\, Inc.", "CN=kafka,O=Example\\, Inc."]);
+
+    let problems = lists("/etc/klamm/tls/tls.key, /etc/klamm/user/user.key").unwrap_err().list;
+    let keys: Vec<_> = problems.iter().map(|problem| problem.key.as_str()).collect();
+    assert_eq!(keys, ["listeners.external.tls.key"; 2]);
+    assert!(problems[0].reason.contains("the key is not that of the certificate in"), "{}", problems[0]);
+}
+
+#[test]
+fn names_tell_apart_the_listeners_of_one_port() {
+    let second = "  partners:
+    bind: 0.0.0.0:9443
+    address:
+      scheme: sni
+      bootstrap_host: partners.example.com
+      broker_host: broker-{node_id}.partners.example.com
+    tls:
+      mode: passthrough
+admin:";
+    let loaded = Given::file(&ingress().replace("admin:", second)).load().unwrap_or_else(|e| panic!("{e}"));
+    assert_eq!(loaded.settings.listeners.len(), 2);
+}
+
+#[test]
+fn every_file_that_is_named_is_known_also_when_it_can_not_be_read() {
+    let paths = [
+        "user/user.crt",
+        "user/user.key",
+        "cluster-ca/ca.crt",
+        "clients-ca/ca.crt",
+        "tls/tls.crt",
+        "tls/tls.key",
+    ];
+    let known = |given: &Given, mut files: Vec<PathBuf>| {
+        let own = std::iter::once(given.file.path().to_owned());
+        let mut expected: Vec<_> = own.chain(paths.map(|path| given.etc(path))).collect();
+        files.sort();
+        expected.sort();
+        assert_eq!(files, expected);
+    };
+    let given = Given::file(&ingress());
+    known(&given, given.load().unwrap().files);
+    std::fs::write(given.etc("tls/tls.crt"), "half of a certificate").unwrap();
+    std::fs::remove_file(given.etc("clients-ca/ca.crt")).unwrap();
+    let problems = given.load().unwrap_err();
+    assert_eq!(problems.list.len(), 2, "{problems}");
+    known(&given, problems.files);
+    let missing = Sources { file: Some("no/such/klamm.yaml".into()), ..Sources::default() };
+    assert_eq!(load(&missing).unwrap_err().files, [PathBuf::from("no/such/klamm.yaml")]);
+}
+
+#[test]
+fn settings_differ_when_a_file_holds_something_else() {
+    let given = Given::file(&ingress());
+    let before = given.load().unwrap().settings;
+    assert_eq!(given.load().unwrap().settings, before);
+    certify(given.etc.path(), &["kafka.example.com"], (-1, 90));
+    assert_ne!(given.load().unwrap().settings, before);
 }
 
 #[test]
@@ -196,22 +257,39 @@ fn flags_stand_above_the_environment_above_the_file_above_the_defaults() {
 #[test]
 fn every_key_can_be_set_from_the_environment() {
     for key in KEYS {
-        let value = match key.fallback {
-            Fallback::Value(text) => text,
-            _ => match key.path.rsplit('.').next().unwrap() {
-                "bootstrap_servers" => "kafka-7:9092",
-                "cluster_id" => "4L6g3nShT-eMCtK--X86sw",
-                "cluster" => "orders",
-                "first_port" => "29093",
-                "trusted" => "10.0.0.0/8, fd00::/8",
-                "advertised_host" => "other.example.com",
-                _ => "127.0.0.1:9999",
+        let name = if key.path.starts_with("clusters") { "orders" } else { "external" };
+        let last = key.path.rsplit('.').next().unwrap();
+        let given = match last {
+            "broker_port" => Given::example("config/examples/passthrough.yaml"),
+            "bootstrap_host" | "broker_host" | "advertised_port" => Given::file(&ingress()),
+            _ if key.path.contains(".tls.") => Given::file(&ingress()),
+            _ => Given::file(ISSUE_EXAMPLE),
+        };
+        let file = |path: &str| given.etc(path).display().to_string();
+        let value = match (last, key.path.split('.').next().unwrap()) {
+            ("bootstrap_servers", _) => "kafka-7:9092".to_owned(),
+            ("cluster_id", _) => "4L6g3nShT-eMCtK--X86sw".to_owned(),
+            ("cluster", _) => "orders".to_owned(),
+            ("first_port" | "advertised_port" | "broker_port", _) => "29093".to_owned(),
+            ("node_ids", _) => "0-2, 7".to_owned(),
+            ("trusted", _) => "10.0.0.0/8, fd00::/8".to_owned(),
+            ("advertised_host" | "bootstrap_host" | "server_name", _) => "other.example.com".to_owned(),
+            ("broker_host", _) => "b{node_id}.other.example.com".to_owned(),
+            ("mode", "clusters") => "on".to_owned(),
+            ("mode", _) if key.path.contains("client_auth") => "requested".to_owned(),
+            ("mode", _) if key.path.contains("tls") => "terminate".to_owned(),
+            ("certificate", "clusters") => file("user/user.crt"),
+            ("key", "clusters") => file("user/user.key"),
+            ("certificate", _) => file("tls/tls.crt"),
+            ("key", _) => file("tls/tls.key"),
+            ("ca", _) => file("cluster-ca/ca.crt"),
+            _ => match key.fallback {
+                Fallback::Value(text) => text.to_owned(),
+                _ => "127.0.0.1:9999".to_owned(),
             },
         };
-        let name = if key.path.starts_with("clusters") { "orders" } else { "external" };
         let variable = key.variable(name);
-        let loaded =
-            Given::file(ISSUE_EXAMPLE).variable(&variable, value).load().unwrap_or_else(|e| panic!("{e}"));
+        let loaded = given.variable(&variable, &value).load().unwrap_or_else(|e| panic!("{e}"));
         let entry = loaded.effective.get(&key.at(name).join(".")).unwrap();
         assert_eq!(entry.origin, format!("environment {variable}"));
     }
@@ -237,7 +315,7 @@ fn a_flag_that_could_mean_several_listeners_is_refused_with_their_names() {
     let second =
         "  internal:\n    bind: 127.0.0.1:29092\n    address:\n      advertised_host: localhost\nadmin:";
     let given = Given::file(&ISSUE_EXAMPLE.replace("admin:", second)).flag("--bind", "127.0.0.1:1");
-    let Problems(problems) = given.load().unwrap_err();
+    let problems = given.load().unwrap_err().list;
     assert_eq!(problems.len(), 1);
     assert_eq!(problems[0].key, "--bind");
     assert!(problems[0].reason.contains("external, internal"), "{}", problems[0]);
@@ -251,7 +329,7 @@ fn problems_of_all_layers_are_told_at_once_with_their_origins() {
         .variable("KLAMM_LOG_LEVEL", "debug")
         .flag("--node-ids", "3-1");
     let problems = given.load().unwrap_err();
-    let found: Vec<_> = problems.0.iter().map(|problem| problem.found.clone().unwrap()).collect();
+    let found: Vec<_> = problems.list.iter().map(|problem| problem.found.clone().unwrap()).collect();
     let in_file = format!("`soon` ({}, line 17)", given.origin_in_file());
     let expected = [
         "`debug` (environment KLAMM_LOG_LEVEL)",
@@ -274,15 +352,15 @@ fn a_broker_on_the_same_host_is_not_taken_for_klamm_itself() {
 fn a_missing_file_is_named() {
     let sources = Sources { file: Some(PathBuf::from("no/such/klamm.yaml")), ..Sources::default() };
     let problems = load(&sources).unwrap_err();
-    assert_eq!(problems.0[0].key, "no/such/klamm.yaml");
-    assert!(problems.0[0].reason.contains("No such file"), "{problems}");
+    assert_eq!(problems.list[0].key, "no/such/klamm.yaml");
+    assert!(problems.list[0].reason.contains("No such file"), "{problems}");
 }
 
 #[test]
 fn a_file_that_can_not_be_a_configuration_is_refused_and_not_read_whole() {
     for path in ["/dev/zero", "/", "/dev/null/klamm.yaml"] {
         let problems = load(&Sources { file: Some(path.into()), ..Sources::default() }).unwrap_err();
-        assert_eq!(problems.0[0].key, path, "{problems}");
+        assert_eq!(problems.list[0].key, path, "{problems}");
     }
 }
 
@@ -291,14 +369,15 @@ fn a_value_under_a_key_that_looks_like_a_secret_is_not_shown() {
     let given = Given::file(&format!("{ISSUE_EXAMPLE}sasl:\n  password: hunter2\npassword: [hunter2]\n"))
         .variable("KLAMM_CLUSTERS__ORDERS__SASL_PASSWORD", "hunter2");
     let problems = given.load().unwrap_err();
-    assert_eq!(problems.0.len(), 3);
+    assert_eq!(problems.list.len(), 3);
     assert!(!problems.to_string().contains("hunter2"), "{problems}");
 }
 
 #[test]
 fn the_effective_configuration_loads_again_as_the_same() {
     for path in files_under("config") {
-        let loaded = load(&Sources { file: Some(path), ..Sources::default() }).unwrap();
+        let given = Given::example(path);
+        let loaded = given.load().unwrap();
         let again = Given::file(&loaded.effective.to_string()).load().unwrap_or_else(|e| panic!("{e}"));
         assert_eq!(again.settings, loaded.settings);
     }
@@ -320,7 +399,7 @@ fn every_file_in_config_is_valid() {
     let files = files_under("config");
     assert!(files.len() > 1);
     for path in files {
-        if let Err(problems) = load(&Sources { file: Some(path.clone()), ..Sources::default() }) {
+        if let Err(problems) = Given::example(&path).load() {
             panic!("{}: {problems}", path.display());
         }
     }
@@ -342,7 +421,11 @@ fn the_reference_file_sets_every_key_that_there_is_and_to_its_default() {
                 assert_eq!(entry.value.to_string(), default, "{}", key.path);
                 assert_eq!(entry.origin, "file config/klamm.yaml", "{}", key.path);
             }
-            Fallback::Derived(_) | Fallback::Required => assert_eq!(entry.origin, "file config/klamm.yaml"),
+            Fallback::RequiredWith("sni") => {}
+            Fallback::Derived(_) if key.path.ends_with(".advertised_port") => {}
+            Fallback::Derived(_) | Fallback::Required | Fallback::RequiredWith(_) => {
+                assert_eq!(entry.origin, "file config/klamm.yaml");
+            }
             Fallback::Nothing(_) => {}
         }
     }
@@ -385,7 +468,7 @@ proptest! {
         let variable = KEYS[key].variable("external");
         let given = Given::file(ISSUE_EXAMPLE).variable(&variable, &value);
         if let Err(problems) = given.load() {
-            prop_assert!(!problems.0.is_empty());
+            prop_assert!(!problems.list.is_empty());
         }
     }
 
@@ -394,84 +477,9 @@ proptest! {
         let at = (cut..).find(|at| ISSUE_EXAMPLE.is_char_boundary(*at)).unwrap();
         let (head, tail) = ISSUE_EXAMPLE.split_at(at);
         if let Err(problems) = Given::file(&format!("{head}{noise}{tail}")).load() {
-            prop_assert!(!problems.0.is_empty());
+            prop_assert!(!problems.list.is_empty());
         }
     }
-}
-
-fn klamm(args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_klamm")).args(args).env_clear().output().unwrap()
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8(bytes.to_vec()).unwrap()
-}
-
-#[test]
-fn check_says_ok_in_one_line_and_ends_with_0() {
-    let output = klamm(&["check", "--config", "config/examples/clusters.yaml"]);
-    assert_eq!(output.status.code(), Some(0));
-    let expected = "OK: 2 clusters (billing; orders); 3 listeners (billing on 0.0.0.0:39092, brokers on 39093-39101; \
-        orders-internal on 0.0.0.0:29092, brokers on 29093-29098; orders-partners on 0.0.0.0:19092, brokers on \
-        19093-19098); admin port 127.0.0.1:9190\n";
-    assert_eq!(text(&output.stdout), expected);
-    assert!(output.stderr.is_empty());
-}
-
-#[test]
-fn a_wrong_configuration_ends_every_command_with_2_and_its_problems() {
-    let file = "tests/config/invalid/unknown-key.yaml";
-    for command in ["run", "check", "config"] {
-        let output = klamm(&[command, "--config", file]);
-        assert_eq!(output.status.code(), Some(2), "{command}");
-        assert_eq!(text(&output.stderr), std::fs::read_to_string(file.replace("yaml", "txt")).unwrap());
-        assert!(output.stdout.is_empty(), "{command}");
-    }
-}
-
-#[test]
-fn a_wrong_command_line_ends_with_2() {
-    assert_eq!(klamm(&["run", "--bootstrap-server", "kafka-0:9092"]).status.code(), Some(2));
-    assert_eq!(klamm(&["rnu"]).status.code(), Some(2));
-    assert_eq!(klamm(&[]).status.code(), Some(2));
-}
-
-#[test]
-fn config_prints_every_value_with_its_origin() {
-    let output = klamm(&["config", "--config", "config/examples/sidecar.yaml", "--log-level", "debug"]);
-    assert_eq!(output.status.code(), Some(0));
-    let printed = text(&output.stdout);
-    for (line, origin) in [
-        ("    bind: 127.0.0.1:9092", "file config/examples/sidecar.yaml"),
-        ("      first_port: 9093", "default: the port of bind + 1"),
-        ("    cluster_id: null", "default: any cluster"),
-        ("  frame_bytes_max: 100MiB", "default"),
-        ("  level: debug", "flag --log-level"),
-    ] {
-        assert!(printed.contains(&format!("{line:<48}  # {origin}\n")), "no {line:?} in:\n{printed}");
-    }
-}
-
-#[test]
-fn config_lists_every_key() {
-    let printed = text(&klamm(&["config", "--keys"]).stdout);
-    assert_eq!(printed.lines().count(), KEYS.len() + 2);
-    assert!(printed.contains("| `limits.frame_bytes_max` | `100MiB` |"));
-}
-
-#[test]
-fn version_and_help_say_what_klamm_is() {
-    assert_eq!(text(&klamm(&["--version"]).stdout), format!("klamm {}\n", env!("CARGO_PKG_VERSION")));
-    let help = text(&klamm(&["--help"]).stdout);
-    assert!(help.contains("Examples:") && help.contains("klamm run --config klamm.yaml"), "{help}");
-}
-
-#[test]
-#[cfg(not(feature = "demo"))]
-fn a_build_without_the_demo_says_how_to_get_it() {
-    let output = klamm(&["demo"]);
-    assert_eq!(output.status.code(), Some(1));
-    assert!(text(&output.stderr).contains("cargo run --release --features demo -- demo"));
 }
 
 #[test]

@@ -1,0 +1,251 @@
+//! What there is to say about certificates in settings that are valid in themselves: those that have ended or will, names
+//! that clients are told and no certificate is good for, and verification that is off.
+//!
+//! A function of the settings and the time. `klamm check` refuses what clients that verify will refuse; `klamm run` only
+//! warns of it, since a Klamm that runs serves those that don't, and a certificate can be replaced while it does.
+
+use super::Settings;
+use crate::address::sni::PLACEHOLDER;
+use crate::address::{Advertised, Scheme, SniScheme};
+use crate::cluster::ClusterSettings;
+use crate::listener::ListenerSettings;
+use crate::net::tls::{Authorities, Certificate, ClientAuth, Identity, ServerTls, Source, Verify};
+use crate::session::ListenerTls;
+use crate::types::NodeId;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+const DAY_SECONDS: i64 = 86_400;
+
+/// A certificate that ends sooner should be on its way already: cert-manager renews 30 days ahead, Strimzi 30.
+const SOON_DAYS: i64 = 14;
+
+/// Where any node id has a name: the smallest, and one whose name is long.
+const SAMPLE_NODES: [NodeId; 3] = [NodeId(0), NodeId(1), NodeId(1_000_000)];
+
+/// How many names that are not covered are told one by one.
+const NAMES_TOLD_MAX: usize = 3;
+
+/// Something about the certificates of one listener or cluster that somebody should know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// Whose it is: the name of a listener or of a cluster.
+    pub owner: String,
+    /// What it is about.
+    pub about: About,
+    /// Whether it will fail.
+    pub weight: Weight,
+    /// The file that it is about, if it is one.
+    pub file: Option<PathBuf>,
+    /// What is wrong.
+    pub reason: String,
+    /// What to do.
+    pub cure: String,
+}
+
+/// What a finding is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum About {
+    /// The certificates that a listener shows.
+    Listener,
+    /// The authorities that vouch for a listener's clients.
+    ClientAuthorities,
+    /// The certificate that Klamm shows to a cluster's brokers.
+    Client,
+    /// The authorities that vouch for a cluster's brokers.
+    BrokerAuthorities,
+    /// What is verified of a cluster's brokers.
+    Verify,
+}
+
+/// How much a finding weighs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Weight {
+    /// It will fail one day, or it is less safe than it could be.
+    Warning,
+    /// It fails for every peer that verifies.
+    Problem,
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { owner, reason, cure, .. } = self;
+        let kind = match self.about {
+            About::Listener | About::ClientAuthorities => "listener",
+            About::Client | About::BrokerAuthorities | About::Verify => "cluster",
+        };
+        write!(f, "{kind} {owner}: {reason}: {cure}")
+    }
+}
+
+/// Everything that was found, in the order of the settings. `now` is the second since 1970.
+pub fn findings(settings: &Settings, now: i64) -> Vec<Finding> {
+    let clusters = settings.clusters.iter().flat_map(|cluster| of_cluster(cluster, now));
+    let listeners = settings.listeners.iter().flat_map(|listener| of_listener(listener, now));
+    clusters.chain(listeners).collect()
+}
+
+/// How long a certificate is valid from `now` on, in words: `89 days left`.
+pub fn left(certificate: &Certificate, now: i64) -> String {
+    match certificate.not_after.saturating_sub(now) {
+        over if over < 0 => format!("ended {} ago", span(-over)),
+        _ if certificate.not_before > now => {
+            format!("valid only in {}", span(certificate.not_before.saturating_sub(now)))
+        }
+        left => format!("{} left", span(left)),
+    }
+}
+
+fn of_cluster(cluster: &ClusterSettings, now: i64) -> Vec<Finding> {
+    let Some(tls) = &cluster.tls else { return Vec::new() };
+    let owner = Owner { name: &cluster.name.0, now };
+    let mut found = owner.authorities(About::BrokerAuthorities, tls.authorities());
+    found.extend(tls.identity().into_iter().flat_map(|identity| owner.dates(About::Client, identity)));
+    if tls.verify() == Verify::Off {
+        let reason = "brokers are not verified (tls.verify: off), so whoever gets into the way can be one";
+        let cure = "set tls.ca to the authorities that sign their certificates, and remove tls.verify";
+        found.push(owner.finding(About::Verify, Weight::Warning, None, reason.into(), cure.into()));
+    }
+    found
+}
+
+fn of_listener(listener: &ListenerSettings, now: i64) -> Vec<Finding> {
+    let Some(ListenerTls::Terminate(tls)) = &listener.tls else { return Vec::new() };
+    let owner = Owner { name: &listener.name.0, now };
+    let mut found: Vec<_> =
+        tls.identities().iter().flat_map(|identity| owner.dates(About::Listener, identity)).collect();
+    found.extend(owner.names(&listener.scheme, tls));
+    if let ClientAuth::Requested(authorities) | ClientAuth::Required(authorities) = tls.client_auth() {
+        found.extend(owner.authorities(About::ClientAuthorities, authorities));
+    }
+    found
+}
+
+/// Whose certificates are looked at, and when.
+struct Owner<'a> {
+    name: &'a str,
+    now: i64,
+}
+
+impl Owner<'_> {
+    fn finding(
+        &self,
+        about: About,
+        weight: Weight,
+        file: Option<&Path>,
+        reason: String,
+        cure: String,
+    ) -> Finding {
+        let (owner, file) = (self.name.to_owned(), file.map(Path::to_owned));
+        Finding { owner, about, weight, file, reason, cure }
+    }
+
+    /// Of a chain: each certificate that is not valid now, or not for long.
+    fn dates(&self, about: About, identity: &Identity) -> Vec<Finding> {
+        let file = identity.file();
+        let of = |certificate: &Certificate| {
+            let (weight, cure) = self.weigh(certificate)?;
+            let reason =
+                format!("the certificate of {}: {}", certificate.subject, left(certificate, self.now));
+            Some(self.finding(about, weight, Some(file), reason, cure.to_owned()))
+        };
+        identity.chain().iter().filter_map(of).collect()
+    }
+
+    fn weigh(&self, certificate: &Certificate) -> Option<(Weight, &'static str)> {
+        let renew = "renew it; Klamm takes in the new file while it runs";
+        match certificate.not_after.saturating_sub(self.now) {
+            left if left < 0 => Some((Weight::Problem, renew)),
+            _ if certificate.not_before > self.now => {
+                Some((Weight::Problem, "wait, or look at the clock of this host"))
+            }
+            left if left < SOON_DAYS * DAY_SECONDS => Some((Weight::Warning, renew)),
+            _ => None,
+        }
+    }
+
+    /// Of authorities in a file. Those that have ended are trusted all the same, but who they vouch for will not last.
+    fn authorities(&self, about: About, authorities: &Authorities) -> Vec<Finding> {
+        let Source::File(file) = authorities.source() else { return Vec::new() };
+        let of = |certificate: &Certificate| {
+            self.weigh(certificate)?;
+            let reason = format!("the authority {}: {}", certificate.subject, left(certificate, self.now));
+            let cure = "add its successor to the file while both are in use, then remove it";
+            Some(self.finding(about, Weight::Warning, Some(file), reason, cure.to_owned()))
+        };
+        authorities.certificates().iter().filter_map(of).collect()
+    }
+
+    /// Names that clients are told and none of the certificates is good for.
+    fn names(&self, scheme: &Scheme, tls: &ServerTls) -> Option<Finding> {
+        let is_covered = |host: &String| tls.certificates().any(|certificate| certificate.covers(host));
+        let missing: Vec<_> = hosts(scheme).into_iter().filter(|host| !is_covered(host)).collect();
+        let first = tls.identities().first()?;
+        if missing.is_empty() {
+            return None;
+        }
+        let told = missing.iter().take(NAMES_TOLD_MAX).cloned().collect::<Vec<_>>().join(", ");
+        let more = match missing.len().saturating_sub(NAMES_TOLD_MAX) {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        let reason = format!("no certificate is good for {told}{more}, which clients are told to dial");
+        let weight = Weight::Problem;
+        let mut cure = cure(scheme, &missing);
+        if tls.certificates().all(|certificate| certificate.names().next().is_none()) {
+            cure += "; the common name does not count";
+        }
+        Some(self.finding(About::Listener, weight, Some(first.file()), reason, cure))
+    }
+}
+
+/// The names that clients are told: all of them, or some where there are too many.
+fn hosts(scheme: &Scheme) -> Vec<String> {
+    let (bootstrap, nodes) = match scheme {
+        Scheme::Port(scheme) => (None, scheme.node_ids().iter().take(1).collect()),
+        Scheme::Sni(scheme) => {
+            let all = scheme.node_ids().map(|ids| ids.iter().collect());
+            (Some(scheme.bootstrap_host().to_owned()), all.unwrap_or_else(|| SAMPLE_NODES.to_vec()))
+        }
+    };
+    let brokers = nodes.into_iter().filter_map(|node| match scheme.advertise(node) {
+        Advertised::Mapped(address) => Some(address.host.to_string()),
+        Advertised::Nowhere(_) => None,
+    });
+    bootstrap.into_iter().chain(brokers).collect()
+}
+
+/// The names to ask for, with a wildcard where one will do.
+fn cure(scheme: &Scheme, missing: &[String]) -> String {
+    let Scheme::Sni(names) = scheme else {
+        return format!("issue it with the subject alternative name {}", missing.join(", "));
+    };
+    let Some(wildcard) = wildcard(names) else {
+        let pattern = names.pattern();
+        return format!(
+            "no wildcard is good for {pattern}, since one stands for the first label only: move {{node_id}} there, or issue it with every broker's name"
+        );
+    };
+    let bootstrap = names.bootstrap_host();
+    let is_covered =
+        bootstrap.split_once('.').is_some_and(|(_, rest)| wildcard.strip_prefix("*.") == Some(rest));
+    let wanted = if is_covered { wildcard } else { format!("{bootstrap}, {wildcard}") };
+    format!("issue it with the subject alternative names {wanted}; a wildcard stands for one label only")
+}
+
+/// The wildcard that covers every broker, where their names differ in the first label only.
+fn wildcard(names: &SniScheme) -> Option<String> {
+    let pattern = names.pattern();
+    let (first, rest) = pattern.split_once('.')?;
+    first.contains(PLACEHOLDER).then(|| format!("*.{rest}"))
+}
+
+/// A time span in its largest unit: `89 days`, `3 hours`.
+fn span(seconds: i64) -> String {
+    let (count, unit) = match seconds {
+        days if days >= DAY_SECONDS => (days / DAY_SECONDS, "day"),
+        hours if hours >= 3_600 => (hours / 3_600, "hour"),
+        minutes => (minutes / 60, "minute"),
+    };
+    format!("{count} {unit}{}", if count == 1 { "" } else { "s" })
+}

@@ -1,0 +1,11 @@
+//! The modules that read the bytes of strangers, compiled alone: they are pure, so that the fuzz targets need neither the
+//! rest of Klamm nor its dependencies.
+
+#[path = "../../../src/address/mod.rs"]
+pub mod address;
+#[path = "../../../src/net/hello.rs"]
+pub mod hello;
+#[path = "../../../src/net/proxy_header.rs"]
+pub mod proxy_header;
+#[path = "../../../src/types.rs"]
+pub mod types;

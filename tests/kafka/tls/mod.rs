@@ -1,0 +1,78 @@
+//! TLS clients, mutual and not, at one port of Klamm: the name in the hello says which cluster and which broker they
+//! mean. In direct mode they talk to the brokers' own TLS listeners.
+
+mod configuration;
+mod refusals;
+mod reloads;
+mod secret;
+mod socket;
+mod way;
+
+use anyhow::{Context, Result};
+use libtest_mimic::Trial;
+
+use crate::clients::run;
+use crate::conversations::{ensure_only_advertised, exchange};
+use crate::klamm::Klamm;
+use crate::leadership;
+use crate::names;
+use crate::stage::{LazyStage, Stage, is_direct, sharing};
+use way::Way;
+
+const CLIENTS: [&str; 6] = ["java", "confluent", "franz-go", "kafka-python", "kafkajs", "kcat"];
+/// Those that need more time or differ little from others have one way only, the one with the most to set up.
+const CLIENTS_ONCE: [&str; 2] = ["java-4.3.1", "aiokafka"];
+
+pub(crate) fn list(stage: &LazyStage) -> Vec<Trial> {
+    let mut trials = Vec::new();
+    for client in CLIENTS {
+        for way in [Way::ToPlain, Way::ToMtls, Way::Passthrough] {
+            trials.push(conversation(stage, client, way));
+        }
+    }
+    trials.extend(CLIENTS_ONCE.map(|client| conversation(stage, client, Way::ToMtls)));
+    trials.extend(["java", "confluent"].map(|client| conversation(stage, client, Way::ToSasl)));
+    let name = "tls::java_loses_and_doubles_nothing_while_the_leader_moves";
+    trials.push(sharing(stage, name, follow_the_leader));
+    if !is_direct() {
+        let name = "tls::clients_are_told_the_port_that_the_configuration_advertises";
+        trials.push(sharing(stage, name, advertise_another_port));
+    }
+    trials.extend(refusals::list(stage));
+    trials.extend(reloads::list(stage));
+    trials
+}
+
+/// The Klamm that all of these share.
+pub(crate) fn gateway(stage: &Stage) -> Result<Klamm> {
+    stage.own_klamm_with(|_| configuration::everything(stage, way::PORT)).context("Klamm with TLS")
+}
+
+fn conversation(stage: &LazyStage, client: &'static str, way: Way) -> Trial {
+    let name = format!("tls::{client}_{}", way.promise());
+    sharing(stage, &name, move |stage| converse(stage, client, way))
+}
+
+fn converse(stage: &Stage, client: &str, way: Way) -> Result<()> {
+    let topic = stage.world.unique(&format!("tls-{client}"));
+    stage.cluster.steward.create(&topic, 4)?;
+    let road = way.road(stage)?;
+    let options = road.with(&[format!("topic={topic}")]);
+    let metadata = run(stage, client, &road.front, &road.bootstrap, "metadata", &options)?;
+    ensure_only_advertised(&metadata, &road.brokers)?;
+    exchange(stage, client, &road.front, &road.bootstrap, &topic, &road.options)
+}
+
+/// KIP-951 leads the producer to a name that it has not dialled yet.
+fn follow_the_leader(stage: &Stage) -> Result<()> {
+    let road = Way::ToPlain.road(stage)?;
+    leadership::follow(stage, "java", &road.front, &road.bootstrap, &road.options)
+}
+
+/// As behind a load balancer on another port.
+fn advertise_another_port(stage: &Stage) -> Result<()> {
+    let road = Way::ToPlain.road(stage)?;
+    let bootstrap = format!("{}:{}", names::bootstrap(names::ELSEWHERE), way::PORT);
+    let metadata = run(stage, "kcat", &road.front, &bootstrap, "metadata", &road.options)?;
+    ensure_only_advertised(&metadata, &names::brokers(names::ELSEWHERE, configuration::ELSEWHERE_PORT))
+}
