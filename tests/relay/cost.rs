@@ -83,8 +83,9 @@ fn a_small_round_trip_takes_four_system_calls() {
     const COUNT: usize = 500;
     let load = small();
     let Cost { calls, .. } = cost(&load, COUNT, "auto");
-    // In and out of the request, in and out of the response; no call that finds nothing.
-    assert_eq!(calls.made, 4 * COUNT);
+    // In and out of the request, in and out of the response; no call that finds nothing. Only at the beginning of a connection
+    // may a second event come for the same bytes, and each of the two that are compared has two sides.
+    assert!(calls.made.abs_diff(4 * COUNT) <= 2, "{calls:?}");
     assert_eq!(calls.copied_bytes, 2 * COUNT * load.bytes());
 }
 
