@@ -22,7 +22,7 @@ const SPARE_FILES: u64 = 2000;
 const HAPROXY_PIPES: usize = 256;
 
 /// Every kind there is, in the order of the report.
-pub const KINDS: [Kind; 13] = [
+pub const KINDS: [Kind; 14] = [
     Kind::Direct,
     Kind::Klamm,
     Kind::HaproxySplice,
@@ -33,6 +33,7 @@ pub const KINDS: [Kind; 13] = [
     Kind::RawCopy,
     Kind::KlammTls,
     Kind::HaproxyTls,
+    Kind::HaproxyTls64k,
     Kind::NginxTls,
     Kind::KlammPassthrough,
     Kind::HaproxyPassthrough,
@@ -50,6 +51,8 @@ pub enum Kind {
     RawCopy,
     KlammTls,
     HaproxyTls,
+    /// With larger buffers than its documentation recommends.
+    HaproxyTls64k,
     NginxTls,
     KlammPassthrough,
     HaproxyPassthrough,
@@ -68,6 +71,7 @@ impl Kind {
             Self::RawCopy => "raw-copy",
             Self::KlammTls => "klamm-tls",
             Self::HaproxyTls => "haproxy-tls",
+            Self::HaproxyTls64k => "haproxy-tls-64k",
             Self::NginxTls => "nginx-tls",
             Self::KlammPassthrough => "klamm-passthrough",
             Self::HaproxyPassthrough => "haproxy-passthrough",
@@ -76,7 +80,7 @@ impl Kind {
 
     pub fn transport(self) -> Transport {
         match self {
-            Self::KlammTls | Self::HaproxyTls | Self::NginxTls => Transport::Tls,
+            Self::KlammTls | Self::HaproxyTls | Self::HaproxyTls64k | Self::NginxTls => Transport::Tls,
             Self::KlammPassthrough | Self::HaproxyPassthrough => Transport::Passthrough,
             _ => Transport::Plain,
         }
@@ -261,7 +265,7 @@ fn command(kind: Kind, setting: &Setting, port: u16, threads: usize) -> Result<C
             command = Command::new(&setting.klamm);
             command.args(["run", "--log-level", "warn", "--config"]).arg(file(text)?);
         }
-        Kind::HaproxyTls | Kind::HaproxyPassthrough => {
+        Kind::HaproxyTls | Kind::HaproxyTls64k | Kind::HaproxyPassthrough => {
             let text = terminators::haproxy(kind, setting, port, threads);
             command = Command::new("haproxy");
             command.args(["-db", "-f"]).arg(file(text)?);

@@ -26,8 +26,9 @@ pub fn klamm(kind: Kind, setting: &Setting, port: u16) -> String {
     )
 }
 
-/// Names that the certificate does not have are turned away, as Klamm does it. `tune.bufsize` stays at its 16 KiB: its
-/// documentation strongly recommends that.
+/// Names that the certificate does not have are turned away, as Klamm does it. `tune.bufsize` is 16 KiB, since its
+/// documentation strongly recommends not to change that; with 64 KiB, producing costs a quarter less, so the report has
+/// both.
 pub fn haproxy(kind: Kind, setting: &Setting, port: u16, threads: usize) -> String {
     let address = localhost(port);
     if kind == Kind::HaproxyPassthrough {
@@ -39,8 +40,9 @@ pub fn haproxy(kind: Kind, setting: &Setting, port: u16, threads: usize) -> Stri
                 setting.broker_behind_hello
             );
     }
+    let buffers = if kind == Kind::HaproxyTls64k { "  tune.bufsize 65536\n" } else { "" };
     let global = format!(
-        "  ssl-default-bind-options ssl-min-ver TLSv1.3\n  ssl-default-bind-ciphersuites {SUITE}\n  \
+        "{buffers}  ssl-default-bind-options ssl-min-ver TLSv1.3\n  ssl-default-bind-ciphersuites {SUITE}\n  \
          ssl-default-bind-curves {CURVE}\n"
     );
     haproxy_head(false, setting, threads, &global)

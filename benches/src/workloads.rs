@@ -194,9 +194,12 @@ fn beside(name: &'static str, request: Vec<u8>, quick: bool) -> Result<Workload>
 }
 
 impl Workload {
-    /// Whether a relay can do what is measured. nginx turns no name away.
+    /// Whether a relay can do what is measured, and is worth it: nginx turns no name away, and HAProxy's buffers matter
+    /// to bulk only.
     pub fn is_for(&self, relay: &Relay) -> bool {
         let asks_for_nobody = matches!(self.shape, Shape::Storm(Visit::AskForNobody));
-        self.transport == relay.door.transport() && !(asks_for_nobody && relay.name == Kind::NginxTls.name())
+        let is_left_out = (asks_for_nobody && relay.name == Kind::NginxTls.name())
+            || (self.shown != Metric::CpuPerGb && relay.name == Kind::HaproxyTls64k.name());
+        self.transport == relay.door.transport() && !is_left_out
     }
 }
