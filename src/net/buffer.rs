@@ -193,6 +193,17 @@ mod tests {
     }
 
     #[test]
+    fn room_is_made_by_moving_what_is_there_and_by_growing_only_where_that_does_not_do() {
+        let mut buffer = filled(&vec![7; BUFFER_BYTES - 10]);
+        buffer.consume(BUFFER_BYTES - 20);
+        assert_eq!(buffer.room(1000).len(), BUFFER_BYTES - 10, "ten bytes have moved to the front");
+        assert_eq!(buffer.filled(), [7; 10]);
+        assert_eq!(buffer.room(BUFFER_BYTES).len(), BUFFER_BYTES, "it has grown");
+        buffer.filled_mut()[0] = 8;
+        assert_eq!(buffer.filled(), [8, 7, 7, 7, 7, 7, 7, 7, 7, 7]);
+    }
+
+    #[test]
     fn a_few_bytes_that_are_parked_keep_no_buffer_and_go_on_where_they_were() {
         let mut buffer = filled(b"__header");
         buffer.consume(2);

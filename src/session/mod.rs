@@ -235,7 +235,7 @@ impl Session {
                 return cause;
             }
         };
-        let connection = match entry.setup.cluster.connect(entry.target).await {
+        let connection = match Box::pin(entry.setup.cluster.connect(entry.target)).await {
             Ok(connection) => connection,
             Err(error) => return Cause::Connect(error),
         };
@@ -254,7 +254,7 @@ impl Session {
             entry.setup.cluster.doubt(peer);
         }
         self.client = relay.conversation.identity.to_string();
-        relay::linger(relay.into_client(), b"").await;
+        Box::pin(relay.part()).await;
         cause
     }
 

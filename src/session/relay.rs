@@ -85,9 +85,9 @@ impl Relay {
         self.conversation.lent = Lent::No;
     }
 
-    /// The client's socket, for the last words.
-    pub(super) fn into_client(self) -> Stream {
-        self.client
+    /// Ends both connections, each as its side needs it.
+    pub(super) async fn part(self) {
+        tokio::join!(linger(self.client, b""), farewell(self.broker));
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Turn> {
@@ -221,6 +221,14 @@ pub(super) fn spend(cx: &mut Context<'_>, turn_bytes: &mut usize, moved: usize) 
     }
     cx.waker().wake_by_ref();
     Poll::Pending
+}
+
+/// Tells a broker in TLS that this was all, and reads what it may still send: to close over it, a session ticket for one, would
+/// take back what the broker has not read yet. Without TLS nothing comes that was not asked for.
+async fn farewell(broker: Stream) {
+    if broker.plain().is_none() {
+        linger(broker, b"").await;
+    }
 }
 
 /// How long a client may take to close after Klamm has; it may still be reading its last responses.
