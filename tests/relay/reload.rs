@@ -6,7 +6,7 @@ use crate::frames::{OFFSET_COMMIT, header, opaque, request};
 use crate::names::{PATTERN, by_names, names};
 use crate::samples::{METADATA, Shape, node, response};
 use crate::tls_peers::{Pki, TlsClient, identity, named_client, tls_client};
-use crate::{until, within};
+use crate::until;
 use klamm::address::{NodeIdRanges, PortScheme, Scheme};
 use klamm::admin::AdminSettings;
 use klamm::app::{ReloadError, Settings};
@@ -351,24 +351,13 @@ async fn clusters_are_added_changed_and_removed_with_their_listeners() {
     // Its bootstrap server moves: who stands goes on, who comes is led there.
     let mut moved = Broker::alone(0).await;
     moved.says.lock().unwrap().cluster_id = "second".into();
-    assert!(
-        reload(&proxy, |settings| {
-            settings.clusters[1].bootstrap_servers = vec![moved.address.to_string().parse().unwrap()];
-        })
-        .unwrap()
-    );
+    let moved_to = |settings: &mut Settings| {
+        settings.clusters[1].bootstrap_servers = vec![moved.address.to_string().parse().unwrap()];
+    };
+    assert!(reload(&proxy, moved_to).unwrap());
     goes_on(&mut client, &mut seconds, 2).await;
-    let mut fresh = Client::connect(added).await;
-    fresh.send(&request(OFFSET_COMMIT, 6, 1, b"body")).await;
-    let arrived = within("a connection at the new bootstrap server", async {
-        tokio::select! {
-            arrived = moved.next() => arrived,
-            // The broker map from before may still be in use.
-            arrived = second.next() => arrived,
-        }
-    });
-    arrived.await.send(&opaque(1, b"answer")).await;
-    assert_eq!(fresh.frame().await, Some(opaque(1, b"answer")));
+    established(&mut Client::connect(added).await, &mut moved).await;
+    assert!(!second.has_arrivals());
 
     assert!(
         reload(&proxy, |settings| {
@@ -381,6 +370,32 @@ async fn clusters_are_added_changed_and_removed_with_their_listeners() {
     goes_on(&mut standing, &mut arrival, 3).await;
     let status = proxy.klamm.status();
     assert_eq!(status["clusters"].as_array().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_cluster_in_the_place_of_another_is_not_mixed_up_with_it() {
+    let mut old = Broker::alone(0).await;
+    let mut new = Broker::alone(0).await;
+    new.says.lock().unwrap().cluster_id = "new".into();
+    let proxy = Proxy::start(&[&old]).await;
+    let mut standing = proxy.connect().await;
+    let mut arrival = established(&mut standing, &mut old).await;
+    let replaced = |settings: &mut Settings| {
+        settings.clusters[0].bootstrap_servers = vec![new.address.to_string().parse().unwrap()];
+    };
+    assert!(reload(&proxy, replaced).unwrap());
+    // The old one still answers, and whoever is there may stay.
+    goes_on(&mut standing, &mut arrival, 2).await;
+    let nodes = [node(0, &old.address.ip().to_string(), old.address.port())];
+    standing.send(&request(METADATA, 12, 3, b"")).await;
+    arrival.frame().await.unwrap();
+    arrival.send(&response(METADATA, 12, 3, &Shape::of(&nodes))).await;
+    standing.frame().await.unwrap();
+    let id = || proxy.klamm.status()["clusters"][0]["cluster_id"].clone();
+    until("the new cluster to be known", || id() == "new").await;
+    established(&mut proxy.connect().await, &mut new).await;
+    established(&mut proxy.connect_to(0).await, &mut new).await;
+    assert!(!old.has_arrivals(), "nobody is led to the old one any more");
 }
 
 #[tokio::test]
