@@ -1,8 +1,8 @@
 //! A reload swaps everything at once, and touches no connection that can stay.
 
-use crate::broker::Broker;
+use crate::broker::{Arrival, Broker, Says};
 use crate::client::{ADVERTISED_HOST, Client, Proxy, next_ports};
-use crate::frames::{OFFSET_COMMIT, header, opaque, request};
+use crate::frames::{OFFSET_COMMIT, answer_klamm, header, opaque, request};
 use crate::names::{PATTERN, by_names, names};
 use crate::samples::{METADATA, Shape, node, response};
 use crate::tls_peers::{Pki, TlsClient, identity, named_client, tls_client};
@@ -13,7 +13,9 @@ use klamm::app::{ReloadError, Settings};
 use klamm::net::tls::{ClientAuth, ServerTls};
 use klamm::session::{ListenerTls, ProxyMode, ProxyProtocol};
 use klamm::types::{ClusterName, ListenerName};
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -25,11 +27,7 @@ fn reload(proxy: &Proxy, change: impl FnOnce(&mut Settings)) -> Result<bool, Rel
 }
 
 /// A request and its response, on a connection that has had others.
-async fn goes_on<S: AsyncRead + AsyncWrite + Unpin>(
-    client: &mut Client<S>,
-    arrival: &mut crate::broker::Arrival,
-    id: i32,
-) {
+async fn goes_on<S: AsyncRead + AsyncWrite + Unpin>(client: &mut Client<S>, arrival: &mut Arrival, id: i32) {
     client.send(&request(OFFSET_COMMIT, 6, id, b"body")).await;
     assert_eq!(header(&arrival.frame().await.unwrap()).correlation_id, id);
     arrival.send(&opaque(id, b"answer")).await;
@@ -40,7 +38,7 @@ async fn goes_on<S: AsyncRead + AsyncWrite + Unpin>(
 async fn established<S: AsyncRead + AsyncWrite + Unpin>(
     client: &mut Client<S>,
     broker: &mut Broker,
-) -> crate::broker::Arrival {
+) -> Arrival {
     client.send(&request(OFFSET_COMMIT, 6, 1, b"body")).await;
     let mut arrival = broker.next().await;
     arrival.send(&opaque(1, b"answer")).await;
@@ -375,22 +373,25 @@ async fn clusters_are_added_changed_and_removed_with_their_listeners() {
 #[tokio::test]
 async fn a_cluster_in_the_place_of_another_is_not_mixed_up_with_it() {
     let mut old = Broker::alone(0).await;
-    let mut new = Broker::alone(0).await;
-    new.says.lock().unwrap().cluster_id = "new".into();
     let proxy = Proxy::start(&[&old]).await;
     let mut standing = proxy.connect().await;
     let mut arrival = established(&mut standing, &mut old).await;
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    drop(listener);
     let replaced = |settings: &mut Settings| {
-        settings.clusters[0].bootstrap_servers = vec![new.address.to_string().parse().unwrap()];
+        settings.clusters[0].bootstrap_servers = vec![address.to_string().parse().unwrap()];
     };
     assert!(reload(&proxy, replaced).unwrap());
-    // The old one still answers, and whoever is there may stay.
+    // The old one still answers, and whoever is there may stay. What passes is of the old one, before the new one is up.
     goes_on(&mut standing, &mut arrival, 2).await;
-    let nodes = [node(0, &old.address.ip().to_string(), old.address.port())];
-    standing.send(&request(METADATA, 12, 3, b"")).await;
-    arrival.frame().await.unwrap();
-    arrival.send(&response(METADATA, 12, 3, &Shape::of(&nodes))).await;
+    standing.send(&request(METADATA, 4, 3, &[0, 0, 0, 0, 0])).await;
+    let asked = arrival.frame().await.unwrap();
+    arrival.send(&answer_klamm(&asked, &BTreeMap::from([(0, old.address)]), "a-cluster")).await;
     standing.frame().await.unwrap();
+    let says = Says { cluster_id: "new".into(), nodes: BTreeMap::from([(0, address)]), demands_sasl: false };
+    let listener = tokio::net::TcpListener::bind(address).await.unwrap();
+    let mut new = Broker::listening(listener, &Arc::new(Mutex::new(says)));
     let id = || proxy.klamm.status()["clusters"][0]["cluster_id"].clone();
     until("the new cluster to be known", || id() == "new").await;
     established(&mut proxy.connect().await, &mut new).await;
