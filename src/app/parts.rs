@@ -146,7 +146,8 @@ impl Parts {
     ) {
         let mut before = std::mem::take(&mut self.doors);
         for (address, (way, listener)) in self.ways(settings, &workshop.metrics) {
-            let proxy_protocol = listener.proxy_protocol.clone();
+            let (proxy_protocol, session) = (listener.proxy_protocol.clone(), settings.session);
+            let shared = workshop.shared.clone();
             if let Some(open) = before.remove(&address) {
                 let old = open.door.behind();
                 let stop = if is_same_way(&old.way, &way) {
@@ -155,11 +156,11 @@ impl Parts {
                     workshop.retire(old.stop.clone(), settings.drain);
                     stop_of(&way, &open.stop)
                 };
-                open.door.change(Behind { proxy_protocol, way, stop });
+                open.door.change(Behind { proxy_protocol, way, shared, session, stop });
                 self.doors.insert(address, open);
             } else if let Some(socket) = sockets.remove(&address) {
                 let stop = workshop.stop.child();
-                let behind = Behind { proxy_protocol, stop: stop_of(&way, &stop), way };
+                let behind = Behind { proxy_protocol, stop: stop_of(&way, &stop), way, shared, session };
                 let door = Arc::new(Door::new(behind));
                 let accept =
                     listener::accept(socket, Arc::clone(&door), workshop.sessions.clone(), stop.clone());

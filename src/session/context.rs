@@ -111,10 +111,6 @@ impl Context {
         self.unmapped.lock().unwrap_or_else(PoisonError::into_inner).iter().copied().collect()
     }
 
-    pub(super) fn shared(&self) -> &Shared {
-        &self.shared
-    }
-
     /// Where a session's buffers and pipes come from.
     pub(super) fn pools(&self, settings: &SessionSettings) -> Pools {
         let Shared { buffers, pipes, .. } = self.shared.clone();

@@ -3,9 +3,9 @@
 //! The port says it, where each broker has its own; or the server name in the TLS hello says it, and then several listeners
 //! may stand behind one door. What stands behind a door is swapped whole by a reload, while the socket stays open.
 
-use super::Context;
 use super::cause::Cause;
 use super::origin::ProxyProtocol;
+use super::{Context, SessionSettings, Shared};
 use crate::address::SniScheme;
 use crate::lifecycle::Stop;
 use crate::observe::metrics::ListenerMetrics;
@@ -30,6 +30,10 @@ pub struct Behind {
     pub proxy_protocol: ProxyProtocol,
     /// Whom a connection is meant for.
     pub way: Way,
+    /// Where buffers come from, and what went wrong lately.
+    pub shared: Shared,
+    /// The limits of a session.
+    pub session: SessionSettings,
     /// When connections on it end that have not said yet whom they are meant for, or need not say it.
     pub stop: Stop,
 }
@@ -66,14 +70,6 @@ impl Door {
 }
 
 impl Behind {
-    /// Any listener behind it: they share what all listeners share, and the limits.
-    pub fn any(&self) -> Option<&Arc<Context>> {
-        match &self.way {
-            Way::Port(context, _) => Some(context),
-            Way::Name { listeners, .. } => listeners.first(),
-        }
-    }
-
     /// Where its connections are counted before they have said whom they are meant for.
     pub fn metrics(&self) -> &ListenerMetrics {
         match &self.way {

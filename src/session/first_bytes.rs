@@ -7,7 +7,9 @@
 use crate::observe::text::Shown;
 use crate::protocol::header;
 
-/// Enough to tell every protocol apart that is known here, and what a log line shows.
+/// Enough to tell every protocol apart that is known here.
+pub(super) const SPEECH_BYTES: usize = 4;
+/// What a log line shows of them.
 pub(super) const TELLING_BYTES: usize = 8;
 
 /// What somebody speaks.
@@ -38,7 +40,7 @@ impl Speech {
     /// What `bytes` are the beginning of; fewer than four say nothing.
     pub(super) fn of(bytes: &[u8]) -> Self {
         const METHODS: [&[u8; 4]; 7] = [b"GET ", b"HEAD", b"POST", b"PUT ", b"DELE", b"OPTI", b"PATC"];
-        let Some(first) = bytes.first_chunk::<4>() else { return Self::Unknown };
+        let Some(first) = bytes.first_chunk::<SPEECH_BYTES>() else { return Self::Unknown };
         match first {
             [0x16, 0x03, ..] => Self::TlsHello,
             [0x15, 0x03, ..] => Self::TlsAlert,

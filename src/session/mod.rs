@@ -203,24 +203,17 @@ impl Session {
     }
 
     async fn converse(&mut self, client: TcpStream) -> Cause {
-        let stop = self.stop();
-        let opened = tokio::select! {
-            opened = self.open(client) => opened,
-            () = stop.draining() => return Cause::Drained,
-        };
-        match (opened, self.entry.clone()) {
-            (Err(Failed(cause, client)), _) => {
+        match self.open(client).await {
+            Ok((Opened::Kafka(client, first), entry)) => self.serve(client, first, &entry).await,
+            Ok((Opened::Tunnel(client, first, port), entry)) => {
+                self.tunnel(client, first, port, &entry).await
+            }
+            Err(Failed(cause, client)) => {
                 if let Some(client) = client {
                     relay::linger(Stream::Plain(client), cause.last_words()).await;
                 }
                 cause
             }
-            (Ok(Opened::Kafka(client, first)), Some(entry)) => self.serve(client, first, &entry).await,
-            (Ok(Opened::Tunnel(client, first, port)), Some(entry)) => {
-                self.tunnel(client, first, port, &entry).await
-            }
-            // What has been opened is meant for somebody.
-            (Ok(_), None) => Cause::Drained,
         }
     }
 
@@ -398,9 +391,9 @@ impl Session {
             debug!(%listener, %peer, via, %meant_for, %broker, %client, tls, certificate, cause = cause_code, "session ended: {cause}");
             return;
         }
-        let Some(any) = self.behind.any() else { return };
         let key = (&*listener, cause_code, peer.ip());
-        if let Some(suppressed) = any.shared().incidents.note(key, &cause.to_string(), Instant::now()) {
+        let incidents = &self.behind.shared.incidents;
+        if let Some(suppressed) = incidents.note(key, &cause.to_string(), Instant::now()) {
             warn!(%listener, %peer, via, %meant_for, %broker, %client, tls, certificate, cause = cause_code, suppressed, "session ended: {cause}");
         }
     }

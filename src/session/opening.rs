@@ -5,7 +5,7 @@
 
 use super::cause::Cause;
 use super::door::{self, Way};
-use super::first_bytes::{self, Speech, TELLING_BYTES};
+use super::first_bytes::{self, SPEECH_BYTES, Speech, TELLING_BYTES};
 use super::origin::Origin;
 use super::{Entry, ListenerTls, Session};
 use crate::net::buffer::{BUFFER_BYTES, Buffer};
@@ -33,49 +33,53 @@ pub(super) enum Opened {
 pub(super) struct Failed(pub(super) Cause, pub(super) Option<TcpStream>);
 
 impl Session {
-    /// Opens a connection.
-    pub(super) async fn open(&mut self, client: TcpStream) -> Result<Opened, Failed> {
-        let Some(settings) = self.behind.any().map(|context| context.setup().session) else {
-            return Err(Failed(Cause::Drained, None));
-        };
+    /// Opens a connection: what it has turned out to be, and whom it is meant for. A drain waits for a handshake that has begun,
+    /// so that its end can be said in TLS.
+    pub(super) async fn open(&mut self, client: TcpStream) -> Result<(Opened, Entry), Failed> {
+        let settings = self.behind.session;
+        let plain = self.plain_entry();
         let timeout =
-            if self.is_plain() { settings.first_frame_timeout } else { settings.tls_handshake_timeout };
-        let deadline = self.began + timeout;
-        if self.is_plain() && !self.behind.proxy_protocol.is_expected() {
-            return Ok(Opened::Kafka(Stream::Plain(client), None));
+            if plain.is_some() { settings.first_frame_timeout } else { settings.tls_handshake_timeout };
+        let late = if plain.is_some() { Cause::FirstFrameTimeout } else { Cause::HandshakeTimeout };
+        if let Some(entry) = plain
+            && !self.behind.proxy_protocol.is_expected()
+        {
+            return Ok((Opened::Kafka(Stream::Plain(client), None), entry));
         }
-        let first = tokio::time::timeout_at(deadline, self.first_bytes(&client)).await;
-        let late = if self.is_plain() { Cause::FirstFrameTimeout } else { Cause::HandshakeTimeout };
-        let buffer = match first.unwrap_or(Err(late(timeout))) {
-            Ok(buffer) => buffer,
+        let deadline = self.began + timeout;
+        let stop = self.stop();
+        let first = tokio::select! {
+            first = tokio::time::timeout_at(deadline, self.first_bytes(&client)) => first,
+            () = stop.draining() => Ok(Err(Cause::Drained)),
+        };
+        let (buffer, entry) = match first.unwrap_or(Err(late(timeout))) {
+            Ok(first) => first,
             Err(cause) => return Err(Failed(cause, Some(client))),
         };
-        match self.entry.as_ref().and_then(|entry| entry.setup.tls.clone()) {
-            None => Ok(Opened::Kafka(Stream::Plain(client), Some(buffer))),
-            Some(ListenerTls::Passthrough { broker_port }) => Ok(Opened::Tunnel(client, buffer, broker_port)),
+        let opened = match &entry.setup.tls {
+            None => Opened::Kafka(Stream::Plain(client), Some(buffer)),
+            Some(ListenerTls::Passthrough { broker_port }) => Opened::Tunnel(client, buffer, *broker_port),
             Some(ListenerTls::Terminate(tls)) => {
-                let shaken = tokio::time::timeout_at(deadline, self.shake_hands(client, buffer, &tls)).await;
-                shaken.unwrap_or(Err(Failed(Cause::HandshakeTimeout(timeout), None)))
+                let shaken = tokio::time::timeout_at(deadline, self.shake_hands(client, buffer, tls)).await;
+                shaken.unwrap_or(Err(Failed(late(timeout), None)))?
             }
-        }
+        };
+        Ok((opened, entry))
     }
 
-    /// Whether no TLS is spoken on this port.
-    fn is_plain(&self) -> bool {
-        self.entry.as_ref().is_some_and(|entry| entry.setup.tls.is_none())
+    /// Whom it is meant for, where the port says it and no TLS is spoken.
+    fn plain_entry(&self) -> Option<Entry> {
+        self.entry.clone().filter(|entry| entry.setup.tls.is_none())
     }
 
     /// Waits for the bytes that come first, until they say whose connection it is, and where TLS is spoken, whom it is meant for.
-    async fn first_bytes(&mut self, client: &TcpStream) -> Result<Buffer, Cause> {
-        let Some(pool) = self.behind.any().map(|context| context.shared().buffers.clone()) else {
-            return Err(Cause::Drained);
-        };
+    async fn first_bytes(&mut self, client: &TcpStream) -> Result<(Buffer, Entry), Cause> {
         client.readable().await.map_err(Cause::ClientFailed)?;
-        let (mut buffer, mut is_begun) = (pool.borrow(), false);
+        let (mut buffer, mut is_begun) = (self.behind.shared.buffers.borrow(), false);
         loop {
             is_begun = is_begun || self.is_begun(&mut buffer)?;
-            if is_begun && (self.is_plain() || self.is_named(buffer.filled())?) {
-                return Ok(buffer);
+            if is_begun && let Some(entry) = self.meant_for(buffer.filled())? {
+                return Ok((buffer, entry));
             }
             buffer.park(hello::HELLO_BYTES_MAX);
             client.readable().await.map_err(Cause::ClientFailed)?;
@@ -107,12 +111,15 @@ impl Session {
         }
     }
 
-    /// Whether a whole hello is there; its name says which listener and broker it is meant for, where the port does not.
-    fn is_named(&mut self, bytes: &[u8]) -> Result<bool, Cause> {
+    /// Whom it is meant for, once a whole hello is there: its name says it where the port does not.
+    fn meant_for(&mut self, bytes: &[u8]) -> Result<Option<Entry>, Cause> {
+        if let Some(entry) = self.plain_entry() {
+            return Ok(Some(entry));
+        }
         let hello: Hello<'_> = match hello::read(bytes) {
             Ok(hello::Beginning::Hello(hello)) => hello,
-            Ok(hello::Beginning::Incomplete) => return Ok(false),
-            Ok(hello::Beginning::Other) if bytes.len() < TELLING_BYTES.min(4) => return Ok(false),
+            Ok(hello::Beginning::Incomplete) => return Ok(None),
+            Ok(hello::Beginning::Other) if bytes.len() < SPEECH_BYTES => return Ok(None),
             Ok(hello::Beginning::Other) => return Err(not_tls(bytes)),
             Err(error) => return Err(Cause::HelloMalformed(error)),
         };
@@ -120,7 +127,7 @@ impl Session {
             let (context, target) = door::named(listeners, hello.server_name.as_deref())?;
             self.enter(Entry::new(context, target));
         }
-        Ok(true)
+        Ok(self.entry.clone())
     }
 
     async fn shake_hands(
@@ -130,8 +137,7 @@ impl Session {
         settings: &ServerTls,
     ) -> Result<Opened, Failed> {
         let began = Instant::now();
-        let pool = self.behind.any().map(|context| context.shared().buffers.clone()).unwrap_or_default();
-        let shaken = TlsStream::accept(client, hello, settings, &pool).await;
+        let shaken = TlsStream::accept(client, hello, settings, &self.behind.shared.buffers).await;
         let metrics = self.metrics();
         match shaken {
             Ok(stream) => {

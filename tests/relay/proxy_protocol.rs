@@ -105,6 +105,14 @@ async fn a_health_check_is_no_fault_with_a_header_or_without() {
 pub(crate) struct Log(Arc<Mutex<Vec<u8>>>);
 
 impl Log {
+    /// Catches it until the guard is dropped.
+    pub(crate) fn catch() -> (Self, tracing::subscriber::DefaultGuard) {
+        let log = Self::default();
+        let writer = log.clone();
+        let lines = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
+        (log, tracing::subscriber::set_default(lines))
+    }
+
     /// The first line with these words.
     pub(crate) fn line(&self, words: &str) -> String {
         let said = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
@@ -138,10 +146,7 @@ fn the_session_is_told_by_the_client_that_the_header_names_and_by_its_sender() {
 }
 
 async fn look_at_the_log() {
-    let log = Log::default();
-    let writer = log.clone();
-    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
-    let _guard = tracing::subscriber::set_default(subscriber);
+    let (log, _guard) = Log::catch();
     let broker = Broker::alone(0).await;
     let proxy = start(&broker, ProxyMode::Required, "127.0.0.0/8").await;
     let mut client = proxy.connect().await;

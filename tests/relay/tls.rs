@@ -1,6 +1,6 @@
 //! TLS that ends at Klamm, on either side: what comes through it, who gets in, and which brokers are believed.
 
-use crate::broker::{Arrival, Broker};
+use crate::broker::Broker;
 use crate::child::{in_child, is_child};
 use crate::client::{ADVERTISED_HOST, Proxy};
 use crate::frames::{OFFSET_COMMIT, header, opaque, request};
@@ -8,7 +8,7 @@ use crate::pki::{Authority, Wish, self_signed};
 use crate::proxy_protocol::Log;
 use crate::samples::pattern;
 use crate::tls_peers::{
-    Front, Pki, TlsClient, authorities, client_config, identity, server_config, shake_hands, tls_client,
+    Front, Pki, authorities, client_config, exchange, identity, server_config, shake_hands, tls_client,
 };
 use crate::{until, within};
 use klamm::net::tls::{ClientAuth, ClientTls, Verify};
@@ -37,17 +37,6 @@ fn handshakes(proxy: &Proxy, version: &str, outcome: &str) -> u64 {
     proxy.metric(&format!(
         "klamm_tls_handshakes_total{{listener=\"external\",outcome=\"{outcome}\",version=\"{version}\"}}"
     ))
-}
-
-/// A request and a response with this many bytes of content each, and the connection at the broker.
-async fn exchange(client: &mut TlsClient, broker: &mut Broker, bytes: usize) -> Arrival {
-    let (sent, answer) = (request(OFFSET_COMMIT, 6, 1, &pattern(bytes)), opaque(1, &pattern(bytes)));
-    client.send(&sent).await;
-    let mut arrival = broker.next().await;
-    assert!(arrival.first == sent, "a request of {bytes} bytes differs");
-    let (got, ()) = tokio::join!(client.frame(), arrival.send(&answer));
-    assert!(got == Some(answer), "a response of {bytes} bytes differs");
-    arrival
 }
 
 #[tokio::test]
@@ -434,10 +423,7 @@ fn the_session_is_told_by_the_certificate_that_the_client_has_shown() {
 }
 
 async fn look_at_the_log() {
-    let log = Log::default();
-    let writer = log.clone();
-    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
-    let _guard = tracing::subscriber::set_default(subscriber);
+    let (log, _guard) = Log::catch();
     let (pki, broker) = (Pki::new(), Broker::alone(0).await);
     let proxy = start_with(&broker, pki.terminate_for(ClientAuth::Required(pki.authorities()))).await;
     let mut client = tls_client(proxy.bootstrap(), &showing(&pki, &TLS13, Some(&pki.authority))).await;

@@ -1,8 +1,10 @@
 //! Clients and brokers that speak TLS, by another implementation of its stream than Klamm's, and certificates for all.
 
-use crate::broker::{Broker, Says};
+use crate::broker::{Arrival, Broker, Says};
 use crate::client::{ADVERTISED_HOST, Client};
+use crate::frames::{OFFSET_COMMIT, opaque, request};
 use crate::pki::{Authority, Issued, write};
+use crate::samples::pattern;
 use crate::within;
 use klamm::net::tls::{Authorities, ClientAuth, ClientTls, Identity, ServerTls, Verify};
 use klamm::session::ListenerTls;
@@ -246,4 +248,15 @@ async fn pass_on(mut stream: server::TlsStream<TcpStream>, broker: SocketAddr, p
         // However it ends, both sides are closed.
         let _ = copy_bidirectional(&mut stream, &mut plain).await;
     }
+}
+
+/// A request and a response with this many bytes of content each, and the connection at the broker.
+pub(crate) async fn exchange(client: &mut TlsClient, broker: &mut Broker, bytes: usize) -> Arrival {
+    let (sent, answer) = (request(OFFSET_COMMIT, 6, 1, &pattern(bytes)), opaque(1, &pattern(bytes)));
+    client.send(&sent).await;
+    let mut arrival = broker.next().await;
+    assert!(arrival.first == sent, "a request of {bytes} bytes differs");
+    let (got, ()) = tokio::join!(client.frame(), arrival.send(&answer));
+    assert!(got == Some(answer), "a response of {bytes} bytes differs");
+    arrival
 }

@@ -1,12 +1,12 @@
 //! TLS that passes through: the hello says which broker it is for, and every byte goes there unread.
 
-use crate::broker::{Arrival, Broker, Says};
+use crate::broker::{Broker, Says};
 use crate::client::{ADVERTISED_HOST, Proxy};
 use crate::frames::{OFFSET_COMMIT, header, opaque, request};
 use crate::hello::hello;
 use crate::names::{PATTERN, by_names};
 use crate::samples::pattern;
-use crate::tls_peers::{Front, Pki, TlsClient, named_client, server_config};
+use crate::tls_peers::{Front, Pki, exchange, named_client, server_config};
 use crate::{until, within};
 use klamm::session::ListenerTls;
 use rustls::version::{TLS12, TLS13};
@@ -25,16 +25,6 @@ async fn start(pki: &Pki, front: &Front) -> Proxy {
         settings.clusters[0].tls = Some(pki.trusting());
     })
     .await
-}
-
-async fn exchange(client: &mut TlsClient, broker: &mut Broker, bytes: usize) -> Arrival {
-    let (sent, answer) = (request(OFFSET_COMMIT, 6, 1, &pattern(bytes)), opaque(1, &pattern(bytes)));
-    client.send(&sent).await;
-    let mut arrival = broker.next().await;
-    assert!(arrival.first == sent, "a request of {bytes} bytes differs");
-    let (got, ()) = tokio::join!(client.frame(), arrival.send(&answer));
-    assert!(got == Some(answer), "a response of {bytes} bytes differs");
-    arrival
 }
 
 #[tokio::test]
