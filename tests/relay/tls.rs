@@ -1,6 +1,6 @@
 //! TLS that ends at Klamm, on either side: what comes through it, who gets in, and which brokers are believed.
 
-use crate::broker::Broker;
+use crate::broker::{Arrival, Broker};
 use crate::child::{in_child, is_child};
 use crate::client::{ADVERTISED_HOST, Proxy};
 use crate::frames::{OFFSET_COMMIT, header, opaque, request};
