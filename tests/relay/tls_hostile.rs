@@ -365,5 +365,5 @@ async fn whoever_begins_a_long_handshake_message_behind_the_handshake_holds_no_w
     proxy.until_closed("client_failed", COUNT as u64).await;
 }
 
-/// A buffer for what comes, another for what has been encrypted, and one that the request's bytes had.
-const SLOW_BYTES_MAX: usize = 4 * 128 * 1024 + 64 * 1024;
+/// A buffer with what has been encrypted, and as much again for what is on its way to it.
+const SLOW_BYTES_MAX: usize = 2 * 128 * 1024;
