@@ -53,13 +53,21 @@ impl Cluster {
         Self::with_view(settings, view, buffers, metrics)
     }
 
-    /// The same cluster with other settings: it knows what this one knows, unless it is pinned to another cluster id.
+    /// The same cluster with other settings: it knows what this one knows, unless it is pinned to another cluster id or has no
+    /// bootstrap server that this one has. It is another cluster then, or may be: what this one knows would lead to the old one.
     pub fn changed(&self, settings: ClusterSettings) -> Self {
         let (buffers, metrics) = (self.security.buffers.clone(), self.metrics.clone());
-        if settings.cluster_id != self.settings.cluster_id {
+        let is_known = |server| self.settings.bootstrap_servers.contains(server);
+        if settings.cluster_id != self.settings.cluster_id || !settings.bootstrap_servers.iter().any(is_known)
+        {
             return Self::new(settings, buffers, metrics);
         }
         Self::with_view(settings, Arc::clone(&self.view), buffers, metrics)
+    }
+
+    /// Whether this is `other` with other settings, and knows what it knows.
+    pub fn continues(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.view, &other.view)
     }
 
     fn with_view(

@@ -143,18 +143,35 @@ impl Advertise for Context {
     }
 }
 
-impl Behold for Context {
+/// What one session sees of its listener. It tells clients what holds now, and what it learns is of the cluster that it is
+/// connected to, even if the listener leads to another by now.
+#[derive(Debug)]
+pub(super) struct Witness {
+    pub(super) context: Arc<Context>,
+    pub(super) cluster: Arc<Cluster>,
+}
+
+impl Advertise for Witness {
+    fn advertise(&self, node: NodeId) -> AdvertisedAddress {
+        self.context.advertise(node)
+    }
+}
+
+impl Behold for Witness {
     fn saw(&self, sighting: Sighting) {
-        if !sighting.brokers.is_empty() {
-            self.setup.load().cluster.learn(&sighting, Source::Passing);
+        if sighting.brokers.is_empty() {
+            return;
         }
+        let setup = self.context.setup.load();
+        let cluster = if setup.cluster.continues(&self.cluster) { &setup.cluster } else { &self.cluster };
+        cluster.learn(&sighting, Source::Passing);
     }
 
     fn asked(&self, api_key: i16) {
-        self.metrics.request(api_key);
+        self.context.metrics.request(api_key);
     }
 
     fn rewrote(&self, api_key: i16) {
-        self.metrics.rewritten(api_key);
+        self.context.metrics.rewritten(api_key);
     }
 }

@@ -38,6 +38,7 @@ use crate::net::stream::Stream;
 use crate::net::tls::Agreed;
 use crate::observe::metrics::{IntGauge, ListenerMetrics};
 use crate::types::{BrokerAddress, NodeId, Target};
+use context::Witness;
 use conversation::{Conversation, Lent};
 use lane::Scan;
 use opening::{Failed, Opened};
@@ -218,8 +219,9 @@ impl Session {
 
     /// Kafka, from the first request on.
     async fn serve(&mut self, mut client: Stream, first: Option<Buffer>, entry: &Entry) -> Cause {
-        let beholder: Arc<Context> = Arc::clone(&entry.context);
-        let mut conversation = Conversation::new(entry.setup.session, beholder);
+        let (context, cluster) = (Arc::clone(&entry.context), Arc::clone(&entry.setup.cluster));
+        let witness = Arc::new(Witness { context, cluster });
+        let mut conversation = Conversation::new(entry.setup.session, witness);
         let mut requests = Requests::default();
         let pools = entry.context.pools(&entry.setup.session);
         let stop = self.stop();

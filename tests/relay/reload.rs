@@ -1,19 +1,21 @@
 //! A reload swaps everything at once, and touches no connection that can stay.
 
-use crate::broker::Broker;
+use crate::broker::{Arrival, Broker, Says};
 use crate::client::{ADVERTISED_HOST, Client, Proxy, next_ports};
-use crate::frames::{OFFSET_COMMIT, header, opaque, request};
+use crate::frames::{OFFSET_COMMIT, answer_klamm, header, opaque, request};
 use crate::names::{PATTERN, by_names, names};
 use crate::samples::{METADATA, Shape, node, response};
 use crate::tls_peers::{Pki, TlsClient, identity, named_client, tls_client};
-use crate::{until, within};
+use crate::until;
 use klamm::address::{NodeIdRanges, PortScheme, Scheme};
 use klamm::admin::AdminSettings;
 use klamm::app::{ReloadError, Settings};
 use klamm::net::tls::{ClientAuth, ServerTls};
 use klamm::session::{ListenerTls, ProxyMode, ProxyProtocol};
 use klamm::types::{ClusterName, ListenerName};
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -25,11 +27,7 @@ fn reload(proxy: &Proxy, change: impl FnOnce(&mut Settings)) -> Result<bool, Rel
 }
 
 /// A request and its response, on a connection that has had others.
-async fn goes_on<S: AsyncRead + AsyncWrite + Unpin>(
-    client: &mut Client<S>,
-    arrival: &mut crate::broker::Arrival,
-    id: i32,
-) {
+async fn goes_on<S: AsyncRead + AsyncWrite + Unpin>(client: &mut Client<S>, arrival: &mut Arrival, id: i32) {
     client.send(&request(OFFSET_COMMIT, 6, id, b"body")).await;
     assert_eq!(header(&arrival.frame().await.unwrap()).correlation_id, id);
     arrival.send(&opaque(id, b"answer")).await;
@@ -40,7 +38,7 @@ async fn goes_on<S: AsyncRead + AsyncWrite + Unpin>(
 async fn established<S: AsyncRead + AsyncWrite + Unpin>(
     client: &mut Client<S>,
     broker: &mut Broker,
-) -> crate::broker::Arrival {
+) -> Arrival {
     client.send(&request(OFFSET_COMMIT, 6, 1, b"body")).await;
     let mut arrival = broker.next().await;
     arrival.send(&opaque(1, b"answer")).await;
@@ -351,24 +349,13 @@ async fn clusters_are_added_changed_and_removed_with_their_listeners() {
     // Its bootstrap server moves: who stands goes on, who comes is led there.
     let mut moved = Broker::alone(0).await;
     moved.says.lock().unwrap().cluster_id = "second".into();
-    assert!(
-        reload(&proxy, |settings| {
-            settings.clusters[1].bootstrap_servers = vec![moved.address.to_string().parse().unwrap()];
-        })
-        .unwrap()
-    );
+    let moved_to = |settings: &mut Settings| {
+        settings.clusters[1].bootstrap_servers = vec![moved.address.to_string().parse().unwrap()];
+    };
+    assert!(reload(&proxy, moved_to).unwrap());
     goes_on(&mut client, &mut seconds, 2).await;
-    let mut fresh = Client::connect(added).await;
-    fresh.send(&request(OFFSET_COMMIT, 6, 1, b"body")).await;
-    let arrived = within("a connection at the new bootstrap server", async {
-        tokio::select! {
-            arrived = moved.next() => arrived,
-            // The broker map from before may still be in use.
-            arrived = second.next() => arrived,
-        }
-    });
-    arrived.await.send(&opaque(1, b"answer")).await;
-    assert_eq!(fresh.frame().await, Some(opaque(1, b"answer")));
+    established(&mut Client::connect(added).await, &mut moved).await;
+    assert!(!second.has_arrivals());
 
     assert!(
         reload(&proxy, |settings| {
@@ -381,6 +368,35 @@ async fn clusters_are_added_changed_and_removed_with_their_listeners() {
     goes_on(&mut standing, &mut arrival, 3).await;
     let status = proxy.klamm.status();
     assert_eq!(status["clusters"].as_array().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_cluster_in_the_place_of_another_is_not_mixed_up_with_it() {
+    let mut old = Broker::alone(0).await;
+    let proxy = Proxy::start(&[&old]).await;
+    let mut standing = proxy.connect().await;
+    let mut arrival = established(&mut standing, &mut old).await;
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    drop(listener);
+    let replaced = |settings: &mut Settings| {
+        settings.clusters[0].bootstrap_servers = vec![address.to_string().parse().unwrap()];
+    };
+    assert!(reload(&proxy, replaced).unwrap());
+    // The old one still answers, and whoever is there may stay. What passes is of the old one, before the new one is up.
+    goes_on(&mut standing, &mut arrival, 2).await;
+    standing.send(&request(METADATA, 4, 3, &[0, 0, 0, 0, 0])).await;
+    let asked = arrival.frame().await.unwrap();
+    arrival.send(&answer_klamm(&asked, &BTreeMap::from([(0, old.address)]), "a-cluster")).await;
+    standing.frame().await.unwrap();
+    let says = Says { cluster_id: "new".into(), nodes: BTreeMap::from([(0, address)]), demands_sasl: false };
+    let listener = tokio::net::TcpListener::bind(address).await.unwrap();
+    let mut new = Broker::listening(listener, &Arc::new(Mutex::new(says)));
+    let id = || proxy.klamm.status()["clusters"][0]["cluster_id"].clone();
+    until("the new cluster to be known", || id() == "new").await;
+    established(&mut proxy.connect().await, &mut new).await;
+    established(&mut proxy.connect_to(0).await, &mut new).await;
+    assert!(!old.has_arrivals(), "nobody is led to the old one any more");
 }
 
 #[tokio::test]

@@ -1,21 +1,24 @@
 //! What a client can't do to Klamm where it speaks TLS: before the handshake, in it, and behind it.
 
 use crate::alloc;
-use crate::broker::Broker;
+use crate::broker::{Arrival, Broker};
 use crate::child::{in_child, is_child};
 use crate::client::{ADVERTISED_HOST, Client, Proxy};
 use crate::frames::{OFFSET_COMMIT, header, opaque, request};
 use crate::hello::{hello, record};
 use crate::names::{PATTERN, by_names};
 use crate::samples::{FETCH, Shape, node, pattern, response};
-use crate::tls_peers::{Pki, shake_hands, tls_client};
+use crate::tls_peers::{Pki, client_config, shake_hands, tls_client};
 use crate::{until, within};
 use proptest::prelude::*;
 use proptest::sample::Index;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
+use rustls::crypto::cipher::OutboundPlainMessage;
 use rustls::version::{TLS12, TLS13};
+use rustls::{ClientConfig, ConnectionTrafficSecrets, ContentType, ProtocolVersion, SupportedCipherSuite};
 use std::io::Write;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -299,5 +302,68 @@ async fn a_client_that_does_not_read_has_its_response_wait_at_the_broker() {
     drop(sending.await.unwrap().unwrap());
 }
 
-/// A buffer for what comes, another for what has been encrypted, and one that the request's bytes had.
-const SLOW_BYTES_MAX: usize = 4 * 128 * 1024 + 64 * 1024;
+/// Records of a handshake message behind the handshake, of which more is promised.
+async fn begin_message(
+    proxy: &Proxy,
+    config: &Arc<ClientConfig>,
+    broker: &mut Broker,
+) -> (TcpStream, Arrival) {
+    let mut client = tls_client(proxy.bootstrap(), config).await;
+    client.send(&request(OFFSET_COMMIT, 6, 1, b"body")).await;
+    let mut arrival = broker.next().await;
+    arrival.send(&opaque(1, b"answer")).await;
+    client.frame().await.unwrap();
+    let (mut tcp, session) = client.stream.into_inner();
+    let Some(SupportedCipherSuite::Tls13(suite)) = session.negotiated_cipher_suite() else {
+        panic!("TLS 1.3")
+    };
+    let (sequence, secrets) = session.dangerous_extract_secrets().unwrap().tx;
+    let ConnectionTrafficSecrets::Aes256Gcm { key, iv } = secrets else { panic!("AES-256-GCM") };
+    let mut encrypter = suite.aead_alg.encrypter(key, iv);
+    let mut encrypt = |sequence, part: &[u8]| {
+        let (typ, version) = (ContentType::Handshake, ProtocolVersion::TLSv1_2);
+        let message = OutboundPlainMessage { typ, version, payload: part.into() };
+        encrypter.encrypt(message, sequence).unwrap().encode()
+    };
+    // The library encrypts in order only.
+    for earlier in 0..sequence {
+        encrypt(earlier, b"");
+    }
+    // A key update of 65,520 bytes, three quarters of it.
+    let promised = [&[24, 0, 0xff, 0xf0][..], &[0; 3 * 16_384 - 4]].concat();
+    for (sequence, part) in (sequence..).zip(promised.chunks(16_384)) {
+        // Klamm may have closed already.
+        let _ = within("Klamm to take a record", tcp.write_all(&encrypt(sequence, part))).await;
+    }
+    (tcp, arrival)
+}
+
+#[tokio::test]
+async fn whoever_begins_a_long_handshake_message_behind_the_handshake_holds_no_whole_buffer() {
+    const COUNT: usize = 40;
+    let (pki, mut broker) = (Pki::new(), Broker::alone(0).await);
+    let mut measured = alloc::alone().await;
+    let proxy = Proxy::begin(&[broker.address], |settings| settings.listeners[0].tls = Some(pki.terminate()));
+    proxy.until_refreshed().await;
+    let mut config = client_config(&pki.authority, &[&TLS13], None);
+    config.enable_secret_extraction = true;
+    let config = Arc::new(config);
+    let _first = begin_message(&proxy, &config, &mut broker).await;
+    measured.reset();
+    let start = alloc::heap_bytes();
+    let mut kept = Vec::new();
+    for _ in 0..COUNT {
+        kept.push(begin_message(&proxy, &config, &mut broker).await);
+    }
+    for (tcp, _) in &mut kept {
+        let _ = within("Klamm to close", tcp.read_to_end(&mut Vec::new())).await;
+    }
+    let each = alloc::heap_bytes().saturating_sub(start) / COUNT;
+    println!("in the middle of a handshake message: {each} bytes of heap each");
+    assert!(each < 24 * 1024, "{each} bytes each");
+    drop(kept);
+    proxy.until_closed("client_failed", COUNT as u64).await;
+}
+
+/// A buffer with what has been encrypted, and as much again for what is on its way to it.
+const SLOW_BYTES_MAX: usize = 2 * 128 * 1024;

@@ -114,6 +114,21 @@ async fn a_client_that_closes_its_side_of_a_tunnel_still_gets_what_is_pending() 
 }
 
 #[tokio::test]
+async fn a_client_that_closes_without_a_word_is_closed_to_the_broker_too() {
+    let pki = Pki::new();
+    let (mut broker, front) = pki.broker_behind_tls(0).await;
+    let proxy = start(&pki, &front).await;
+    let mut client = named_client(proxy.bootstrap(), BROKER_0, &pki.client()).await;
+    let mut arrival = exchange(&mut client, &mut broker, 10).await;
+    // TLS has no part in it: all that says so is the end of the TCP stream.
+    client.finish_tcp().await;
+    assert_eq!(arrival.frame().await, None);
+    drop((arrival, client));
+    until("the session to end", || proxy.active() == 0).await;
+    assert_eq!(proxy.closed("half_close_timeout"), 0, "{:?}", proxy.causes());
+}
+
+#[tokio::test]
 async fn a_broker_that_closes_is_closed_to_the_client_too() {
     let pki = Pki::new();
     let (mut broker, front) = pki.broker_behind_tls(0).await;

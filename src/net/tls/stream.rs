@@ -269,6 +269,15 @@ impl TlsStream {
         step
     }
 
+    /// Whether a client makes Klamm hold more than half a record. rustls waits for the rest of a handshake message up to 64 KiB,
+    /// and behind the handshake nobody would wait for it with a deadline; the only one that a client has to send there has five
+    /// bytes (RFC 8446, section 4.6.3).
+    fn is_hoarding(&self) -> bool {
+        let held = self.incoming.as_ref().map_or(0, |buffer| buffer.filled().len());
+        let is_client_through = matches!(self.session, Session::Server(_)) && !self.session.is_handshaking();
+        is_client_through && held > RECORD_WIRE_BYTES_MAX
+    }
+
     /// Waits for bytes; half a record waits in no more room than it needs.
     fn poll_socket_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let ready = self.tcp.poll_read_ready(cx);
@@ -280,6 +289,11 @@ impl TlsStream {
 
     /// Waits for bytes from the socket, and takes as many as there are.
     fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.is_hoarding() {
+            self.is_refused = true;
+            let reason = "a handshake message behind the handshake that is larger than a record";
+            return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, reason)));
+        }
         ready!(self.poll_socket_ready(cx))?;
         let buffer = self.incoming.get_or_insert_with(|| self.pool.borrow());
         let mut spare = ReadBuf::new(buffer.room(RECORD_WIRE_BYTES_MAX));
