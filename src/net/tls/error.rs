@@ -64,6 +64,11 @@ impl fmt::Display for HandshakeError {
 
 impl std::error::Error for HandshakeError {}
 
+/// What rustls says of a connection that stood already: in TLS 1.3 a client learns only then that its certificate was refused.
+pub(super) fn refused(error: rustls::Error) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, format!("{error}{}", hint(&error)))
+}
+
 fn code(error: &rustls::Error) -> &'static str {
     use rustls::Error as E;
     match error {
@@ -130,5 +135,17 @@ fn hint(error: &rustls::Error) -> &'static str {
             ": what answers there does not speak TLS; is it a plaintext listener?"
         }
         _ => "",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_certificate_that_is_demanded_too_late_for_the_handshake_is_named_all_the_same() {
+        let error = refused(rustls::Error::AlertReceived(AlertDescription::CertificateRequired));
+        assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+        assert!(error.to_string().ends_with(": the other side demands a certificate"), "{error}");
     }
 }

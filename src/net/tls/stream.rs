@@ -3,7 +3,7 @@
 //! rustls speaks the protocol and keeps the keys ([`Session`]); here its records are read and written in large pieces, in
 //! buffers that are borrowed while bytes are in them. An idle connection holds none; one that has half a record holds that.
 
-use super::error::HandshakeError;
+use super::error::{HandshakeError, refused};
 use super::{ClientTls, ServerTls};
 use crate::net::buffer::{Buffer, BufferPool};
 use crate::net::socket;
@@ -217,7 +217,7 @@ impl TlsStream {
                 Ok(Step::Read(read)) => count += read,
                 Ok(Step::GoOn) => {}
                 Ok(_) => break,
-                Err(error) => return Err(io::Error::new(io::ErrorKind::InvalidData, error)),
+                Err(error) => return Err(refused(error)),
             }
         }
         Ok(count)
@@ -230,7 +230,7 @@ impl TlsStream {
                 Ok(Step::Said) => return Ok(()),
                 Ok(Step::Read(_) | Step::GoOn) => {}
                 Ok(Step::Blocked) => return Err(io::ErrorKind::NotConnected.into()),
-                Err(error) => return Err(io::Error::new(io::ErrorKind::InvalidData, error)),
+                Err(error) => return Err(refused(error)),
             }
         }
     }
