@@ -27,7 +27,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::net::TcpListener;
 use tracing::{error, info, warn};
 
-pub use findings::{About, Finding, Weight, findings, left};
+pub use findings::{About, Finding, Weight, findings, left, now};
 pub use reload::{Reading, ReloadError, ReloadSettings, run};
 
 /// Everything that Klamm is told, validated: what stands here can't be wrong in itself.
@@ -147,7 +147,7 @@ impl Klamm {
         let parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner);
         let certificates = certificates::of(&parts.settings);
         certificates::count(&certificates, &self.workshop.metrics);
-        for finding in findings(&parts.settings, certificates::now()) {
+        for finding in findings(&parts.settings, now()) {
             match finding.weight {
                 Weight::Warning => warn!("{finding}"),
                 Weight::Problem => error!("{finding}"),

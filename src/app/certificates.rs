@@ -1,13 +1,11 @@
 //! The certificates that are in use: how long they hold, in the metrics and on the status page.
 
 use super::Settings;
+use super::findings::{DAY_SECONDS, now};
 use crate::net::tls::Certificate;
 use crate::observe::metrics::Metrics;
 use crate::session::ListenerTls;
 use serde_json::{Value, json};
-use std::time::{SystemTime, UNIX_EPOCH};
-
-const DAY_SECONDS: i64 = 86_400;
 
 /// A certificate, and whose it is.
 #[derive(Clone, Debug)]
@@ -62,10 +60,4 @@ pub(super) fn count(certificates: &[Shown], metrics: &Metrics) {
     for shown in certificates {
         metrics.certificate(shown.role, &shown.owner, shown.certificate.not_after);
     }
-}
-
-/// The second since 1970.
-pub(super) fn now() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }

@@ -14,8 +14,9 @@ use crate::session::ListenerTls;
 use crate::types::NodeId;
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
-const DAY_SECONDS: i64 = 86_400;
+pub(super) const DAY_SECONDS: i64 = 86_400;
 
 /// A certificate that ends sooner should be on its way already: cert-manager renews 30 days ahead, Strimzi 30.
 const SOON_DAYS: i64 = 14;
@@ -83,6 +84,12 @@ pub fn findings(settings: &Settings, now: i64) -> Vec<Finding> {
     let clusters = settings.clusters.iter().flat_map(|cluster| of_cluster(cluster, now));
     let listeners = settings.listeners.iter().flat_map(|listener| of_listener(listener, now));
     clusters.chain(listeners).collect()
+}
+
+/// This second, since 1970.
+pub fn now() -> i64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }
 
 /// How long a certificate is valid from `now` on, in words: `89 days left`.

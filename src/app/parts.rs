@@ -10,7 +10,7 @@ use crate::lifecycle::{DrainSettings, Stop, Tasks};
 use crate::listener::{self, BindError, ListenerSettings};
 use crate::observe::metrics::Metrics;
 use crate::session::{Behind, Context, Door, Setup, Shared, Way};
-use crate::types::{ClusterName, ListenerName, Target};
+use crate::types::{ClusterName, ListenerName};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -189,11 +189,7 @@ impl Parts {
                     (Some(target), _) => {
                         ways.insert(bind.address, (Way::Port(context, target), listener));
                     }
-                    (None, Some((Way::Name { listeners, unnamed }, _))) => {
-                        listeners.push(context);
-                        let names: Vec<_> = listeners.iter().map(|one| one.listener().to_string()).collect();
-                        *unnamed = metrics.listener(&ListenerName(names.join(",").into()));
-                    }
+                    (None, Some((Way::Name { listeners, .. }, _))) => listeners.push(context),
                     (None, _) => {
                         let unnamed = context.metrics().clone();
                         ways.insert(
@@ -202,6 +198,14 @@ impl Parts {
                         );
                     }
                 }
+            }
+        }
+        for (way, _) in ways.values_mut() {
+            if let Way::Name { listeners, unnamed } = way
+                && listeners.len() > 1
+            {
+                let names: Vec<_> = listeners.iter().map(|one| one.listener().to_string()).collect();
+                *unnamed = metrics.listener(&ListenerName(names.join(",").into()));
             }
         }
         ways
@@ -237,7 +241,7 @@ fn is_same_way(old: &Way, new: &Way) -> bool {
 /// When connections stop that come through a door.
 fn stop_of(way: &Way, door: &Stop) -> Stop {
     match way {
-        Way::Port(context, Target::Bootstrap | Target::Broker(_)) => context.stop().child(),
+        Way::Port(context, _) => context.stop().child(),
         Way::Name { .. } => door.child(),
     }
 }

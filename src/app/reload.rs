@@ -3,12 +3,13 @@
 //! A reload reads everything anew. Only if all of it is well is it swapped in, and whole; otherwise what runs goes on, and the log,
 //! the metric `klamm_reloads_total` and the status page say why.
 
+use super::findings::now;
 use super::watch::Watch;
 use super::{Klamm, Settings, StartError};
 use serde_json::json;
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 use tracing::{error, info};
 
 /// When to look for changes.
@@ -76,9 +77,8 @@ impl Klamm {
             }
         }
         self.workshop.metrics.reloaded(outcome);
-        let at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         let problem = reloaded.err().map(|problem| problem.to_string());
-        self.overview.reloaded(json!({ "outcome": outcome, "at": at, "problem": problem }));
+        self.overview.reloaded(json!({ "outcome": outcome, "at": now(), "problem": problem }));
     }
 }
 

@@ -6,14 +6,13 @@
 use super::config::print;
 use super::{ConfigArgs, EXIT_CONFIGURATION, loaded};
 use crate::address::Scheme;
-use crate::app::{About, Finding, Settings, Weight, findings, left};
+use crate::app::{About, Finding, Settings, Weight, findings, left, now};
 use crate::config::keys::{self, Key};
 use crate::config::{Problem, Problems};
 use crate::listener::ListenerSettings;
 use crate::net::tls::{Authorities, Certificate, ClientAuth, Identity, Source};
 use crate::session::ListenerTls;
 use std::process::ExitCode;
-use std::time::SystemTime;
 
 pub(super) fn run(args: ConfigArgs) -> ExitCode {
     let settings = match loaded(&args.sources()) {
@@ -32,12 +31,6 @@ pub(super) fn run(args: ConfigArgs) -> ExitCode {
     }
     eprint!("{}", Problems { list: problems.into_iter().map(problem).collect(), files: Vec::new() });
     ExitCode::from(EXIT_CONFIGURATION)
-}
-
-/// The second since 1970.
-fn now() -> i64 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }
 
 fn problem(finding: Finding) -> Problem {

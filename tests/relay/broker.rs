@@ -154,6 +154,19 @@ impl Arrival {
         within("Klamm to take a response", self.stream.write_all(bytes)).await.unwrap();
     }
 
+    /// Writes until nobody takes any more: the buffers on the way are full, and Klamm has stopped reading. How much went out.
+    pub(crate) async fn fill(&mut self, bytes: &[u8]) -> usize {
+        let (mut written, mut stalled) = (0, 0);
+        while stalled < 20 && written < bytes.len() {
+            match self.stream.try_write(&bytes[written..]) {
+                Ok(count) => (written, stalled) = (written + count, 0),
+                Err(_) => stalled += 1,
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        written
+    }
+
     /// Closes with a reset.
     pub(crate) fn reset(self) {
         SockRef::from(&self.stream).set_linger(Some(Duration::ZERO)).unwrap();

@@ -49,15 +49,7 @@ async fn measure_slow_reader() {
     socket2::SockRef::from(&client.stream).set_recv_buffer_size(64 * 1024).unwrap();
     client.send(&request(FETCH, 16, 1, b"")).await;
     let mut arrival = broker.next().await;
-    // Written until nobody takes any more: the buffers of four sockets are full, and Klamm has stopped reading.
-    let (mut written, mut stalled) = (0, 0);
-    while stalled < 20 {
-        match arrival.stream.try_write(&whole[written..]) {
-            Ok(count) => (written, stalled) = (written + count, 0),
-            Err(_) => stalled += 1,
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-    }
+    let written = arrival.fill(&whole).await;
     assert!(written < whole.len(), "back-pressure: {written} of {} bytes", whole.len());
     let peak = measured.peak_bytes();
     println!("slow reader: {peak} bytes held, {written} bytes under way");

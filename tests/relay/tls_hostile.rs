@@ -282,14 +282,7 @@ async fn a_client_that_does_not_read_has_its_response_wait_at_the_broker() {
     socket2::SockRef::from(client.stream.get_ref().0).set_recv_buffer_size(64 * 1024).unwrap();
     client.send(&request(FETCH, 16, 1, b"")).await;
     let mut arrival = broker.next().await;
-    let (mut written, mut stalled) = (0, 0);
-    while stalled < 20 {
-        match arrival.stream.try_write(&whole[written..]) {
-            Ok(count) => (written, stalled) = (written + count, 0),
-            Err(_) => stalled += 1,
-        }
-        tokio::time::sleep(Duration::from_millis(2)).await;
-    }
+    let written = arrival.fill(&whole).await;
     assert!(written < whole.len(), "back-pressure: {written} of {} bytes", whole.len());
     let peak = measured.peak_bytes();
     println!("slow reader over TLS: {peak} bytes held, {written} bytes under way");
