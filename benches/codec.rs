@@ -22,9 +22,9 @@ use kafka_protocol::messages::{
     ProduceRequest, ProduceResponse, RequestHeader, TopicName,
 };
 use kafka_protocol::protocol::{Decodable, Encodable, StrBytes};
-use klamm::protocol::header;
-use klamm::protocol::rewrite::{Advertise, PREFIX_BYTES, Rewrite};
-use klamm::types::{AdvertisedAddress, NodeId};
+use narrows::protocol::header;
+use narrows::protocol::rewrite::{Advertise, PREFIX_BYTES, Rewrite};
+use narrows::types::{AdvertisedAddress, NodeId};
 
 fn main() {
     divan::main();
@@ -106,14 +106,14 @@ fn bench_decode_encode<R: Decodable + Encodable>(
     });
 }
 
-/// Three benchmarks of one response: Klamm's rewrite, the crate's decode, and its decode with encode.
+/// Three benchmarks of one response: Narrows' rewrite, the crate's decode, and its decode with encode.
 macro_rules! response {
     ($module:ident, $api:expr, $version:expr, $response:ty, $frame:expr, $sizes:expr) => {
         mod $module {
             use super::*;
 
             #[divan::bench(args = $sizes)]
-            fn klamm_rewrite(bencher: Bencher<'_, '_>, size: usize) {
+            fn narrows_rewrite(bencher: Bencher<'_, '_>, size: usize) {
                 bench_rewrite(bencher, $api, $version, $frame(size));
             }
 
@@ -257,7 +257,7 @@ mod request_header {
     }
 
     #[divan::bench]
-    fn klamm_read_produce(bencher: Bencher<'_, '_>) {
+    fn narrows_read_produce(bencher: Bencher<'_, '_>) {
         let frame = produce();
         bencher.bench(|| header::read(black_box(&frame), frame.len()).unwrap().is_answered);
     }
@@ -273,7 +273,7 @@ mod request_header {
     }
 
     #[divan::bench]
-    fn klamm_read_small(bencher: Bencher<'_, '_>) {
+    fn narrows_read_small(bencher: Bencher<'_, '_>) {
         let frame = request(ApiKey::AddOffsetsToTxn, 3, &AddOffsetsToTxnRequest::default());
         bencher.bench(|| header::read(black_box(&frame), frame.len()).unwrap().correlation_id);
     }

@@ -30,7 +30,7 @@ use tracing::{error, info, warn};
 pub use findings::{About, Finding, Weight, findings, left, now};
 pub use reload::{Reading, ReloadError, ReloadSettings, run};
 
-/// Everything that Klamm is told, validated: what stands here can't be wrong in itself.
+/// Everything that Narrows is told, validated: what stands here can't be wrong in itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// The clusters, in the order of their names; at least one.
@@ -49,7 +49,7 @@ pub struct Settings {
     pub log: LogSettings,
 }
 
-/// Why Klamm can't start. Nothing is left half-started.
+/// Why Narrows can't start. Nothing is left half-started.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// Sockets that can't be bound: all of them.
@@ -76,15 +76,15 @@ pub enum StartError {
     },
 }
 
-/// A running Klamm.
+/// A running Narrows.
 #[derive(Debug)]
-pub struct Klamm {
+pub struct Narrows {
     overview: Arc<Overview>,
     workshop: Workshop,
     parts: Mutex<Parts>,
 }
 
-impl Klamm {
+impl Narrows {
     /// Binds every port and starts every part. Must be called inside a tokio runtime.
     pub fn start(settings: Settings) -> Result<Self, StartError> {
         let metrics = Arc::new(Metrics::new(table::APIS.iter().map(|api| (api.key, api.name))));
@@ -96,12 +96,12 @@ impl Klamm {
         let admin = settings.admin.map(bind_admin).transpose()?;
         let mut parts = Parts::none(settings.clone());
         parts.become_these(settings, &workshop)?;
-        let klamm = Self { overview, workshop, parts: Mutex::new(parts) };
-        klamm.show();
-        klamm.run_admin(admin);
-        let (overview, stop) = (Arc::clone(&klamm.overview), klamm.workshop.stop.clone());
-        klamm.workshop.tasks.spawn(async move { memory::give_back_after_waves(&overview, &stop).await });
-        Ok(klamm)
+        let narrows = Self { overview, workshop, parts: Mutex::new(parts) };
+        narrows.show();
+        narrows.run_admin(admin);
+        let (overview, stop) = (Arc::clone(&narrows.overview), narrows.workshop.stop.clone());
+        narrows.workshop.tasks.spawn(async move { memory::give_back_after_waves(&overview, &stop).await });
+        Ok(narrows)
     }
 
     /// What there is to know about it, as the status page shows it.

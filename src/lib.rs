@@ -1,6 +1,6 @@
-//! Klamm: one address in front of a whole Apache Kafka cluster.
+//! Narrows: one address in front of a whole Apache Kafka cluster.
 //!
-//! A Kafka client asks any broker for the list of all brokers, and from then on dials each of them itself. Klamm stands
+//! A Kafka client asks any broker for the list of all brokers, and from then on dials each of them itself. Narrows stands
 //! in between: it is the only address that the client can reach, it tells the client its own addresses in the
 //! brokers' place, and it carries each connection to the broker that it is meant for. Partition leadership,
 //! replication and ordering stay what the brokers say.
@@ -24,7 +24,7 @@
 //!    flow through untouched. One that names brokers is walked by its schema ([`protocol::walk`]) as it arrives,
 //!    and its addresses are replaced ([`protocol::rewrite`]); records are stepped over. What it says about the
 //!    cluster teaches the view.
-//! 6. Either side closes, the broker leaves the cluster, or Klamm drains ([`lifecycle`]): the session ends with one
+//! 6. Either side closes, the broker leaves the cluster, or Narrows drains ([`lifecycle`]): the session ends with one
 //!    cause, which is a line in the log and a count in the metrics ([`observe`]), shown on the [`admin`] port.
 //!
 //! [`config`] reads what the operator wrote into each module's settings, certificates included; [`app`] builds the parts from them,

@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    klamm::cli::main()
+    narrows::cli::main()
 }

@@ -1,7 +1,7 @@
 //! The words everything else is said in: node ids, and the three kinds of address that must never be mixed up.
 //!
-//! A *bind* address is where Klamm listens, an *advertised* address is what clients are told, a *broker* address is
-//! what Klamm dials. They differ by type, so that handing a client a broker's own address does not compile.
+//! A *bind* address is where Narrows listens, an *advertised* address is what clients are told, a *broker* address is
+//! what Narrows dials. They differ by type, so that handing a client a broker's own address does not compile.
 
 use std::fmt;
 use std::str::FromStr;
@@ -18,11 +18,11 @@ impl fmt::Display for NodeId {
     }
 }
 
-/// The name of a cluster in Klamm's configuration (not Kafka's cluster id).
+/// The name of a cluster in Narrows' configuration (not Kafka's cluster id).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ClusterName(pub Arc<str>);
 
-/// The name of a listener in Klamm's configuration.
+/// The name of a listener in Narrows' configuration.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ListenerName(pub Arc<str>);
 

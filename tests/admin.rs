@@ -2,12 +2,12 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests may fail as tests do")]
 
-use klamm::admin::{
+use narrows::admin::{
     CONNECTION_LIFE, CONNECTIONS_MAX, HEADER_TIMEOUT, PARTING_TIMEOUT, Pages, Readiness, serve,
 };
-use klamm::lifecycle::Tasks;
-use klamm::observe::Metrics;
-use klamm::types::ListenerName;
+use narrows::lifecycle::Tasks;
+use narrows::observe::Metrics;
+use narrows::types::ListenerName;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::process::{Command, Stdio};
@@ -91,7 +91,7 @@ async fn read_to_close(stream: &mut TcpStream) -> Vec<u8> {
 }
 
 async fn request(admin: &Admin, method: &str, path: &str) -> Answer {
-    let request = format!("{method} {path} HTTP/1.1\r\nHost: klamm\r\nConnection: close\r\n\r\n");
+    let request = format!("{method} {path} HTTP/1.1\r\nHost: narrows\r\nConnection: close\r\n\r\n");
     exchange(admin.address, request.as_bytes()).await
 }
 
@@ -101,7 +101,7 @@ async fn get(admin: &Admin, path: &str) -> Answer {
 
 /// Asks on a connection that stays open, and reads just the answer.
 async fn ask(stream: &mut TcpStream, path: &str) -> Answer {
-    stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: klamm\r\n\r\n").as_bytes()).await.unwrap();
+    stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: narrows\r\n\r\n").as_bytes()).await.unwrap();
     let mut bytes = Vec::new();
     loop {
         let answer = Answer::parse(&bytes);
@@ -155,7 +155,7 @@ async fn metrics_are_prometheus_text_of_this_moment() {
     let answer = get(&admin, "/metrics").await;
     assert_eq!(answer.status(), "200");
     assert_eq!(answer.header("content-type"), Some("text/plain; version=0.0.4; charset=utf-8"));
-    let line = "klamm_requests_total{api=\"Metadata\",listener=\"external\"} 1";
+    let line = "narrows_requests_total{api=\"Metadata\",listener=\"external\"} 1";
     assert!(answer.body.lines().any(|found| found == line), "{}", answer.body);
     assert!(answer.body.contains("\nprocess_open_fds "), "{}", answer.body);
 }
@@ -225,13 +225,13 @@ async fn any_method_but_get_and_head_is_refused_on_every_path() {
 #[tokio::test]
 async fn a_request_body_is_refused_and_never_taken_for_a_request() {
     let admin = start(pages()).await;
-    let inner = "GET /metrics HTTP/1.1\r\nHost: klamm\r\n\r\n";
+    let inner = "GET /metrics HTTP/1.1\r\nHost: narrows\r\n\r\n";
     for (method, status) in [("GET", "413"), ("HEAD", "413"), ("POST", "405")] {
         let sized = format!("Content-Length: {}\r\n\r\n{inner}", inner.len());
         let chunked =
             format!("Transfer-Encoding: chunked\r\n\r\n{:x}\r\n{inner}\r\n0\r\n\r\n{inner}", inner.len());
         for body in [sized, chunked] {
-            let request = format!("{method} /livez HTTP/1.1\r\nHost: klamm\r\n{body}");
+            let request = format!("{method} /livez HTTP/1.1\r\nHost: narrows\r\n{body}");
             let answer = exchange(admin.address, request.as_bytes()).await;
             assert_eq!(answer.status(), status, "{request}");
             assert_eq!(answer.header("connection"), Some("close"), "{request}");
@@ -245,7 +245,7 @@ async fn a_body_that_is_announced_but_never_sent_holds_nothing() {
     let admin = start(pages()).await;
     let began = tokio::time::Instant::now();
     let request =
-        b"GET /livez HTTP/1.1\r\nHost: klamm\r\nContent-Length: 1000000000\r\nExpect: 100-continue\r\n\r\n";
+        b"GET /livez HTTP/1.1\r\nHost: narrows\r\nContent-Length: 1000000000\r\nExpect: 100-continue\r\n\r\n";
     assert_eq!(exchange(admin.address, request).await.status(), "413");
     assert_at_once(began);
 }
@@ -263,7 +263,7 @@ async fn what_is_no_http_is_answered_with_4xx_or_closed_and_harms_nobody() {
         ("no path", b"GET\r\n\r\n"),
         ("no such version", b"GET / HTTP/9.9\r\n\r\n"),
         ("NUL in the path", b"GET /li\0vez HTTP/1.1\r\n\r\n"),
-        ("a header without a colon", b"GET / HTTP/1.1\r\nHost klamm\r\n\r\n"),
+        ("a header without a colon", b"GET / HTTP/1.1\r\nHost narrows\r\n\r\n"),
         ("a negative length", b"GET / HTTP/1.1\r\nContent-Length: -1\r\n\r\n"),
         ("two lengths", b"GET / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab"),
         ("an unknown coding", b"GET / HTTP/1.1\r\nTransfer-Encoding: gzip\r\n\r\n"),
@@ -330,7 +330,7 @@ async fn a_header_of_a_byte_a_second_ends_no_later() {
     let began = tokio::time::Instant::now();
     let (mut from, mut to) = stream.split();
     let drip = async {
-        for byte in b"GET /livez HTTP/1.1\r\nHost: klamm.example.com\r\n\r\n" {
+        for byte in b"GET /livez HTTP/1.1\r\nHost: narrows.example.com\r\n\r\n" {
             to.write_all(&[*byte]).await?;
             tokio::time::sleep(Duration::from_secs(1)).await;
         }
@@ -424,7 +424,7 @@ async fn a_place_is_free_again_when_its_connection_ends() {
 
 #[test]
 fn a_probe_is_answered_when_idle_connections_used_up_the_file_descriptors() {
-    const ROLE: &str = "KLAMM_TEST_ADMIN_WITH_FEW_FDS";
+    const ROLE: &str = "NARROWS_TEST_ADMIN_WITH_FEW_FDS";
     const NAME: &str = "a_probe_is_answered_when_idle_connections_used_up_the_file_descriptors";
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     if std::env::var_os(ROLE).is_some() {

@@ -1,4 +1,4 @@
-//! `klamm demo` as its user runs it: the program, its output and its exit code.
+//! `narrows demo` as its user runs it: the program, its output and its exit code.
 
 #![cfg(feature = "demo")]
 #![expect(clippy::unwrap_used, reason = "helpers of tests may fail as tests do")]
@@ -6,7 +6,7 @@
 use std::process::{Command, Output};
 
 fn demo(args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_klamm")).arg("demo").args(args).output().unwrap()
+    Command::new(env!("CARGO_BIN_EXE_narrows")).arg("demo").args(args).output().unwrap()
 }
 
 fn text(bytes: &[u8]) -> String {
@@ -23,7 +23,7 @@ fn the_demo_shows_the_broker_map_and_that_what_arrived_is_what_was_sent() {
         "3,001 records of 200 bytes through one address",
         "node id   clients are told   the broker itself",
         "100 %  3,001 of 3,001 records",
-        "ok    sent       3,001 records to 6 partitions of klamm-demo, acknowledged",
+        "ok    sent       3,001 records to 6 partitions of narrows-demo, acknowledged",
         "ok    arrived    3,001 records, none missing, none twice",
         "ok    content    every key and every value as sent",
         "ok    order      as sent, in each of 6 partitions",
@@ -59,7 +59,7 @@ fn a_cluster_that_does_not_answer_is_told_in_plain_words() {
     let output = demo(&["--bootstrap-servers", &address]);
     assert_eq!(output.status.code(), Some(1));
     let err = text(&output.stderr);
-    assert!(err.starts_with(&format!("klamm: no broker answers at {address} (")), "{err}");
+    assert!(err.starts_with(&format!("narrows: no broker answers at {address} (")), "{err}");
     assert!(err.contains("is the cluster up"), "{err}");
 }
 

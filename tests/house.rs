@@ -155,6 +155,6 @@ fn no_source_file_is_longer_than_a_chapter() {
 #[test]
 fn the_readme_has_every_configuration_key_with_its_default_and_meaning() {
     let readme = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
-    let table = klamm::config::keys::markdown();
+    let table = narrows::config::keys::markdown();
     assert!(readme.contains(table.trim()), "put this table into README.md:\n{table}");
 }

@@ -10,7 +10,7 @@ mod rewrites;
 
 use anyhow::Result;
 use driver::{What, oracles};
-use klamm::protocol::table::{APIS, Api, Treatment, header_versions};
+use narrows::protocol::table::{APIS, Api, Treatment, header_versions};
 use serde_json::{Value, json};
 
 /// Every version of every API, as request and as response.

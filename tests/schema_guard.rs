@@ -12,7 +12,7 @@ use std::collections::BTreeSet;
 
 use addresses::{ADDRESSES, Address, Class};
 use anyhow::Result;
-use klamm::protocol::table::{APIS, Api, Treatment, Versions};
+use narrows::protocol::table::{APIS, Api, Treatment, Versions};
 use schemas::{Schema, jars, parse, read_jar, without_comments};
 
 /// What in a name or a type says address. Better one too many: a harmless field costs one line in the list.

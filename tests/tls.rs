@@ -5,7 +5,7 @@
 
 mod pki;
 
-use klamm::net::tls::{
+use narrows::net::tls::{
     Authorities, Certificate, ClientAuth, ClientTls, FileProblem, Identity, ServerTls, Source, Verify,
     describe,
 };
@@ -151,7 +151,7 @@ fn an_encrypted_key_comes_with_the_command_that_decrypts_it() {
     let header = "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-256-CBC,00\n\nAAAA\n-----END RSA PRIVATE KEY-----\n";
     for key in [pkcs8.as_str(), header] {
         let problem = problem(&issued.certificate, key);
-        assert_eq!(problem.reason, "the key is encrypted, and Klamm asks for no passphrase");
+        assert_eq!(problem.reason, "the key is encrypted, and Narrows asks for no passphrase");
         assert_eq!(problem.cure, "decrypt it with `openssl pkey -in tls.key -out tls.key`");
     }
 }
@@ -168,15 +168,15 @@ fn a_file_that_is_something_else_is_called_what_it_is() {
         (b"", "the file is empty", "tls.crt or user.crt"),
         (
             &pkcs12,
-            "this is a PKCS#12 keystore, and Klamm reads PEM",
+            "this is a PKCS#12 keystore, and Narrows reads PEM",
             "user.crt and user.key, of the same Secret, or convert it with `openssl pkcs12 -in tls.crt -nokeys -out tls.crt`",
         ),
         (
             &[0xfe, 0xed, 0xfe, 0xed, 0, 0, 0, 2],
-            "this is a Java keystore, and Klamm reads PEM",
+            "this is a Java keystore, and Narrows reads PEM",
             "keytool -importkeystore -srckeystore tls.crt",
         ),
-        (&leaf, "this is DER, and Klamm reads PEM", "openssl x509 -inform DER -in tls.crt"),
+        (&leaf, "this is DER, and Narrows reads PEM", "openssl x509 -inform DER -in tls.crt"),
         (encoded.as_bytes(), "this is Base64 of a PEM file, as it stands in a Secret", "base64 -d tls.crt"),
         (b"hello", "it is no PEM file: there is no line that begins with -----BEGIN", "tls.crt"),
         (b"-----BEGIN CERTIFICATE-----\nAAAA\n", "the last section has no -----END line", "copy"),
@@ -373,7 +373,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(2_000))]
 
     #[test]
-    fn no_certificate_makes_klamm_panic(changes in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6), cut in any::<prop::sample::Index>()) {
+    fn no_certificate_makes_narrows_panic(changes in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6), cut in any::<prop::sample::Index>()) {
         use std::sync::LazyLock;
         static DER: LazyLock<Vec<u8>> = LazyLock::new(|| {
             let names = ["kafka.example.com", "10.0.0.1"];

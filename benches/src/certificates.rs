@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 /// The name that clients would have in `bootstrap.servers`.
 pub const BOOTSTRAP_NAME: &str = "kafka.bench.test";
-/// The brokers' names; `{node_id}` is Klamm's own placeholder.
+/// The brokers' names; `{node_id}` is Narrows' own placeholder.
 pub const BROKER_NAMES: &str = "broker-{node_id}.kafka.bench.test";
 /// The broker that all load goes to.
 pub const BROKER_NAME: &str = "broker-1.kafka.bench.test";

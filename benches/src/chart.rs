@@ -7,9 +7,9 @@ const TOP: f64 = 56.0;
 const HEIGHT: f64 = 260.0;
 const BAR: f64 = 13.0;
 const GAP: f64 = 22.0;
-/// Klamm stands out; the others are greys and muted tones that differ in brightness too.
+/// Narrows stands out; the others are greys and muted tones that differ in brightness too.
 const COLOURS: [(&str, &str); 8] = [
-    ("klamm", "#d9480f"),
+    ("narrows", "#d9480f"),
     ("haproxy-splice", "#1c3d5a"),
     ("haproxy-copy", "#5b8db8"),
     ("nginx", "#2b8a3e"),

@@ -32,7 +32,7 @@ impl Environment {
         let cpu = read("/proc/cpuinfo")?;
         let model = cpu.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or("unknown");
         let facts = vec![
-            ("commit", std::env::var("KLAMM_BENCH_COMMIT").unwrap_or_else(|_| "unknown".to_owned())),
+            ("commit", std::env::var("NARROWS_BENCH_COMMIT").unwrap_or_else(|_| "unknown".to_owned())),
             ("date", said("date", &["-u", "+%Y-%m-%d %H:%M UTC"])),
             ("kernel", read("/proc/sys/kernel/osrelease")?),
             ("CPU", format!("{} × {}", meter::processors(), model.trim_start_matches(['\t', ' ', ':']))),
@@ -41,7 +41,7 @@ impl Environment {
             ("open files", open_files.to_string()),
             ("HAProxy", said("haproxy", &["-v"])),
             ("nginx", said("nginx", &["-v"])),
-            ("Envoy", std::env::var("KLAMM_BENCH_ENVOY").unwrap_or_else(|_| "unknown".to_owned())),
+            ("Envoy", std::env::var("NARROWS_BENCH_ENVOY").unwrap_or_else(|_| "unknown".to_owned())),
         ];
         Ok(Self { facts })
     }

@@ -30,7 +30,7 @@ pub const FETCH_VERSION: i16 = 17;
 pub const METADATA_VERSION: i16 = 12;
 
 const TOPIC: &str = "bench";
-const CLUSTER_ID: &str = "klamm-bench-cluster-01";
+const CLUSTER_ID: &str = "narrows-bench-cluster-01";
 /// A Fetch with this isolation level is answered from a file, with sendfile.
 pub const ISOLATION_FROM_FILE: i8 = 1;
 const RECORDS_OVERHEAD_MAX: usize = 400;
@@ -111,7 +111,7 @@ fn sized(bytes: usize, build: impl Fn(Bytes) -> Result<Vec<u8>>) -> Result<Vec<u
 
 pub fn api_versions_request() -> Result<Vec<u8>> {
     let body = ApiVersionsRequest::default()
-        .with_client_software_name(text("klamm-bench"))
+        .with_client_software_name(text("narrows-bench"))
         .with_client_software_version(text("1"));
     request(ApiKey::ApiVersions, 3, &body)
 }

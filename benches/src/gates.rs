@@ -21,18 +21,18 @@ struct Gate {
 /// Workload and relay.
 type Side = (&'static str, &'static str);
 
-/// Klamm's number over another relay's.
+/// Narrows' number over another relay's.
 const fn at_most(workload: &'static str, metric: Metric, over: &'static str, limit: f64) -> Gate {
-    across(metric, (workload, "klamm"), (workload, over), limit)
+    across(metric, (workload, "narrows"), (workload, over), limit)
 }
 
 const fn at_least(workload: &'static str, metric: Metric, over: &'static str, limit: f64) -> Gate {
     Gate { at_least: true, ..at_most(workload, metric, over, limit) }
 }
 
-/// The number of Klamm that ends TLS over HAProxy's.
+/// The number of Narrows that ends TLS over HAProxy's.
 const fn tls_at_most(workload: &'static str, metric: Metric, limit: f64) -> Gate {
-    across(metric, (workload, "klamm-tls"), (workload, "haproxy-tls"), limit)
+    across(metric, (workload, "narrows-tls"), (workload, "haproxy-tls"), limit)
 }
 
 const fn across(metric: Metric, of: Side, over: Side, limit: f64) -> Gate {
@@ -75,16 +75,21 @@ const GATES: [Gate; 42] = [
     tls_at_most("tls-produce-64k", CpuPerGb, 1.15),
     tls_at_most("tls-fetch-64k", CpuPerGb, 1.15),
     tls_at_most("tls-fetch-16k", CpuPerGb, 1.15),
-    across(CpuPerRoundTrip, ("tls-small-depth-1", "klamm-tls"), ("small-depth-1", "klamm"), 1.3),
+    across(CpuPerRoundTrip, ("tls-small-depth-1", "narrows-tls"), ("small-depth-1", "narrows"), 1.3),
     tls_at_most("tls-storm-full", CpuPerRoundTrip, 1.25),
     tls_at_most("tls-storm-resumed", CpuPerRoundTrip, 1.25),
-    across(CpuPerRoundTrip, ("tls-storm-bad", "klamm-tls"), ("tls-storm-full", "klamm-tls"), 1.0),
-    across(CpuPerRoundTrip, ("tls-storm-unknown-name", "klamm-tls"), ("tls-storm-full", "klamm-tls"), 1.0),
-    across(CpuPerGb, ("passthrough-produce-1m", "klamm-passthrough"), ("produce-1m", "klamm"), 1.08),
-    across(CpuPerGb, ("passthrough-fetch-1m", "klamm-passthrough"), ("fetch-1m", "klamm"), 1.08),
+    across(CpuPerRoundTrip, ("tls-storm-bad", "narrows-tls"), ("tls-storm-full", "narrows-tls"), 1.0),
+    across(
+        CpuPerRoundTrip,
+        ("tls-storm-unknown-name", "narrows-tls"),
+        ("tls-storm-full", "narrows-tls"),
+        1.0,
+    ),
+    across(CpuPerGb, ("passthrough-produce-1m", "narrows-passthrough"), ("produce-1m", "narrows"), 1.08),
+    across(CpuPerGb, ("passthrough-fetch-1m", "narrows-passthrough"), ("fetch-1m", "narrows"), 1.08),
     across(
         CpuPerGb,
-        ("passthrough-fetch-1m", "klamm-passthrough"),
+        ("passthrough-fetch-1m", "narrows-passthrough"),
         ("passthrough-fetch-1m", "haproxy-passthrough"),
         1.08,
     ),
@@ -94,7 +99,7 @@ const SMALL_CALLS: f64 = 4.0;
 /// Connections begin and counting ends in the middle of things.
 const SMALL_CALLS_SLACK: f64 = 0.1;
 /// A relay's idle connections: KiB each.
-const IDLE_KIB_MAX: [(&str, f64); 2] = [("klamm", 5.0), ("klamm-tls", 24.0)];
+const IDLE_KIB_MAX: [(&str, f64); 2] = [("narrows", 5.0), ("narrows-tls", 24.0)];
 /// What an allocator may keep of a burst and of closed connections, over the memory before.
 const BASELINE_SLACK_KIB: u64 = 8 * 1024;
 
@@ -122,7 +127,7 @@ pub fn ratio(
 }
 
 impl Gate {
-    /// `fetch-1m CPU s/GB, klamm / nginx`; the second workload is named if it is another one.
+    /// `fetch-1m CPU s/GB, narrows / nginx`; the second workload is named if it is another one.
     fn name(&self) -> String {
         let ((workload, of), (other, over)) = (self.of, self.over);
         let metric = self.metric.name();
@@ -162,7 +167,7 @@ pub fn table(
             None => unmeasured.push(name),
         }
     }
-    match counts.iter().find(|count| count.relay == "klamm") {
+    match counts.iter().find(|count| count.relay == "narrows") {
         Some(count) => {
             let calls = count.per_small_round_trip;
             let is_met = if calls <= SMALL_CALLS + SMALL_CALLS_SLACK { "met" } else { "**missed**" };

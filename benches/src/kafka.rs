@@ -1,7 +1,7 @@
 //! Real Kafka: three brokers, Kafka's own producer-perf and consumer-perf, direct and through each relay.
 //!
 //! A relay that knows no Kafka can only stand in front of a cluster that advertises it. So every broker has one listener
-//! per such relay, which advertises that relay's port for this broker; Klamm gets the brokers' own listener.
+//! per such relay, which advertises that relay's port for this broker; Narrows gets the brokers' own listener.
 
 use crate::load;
 use crate::meter;
@@ -28,7 +28,7 @@ const RECORD_BYTES: u64 = 1024;
 const CLUSTER_ID: &str = "a2xhbW0tYmVuY2gtMDAwMA";
 const START_TIMEOUT: Duration = Duration::from_secs(90);
 const TOOL_TIMEOUT: Duration = Duration::from_secs(120);
-/// The brokers' own listener: direct, and Klamm's way to them.
+/// The brokers' own listener: direct, and Narrows' way to them.
 const OWN_PORT: u16 = 9092;
 const JVM: [&str; 3] = ["-Xmx512m", "-XX:+UseSerialGC", "-Djava.awt.headless=true"];
 const TOPIC: &str = "bench";
@@ -58,7 +58,7 @@ impl Lane {
     }
 }
 
-/// The gates of real Kafka: name, limit, Klamm over HAProxy splice within a round.
+/// The gates of real Kafka: name, limit, Narrows over HAProxy splice within a round.
 pub fn gates(lanes: &[Lane]) -> Vec<(String, f64, Estimate)> {
     let of = |name: &str, round: u32, value: Number| {
         lanes.iter().find(|lane| lane.name == name && lane.round == round).map(value)
@@ -67,16 +67,20 @@ pub fn gates(lanes: &[Lane]) -> Vec<(String, f64, Estimate)> {
     let parts: [(&str, Number); 2] =
         [("produce", |lane| lane.produce_cpu_per_gb), ("consume", |lane| lane.consume_cpu_per_gb)];
     let gate = |(part, value): (&str, Number)| {
-        let ratio = |round| Some(of("klamm", round, value)? / of("haproxy-splice", round, value)?);
+        let ratio = |round| Some(of("narrows", round, value)? / of("haproxy-splice", round, value)?);
         let ratios: Vec<f64> = (0..rounds).filter_map(ratio).filter(|ratio| ratio.is_finite()).collect();
-        Some((format!("real Kafka {part} CPU s/GB, klamm / haproxy-splice"), GATE, stats::estimate(&ratios)?))
+        Some((
+            format!("real Kafka {part} CPU s/GB, narrows / haproxy-splice"),
+            GATE,
+            stats::estimate(&ratios)?,
+        ))
     };
     parts.into_iter().filter_map(gate).collect()
 }
 
 /// The kinds that take part, each with the port of its listener on the brokers and its own first port.
 const WAYS: [(Kind, u16, u16); 4] = [
-    (Kind::Klamm, OWN_PORT, 21_000),
+    (Kind::Narrows, OWN_PORT, 21_000),
     (Kind::HaproxySplice, 9093, 21_100),
     (Kind::HaproxyCopy, 9094, 21_200),
     (Kind::RawSplice, 9095, 21_300),
@@ -131,9 +135,9 @@ fn start_relay(setting: &Setting, (kind, broker_port, first_port): (Kind, u16, u
     });
     let folder = setting.folder.join("kafka");
     match kind {
-        Kind::Klamm => {
+        Kind::Narrows => {
             let bootstrap: Vec<String> = NODES.iter().map(|node| own(*node).to_string()).collect();
-            let mut command = Command::new(&setting.klamm);
+            let mut command = Command::new(&setting.narrows);
             command
                 .args(["run", "--bootstrap-servers", &bootstrap.join(","), "--log-level", "warn"])
                 .args(["--bind", &localhost(first_port).to_string(), "--advertised-host", "127.0.0.1"])
@@ -378,7 +382,7 @@ fn node_properties(node: u8, folder: &Path) -> Result<String> {
         format!("INTERNAL://{ip}:9091,OWN://{ip}:{OWN_PORT}"),
         "CONTROLLER:PLAINTEXT,INTERNAL:PLAINTEXT,OWN:PLAINTEXT".to_owned(),
     );
-    for (_, port, first_port) in WAYS.iter().filter(|(kind, ..)| *kind != Kind::Klamm) {
+    for (_, port, first_port) in WAYS.iter().filter(|(kind, ..)| *kind != Kind::Narrows) {
         write!(listeners, ",WAY{port}://{ip}:{port}")?;
         write!(advertised, ",WAY{port}://127.0.0.1:{}", first_port + u16::from(node))?;
         write!(map, ",WAY{port}:PLAINTEXT")?;

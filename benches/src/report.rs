@@ -37,7 +37,7 @@ impl Findings<'_> {
 
     /// REPORT.md.
     pub fn markdown(&self) -> String {
-        let mut text = String::from("# What Klamm costs beside its peers\n\n");
+        let mut text = String::from("# What Narrows costs beside its peers\n\n");
         for (name, value) in &self.environment.facts {
             let _ = writeln!(text, "- {name}: {value}");
         }

@@ -8,10 +8,10 @@ const CURVE: &str = "X25519";
 
 /// Scheme `sni`: the broker that a name stands for. rustls offers more suites and curves than the others here; the load
 /// takes only the one.
-pub fn klamm(kind: Kind, setting: &Setting, port: u16) -> String {
+pub fn narrows(kind: Kind, setting: &Setting, port: u16) -> String {
     let (certificates, hello_port) = (&setting.certificates, setting.broker_behind_hello.port());
     let tls = match kind {
-        Kind::KlammPassthrough => format!("      mode: passthrough\n      broker_port: {hello_port}\n"),
+        Kind::NarrowsPassthrough => format!("      mode: passthrough\n      broker_port: {hello_port}\n"),
         _ => format!(
             "      certificate: {}\n      key: {}\n",
             certificates.certificate.display(),
@@ -26,7 +26,7 @@ pub fn klamm(kind: Kind, setting: &Setting, port: u16) -> String {
     )
 }
 
-/// Names that the certificate does not have are turned away, as Klamm does it. `tune.bufsize` is 16 KiB, since its
+/// Names that the certificate does not have are turned away, as Narrows does it. `tune.bufsize` is 16 KiB, since its
 /// documentation strongly recommends not to change that; with 64 KiB, producing costs a quarter less, so the report has
 /// both.
 pub fn haproxy(kind: Kind, setting: &Setting, port: u16, threads: usize) -> String {

@@ -309,7 +309,7 @@ mod tests {
 
     /// A server with all suites that sends back what it gets, and its client; `test` names its folder.
     fn echo(test: &str) -> (Door, Client) {
-        let folder = std::env::temp_dir().join(format!("klamm-bench-{}-{test}", std::process::id()));
+        let folder = std::env::temp_dir().join(format!("narrows-bench-{}-{test}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
         let certificates = Certificates::make(&folder).unwrap();
         let chain = vec![CertificateDer::from_pem_file(&certificates.certificate).unwrap()];

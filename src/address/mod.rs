@@ -1,6 +1,6 @@
 //! How a listener's addresses stand for brokers, in both directions, as a pure function of its configuration.
 //!
-//! `identify(advertise(node)) == node` for every node id that has an address: every replica of Klamm gives the same
+//! `identify(advertise(node)) == node` for every node id that has an address: every replica of Narrows gives the same
 //! answer, before the first client connects. One file per scheme; `single` will stand beside these.
 
 pub mod port;
@@ -74,5 +74,5 @@ impl Scheme {
 /// The address of a node id that the configuration has no place for: a name that never resolves (RFC 6761, section
 /// 6.4) and that says in the client's own log what is wrong.
 pub fn nowhere(node: NodeId) -> AdvertisedAddress {
-    AdvertisedAddress { host: format!("node-{node}-is-not-in-node-ids.klamm.invalid").into(), port: 1 }
+    AdvertisedAddress { host: format!("node-{node}-is-not-in-node-ids.narrows.invalid").into(), port: 1 }
 }

@@ -263,7 +263,7 @@ mod tests {
     fn a_node_outside_the_ranges_is_sent_nowhere_and_by_name() {
         let scheme = scheme(19093, NodeIdRanges::default(), 0).unwrap();
         let Advertised::Nowhere(address) = scheme.advertise(NodeId(20)) else { panic!("node 20 has a port") };
-        assert_eq!(address.to_string(), "node-20-is-not-in-node-ids.klamm.invalid:1");
+        assert_eq!(address.to_string(), "node-20-is-not-in-node-ids.narrows.invalid:1");
     }
 
     #[test]

@@ -32,7 +32,7 @@ pub struct Readiness {
 pub(super) type Page = Response<Full<Bytes>>;
 
 const INDEX: &str = "\
-Klamm, admin port
+Narrows, admin port
 
 /livez    200 as long as the process answers
 /readyz   200 when new clients are welcome, else 503 and why not

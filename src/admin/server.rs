@@ -2,7 +2,7 @@
 //!
 //! A place on this port must always be had by a kubelet's probe, whoever else sits on it: when all places are taken, the
 //! newcomer gets that of the oldest connection, and likewise when there is no file descriptor left. Refusing the newcomer would let a few idle connections fail the probes,
-//! and so have Klamm killed.
+//! and so have Narrows killed.
 
 use super::pages::Pages;
 use crate::lifecycle::Tasks;

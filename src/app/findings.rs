@@ -1,8 +1,8 @@
 //! What there is to say about certificates in settings that are valid in themselves: those that have ended or will, names
 //! that clients are told and no certificate is good for, and verification that is off.
 //!
-//! A function of the settings and the time. `klamm check` refuses what clients that verify will refuse; `klamm run` only
-//! warns of it, since a Klamm that runs serves those that don't, and a certificate can be replaced while it does.
+//! A function of the settings and the time. `narrows check` refuses what clients that verify will refuse; `narrows run` only
+//! warns of it, since a Narrows that runs serves those that don't, and a certificate can be replaced while it does.
 
 use super::Settings;
 use crate::address::sni::PLACEHOLDER;
@@ -51,7 +51,7 @@ pub enum About {
     Listener,
     /// The authorities that vouch for a listener's clients.
     ClientAuthorities,
-    /// The certificate that Klamm shows to a cluster's brokers.
+    /// The certificate that Narrows shows to a cluster's brokers.
     Client,
     /// The authorities that vouch for a cluster's brokers.
     BrokerAuthorities,
@@ -160,7 +160,7 @@ impl Owner<'_> {
     }
 
     fn weigh(&self, certificate: &Certificate) -> Option<(Weight, &'static str)> {
-        let renew = "renew it; Klamm takes in the new file while it runs";
+        let renew = "renew it; Narrows takes in the new file while it runs";
         match certificate.not_after.saturating_sub(self.now) {
             left if left < 0 => Some((Weight::Problem, renew)),
             _ if certificate.not_before > self.now => {

@@ -1,11 +1,11 @@
-//! From the start to the end of a process: runs Klamm, reloads it when its files change or a SIGHUP asks for it, and drains it.
+//! From the start to the end of a process: runs Narrows, reloads it when its files change or a SIGHUP asks for it, and drains it.
 //!
 //! A reload reads everything anew. Only if all of it is well is it swapped in, and whole; otherwise what runs goes on, and the log,
-//! the metric `klamm_reloads_total` and the status page say why.
+//! the metric `narrows_reloads_total` and the status page say why.
 
 use super::findings::now;
 use super::watch::Watch;
-use super::{Klamm, Settings, StartError};
+use super::{Narrows, Settings, StartError};
 use serde_json::json;
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError};
@@ -35,14 +35,14 @@ pub enum ReloadError {
     #[error("{0}")]
     Settings(String),
     /// A key that holds from the start to the end.
-    #[error("{} can't be changed while Klamm runs: restart it for that, or put the old value back", .0.join(", "))]
+    #[error("{} can't be changed while Narrows runs: restart it for that, or put the old value back", .0.join(", "))]
     Fixed(Vec<&'static str>),
     /// The new parts can't be started.
     #[error("{0}")]
     Start(#[from] StartError),
 }
 
-impl Klamm {
+impl Narrows {
     /// Becomes what `settings` ask for; returns whether anything has changed. An error means that nothing has. Must be called
     /// inside a tokio runtime.
     pub fn reload(&self, settings: Settings) -> Result<bool, ReloadError> {
@@ -92,7 +92,7 @@ fn fixed(old: &Settings, new: &Settings) -> Vec<&'static str> {
     differs.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key).collect()
 }
 
-/// Runs Klamm until a signal ends it: SIGTERM or SIGINT drains, a second one ends at once. SIGHUP, or a change of the `files` that
+/// Runs Narrows until a signal ends it: SIGTERM or SIGINT drains, a second one ends at once. SIGHUP, or a change of the `files` that
 /// the settings come from, has everything read again by `read`.
 pub async fn run(
     settings: Settings,
@@ -105,7 +105,7 @@ pub async fn run(
     let mut hang_up = signal(SignalKind::hangup()).map_err(StartError::Signals)?;
     // Read once more behind the first look, so that no change falls between the two.
     let (again, mut watch) = read_watched(&read, files);
-    let klamm = Klamm::start(again.unwrap_or(settings))?;
+    let narrows = Narrows::start(again.unwrap_or(settings))?;
     let read = Arc::new(read);
     let mut signalled = async || {
         tokio::select! {
@@ -114,7 +114,7 @@ pub async fn run(
         }
     };
     let name = loop {
-        let interval = klamm.settings().reload.interval;
+        let interval = narrows.settings().reload.interval;
         tokio::select! {
             name = signalled() => break name,
             _ = hang_up.recv() => info!("SIGHUP received: reloading"),
@@ -126,14 +126,14 @@ pub async fn run(
         let reading = tokio::task::spawn_blocking(move || read_watched(&*read, files)).await;
         let Ok((settings, seen)) = reading else { continue };
         watch = seen;
-        klamm.take(settings);
+        narrows.take(settings);
     };
     info!("{name} received");
     tokio::select! {
-        _ = klamm.drain() => {}
+        _ = narrows.drain() => {}
         name = signalled() => {
             info!("a second signal ({name}): ending at once");
-            klamm.stop().await;
+            narrows.stop().await;
         }
     }
     info!("stopped");

@@ -59,7 +59,7 @@ impl Overview {
         self.reload.store(Arc::new(outcome));
     }
 
-    /// From now on Klamm is not ready.
+    /// From now on Narrows is not ready.
     pub(super) fn leave(&self) {
         self.is_leaving.store(true, Relaxed);
     }

@@ -18,7 +18,7 @@ pub struct DialSettings {
     pub dns_timeout: Duration,
     /// For one TCP connect, and for the TLS handshake behind it; every resolved address gets its own.
     pub connect_timeout: Duration,
-    /// For Klamm's own requests on a new connection.
+    /// For Narrows' own requests on a new connection.
     pub probe_timeout: Duration,
 }
 
@@ -99,7 +99,7 @@ impl fmt::Display for DialError {
                 if attempts.iter().any(is_tls) {
                     return Ok(());
                 }
-                f.write_str(" is the broker up, and does the network let Klamm through?")
+                f.write_str(" is the broker up, and does the network let Narrows through?")
             }
         }
     }

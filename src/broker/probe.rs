@@ -1,4 +1,4 @@
-//! Asks a broker, in Klamm's own name, who it is and who the others are.
+//! Asks a broker, in Narrows' own name, who it is and who the others are.
 
 use crate::net::stream::Stream;
 use crate::protocol::own;

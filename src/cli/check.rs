@@ -1,6 +1,6 @@
-//! `klamm check`: validates without starting. Offline: names are not resolved and nothing is dialled.
+//! `narrows check`: validates without starting. Offline: names are not resolved and nothing is dialled.
 //!
-//! Beyond what keeps Klamm from running, it looks at what keeps clients and brokers from being served: certificates that
+//! Beyond what keeps Narrows from running, it looks at what keeps clients and brokers from being served: certificates that
 //! are not valid now, and names that clients are told and no certificate is good for.
 
 use super::config::print;

@@ -1,4 +1,4 @@
-//! `klamm config`: every value in effect with its origin, as YAML that loads again; or what follows from them for Strimzi.
+//! `narrows config`: every value in effect with its origin, as YAML that loads again; or what follows from them for Strimzi.
 
 use super::{ConfigCommandArgs, EXIT_CONFIGURATION, ended, loaded, strimzi};
 use crate::app::Settings;
@@ -22,7 +22,7 @@ fn strimzi(settings: &Settings) -> ExitCode {
         return print(&listeners);
     }
     eprintln!(
-        "klamm: no listener has tls.mode passthrough, and all others need nothing special from Strimzi: \
+        "narrows: no listener has tls.mode passthrough, and all others need nothing special from Strimzi: \
          its internal listeners will do"
     );
     ExitCode::from(EXIT_CONFIGURATION)

@@ -1,6 +1,6 @@
-//! `klamm demo`: the main job, on brokers inside this process or on a real cluster.
+//! `narrows demo`: the main job, on brokers inside this process or on a real cluster.
 //!
-//! Brokers, Klamm in front, a producer and a consumer that are told Klamm's address only; at the end what arrived is
+//! Brokers, Narrows in front, a producer and a consumer that are told Narrows' address only; at the end what arrived is
 //! compared with what was sent. Read on in the order of [`run`]: [`brokers`], [`front`], [`traffic`], [`report`].
 
 mod brokers;

@@ -19,7 +19,7 @@ const EXIT_CONFIGURATION: u8 = 2;
 
 /// One address in front of a whole Apache Kafka cluster.
 #[derive(Debug, Parser)]
-#[command(name = "klamm", version, after_help = EXAMPLES)]
+#[command(name = "narrows", version, after_help = EXAMPLES)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -27,14 +27,14 @@ struct Cli {
 
 const EXAMPLES: &str = "\
 Examples:
-  klamm run --config klamm.yaml
-  klamm run --bootstrap-servers kafka-0:9092 --bind 0.0.0.0:9092 --advertised-host localhost
-  klamm check --config klamm.yaml      every problem at once; exit code 0 or 2
-  klamm config --config klamm.yaml     every value in effect, and where it comes from
-  klamm demo                           the main job on three brokers inside this process
+  narrows run --config narrows.yaml
+  narrows run --bootstrap-servers kafka-0:9092 --bind 0.0.0.0:9092 --advertised-host localhost
+  narrows check --config narrows.yaml      every problem at once; exit code 0 or 2
+  narrows config --config narrows.yaml     every value in effect, and where it comes from
+  narrows demo                           the main job on three brokers inside this process
 
-Any key can be set from the environment: KLAMM_, then its levels joined by two underscores:
-  KLAMM_CLUSTERS__ORDERS__BOOTSTRAP_SERVERS=kafka-0:9092,kafka-1:9092
+Any key can be set from the environment: NARROWS_, then its levels joined by two underscores:
+  NARROWS_CLUSTERS__ORDERS__BOOTSTRAP_SERVERS=kafka-0:9092,kafka-1:9092
 Flags stand above the environment, the environment above the file, the file above the defaults.";
 
 #[derive(Debug, Subcommand)]
@@ -45,7 +45,7 @@ enum Command {
     Check(ConfigArgs),
     /// Print the configuration in effect, each value with its origin
     Config(ConfigCommandArgs),
-    /// Show the main job: brokers, Klamm in front, a producer and a consumer that know only Klamm
+    /// Show the main job: brokers, Narrows in front, a producer and a consumer that know only Narrows
     Demo(DemoArgs),
 }
 
@@ -73,7 +73,7 @@ struct ConfigArgs {
     /// IP address and port for health, metrics and status [default: none]
     #[arg(long, value_name = "IP:PORT")]
     admin_bind: Option<String>,
-    /// A level or a filter such as info,klamm::session=debug [default: info]
+    /// A level or a filter such as info,narrows::session=debug [default: info]
     #[arg(long, value_name = "LEVEL")]
     log_level: Option<String>,
     /// auto, text or json [default: auto]
@@ -93,7 +93,7 @@ struct ConfigCommandArgs {
     strimzi: bool,
 }
 
-/// What `klamm demo` is told.
+/// What `narrows demo` is told.
 #[derive(Args, Clone, Debug, PartialEq, Eq)]
 pub struct DemoArgs {
     /// Keep running afterwards, until Ctrl-C
@@ -128,7 +128,7 @@ fn demo(args: DemoArgs) -> ExitCode {
 #[cfg(not(feature = "demo"))]
 fn demo(_args: DemoArgs) -> ExitCode {
     eprintln!(
-        "This klamm was built without the demo. From a clone of its repository (needs gcc, g++ and make):\n\
+        "This narrows was built without the demo. From a clone of its repository (needs gcc, g++ and make):\n\
          \n  cargo run --release --features demo -- demo"
     );
     ExitCode::FAILURE
@@ -139,7 +139,7 @@ fn ended(result: anyhow::Result<()>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("klamm: {error:#}");
+            eprintln!("narrows: {error:#}");
             ExitCode::FAILURE
         }
     }
@@ -197,7 +197,7 @@ mod tests {
         // Every flag is given its own name as the value, so that no two can be swapped.
         let flags: Vec<_> = keys::KEYS.iter().filter_map(|key| key.flag).collect();
         let args = flags.iter().map(|flag| format!("{flag}={flag}"));
-        let cli = Cli::parse_from(["klamm".to_owned(), "run".to_owned()].into_iter().chain(args));
+        let cli = Cli::parse_from(["narrows".to_owned(), "run".to_owned()].into_iter().chain(args));
         let Command::Run(args) = cli.command else { panic!("run was parsed as something else") };
         let expected: Vec<_> = flags.iter().map(|flag| ((*flag).to_owned(), (*flag).to_owned())).collect();
         assert_eq!(args.sources().flags, expected);
@@ -205,7 +205,7 @@ mod tests {
 
     #[test]
     fn the_demo_sends_two_hundred_thousand_records_of_a_kibibyte_unless_told_otherwise() {
-        let Command::Demo(args) = Cli::parse_from(["klamm", "demo"]).command else { panic!("no demo") };
+        let Command::Demo(args) = Cli::parse_from(["narrows", "demo"]).command else { panic!("no demo") };
         let expected =
             DemoArgs { stay: false, bootstrap_servers: None, records: 200_000, record_bytes: 1_024 };
         assert_eq!(args, expected);

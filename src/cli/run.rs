@@ -1,4 +1,4 @@
-//! `klamm run`: the configuration, then the proxy. Nothing starts before everything is validated.
+//! `narrows run`: the configuration, then the proxy. Nothing starts before everything is validated.
 
 use super::{ConfigArgs, ended, loaded};
 use crate::app::{self, Reading, Settings};

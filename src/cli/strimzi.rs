@@ -1,6 +1,6 @@
-//! `klamm config --strimzi`: the listeners that Strimzi has to have for TLS that passes through Klamm.
+//! `narrows config --strimzi`: the listeners that Strimzi has to have for TLS that passes through Narrows.
 //!
-//! Inside of TLS no address can be rewritten, so the brokers themselves have to advertise Klamm's names and to have them in
+//! Inside of TLS no address can be rewritten, so the brokers themselves have to advertise Narrows' names and to have them in
 //! their certificates. Strimzi does both for a listener of type `cluster-ip` with overrides.
 
 use crate::address::{Scheme, SniScheme};
@@ -31,7 +31,7 @@ fn yaml(listener: &ListenerSettings, names: &SniScheme, broker_port: Option<u16>
     let port = broker_port.unwrap_or(PORT);
     let (own, cluster) = (&listener.name, &listener.cluster);
     let mut text = format!(
-        "# Klamm's listener {own}: add this to spec.kafka.listeners of the Kafka resource behind cluster {cluster},\n\
+        "# Narrows' listener {own}: add this to spec.kafka.listeners of the Kafka resource behind cluster {cluster},\n\
          # with the authentication that clients need.\n"
     );
     if broker_port.is_none() {

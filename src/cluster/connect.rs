@@ -2,7 +2,7 @@
 //!
 //! Addresses get used again within seconds when pods move, so a new connection asks the broker whose it is before the
 //! client's first byte goes out. The answer holds for [`VERIFIED`]: a storm of connections asks once. Where the
-//! brokers demand SASL Klamm may not ask; there a broker that is not known yet is replaced by a bootstrap server (the
+//! brokers demand SASL Narrows may not ask; there a broker that is not known yet is replaced by a bootstrap server (the
 //! connection is *lent*), and the session asks once the client has authenticated.
 
 use super::Cluster;
@@ -69,7 +69,7 @@ pub enum ConnectError {
         /// The node ids that there are.
         known: String,
     },
-    /// The map has an address that leads back to Klamm.
+    /// The map has an address that leads back to Narrows.
     #[error(
         "cluster {cluster} says that broker {node} is at {address}, which is this listener's own name for it, so the connection would come back: let the cluster's bootstrap_servers be a listener of the brokers that advertises their own addresses, and name the port of the one for clients as tls.broker_port"
     )]

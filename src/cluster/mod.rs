@@ -1,6 +1,6 @@
-//! What Klamm knows of a cluster, and the way to each of its brokers.
+//! What Narrows knows of a cluster, and the way to each of its brokers.
 //!
-//! The [`view`] maps node ids to broker addresses. It learns from Klamm's own Metadata ([`refresh`]) and from every
+//! The [`view`] maps node ids to broker addresses. It learns from Narrows' own Metadata ([`refresh`]) and from every
 //! response that passes; [`connect`] uses it to reach the broker that a client connection is meant for.
 
 pub mod connect;
@@ -18,7 +18,7 @@ use crate::types::{BrokerAddress, ClusterName};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// One Kafka cluster behind Klamm.
+/// One Kafka cluster behind Narrows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClusterSettings {
     /// Its name in the configuration.

@@ -1,7 +1,7 @@
-//! Keeps the broker map fresh by asking bootstrap servers, in Klamm's own name.
+//! Keeps the broker map fresh by asking bootstrap servers, in Narrows' own name.
 //!
 //! One task a cluster asks, at a jittered interval and whenever somebody wants to know now; whoever wants to know waits
-//! for that one answer. Where the brokers demand SASL, Klamm may not ask: the cluster is *silent*, and the map is
+//! for that one answer. Where the brokers demand SASL, Narrows may not ask: the cluster is *silent*, and the map is
 //! learned from responses that pass.
 
 use super::view::{Lesson, Source};
@@ -41,7 +41,7 @@ pub enum Outcome {
     None,
     /// The map is what the cluster says.
     Fresh,
-    /// The brokers demand authentication, which Klamm can't give.
+    /// The brokers demand authentication, which Narrows can't give.
     Silent,
     /// Nobody could be asked; says why.
     Failed(String),
@@ -59,7 +59,7 @@ impl Default for Refreshes {
 }
 
 impl Cluster {
-    /// Whether the brokers demand SASL, so that Klamm learns only from what passes.
+    /// Whether the brokers demand SASL, so that Narrows learns only from what passes.
     pub fn is_silent(&self) -> bool {
         self.refreshes.is_silent.load(Relaxed)
     }
@@ -87,7 +87,7 @@ impl Cluster {
         let _ = tokio::time::timeout(timeout, ended.wait_for(|(now, _)| *now > count)).await;
     }
 
-    /// Refreshes the map until Klamm stops. One such task runs beside each cluster.
+    /// Refreshes the map until Narrows stops. One such task runs beside each cluster.
     pub async fn keep_fresh(&self, stop: &Stop) {
         let mut failures = 0u32;
         loop {
@@ -121,7 +121,7 @@ impl Cluster {
                 warn!(%cluster, "no broker of the cluster can be asked for metadata, trying again: {why}");
             }
             Outcome::Silent if before != outcome => {
-                info!(%cluster, "the brokers demand authentication: Klamm learns the broker map from responses that pass");
+                info!(%cluster, "the brokers demand authentication: Narrows learns the broker map from responses that pass");
             }
             Outcome::Fresh if matches!(before, Outcome::Failed(_)) => {
                 info!(%cluster, "the cluster can be asked again")

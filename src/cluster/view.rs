@@ -36,7 +36,7 @@ pub struct KnownBroker {
 /// Where a sighting comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Source {
-    /// Klamm asked a bootstrap server itself.
+    /// Narrows asked a bootstrap server itself.
     Own,
     /// A response that passed.
     Passing,
@@ -120,7 +120,7 @@ impl View {
     }
 
     /// Whether a sighting is about this cluster. A cluster that was not pinned may be made anew under the same
-    /// addresses; Klamm believes that when its own refreshes say so several times in a row.
+    /// addresses; Narrows believes that when its own refreshes say so several times in a row.
     fn check_cluster(&self, known: &mut Known, seen: &str, source: Source) -> Option<Lesson> {
         let Some(expected) = known.cluster_id.clone().filter(|expected| expected != seen) else {
             known.cluster_id = Some(seen.to_owned());

@@ -63,7 +63,7 @@ fn names(reader: &mut Reader, section: &str, needed: &Key) -> Vec<String> {
         let name = "NAME";
         let path = needed.at(name).join(".");
         let flag = needed.flag.unwrap_or_default();
-        let reason = format!("there are no {section}: Klamm needs at least one");
+        let reason = format!("there are no {section}: Narrows needs at least one");
         let cure = format!(
             "set {path} in the file (--config FILE), or {}, or the flag {flag}",
             needed.variable(name)

@@ -76,7 +76,7 @@ impl Cleaner<'_> {
                     _ => format!("keys belong under this one ({})", levels.join(", ")),
                 };
                 self.told.push(path.join("."));
-                self.push(path, Some(&value), Fault::new(reason, "see config/klamm.yaml for the shape"));
+                self.push(path, Some(&value), Fault::new(reason, "see config/narrows.yaml for the shape"));
                 None
             }
             value => Some(value),

@@ -1,4 +1,4 @@
-//! The configuration as it holds after all layers, each value with its origin: what `klamm config` prints. The print is
+//! The configuration as it holds after all layers, each value with its origin: what `narrows config` prints. The print is
 //! YAML that loads again.
 
 use super::problem::is_secret;

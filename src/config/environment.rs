@@ -1,13 +1,13 @@
-//! Environment variables as configuration: `KLAMM_`, then the levels of a key in upper case, joined by `__`.
+//! Environment variables as configuration: `NARROWS_`, then the levels of a key in upper case, joined by `__`.
 //!
-//! Kubernetes puts variables of its own beside ours: a Service called `klamm` gives every pod `KLAMM_SERVICE_HOST`,
-//! `KLAMM_PORT_9092_TCP_ADDR` and the like. No key of ours has a single level, so none of those can be one.
+//! Kubernetes puts variables of its own beside ours: a Service called `narrows` gives every pod `NARROWS_SERVICE_HOST`,
+//! `NARROWS_PORT_9092_TCP_ADDR` and the like. No key of ours has a single level, so none of those can be one.
 
 use super::keys::{KEYS, Key, is_name};
 use super::problem::{Problem, closest, nearest, shown};
 
 /// What the names of our variables begin with.
-pub(super) const PREFIX: &str = "KLAMM_";
+pub(super) const PREFIX: &str = "NARROWS_";
 
 /// The names that a file has already, which variables are matched to regardless of case, `-` and `_`.
 pub(super) struct Names {
@@ -70,7 +70,7 @@ fn resolve(key: &Key, levels: Vec<String>, names: &Names) -> Vec<String> {
 }
 
 /// A variable with levels that no key has, or one that is nearly a key's. Others that merely begin like ours
-/// (`KLAMM_VERSION` in an image, say) are nobody's business here.
+/// (`NARROWS_VERSION` in an image, say) are nobody's business here.
 fn unknown(variable: &str, value: &str, names: &Names) -> Option<Problem> {
     const ALIKE_MIN: f64 = 0.85;
     let own_name = variable.split("__").nth(1).unwrap_or("NAME").to_lowercase();
@@ -92,7 +92,7 @@ fn unknown(variable: &str, value: &str, names: &Names) -> Option<Problem> {
     });
     let cure = match near {
         Some(near) => format!("Did you mean {near}? Levels are joined by two underscores"),
-        None if has_levels => "remove it, or see `klamm config --keys` for every key".to_owned(),
+        None if has_levels => "remove it, or see `narrows config --keys` for every key".to_owned(),
         None => return None,
     };
     let found = Some(format!("{} (environment {variable})", shown(variable, value)));
@@ -115,9 +115,9 @@ mod tests {
 
     #[test]
     fn levels_are_joined_by_two_underscores() {
-        assert_eq!(path_of("KLAMM_LOG__LEVEL"), Some(Ok("log.level".into())));
+        assert_eq!(path_of("NARROWS_LOG__LEVEL"), Some(Ok("log.level".into())));
         assert_eq!(
-            path_of("KLAMM_LISTENERS__EXTERNAL__ADDRESS__FIRST_PORT"),
+            path_of("NARROWS_LISTENERS__EXTERNAL__ADDRESS__FIRST_PORT"),
             Some(Ok("listeners.external.address.first_port".into()))
         );
     }
@@ -125,25 +125,28 @@ mod tests {
     #[test]
     fn a_name_in_the_file_is_met_regardless_of_case_and_hyphens() {
         assert_eq!(
-            path_of("KLAMM_CLUSTERS__ORDERS_EU__DNS_TIMEOUT"),
+            path_of("NARROWS_CLUSTERS__ORDERS_EU__DNS_TIMEOUT"),
             Some(Ok("clusters.orders-EU.dns_timeout".into()))
         );
-        assert_eq!(path_of("KLAMM_CLUSTERS__NEW__DNS_TIMEOUT"), Some(Ok("clusters.new.dns_timeout".into())));
+        assert_eq!(
+            path_of("NARROWS_CLUSTERS__NEW__DNS_TIMEOUT"),
+            Some(Ok("clusters.new.dns_timeout".into()))
+        );
     }
 
     #[test]
-    fn what_kubernetes_sets_for_a_service_called_klamm_is_passed_over() {
+    fn what_kubernetes_sets_for_a_service_called_narrows_is_passed_over() {
         for variable in [
-            "KLAMM_SERVICE_HOST",
-            "KLAMM_SERVICE_PORT",
-            "KLAMM_SERVICE_PORT_KAFKA_TLS",
-            "KLAMM_PORT",
-            "KLAMM_PORT_9092_TCP",
-            "KLAMM_PORT_9092_TCP_PROTO",
-            "KLAMM_PORT_9092_TCP_PORT",
-            "KLAMM_PORT_9092_TCP_ADDR",
-            "KLAMM_ADMIN_SERVICE_HOST",
-            "KLAMM_ADMIN_PORT_9190_TCP_ADDR",
+            "NARROWS_SERVICE_HOST",
+            "NARROWS_SERVICE_PORT",
+            "NARROWS_SERVICE_PORT_KAFKA_TLS",
+            "NARROWS_PORT",
+            "NARROWS_PORT_9092_TCP",
+            "NARROWS_PORT_9092_TCP_PROTO",
+            "NARROWS_PORT_9092_TCP_PORT",
+            "NARROWS_PORT_9092_TCP_ADDR",
+            "NARROWS_ADMIN_SERVICE_HOST",
+            "NARROWS_ADMIN_PORT_9190_TCP_ADDR",
         ] {
             assert_eq!(path_of(variable), None, "{variable}");
         }
@@ -151,7 +154,8 @@ mod tests {
 
     #[test]
     fn a_variable_that_only_begins_like_ours_is_passed_over() {
-        for variable in ["KLAMM_VERSION", "KLAMM_HOME", "KLAMM_KAFKA_VERSION", "KLAMM_", "KLAMMER__X", "PATH"]
+        for variable in
+            ["NARROWS_VERSION", "NARROWS_HOME", "NARROWS_KAFKA_VERSION", "NARROWS_", "NARROWSER__X", "PATH"]
         {
             assert_eq!(path_of(variable), None, "{variable}");
         }
@@ -159,24 +163,24 @@ mod tests {
 
     #[test]
     fn a_single_underscore_between_levels_is_explained() {
-        let cure = "Did you mean KLAMM_LOG__LEVEL? Levels are joined by two underscores";
-        assert_eq!(path_of("KLAMM_LOG_LEVEL"), Some(Err(cure.into())));
+        let cure = "Did you mean NARROWS_LOG__LEVEL? Levels are joined by two underscores";
+        assert_eq!(path_of("NARROWS_LOG_LEVEL"), Some(Err(cure.into())));
     }
 
     #[test]
     fn a_misspelt_variable_is_told_the_nearest_one() {
-        let Some(Err(cure)) = path_of("KLAMM_CLUSTERS__NEW__BOOSTRAP_SERVERS") else {
+        let Some(Err(cure)) = path_of("NARROWS_CLUSTERS__NEW__BOOSTRAP_SERVERS") else {
             panic!("it has a key")
         };
-        assert!(cure.contains("KLAMM_CLUSTERS__NEW__BOOTSTRAP_SERVERS"), "{cure}");
-        assert!(matches!(path("KLAMM_LISTENERS_X_ADDRESS_FIRST_PORT", "9093", &names()), Some(Err(_))));
-        assert!(matches!(path_of("KLAMM_LOG_LEVL"), Some(Err(_))));
-        let Some(Err(cure)) = path_of("KLAMM_WEATHER__IN__PRAGUE") else { panic!("it has a key") };
+        assert!(cure.contains("NARROWS_CLUSTERS__NEW__BOOTSTRAP_SERVERS"), "{cure}");
+        assert!(matches!(path("NARROWS_LISTENERS_X_ADDRESS_FIRST_PORT", "9093", &names()), Some(Err(_))));
+        assert!(matches!(path_of("NARROWS_LOG_LEVL"), Some(Err(_))));
+        let Some(Err(cure)) = path_of("NARROWS_WEATHER__IN__PRAGUE") else { panic!("it has a key") };
         assert!(cure.starts_with("remove it"), "{cure}");
     }
 
     #[test]
     fn an_empty_variable_is_not_set() {
-        assert!(path("KLAMM_LOG__LEVEL", "", &names()).is_none());
+        assert!(path("NARROWS_LOG__LEVEL", "", &names()).is_none());
     }
 }

@@ -52,15 +52,15 @@ keys! {
     CONNECT_TIMEOUT = "clusters.*.connect_timeout", Value("5s"), None,
         "For one TCP connect to a broker; every resolved address gets its own.";
     PROBE_TIMEOUT = "clusters.*.probe_timeout", Value("10s"), None,
-        "For Klamm's own requests on a new broker connection.";
+        "For Narrows' own requests on a new broker connection.";
 
     CLUSTER_TLS_MODE = "clusters.*.tls.mode", Derived("on where another tls key is set, else off"), None,
         "Whether TLS is spoken with the brokers: `on`, `off`.";
     CLUSTER_TLS_CA = "clusters.*.tls.ca", Nothing("the platform's authorities"), None,
         "PEM file with the authorities that vouch for the brokers; one or several certificates.";
-    CLUSTER_TLS_CERTIFICATE = "clusters.*.tls.certificate", Nothing("Klamm shows none"), None,
-        "PEM file with the certificate that Klamm shows to the brokers, and its chain.";
-    CLUSTER_TLS_KEY = "clusters.*.tls.key", Nothing("Klamm shows no certificate"), None,
+    CLUSTER_TLS_CERTIFICATE = "clusters.*.tls.certificate", Nothing("Narrows shows none"), None,
+        "PEM file with the certificate that Narrows shows to the brokers, and its chain.";
+    CLUSTER_TLS_KEY = "clusters.*.tls.key", Nothing("Narrows shows no certificate"), None,
         "PEM file with the key of that certificate; not encrypted.";
     CLUSTER_TLS_SERVER_NAME = "clusters.*.tls.server_name", Nothing("the host that is dialled"), None,
         "The name that the brokers' certificates have to be for.";
@@ -89,7 +89,7 @@ keys! {
         "Scheme `sni`: the port that clients are told.";
 
     TLS_MODE = "listeners.*.tls.mode", Derived("terminate where a certificate is set, else off"), None,
-        "`terminate`: TLS ends at Klamm. `passthrough`: it goes on to the broker, unread; scheme `sni` only. `off`: there is none.";
+        "`terminate`: TLS ends at Narrows. `passthrough`: it goes on to the broker, unread; scheme `sni` only. `off`: there is none.";
     TLS_CERTIFICATE = "listeners.*.tls.certificate", Nothing("no TLS"), None,
         "PEM files with the certificate that clients are shown, and its chain; of several the one for the name that a client asks for.";
     TLS_KEY = "listeners.*.tls.key", Nothing("no TLS"), None,
@@ -114,7 +114,7 @@ keys! {
     SASL_FRAME_BYTES_MAX = "limits.sasl_frame_bytes_max", Value("512KiB"), None,
         "The largest request between a SaslHandshake and its success.";
     IN_FLIGHT_REQUESTS_MAX = "limits.in_flight_requests_max", Value("10000"), None,
-        "Requests of one connection that may wait for their responses before Klamm stops reading.";
+        "Requests of one connection that may wait for their responses before Narrows stops reading.";
     TLS_HANDSHAKE_TIMEOUT = "limits.tls_handshake_timeout", Value("10s"), None,
         "How long the TLS handshake of a new connection may take, from its accept on.";
     FIRST_FRAME_TIMEOUT = "limits.first_frame_timeout", Value("30s"), None,
@@ -123,7 +123,7 @@ keys! {
         "How long the pending responses of a client that has closed its sending side are waited for.";
 
     UNVETTED = "protocol.unvetted", Value("hide"), None,
-        "API keys and versions newer than Klamm's table: `hide` cuts them out of ApiVersions, `pass` lets them through unread.";
+        "API keys and versions newer than Narrows' table: `hide` cuts them out of ApiVersions, `pass` lets them through unread.";
 
     SPLICE = "relay.splice", Value("auto"), None,
         "Large requests and record sets pass through the kernel alone where both sides are plain TCP: `auto`, or `off` to copy everything.";
@@ -137,7 +137,7 @@ keys! {
         "How long requests in flight may take after that.";
 
     LOG_LEVEL = "log.level", Value("info"), Some("--log-level"),
-        "`off`, `error`, `warn`, `info`, `debug`, `trace`, or a filter such as `info,klamm::session=debug`.";
+        "`off`, `error`, `warn`, `info`, `debug`, `trace`, or a filter such as `info,narrows::session=debug`.";
     LOG_FORMAT = "log.format", Value("auto"), Some("--log-format"),
         "`text`, `json`, or `auto`: text on a terminal, JSON otherwise.";
 }
@@ -222,7 +222,7 @@ mod tests {
 
     #[test]
     fn a_key_of_a_named_section_is_set_by_a_variable_with_that_name() {
-        assert_eq!(BOOTSTRAP_SERVERS.variable("orders-eu"), "KLAMM_CLUSTERS__ORDERS_EU__BOOTSTRAP_SERVERS");
-        assert_eq!(LOG_LEVEL.variable("-"), "KLAMM_LOG__LEVEL");
+        assert_eq!(BOOTSTRAP_SERVERS.variable("orders-eu"), "NARROWS_CLUSTERS__ORDERS_EU__BOOTSTRAP_SERVERS");
+        assert_eq!(LOG_LEVEL.variable("-"), "NARROWS_LOG__LEVEL");
     }
 }

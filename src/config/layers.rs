@@ -137,7 +137,7 @@ fn yaml_cure(reason: &str, line: &str) -> &'static str {
     } else if line.contains(": [::") || line.contains("- [::") {
         "put an address that begins with a bracket in quotes: \"[::]:9092\""
     } else {
-        "see config/klamm.yaml for a file with every key"
+        "see config/narrows.yaml for a file with every key"
     }
 }
 
@@ -175,7 +175,7 @@ fn flag_path(flag: &str, value: &str, names: &Names) -> Result<Vec<String>, Prob
         cure: fault.cure,
     };
     let Some(key) = KEYS.iter().find(|key| key.flag == Some(flag)) else {
-        return Err(problem(Fault::new("no key belongs to this flag", "see `klamm run --help`")));
+        return Err(problem(Fault::new("no key belongs to this flag", "see `narrows run --help`")));
     };
     let what = key.path.split('.').next().unwrap_or_default();
     match names.of(key) {

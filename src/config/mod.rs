@@ -1,13 +1,13 @@
 //! Configuration: from a file, the environment and flags to the validated settings of every module.
 //!
-//! Layers, each above the one before: defaults < file (YAML) < environment (`KLAMM_`, `__` between levels) < flags.
+//! Layers, each above the one before: defaults < file (YAML) < environment (`NARROWS_`, `__` between levels) < flags.
 //! Only this module knows what keys are called; [`keys`] is the one table that says so. A load either gives settings
 //! that can't be wrong in themselves, or every problem there is, not only the first: the key, the value found, where
 //! it came from, the reason and the cure.
 //!
 //! On the way: `layers` merges, `reader` types single values, `build` assembles settings, `ports` looks at all listeners
 //! together. Certificates and keys are read here too, so that what is wrong with them is told like everything else.
-//! Nothing here resolves a name or opens a socket, so `klamm check` works anywhere.
+//! Nothing here resolves a name or opens a socket, so `narrows check` works anywhere.
 
 mod build;
 mod clean;
@@ -32,7 +32,7 @@ pub use problem::{Problem, Problems};
 pub struct Sources {
     /// The YAML file, if there is one.
     pub file: Option<PathBuf>,
-    /// Environment variables, name and value; those without the prefix `KLAMM_` are passed over.
+    /// Environment variables, name and value; those without the prefix `NARROWS_` are passed over.
     pub environment: Vec<(String, String)>,
     /// Flags in the spelling of [`keys::Key::flag`], and their values.
     pub flags: Vec<(String, String)>,

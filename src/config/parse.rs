@@ -240,7 +240,7 @@ pub(super) fn verify(text: &str) -> Result<Verify, Fault> {
 
 /// The path of a file, relative to the working directory.
 pub(super) fn path(text: &str) -> Result<PathBuf, Fault> {
-    let cure = "write the path of a PEM file: /etc/klamm/tls/tls.crt";
+    let cure = "write the path of a PEM file: /etc/narrows/tls/tls.crt";
     match text {
         "" => Err(Fault::new("it is empty", cure)),
         _ if text.contains("-----BEGIN") => {
@@ -295,9 +295,10 @@ pub(super) fn log_level(text: &str) -> Result<String, Fault> {
     }
     match tracing_subscriber::EnvFilter::builder().parse(text) {
         Ok(_) => Ok(text.to_owned()),
-        Err(error) => {
-            Err(Fault::new(error.to_string(), "write a level, or a filter such as info,klamm::session=debug"))
-        }
+        Err(error) => Err(Fault::new(
+            error.to_string(),
+            "write a level, or a filter such as info,narrows::session=debug",
+        )),
     }
 }
 
@@ -390,10 +391,10 @@ mod tests {
 
     #[test]
     fn a_misspelt_level_is_not_taken_for_a_module() {
-        for text in ["info", "WARN", "info,klamm::session=debug", "off,klamm=trace"] {
+        for text in ["info", "WARN", "info,narrows::session=debug", "off,narrows=trace"] {
             assert!(log_level(text).is_ok(), "{text}");
         }
-        for text in ["inof", "", "info,", "klamm=loud", "verbose"] {
+        for text in ["inof", "", "info,", "narrows=loud", "verbose"] {
             assert!(log_level(text).is_err(), "{text}");
         }
         assert!(log_level("inof").unwrap_err().cure.starts_with("Did you mean info?"));

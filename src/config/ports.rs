@@ -36,7 +36,7 @@ pub(super) fn check(
         for owner in owners.iter().filter(|owner| owner.cluster == Some(&*cluster.name.0)) {
             if let Some(server) = cluster.bootstrap_servers.iter().find(|server| owner.is_dialled_by(server))
             {
-                let reason = format!("{server} is {} itself: Klamm would dial itself", owner.title);
+                let reason = format!("{server} is {} itself: Narrows would dial itself", owner.title);
                 let cure = "name the brokers' own addresses, or bind another port";
                 reader.wrong(&keys::BOOTSTRAP_SERVERS, &cluster.name.0, Fault::new(reason, cure));
             }

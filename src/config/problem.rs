@@ -114,7 +114,7 @@ mod tests {
     #[test]
     fn a_value_whose_key_looks_like_a_secret_is_never_shown() {
         assert_eq!(shown("sasl.password", "hunter2"), "(hidden)");
-        assert_eq!(shown("KLAMM_SASL__CLIENT_SECRET", "hunter2"), "(hidden)");
+        assert_eq!(shown("NARROWS_SASL__CLIENT_SECRET", "hunter2"), "(hidden)");
         assert_eq!(shown("sasl.password_file", "/run/secrets/p"), "`/run/secrets/p`");
         assert_eq!(shown("tls.key", "-----BEGIN EC PRIVATE KEY-----\nMHcC"), "(hidden)");
     }

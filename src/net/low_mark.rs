@@ -1,6 +1,6 @@
 //! SO_RCVLOWAT: how many bytes must have arrived before a socket counts as readable.
 //!
-//! In the middle of a large frame there is no use in being woken for every segment. No crate that Klamm uses has this
+//! In the middle of a large frame there is no use in being woken for every segment. No crate that Narrows uses has this
 //! option, so here is the one system call that it makes itself.
 
 #![allow(

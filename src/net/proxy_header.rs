@@ -145,7 +145,7 @@ fn addresses<const N: usize>(rest: &[u8]) -> Result<(&[u8; N], &[u8]), HeaderErr
     rest.split_first_chunk::<N>().ok_or(HeaderError::Addresses)
 }
 
-/// A type, a length of two bytes, a value: none of them concerns Klamm, and none may reach out of the header.
+/// A type, a length of two bytes, a value: none of them concerns Narrows, and none may reach out of the header.
 fn look_at_tlvs(mut rest: &[u8]) -> Result<(), HeaderError> {
     while let Some((&[_, high, low], behind)) = rest.split_first_chunk::<3>() {
         let length = usize::from(u16::from_be_bytes([high, low]));

@@ -11,7 +11,7 @@ use tracing_subscriber::fmt::MakeWriter;
 /// How to log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogSettings {
-    /// A tracing filter: `info`, or `info,klamm::session=debug`.
+    /// A tracing filter: `info`, or `info,narrows::session=debug`.
     pub level: String,
     /// The shape of a line.
     pub format: LogFormat,
@@ -34,7 +34,7 @@ pub enum LogError {
     /// The operator's filter can't be read.
     #[error(
         "log level `{value}` can't be read: {reason}; write one of error, warn, info, debug, trace, off, \
-         or add modules to it as in `info,klamm::session=debug`"
+         or add modules to it as in `info,narrows::session=debug`"
     )]
     BadFilter {
         /// The filter as configured.
@@ -102,7 +102,7 @@ fn filter(value: &str) -> Result<EnvFilter, LogError> {
     EnvFilter::try_new(parts.join(",")).map_err(|error| bad(error.to_string()))
 }
 
-/// Refuses a lone word that is neither a level nor a module of Klamm. To the filter `inof` is a module of that name, which
+/// Refuses a lone word that is neither a level nor a module of Narrows. To the filter `inof` is a module of that name, which
 /// would silence everything else without a word.
 fn check_word(part: &str) -> Result<(), String> {
     let lone = part.chars().all(|c| c.is_alphanumeric() || matches!(c, '_' | '-'));
@@ -180,25 +180,31 @@ mod tests {
         let act = || {
             tracing::info!("seen");
             tracing::debug!("unseen");
-            tracing::debug!(target: "klamm::session", "asked for");
+            tracing::debug!(target: "narrows::session", "asked for");
         };
-        let text = logged(&settings("info,klamm::session=debug", LogFormat::Text), false, act);
+        let text = logged(&settings("info,narrows::session=debug", LogFormat::Text), false, act);
         assert!(text.contains("seen") && text.contains("asked for") && !text.contains("unseen"), "{text}");
         assert_eq!(logged(&settings("off", LogFormat::Text), false, act), "");
     }
 
     #[test]
     fn filters_that_operators_write_are_taken() {
-        for level in
-            ["info", "WARN", "off", "klamm", "info,hyper=off", "klamm::session=trace", "info, klamm=debug"]
-        {
+        for level in [
+            "info",
+            "WARN",
+            "off",
+            "narrows",
+            "info,hyper=off",
+            "narrows::session=trace",
+            "info, narrows=debug",
+        ] {
             assert_eq!(settings(level, LogFormat::Auto).check(), Ok(()), "{level}");
         }
     }
 
     #[test]
     fn a_bad_filter_is_refused_with_its_value_and_the_cure() {
-        for level in ["", " , ", "inof", "verbose", "info,debg", "klamm=loud", "klamm=info=debug"] {
+        for level in ["", " , ", "inof", "verbose", "info,debg", "narrows=loud", "narrows=info=debug"] {
             let error = settings(level, LogFormat::Auto).check().unwrap_err().to_string();
             assert!(error.contains(&format!("`{level}`")), "{error}");
             assert!(error.contains("write one of error, warn, info"), "{error}");

@@ -101,7 +101,7 @@ mod tests {
         for end in 0..STAT.len() {
             let _ = Stat::parse(&STAT[..end]);
         }
-        assert_eq!(Stat::parse("42 (klamm) S 1"), None);
+        assert_eq!(Stat::parse("42 (narrows) S 1"), None);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 /// A limiter for one kind of log line. It reads no clock; whoever logs says what time it is.
 ///
 /// ```
-/// # use klamm::observe::throttle::Throttle;
+/// # use narrows::observe::throttle::Throttle;
 /// # use std::time::{Duration, Instant};
 /// let mut refusals = Throttle::every(Duration::from_secs(10));
 /// if let Some(suppressed) = refusals.admit(Instant::now()) {

@@ -2,7 +2,7 @@
 
 use super::table::{self, Api, Treatment, Versions};
 
-/// What to do with API keys and versions that are newer than Klamm's table.
+/// What to do with API keys and versions that are newer than Narrows' table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unvetted {
     /// Cut them out of ApiVersions, refuse them when used: what nobody has looked at may carry an address.
@@ -16,7 +16,7 @@ pub enum Unvetted {
 pub enum Admission {
     /// Request and response pass; the response is looked at if the table says so.
     Forward,
-    /// ApiVersions in a version that Klamm does not know: the broker is asked in one that it does not know either, so
+    /// ApiVersions in a version that Narrows does not know: the broker is asked in one that it does not know either, so
     /// that it answers in the form of v0.
     Downgrade,
     /// Refused as a broker refuses what it did not offer: the connection ends.

@@ -1,4 +1,4 @@
-//! ApiVersions (key 18) v0–v5: cuts what the broker offers to what Klamm has vetted.
+//! ApiVersions (key 18) v0–v5: cuts what the broker offers to what Narrows has vetted.
 //!
 //! The response header is v0 in every version (KIP-511). A version that the broker does not know is answered in the
 //! form of v0 with error 35, so the error decides how the rest is read. Features, their epochs and all other tagged

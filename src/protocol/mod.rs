@@ -4,7 +4,7 @@
 //! that are there. [`table`] says what is done with each API, [`admission`]
 //! whether a request may pass, [`header`] reads the beginning of a request, [`walk`]
 //! finds the addresses in a response by its schema, [`rewrite`] replaces them, [`api_versions`] cuts what the
-//! broker offers, [`sasl`] follows an authentication that passes through, [`own`] makes Klamm's own requests.
+//! broker offers, [`sasl`] follows an authentication that passes through, [`own`] makes Narrows' own requests.
 
 pub mod admission;
 pub mod api_versions;

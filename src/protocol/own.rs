@@ -1,4 +1,4 @@
-//! Klamm's own requests to a broker: who are you, and who are the others.
+//! Narrows' own requests to a broker: who are you, and who are the others.
 //!
 //! ApiVersions v5 carries the cluster id and node id that the broker is expected to have (KIP-1242): Kafka 4.4 answers
 //! REBOOTSTRAP_REQUIRED when they are not its own, older brokers answer that they don't know the version. Metadata v4
@@ -15,7 +15,7 @@ use kafka_protocol::protocol::{Encodable, StrBytes};
 pub const METADATA: i16 = 3;
 
 /// The client id that brokers see in their logs and quotas.
-const CLIENT_ID: &str = "klamm";
+const CLIENT_ID: &str = "narrows";
 const METADATA_VERSION: i16 = 4;
 const API_VERSIONS_VERSION: i16 = 5;
 /// REBOOTSTRAP_REQUIRED (KIP-1102).
@@ -48,7 +48,7 @@ pub fn read_metadata(frame: &[u8]) -> Result<Sighting, Malformed> {
     Ok(rewrite.finish(frame, 0, &Nobody)?.sighting)
 }
 
-/// An ApiVersions request that says whom Klamm means to speak to, with its length in front. Brokers before 4.4 don't
+/// An ApiVersions request that says whom Narrows means to speak to, with its length in front. Brokers before 4.4 don't
 /// know the version, and say so.
 pub fn identity_request(correlation_id: i32, cluster_id: &str, node: NodeId) -> Vec<u8> {
     let mut body = Vec::new();
@@ -80,7 +80,7 @@ fn framed(body: &[u8]) -> Vec<u8> {
     frame
 }
 
-/// Klamm's own responses go to no client.
+/// Narrows' own responses go to no client.
 struct Nobody;
 
 impl Advertise for Nobody {

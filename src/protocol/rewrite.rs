@@ -1,4 +1,4 @@
-//! Replaces broker addresses in responses by the addresses that Klamm advertises, and touches nothing else.
+//! Replaces broker addresses in responses by the addresses that Narrows advertises, and touches nothing else.
 //!
 //! | response | versions | addresses |
 //! |---|---|---|

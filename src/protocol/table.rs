@@ -6,7 +6,7 @@ mod rows;
 
 pub use rows::APIS;
 
-/// The row of an api key; `None` for a key that Klamm has never seen, of which it cannot know what its responses carry.
+/// The row of an api key; `None` for a key that Narrows has never seen, of which it cannot know what its responses carry.
 pub fn api(key: i16) -> Option<&'static Api> {
     usize::try_from(key).ok().and_then(|index| APIS.get(index))
 }
@@ -37,7 +37,7 @@ pub struct Api {
     pub versions: Versions,
     /// The first version with compact types and tagged fields, if any (`flexibleVersions`).
     pub flexible_from: Option<i16>,
-    /// What Klamm does with it.
+    /// What Narrows does with it.
     pub treatment: Treatment,
     /// Which broker can serve it.
     pub route: Route,
@@ -96,7 +96,7 @@ impl Versions {
     }
 }
 
-/// What Klamm does with an API.
+/// What Narrows does with an API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Treatment {
     /// Requests and responses pass unread.
@@ -119,7 +119,7 @@ pub enum Treatment {
 pub enum Route {
     /// Any broker.
     Any,
-    /// Klamm or the broker at hand: it concerns the connection itself.
+    /// Narrows or the broker at hand: it concerns the connection itself.
     Connection,
     /// The leader of each partition named.
     PartitionLeader,

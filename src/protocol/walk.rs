@@ -127,7 +127,7 @@ impl Field {
     }
 }
 
-/// A response's fields, as far as Klamm must know them.
+/// A response's fields, as far as Narrows must know them.
 #[derive(Debug)]
 pub struct Schema {
     /// The first flexible version.
@@ -197,7 +197,7 @@ pub const ENDPOINTS_MAX: usize = 65_536;
 /// left, no address follows, and they need not be looked at: behind the last records of a fetch are three.
 const ADDRESSES_BYTES_MIN: usize = 1 + 4 + 1 + 4;
 
-/// Structs in arrays in structs: no response that Klamm walks nests deeper.
+/// Structs in arrays in structs: no response that Narrows walks nests deeper.
 const DEPTH_MAX: usize = 6;
 
 /// How many bytes stand before a response's body: length and correlation id.

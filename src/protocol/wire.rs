@@ -178,7 +178,7 @@ impl Varint {
     }
 }
 
-/// Widens a length. Klamm runs where `usize` has at least 32 bits.
+/// Widens a length. Narrows runs where `usize` has at least 32 bits.
 pub(crate) fn to_usize(length: u32) -> usize {
     length as usize
 }

@@ -193,11 +193,11 @@ pub enum Cause {
         "the connection for broker {0} was lent a bootstrap server, which is another broker; the client's next attempt will reach the right one"
     )]
     LentWrongBroker(NodeId),
-    /// Klamm is going down, and nothing was in flight.
-    #[error("Klamm is draining")]
+    /// Narrows is going down, and nothing was in flight.
+    #[error("Narrows is draining")]
     Drained,
-    /// Klamm is going down, and time is up.
-    #[error("Klamm stopped before the pending responses came (drain.timeout)")]
+    /// Narrows is going down, and time is up.
+    #[error("Narrows stopped before the pending responses came (drain.timeout)")]
     Aborted,
 }
 
@@ -208,12 +208,12 @@ pub enum Side {
     Client,
     /// The broker's.
     Broker,
-    /// Klamm's, or its operator's.
-    Klamm,
+    /// Narrows', or its operator's.
+    Narrows,
 }
 
 impl Cause {
-    /// The cause's code, as in the metric `klamm_connections_closed_total`: a closed set.
+    /// The cause's code, as in the metric `narrows_connections_closed_total`: a closed set.
     pub fn code(&self) -> &'static str {
         self.faces().0
     }
@@ -240,7 +240,7 @@ impl Cause {
 
     /// Code, side, and whether it is a fault: the table that the metric and the log level come from.
     fn faces(&self) -> (&'static str, Side, bool) {
-        use Side::{Broker, Client, Klamm};
+        use Side::{Broker, Client, Narrows};
         match self {
             Self::ClientClosed => ("client_closed", Client, false),
             Self::BrokerClosed => ("broker_closed", Broker, false),
@@ -277,9 +277,9 @@ impl Cause {
             Self::ResponseTooLarge { .. } => ("response_too_large", Broker, true),
             Self::Connect(error) => (error.code(), Broker, true),
             Self::BrokerGone(_) => ("broker_gone", Broker, false),
-            Self::LentWrongBroker(_) => ("lent_wrong_broker", Klamm, false),
-            Self::Drained => ("drained", Klamm, false),
-            Self::Aborted => ("aborted", Klamm, true),
+            Self::LentWrongBroker(_) => ("lent_wrong_broker", Narrows, false),
+            Self::Drained => ("drained", Narrows, false),
+            Self::Aborted => ("aborted", Narrows, true),
         }
     }
 }

@@ -60,7 +60,7 @@ pub struct Context {
     setup: ArcSwap<Setup>,
     shared: Shared,
     metrics: ListenerMetrics,
-    /// When its sessions end, if Klamm goes on without it.
+    /// When its sessions end, if Narrows goes on without it.
     stop: Stop,
     /// The node ids that responses named and that have no address here.
     unmapped: Mutex<BTreeSet<NodeId>>,

@@ -52,7 +52,7 @@ impl Conversation {
             && self.in_flight.len() < self.settings.in_flight_requests_max
     }
 
-    /// Whether Klamm's own question comes next: the broker is lent, and the client has authenticated.
+    /// Whether Narrows' own question comes next: the broker is lent, and the client has authenticated.
     pub(super) fn must_ask(&self) -> bool {
         self.lent == Lent::Yes && self.sasl.has_succeeded() && !self.is_ending
     }
@@ -74,7 +74,7 @@ pub(super) enum Lent {
     No,
     /// It may be another one: ask who the brokers are, once the client has authenticated.
     Yes,
-    /// Klamm has asked; the client's next request waits.
+    /// Narrows has asked; the client's next request waits.
     Asked,
     /// The answer is in the broker map; the session looks whether it has the right broker.
     Answered,

@@ -112,7 +112,7 @@ impl Speech {
 
 const HTTP_ANSWER: &[u8] =
     b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\n\
-    This port speaks the Kafka protocol, not HTTP. Health and metrics are on Klamm's admin port.\n";
+    This port speaks the Kafka protocol, not HTTP. Health and metrics are on Narrows' admin port.\n";
 
 /// Who sent the plaintext request that `bytes` begin with, if that has arrived, in words for a log line.
 pub(super) fn sender(bytes: &[u8]) -> String {

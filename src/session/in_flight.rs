@@ -25,8 +25,8 @@ pub(super) enum Reply {
     ToClient,
     /// A raw SASL token for the client.
     RawToken,
-    /// A Kafka response to Klamm's own request.
-    ToKlamm,
+    /// A Kafka response to Narrows' own request.
+    ToNarrows,
 }
 
 /// The requests in flight, oldest first.

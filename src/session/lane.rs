@@ -114,7 +114,7 @@ impl<S: Scan> Lane<S> {
         }
     }
 
-    /// The scanner and the buffer, for bytes of Klamm's own.
+    /// The scanner and the buffer, for bytes of Narrows' own.
     pub(super) fn parts(&mut self) -> (&mut S, &mut Buffer) {
         (&mut self.scanner, self.buffer.get_or_insert_with(|| self.pools.buffers.borrow()))
     }

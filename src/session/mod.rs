@@ -2,9 +2,9 @@
 //!
 //! The story, top to bottom: open it ([`opening`]): learn whose connection it is ([`origin`]), whom it is meant for ([`door`]), and
 //! speak TLS where it ends here; wait for the first complete request; only then dial the broker that the connection is meant for
-//! (a health check never reaches a broker); relay until either side closes, the broker leaves, or Klamm drains; say once why it
+//! (a health check never reaches a broker); relay until either side closes, the broker leaves, or Narrows drains; say once why it
 //! ended. [`requests`] and [`responses`] look at the bytes, [`relay`] moves them, [`conversation`] is what they share,
-//! [`tunnel`] moves those of a TLS stream that is not for Klamm, [`cause`] is how it can end.
+//! [`tunnel`] moves those of a TLS stream that is not for Narrows, [`cause`] is how it can end.
 
 mod cause;
 mod context;
@@ -59,7 +59,7 @@ pub struct SessionSettings {
     pub frame_bytes_max: usize,
     /// The largest request between a SaslHandshake and its success, in bytes (Kafka: `sasl.server.max.receive.size`).
     pub sasl_frame_bytes_max: usize,
-    /// How many requests may wait for their responses before Klamm stops reading from the client.
+    /// How many requests may wait for their responses before Narrows stops reading from the client.
     pub in_flight_requests_max: usize,
     /// How long a new connection may take for its first complete frame.
     pub first_frame_timeout: Duration,
@@ -67,7 +67,7 @@ pub struct SessionSettings {
     pub tls_handshake_timeout: Duration,
     /// How long the pending responses of a client that has closed its sending side are waited for.
     pub half_close_timeout: Duration,
-    /// What to do with API keys and versions that are newer than Klamm's table.
+    /// What to do with API keys and versions that are newer than Narrows' table.
     pub unvetted: Unvetted,
     /// Whether large runs of bytes go through the kernel alone, where both sides are plain TCP.
     pub splice: Splice,
@@ -260,7 +260,7 @@ impl Session {
         cause
     }
 
-    /// TLS that is not for Klamm.
+    /// TLS that is not for Narrows.
     async fn tunnel(&mut self, client: TcpStream, first: Buffer, port: Option<u16>, entry: &Entry) -> Cause {
         let setup = &entry.setup;
         let is_own = |address: &BrokerAddress| {

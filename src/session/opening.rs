@@ -24,7 +24,7 @@ const OPENING_BYTES_MAX: usize = BUFFER_BYTES;
 pub(super) enum Opened {
     /// Kafka begins here, with the bytes that have arrived.
     Kafka(Stream, Option<Buffer>),
-    /// TLS that is not for Klamm: it goes to the broker's TLS port, if that is another than the one in the map.
+    /// TLS that is not for Narrows: it goes to the broker's TLS port, if that is another than the one in the map.
     Tunnel(TcpStream, Buffer, Option<u16>),
 }
 

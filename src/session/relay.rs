@@ -22,7 +22,7 @@ use tokio::time::Sleep;
 /// What a connection may move before others get their turn.
 pub(super) const TURN_BYTES: usize = 1024 * 1024;
 
-/// Klamm's own correlation id: its answer is taken out before the client could see it.
+/// Narrows' own correlation id: its answer is taken out before the client could see it.
 const OWN_CORRELATION_ID: i32 = i32::MAX;
 
 /// Both sides of a session.
@@ -176,11 +176,11 @@ impl Relay {
         Ok(())
     }
 
-    /// Klamm's own question, between two requests of the client.
+    /// Narrows' own question, between two requests of the client.
     fn ask(&mut self) {
         let (requests, buffer) = self.requests.parts();
         requests.put_own(buffer, &own::metadata_request(OWN_CORRELATION_ID));
-        let (correlation_id, api_key, reply) = (OWN_CORRELATION_ID, own::METADATA, Reply::ToKlamm);
+        let (correlation_id, api_key, reply) = (OWN_CORRELATION_ID, own::METADATA, Reply::ToNarrows);
         self.conversation.in_flight.push(Waiting { correlation_id, api_key, version: 0, reply });
         self.conversation.lent = Lent::Asked;
     }
@@ -231,7 +231,7 @@ async fn farewell(broker: Stream) {
     }
 }
 
-/// How long a client may take to close after Klamm has; it may still be reading its last responses.
+/// How long a client may take to close after Narrows has; it may still be reading its last responses.
 const LINGER: Duration = Duration::from_secs(1);
 
 /// Ends a connection with `last_words`, if there are any, so that what has been sent is not lost: a socket that is closed with unread bytes is reset, and

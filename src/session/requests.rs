@@ -80,7 +80,7 @@ impl Scan for Requests {
 }
 
 impl Requests {
-    /// Puts Klamm's own request in front of whatever the client has sent. Only between frames, with nothing cleared.
+    /// Puts Narrows' own request in front of whatever the client has sent. Only between frames, with nothing cleared.
     pub(super) fn put_own(&mut self, buffer: &mut Buffer, request: &[u8]) {
         buffer.replace(0..0, request);
         self.cleared = request.len();
@@ -169,14 +169,14 @@ fn not_offered(api_key: i16, version: i16) -> Cause {
     let (api, why) = match table::api(api_key) {
         None => (
             format!("API key {api_key}"),
-            "this version of Klamm does not know it; protocol.unvetted: pass lets it through",
+            "this version of Narrows does not know it; protocol.unvetted: pass lets it through",
         ),
         Some(api) if api.treatment == table::Treatment::Refuse => {
             (api.name.to_owned(), "it is for brokers among themselves")
         }
         Some(api) => (
             api.name.to_owned(),
-            "this version of Klamm does not know that version; does the client ignore ApiVersions?",
+            "this version of Narrows does not know that version; does the client ignore ApiVersions?",
         ),
     };
     Cause::NotOffered { api, version, why }

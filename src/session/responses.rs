@@ -203,7 +203,7 @@ impl Responses {
         let malformed = |malformed| malformed_response(&waiting, malformed);
         self.at = At::Boundary;
         match (waiting.reply, waiting.api_key) {
-            (Reply::ToKlamm, _) => {
+            (Reply::ToNarrows, _) => {
                 let sighting = own::read_metadata(frame).map_err(malformed)?;
                 conversation.beholder.saw(sighting);
                 conversation.lent.answered();
@@ -273,7 +273,7 @@ impl Responses {
     /// How a response of `frame_bytes` is looked at.
     fn place(&mut self, waiting: Waiting, frame_bytes: usize) -> Result<At, Cause> {
         let total = LENGTH_BYTES + frame_bytes;
-        let is_held = waiting.reply == Reply::ToKlamm
+        let is_held = waiting.reply == Reply::ToNarrows
             || matches!(waiting.api_key, api_versions::API_KEY | sasl::HANDSHAKE | sasl::AUTHENTICATE);
         if is_held {
             let too_large = Cause::ResponseTooLarge { api: api_name(&waiting), limit: HELD_BYTES_MAX };

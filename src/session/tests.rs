@@ -182,9 +182,12 @@ fn responses(kinds: &[(u8, usize)], conversation: &mut Conversation) -> Vec<u8> 
                 Reply::ToClient,
                 close([&[0; 4][..], &id.to_be_bytes(), b"\0\0\0\0\x01\0\0\0\0\0\0\0\0\0"].concat()),
             ),
-            44 => {
-                (3, 4, Reply::ToKlamm, response(METADATA, 4, id, &Shape { has_unknown_tags: false, ..shape }))
-            }
+            44 => (
+                3,
+                4,
+                Reply::ToNarrows,
+                response(METADATA, 4, id, &Shape { has_unknown_tags: false, ..shape }),
+            ),
             _ => (8, 6, Reply::ToClient, opaque(*filling)),
         };
         conversation.in_flight.push(Waiting { correlation_id: id, api_key: key, version, reply });

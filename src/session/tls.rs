@@ -6,7 +6,7 @@ use std::fmt;
 /// What a listener does with the TLS that its clients speak.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ListenerTls {
-    /// It ends here: Klamm has the certificate.
+    /// It ends here: Narrows has the certificate.
     Terminate(ServerTls),
     /// It passes through to the broker that its server name says, unread.
     Passthrough {

@@ -1,4 +1,4 @@
-//! TLS that is not for Klamm: bytes between a client and its broker that nobody here can read.
+//! TLS that is not for Narrows: bytes between a client and its broker that nobody here can read.
 //!
 //! The hello has said which broker is meant; from then on every byte goes as it came, through the kernel where it comes in bulk.
 

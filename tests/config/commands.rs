@@ -1,11 +1,11 @@
 //! What the commands print, and which exit code they end with.
 
 use crate::given::{Given, ISSUE_EXAMPLE, certify, ingress};
-use klamm::config::keys::KEYS;
+use narrows::config::keys::KEYS;
 use std::process::{Command, Output};
 
-fn klamm(args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_klamm")).args(args).env_clear().output().unwrap()
+fn narrows(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_narrows")).args(args).env_clear().output().unwrap()
 }
 
 fn text(bytes: &[u8]) -> String {
@@ -14,7 +14,7 @@ fn text(bytes: &[u8]) -> String {
 
 #[test]
 fn check_says_ok_in_one_line_and_ends_with_0() {
-    let output = klamm(&["check", "--config", "config/examples/clusters.yaml"]);
+    let output = narrows(&["check", "--config", "config/examples/clusters.yaml"]);
     assert_eq!(output.status.code(), Some(0));
     let expected = "OK: 2 clusters (billing; orders); 3 listeners (billing on 0.0.0.0:39092, brokers on 39093-39101; \
         orders-internal on 0.0.0.0:29092, brokers on 29093-29098; orders-partners on 0.0.0.0:19092, brokers on \
@@ -27,7 +27,7 @@ fn check_says_ok_in_one_line_and_ends_with_0() {
 fn checked(file: &str, names: &[&str], days: (i64, i64)) -> (Option<i32>, String, String) {
     let given = Given::file(file);
     certify(given.etc.path(), names, days);
-    let output = klamm(&["check", "--config", given.path()]);
+    let output = narrows(&["check", "--config", given.path()]);
     let bare = |bytes: &[u8]| text(bytes).replace(&given.etc.path().display().to_string(), "ETC");
     (output.status.code(), bare(&output.stdout), bare(&output.stderr))
 }
@@ -47,7 +47,7 @@ fn check_says_of_every_certificate_whom_it_is_for_and_how_long() {
     assert!(lines[1].ends_with(" days left (ETC/cluster-ca/ca.crt)"), "{out}");
     assert_eq!(
         lines[2],
-        "cluster orders shows CN=klamm,O=Example\\, Inc. for no name: 89 days left (ETC/user/user.crt)"
+        "cluster orders shows CN=narrows,O=Example\\, Inc. for no name: 89 days left (ETC/user/user.crt)"
     );
     assert_eq!(
         lines[3],
@@ -67,10 +67,10 @@ fn check_refuses_certificates_that_are_not_valid_now_and_warns_of_those_that_end
         format!(
             "\n{owner}.tls.certificate\n  found:  ETC/{file}\n  reason: the certificate of \
              CN={subject},O=Example\\, Inc.: ended 3 days ago\n  \
-             cure:   renew it; Klamm takes in the new file while it runs\n"
+             cure:   renew it; Narrows takes in the new file while it runs\n"
         )
     };
-    let both = expired("clusters.orders", "klamm", "user/user.crt")
+    let both = expired("clusters.orders", "narrows", "user/user.crt")
         + &expired("listeners.external", "kafka", "tls/tls.crt");
     assert_eq!(err, format!("The configuration has 2 problems.\n{both}"));
 
@@ -80,7 +80,7 @@ fn check_refuses_certificates_that_are_not_valid_now_and_warns_of_those_that_end
     let (code, out, err) = check((-90, 13));
     assert!(code == Some(0) && out.starts_with("OK:"), "{out}");
     let expected = "warning: listener external: the certificate of CN=kafka,O=Example\\, Inc.: 12 days left: renew it; \
-        Klamm takes in the new file while it runs";
+        Narrows takes in the new file while it runs";
     assert!(err.lines().any(|line| line == expected), "{err}");
     assert_eq!(check((-90, 15)).2, "");
 }
@@ -123,7 +123,7 @@ fn check_refuses_a_certificate_that_is_not_good_for_what_clients_are_told() {
     );
 
     let port = "    bind: 0.0.0.0:9443\n    address:\n      advertised_host: kafka.example.com\n";
-    let tls = "    tls: {certificate: /etc/klamm/tls/tls.crt, key: /etc/klamm/tls/tls.key}\n";
+    let tls = "    tls: {certificate: /etc/narrows/tls/tls.crt, key: /etc/narrows/tls/tls.key}\n";
     let by_port = format!(
         "clusters:\n  orders:\n    bootstrap_servers: [kafka-0:9092]\nlisteners:\n  external:\n{port}{tls}"
     );
@@ -144,11 +144,11 @@ fn check_warns_where_brokers_are_not_verified() {
 #[test]
 fn strimzi_is_told_to_advertise_the_names_that_tls_passes_through_by() {
     let given = Given::example("config/examples/passthrough.yaml");
-    let printed = |given: &Given| klamm(&["config", "--strimzi", "--config", given.path()]);
+    let printed = |given: &Given| narrows(&["config", "--strimzi", "--config", given.path()]);
     let output = printed(&given);
     assert_eq!(output.status.code(), Some(0));
     let head = "\
-# Klamm's listener external: add this to spec.kafka.listeners of the Kafka resource behind cluster orders,
+# Narrows' listener external: add this to spec.kafka.listeners of the Kafka resource behind cluster orders,
 # with the authentication that clients need.
 - name: external
   port: 9094
@@ -165,9 +165,9 @@ fn strimzi_is_told_to_advertise_the_names_that_tls_passes_through_by() {
 ";
     assert_eq!(text(&output.stdout), format!("{head}{template}"));
 
-    let listed = given.variable("KLAMM_LISTENERS__EXTERNAL__ADDRESS__NODE_IDS", "3, 1000");
+    let listed = given.variable("NARROWS_LISTENERS__EXTERNAL__ADDRESS__NODE_IDS", "3, 1000");
     let path = listed.file.path().to_owned();
-    let output = Command::new(env!("CARGO_BIN_EXE_klamm"))
+    let output = Command::new(env!("CARGO_BIN_EXE_narrows"))
         .args(["config", "--strimzi", "--config"])
         .arg(path)
         .env_clear()
@@ -184,7 +184,7 @@ fn strimzi_is_told_to_advertise_the_names_that_tls_passes_through_by() {
 
 #[test]
 fn strimzi_needs_nothing_where_no_tls_passes_through() {
-    let output = klamm(&["config", "--strimzi", "--config", "config/klamm.yaml"]);
+    let output = narrows(&["config", "--strimzi", "--config", "config/narrows.yaml"]);
     assert_eq!(output.status.code(), Some(2));
     assert!(text(&output.stderr).contains("no listener has tls.mode passthrough"));
     assert!(output.stdout.is_empty());
@@ -194,7 +194,7 @@ fn strimzi_needs_nothing_where_no_tls_passes_through() {
 fn a_wrong_configuration_ends_every_command_with_2_and_its_problems() {
     let file = "tests/config/invalid/unknown-key.yaml";
     for command in ["run", "check", "config"] {
-        let output = klamm(&[command, "--config", file]);
+        let output = narrows(&[command, "--config", file]);
         assert_eq!(output.status.code(), Some(2), "{command}");
         assert_eq!(text(&output.stderr), std::fs::read_to_string(file.replace("yaml", "txt")).unwrap());
         assert!(output.stdout.is_empty(), "{command}");
@@ -203,14 +203,14 @@ fn a_wrong_configuration_ends_every_command_with_2_and_its_problems() {
 
 #[test]
 fn a_wrong_command_line_ends_with_2() {
-    assert_eq!(klamm(&["run", "--bootstrap-server", "kafka-0:9092"]).status.code(), Some(2));
-    assert_eq!(klamm(&["rnu"]).status.code(), Some(2));
-    assert_eq!(klamm(&[]).status.code(), Some(2));
+    assert_eq!(narrows(&["run", "--bootstrap-server", "kafka-0:9092"]).status.code(), Some(2));
+    assert_eq!(narrows(&["rnu"]).status.code(), Some(2));
+    assert_eq!(narrows(&[]).status.code(), Some(2));
 }
 
 #[test]
 fn config_prints_every_value_with_its_origin() {
-    let output = klamm(&["config", "--config", "config/examples/sidecar.yaml", "--log-level", "debug"]);
+    let output = narrows(&["config", "--config", "config/examples/sidecar.yaml", "--log-level", "debug"]);
     assert_eq!(output.status.code(), Some(0));
     let printed = text(&output.stdout);
     for (line, origin) in [
@@ -226,22 +226,22 @@ fn config_prints_every_value_with_its_origin() {
 
 #[test]
 fn config_lists_every_key() {
-    let printed = text(&klamm(&["config", "--keys"]).stdout);
+    let printed = text(&narrows(&["config", "--keys"]).stdout);
     assert_eq!(printed.lines().count(), KEYS.len() + 2);
     assert!(printed.contains("| `limits.frame_bytes_max` | `100MiB` |"));
 }
 
 #[test]
-fn version_and_help_say_what_klamm_is() {
-    assert_eq!(text(&klamm(&["--version"]).stdout), format!("klamm {}\n", env!("CARGO_PKG_VERSION")));
-    let help = text(&klamm(&["--help"]).stdout);
-    assert!(help.contains("Examples:") && help.contains("klamm run --config klamm.yaml"), "{help}");
+fn version_and_help_say_what_narrows_is() {
+    assert_eq!(text(&narrows(&["--version"]).stdout), format!("narrows {}\n", env!("CARGO_PKG_VERSION")));
+    let help = text(&narrows(&["--help"]).stdout);
+    assert!(help.contains("Examples:") && help.contains("narrows run --config narrows.yaml"), "{help}");
 }
 
 #[test]
 #[cfg(not(feature = "demo"))]
 fn a_build_without_the_demo_says_how_to_get_it() {
-    let output = klamm(&["demo"]);
+    let output = narrows(&["demo"]);
     assert_eq!(output.status.code(), Some(1));
     assert!(text(&output.stderr).contains("cargo run --release --features demo -- demo"));
 }

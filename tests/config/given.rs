@@ -1,7 +1,7 @@
 //! Configurations for tests, and the certificates that they name.
 
 use crate::pki::{self, Authority, Wish};
-use klamm::config::{Loaded, Problems, Sources, load};
+use narrows::config::{Loaded, Problems, Sources, load};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -23,7 +23,7 @@ admin:
 ";
 
 /// Where the examples have their certificates.
-pub(crate) const ETC: &str = "/etc/klamm/";
+pub(crate) const ETC: &str = "/etc/narrows/";
 
 /// A configuration in a file that lives as long as this does, and so do the certificates that it names.
 pub(crate) struct Given {
@@ -87,16 +87,19 @@ pub(crate) fn certify(etc: &Path, names: &[&str], days: (i64, i64)) {
         std::fs::create_dir_all(etc.join(folder)).unwrap();
     }
     authority.issue(&Wish { names, days, ..Wish::default() }).write(&etc.join("tls"), "tls");
-    authority.issue(&Wish { common_name: "klamm", days, ..Wish::default() }).write(&etc.join("user"), "user");
+    authority
+        .issue(&Wish { common_name: "narrows", days, ..Wish::default() })
+        .write(&etc.join("user"), "user");
     for folder in ["cluster-ca", "clients-ca"] {
         pki::write(&etc.join(folder), "ca.crt", authority.pem());
     }
 }
 
-/// The example with one TLS port, and a certificate for Klamm itself.
+/// The example with one TLS port, and a certificate for Narrows itself.
 pub(crate) fn ingress() -> String {
     let text = std::fs::read_to_string("config/examples/ingress.yaml").unwrap();
-    let own = "    tls:\n      certificate: /etc/klamm/user/user.crt\n      key: /etc/klamm/user/user.key\n";
+    let own =
+        "    tls:\n      certificate: /etc/narrows/user/user.crt\n      key: /etc/narrows/user/user.key\n";
     text.replacen("    tls:\n", own, 1)
 }
 

@@ -9,19 +9,19 @@ mod given;
 mod pki;
 
 use given::{Given, ISSUE_EXAMPLE, certify, ingress, no_file};
-use klamm::address::{NodeIdRanges, PortScheme, Scheme, SniScheme};
-use klamm::admin::AdminSettings;
-use klamm::app::{ReloadSettings, Settings};
-use klamm::broker::DialSettings;
-use klamm::cluster::ClusterSettings;
-use klamm::config::keys::{Fallback, KEYS};
-use klamm::config::{Sources, load};
-use klamm::lifecycle::DrainSettings;
-use klamm::listener::ListenerSettings;
-use klamm::net::tls::{Authorities, ClientAuth, ClientTls, Identity, ServerTls, Verify};
-use klamm::observe::{LogFormat, LogSettings};
-use klamm::session::{ListenerTls, ProxyProtocol, SessionSettings, Splice, Unvetted};
-use klamm::types::{ClusterName, ListenerName};
+use narrows::address::{NodeIdRanges, PortScheme, Scheme, SniScheme};
+use narrows::admin::AdminSettings;
+use narrows::app::{ReloadSettings, Settings};
+use narrows::broker::DialSettings;
+use narrows::cluster::ClusterSettings;
+use narrows::config::keys::{Fallback, KEYS};
+use narrows::config::{Sources, load};
+use narrows::lifecycle::DrainSettings;
+use narrows::listener::ListenerSettings;
+use narrows::net::tls::{Authorities, ClientAuth, ClientTls, Identity, ServerTls, Verify};
+use narrows::observe::{LogFormat, LogSettings};
+use narrows::session::{ListenerTls, ProxyProtocol, SessionSettings, Splice, Unvetted};
+use narrows::types::{ClusterName, ListenerName};
 use proptest::prelude::*;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -128,16 +128,16 @@ fn tls_is_spoken_with_brokers_as_soon_as_anything_is_said_of_it() {
 fn certificates_and_keys_are_paired_by_position() {
     let lists = |keys: &str| {
         let text = ingress()
-            .replace("/etc/klamm/tls/tls.crt", "[/etc/klamm/user/user.crt, /etc/klamm/tls/tls.crt]")
-            .replace("/etc/klamm/tls/tls.key", keys);
+            .replace("/etc/narrows/tls/tls.crt", "[/etc/narrows/user/user.crt, /etc/narrows/tls/tls.crt]")
+            .replace("/etc/narrows/tls/tls.key", keys);
         Given::file(&text).load()
     };
-    let loaded = lists("[/etc/klamm/user/user.key, /etc/klamm/tls/tls.key]").unwrap();
+    let loaded = lists("[/etc/narrows/user/user.key, /etc/narrows/tls/tls.key]").unwrap();
     let Some(ListenerTls::Terminate(server)) = &loaded.settings.listeners[0].tls else { panic!("no TLS") };
     let subjects: Vec<_> = server.certificates().map(|shown| shown.subject.as_str()).collect();
-    assert_eq!(subjects, ["CN=klamm,O=Example\\, Inc.", "CN=kafka,O=Example\\, Inc."]);
+    assert_eq!(subjects, ["CN=narrows,O=Example\\, Inc.", "CN=kafka,O=Example\\, Inc."]);
 
-    let problems = lists("/etc/klamm/tls/tls.key, /etc/klamm/user/user.key").unwrap_err().list;
+    let problems = lists("/etc/narrows/tls/tls.key, /etc/narrows/user/user.key").unwrap_err().list;
     let keys: Vec<_> = problems.iter().map(|problem| problem.key.as_str()).collect();
     assert_eq!(keys, ["listeners.external.tls.key"; 2]);
     assert!(problems[0].reason.contains("the key is not that of the certificate in"), "{}", problems[0]);
@@ -182,8 +182,8 @@ fn every_file_that_is_named_is_known_also_when_it_can_not_be_read() {
     let problems = given.load().unwrap_err();
     assert_eq!(problems.list.len(), 2, "{problems}");
     known(&given, problems.files);
-    let missing = Sources { file: Some("no/such/klamm.yaml".into()), ..Sources::default() };
-    assert_eq!(load(&missing).unwrap_err().files, [PathBuf::from("no/such/klamm.yaml")]);
+    let missing = Sources { file: Some("no/such/narrows.yaml".into()), ..Sources::default() };
+    assert_eq!(load(&missing).unwrap_err().files, [PathBuf::from("no/such/narrows.yaml")]);
 }
 
 #[test]
@@ -216,11 +216,11 @@ fn three_flags_are_a_configuration() {
 #[test]
 fn the_environment_alone_is_a_configuration() {
     let environment = [
-        ("KLAMM_CLUSTERS__ORDERS__BOOTSTRAP_SERVERS", "kafka-0:9092, kafka-1:9092"),
-        ("KLAMM_LISTENERS__APP__BIND", "127.0.0.1:9092"),
-        ("KLAMM_LISTENERS__APP__ADDRESS__ADVERTISED_HOST", "localhost"),
-        ("KLAMM_LISTENERS__APP__ADDRESS__NODE_IDS", "0-2,100"),
-        ("KLAMM_SERVICE_HOST", "10.96.0.17"),
+        ("NARROWS_CLUSTERS__ORDERS__BOOTSTRAP_SERVERS", "kafka-0:9092, kafka-1:9092"),
+        ("NARROWS_LISTENERS__APP__BIND", "127.0.0.1:9092"),
+        ("NARROWS_LISTENERS__APP__ADDRESS__ADVERTISED_HOST", "localhost"),
+        ("NARROWS_LISTENERS__APP__ADDRESS__NODE_IDS", "0-2,100"),
+        ("NARROWS_SERVICE_HOST", "10.96.0.17"),
         ("PATH", "/usr/bin"),
     ];
     let loaded = no_file(&environment, &[]).unwrap();
@@ -244,10 +244,10 @@ fn flags_stand_above_the_environment_above_the_file_above_the_defaults() {
             loaded.effective.get("log.level").unwrap().origin.replace(&given.origin_in_file(), "file");
         (loaded.settings.log.level, origin)
     };
-    let variable = |given: Given| given.variable("KLAMM_LOG__LEVEL", "debug");
+    let variable = |given: Given| given.variable("NARROWS_LOG__LEVEL", "debug");
     assert_eq!(level(Given::file(ISSUE_EXAMPLE)), ("info".into(), "default".into()));
     assert_eq!(level(given()), ("warn".into(), "file".into()));
-    assert_eq!(level(variable(given())), ("debug".into(), "environment KLAMM_LOG__LEVEL".into()));
+    assert_eq!(level(variable(given())), ("debug".into(), "environment NARROWS_LOG__LEVEL".into()));
     assert_eq!(
         level(variable(given()).flag("--log-level", "trace")),
         ("trace".into(), "flag --log-level".into())
@@ -319,29 +319,29 @@ fn a_flag_that_could_mean_several_listeners_is_refused_with_their_names() {
     assert_eq!(problems.len(), 1);
     assert_eq!(problems[0].key, "--bind");
     assert!(problems[0].reason.contains("external, internal"), "{}", problems[0]);
-    assert!(problems[0].cure.contains("KLAMM_LISTENERS__EXTERNAL__BIND"), "{}", problems[0]);
+    assert!(problems[0].cure.contains("NARROWS_LISTENERS__EXTERNAL__BIND"), "{}", problems[0]);
 }
 
 #[test]
 fn problems_of_all_layers_are_told_at_once_with_their_origins() {
     let given = Given::file(&format!("{ISSUE_EXAMPLE}drain:\n  delay: soon\n"))
-        .variable("KLAMM_LOG__FORMAT", "xml")
-        .variable("KLAMM_LOG_LEVEL", "debug")
+        .variable("NARROWS_LOG__FORMAT", "xml")
+        .variable("NARROWS_LOG_LEVEL", "debug")
         .flag("--node-ids", "3-1");
     let problems = given.load().unwrap_err();
     let found: Vec<_> = problems.list.iter().map(|problem| problem.found.clone().unwrap()).collect();
     let in_file = format!("`soon` ({}, line 17)", given.origin_in_file());
     let expected = [
-        "`debug` (environment KLAMM_LOG_LEVEL)",
+        "`debug` (environment NARROWS_LOG_LEVEL)",
         "`3-1` (flag --node-ids)",
         in_file.as_str(),
-        "`xml` (environment KLAMM_LOG__FORMAT)",
+        "`xml` (environment NARROWS_LOG__FORMAT)",
     ];
     assert_eq!(found, expected, "{problems}");
 }
 
 #[test]
-fn a_broker_on_the_same_host_is_not_taken_for_klamm_itself() {
+fn a_broker_on_the_same_host_is_not_taken_for_narrows_itself() {
     for (server, bind) in [("localhost:9092", "0.0.0.0:19092"), ("127.0.0.1:9092", "10.0.0.1:9092")] {
         let text = ISSUE_EXAMPLE.replace("10.77.0.11:9092", server).replace("0.0.0.0:19092", bind);
         Given::file(&text).load().unwrap_or_else(|problems| panic!("{problems}"));
@@ -350,15 +350,15 @@ fn a_broker_on_the_same_host_is_not_taken_for_klamm_itself() {
 
 #[test]
 fn a_missing_file_is_named() {
-    let sources = Sources { file: Some(PathBuf::from("no/such/klamm.yaml")), ..Sources::default() };
+    let sources = Sources { file: Some(PathBuf::from("no/such/narrows.yaml")), ..Sources::default() };
     let problems = load(&sources).unwrap_err();
-    assert_eq!(problems.list[0].key, "no/such/klamm.yaml");
+    assert_eq!(problems.list[0].key, "no/such/narrows.yaml");
     assert!(problems.list[0].reason.contains("No such file"), "{problems}");
 }
 
 #[test]
 fn a_file_that_can_not_be_a_configuration_is_refused_and_not_read_whole() {
-    for path in ["/dev/zero", "/", "/dev/null/klamm.yaml"] {
+    for path in ["/dev/zero", "/", "/dev/null/narrows.yaml"] {
         let problems = load(&Sources { file: Some(path.into()), ..Sources::default() }).unwrap_err();
         assert_eq!(problems.list[0].key, path, "{problems}");
     }
@@ -367,7 +367,7 @@ fn a_file_that_can_not_be_a_configuration_is_refused_and_not_read_whole() {
 #[test]
 fn a_value_under_a_key_that_looks_like_a_secret_is_not_shown() {
     let given = Given::file(&format!("{ISSUE_EXAMPLE}sasl:\n  password: hunter2\npassword: [hunter2]\n"))
-        .variable("KLAMM_CLUSTERS__ORDERS__SASL_PASSWORD", "hunter2");
+        .variable("NARROWS_CLUSTERS__ORDERS__SASL_PASSWORD", "hunter2");
     let problems = given.load().unwrap_err();
     assert_eq!(problems.list.len(), 3);
     assert!(!problems.to_string().contains("hunter2"), "{problems}");
@@ -387,7 +387,7 @@ fn the_effective_configuration_loads_again_as_the_same() {
 fn a_value_that_yaml_would_take_for_something_else_is_printed_in_quotes() {
     for id in ["null", "1e5", "0x1f", "a,b", "-", "true"] {
         let given = Given::file(&ISSUE_EXAMPLE.replace("0.0.0.0:19092", "'[::]:19092'"))
-            .variable("KLAMM_CLUSTERS__ORDERS__CLUSTER_ID", id);
+            .variable("NARROWS_CLUSTERS__ORDERS__CLUSTER_ID", id);
         let loaded = given.load().unwrap_or_else(|e| panic!("{e}"));
         let again = Given::file(&loaded.effective.to_string()).load().unwrap_or_else(|e| panic!("{e}"));
         assert_eq!(again.settings, loaded.settings, "{id}");
@@ -407,9 +407,9 @@ fn every_file_in_config_is_valid() {
 
 #[test]
 fn the_reference_file_sets_every_key_that_there_is_and_to_its_default() {
-    let sources = Sources { file: Some("config/klamm.yaml".into()), ..Sources::default() };
+    let sources = Sources { file: Some("config/narrows.yaml".into()), ..Sources::default() };
     let effective = load(&sources).unwrap().effective;
-    let text = std::fs::read_to_string("config/klamm.yaml").unwrap();
+    let text = std::fs::read_to_string("config/narrows.yaml").unwrap();
     for key in KEYS {
         let name = if key.path.starts_with("clusters") { "orders" } else { "external" };
         let entry =
@@ -419,12 +419,12 @@ fn the_reference_file_sets_every_key_that_there_is_and_to_its_default() {
         match key.fallback {
             Fallback::Value(default) => {
                 assert_eq!(entry.value.to_string(), default, "{}", key.path);
-                assert_eq!(entry.origin, "file config/klamm.yaml", "{}", key.path);
+                assert_eq!(entry.origin, "file config/narrows.yaml", "{}", key.path);
             }
             Fallback::RequiredWith("sni") => {}
             Fallback::Derived(_) if key.path.ends_with(".advertised_port") => {}
             Fallback::Derived(_) | Fallback::Required | Fallback::RequiredWith(_) => {
-                assert_eq!(entry.origin, "file config/klamm.yaml");
+                assert_eq!(entry.origin, "file config/narrows.yaml");
             }
             Fallback::Nothing(_) => {}
         }
@@ -485,7 +485,7 @@ proptest! {
 #[test]
 fn a_name_that_a_variable_and_a_file_share_is_one_cluster() {
     let given = Given::file(&ISSUE_EXAMPLE.replace("orders", "Orders-EU"))
-        .variable("KLAMM_CLUSTERS__ORDERS_EU__DNS_TIMEOUT", "1s");
+        .variable("NARROWS_CLUSTERS__ORDERS_EU__DNS_TIMEOUT", "1s");
     let names: BTreeSet<_> =
         given.load().unwrap().settings.clusters.iter().map(|c| c.name.to_string()).collect();
     assert_eq!(names, BTreeSet::from(["Orders-EU".to_owned()]));

@@ -3,8 +3,8 @@
 
 #![no_main]
 
-use klamm_fuzz::hello::{Beginning, HELLO_BYTES_MAX, Hello, read};
 use libfuzzer_sys::fuzz_target;
+use narrows_fuzz::hello::{Beginning, HELLO_BYTES_MAX, Hello, read};
 use std::borrow::Cow;
 
 const HEADER_BYTES: usize = 5;

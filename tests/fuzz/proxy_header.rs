@@ -2,8 +2,8 @@
 
 #![no_main]
 
-use klamm_fuzz::proxy_header::{Beginning, read};
 use libfuzzer_sys::fuzz_target;
+use narrows_fuzz::proxy_header::{Beginning, read};
 
 fuzz_target!(|bytes: &[u8]| {
     let beginning = read(bytes);

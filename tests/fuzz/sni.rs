@@ -2,9 +2,9 @@
 
 #![no_main]
 
-use klamm_fuzz::address::{Advertised, NodeIdRanges, Scheme, SniScheme};
-use klamm_fuzz::types::{NodeId, Target};
 use libfuzzer_sys::fuzz_target;
+use narrows_fuzz::address::{Advertised, NodeIdRanges, Scheme, SniScheme};
+use narrows_fuzz::types::{NodeId, Target};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::LazyLock;
 

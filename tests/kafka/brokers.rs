@@ -38,7 +38,7 @@ pub(crate) mod ports {
     pub(crate) const WRONG_NAME: u16 = 9099;
     pub(crate) const EXPIRED: u16 = 9100;
     /// As [`MTLS`], advertised at names that clients know: as brokers say these themselves, the port is the one that
-    /// clients find Klamm's TLS at.
+    /// clients find Narrows' TLS at.
     pub(crate) const PASSTHROUGH: u16 = 9443;
     pub(crate) const ALL: [u16; 11] =
         [CONTROLLER, INTERNAL, PLAIN, SASL, TLS, SASL_TLS, REAUTH, MTLS, WRONG_NAME, EXPIRED, PASSTHROUGH];
@@ -66,7 +66,7 @@ pub(crate) struct Kafka {
 }
 
 impl Kafka {
-    /// The release that `KLAMM_KAFKA_VERSION` names, 4.3.1 by default; fetched from Maven Central when it is not there.
+    /// The release that `NARROWS_KAFKA_VERSION` names, 4.3.1 by default; fetched from Maven Central when it is not there.
     pub(crate) fn under_test() -> Result<Self> {
         let kafka = Self::named(&version_under_test());
         let fetch = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/kafka/fetch");
@@ -76,7 +76,7 @@ impl Kafka {
     }
 
     fn named(version: &str) -> Self {
-        let folder = std::env::var_os("KLAMM_KAFKA_DIR")
+        let folder = std::env::var_os("NARROWS_KAFKA_DIR")
             .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("target/kafka"), PathBuf::from);
         Self { version: version.to_owned(), jars: folder.join(version) }
     }
@@ -89,7 +89,7 @@ impl Kafka {
 
 /// The release to test with.
 pub(crate) fn version_under_test() -> String {
-    std::env::var("KLAMM_KAFKA_VERSION").unwrap_or_else(|_| "4.3.1".to_owned())
+    std::env::var("NARROWS_KAFKA_VERSION").unwrap_or_else(|_| "4.3.1".to_owned())
 }
 
 /// Where the harness's own Java classes of this run are.

@@ -17,7 +17,7 @@ use crate::logs;
 use crate::stage::Stage;
 use crate::world::Side;
 
-/// What clients are given: Klamm's addresses, or in direct mode the brokers' own as the control of the experiment.
+/// What clients are given: Narrows' addresses, or in direct mode the brokers' own as the control of the experiment.
 #[derive(Clone, Debug)]
 pub(crate) struct Front {
     pub(crate) side: Side,

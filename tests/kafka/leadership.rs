@@ -17,7 +17,7 @@ pub(crate) fn list(stage: &LazyStage) -> Vec<Trial> {
     };
     let mut trials: Vec<_> = ["java", "confluent", "franz-go"].map(trial).into();
     if !is_direct() {
-        let name = "leadership::a_move_pauses_a_producer_no_longer_than_it_does_past_klamm";
+        let name = "leadership::a_move_pauses_a_producer_no_longer_than_it_does_past_narrows";
         trials.push(alone(stage, name, pause_no_longer));
     }
     trials
@@ -91,7 +91,7 @@ fn pause_no_longer(stage: &Stage) -> Result<()> {
     let [through, past] = pauses[..] else { unreachable!("there are two ways") };
     ensure!(
         through <= past + PAUSE_GRACE,
-        "a move paused a producer for {through:?}, and {past:?} past Klamm"
+        "a move paused a producer for {through:?}, and {past:?} past Narrows"
     );
     Ok(())
 }

@@ -33,7 +33,7 @@ pub(crate) fn binds(node_id: u8) -> String {
     join(|listener| format!("{}://{}:{}", listener.name, broker_ip(node_id), listener.port))
 }
 
-/// For `advertised.listeners`: a broker itself must know the names under which clients reach it past Klamm's hands.
+/// For `advertised.listeners`: a broker itself must know the names under which clients reach it past Narrows' hands.
 pub(crate) fn advertised(node_id: u8) -> String {
     join(|listener| {
         let host = match listener.port {

@@ -1,20 +1,20 @@
-//! The names that TLS clients know. They stand in `/etc/hosts` of the clients' namespace alone, all at Klamm's address:
-//! who hands one to Klamm expects the answer from Klamm, and Klamm itself can't resolve them.
+//! The names that TLS clients know. They stand in `/etc/hosts` of the clients' namespace alone, all at Narrows' address:
+//! who hands one to Narrows expects the answer from Narrows, and Narrows itself can't resolve them.
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
-use crate::world::{KLAMM_FOR_CLIENTS, NODE_IDS, broker_ip};
+use crate::world::{NARROWS_FOR_CLIENTS, NODE_IDS, broker_ip};
 
-/// TLS ends at Klamm, which goes on in plaintext.
+/// TLS ends at Narrows, which goes on in plaintext.
 pub(crate) const TO_PLAIN: &str = "a";
-/// TLS with client certificates ends at Klamm, which goes on with a certificate of its own.
+/// TLS with client certificates ends at Narrows, which goes on with a certificate of its own.
 pub(crate) const TO_MTLS: &str = "b";
 /// As [`TO_PLAIN`], to the brokers' SASL listener.
 pub(crate) const TO_SASL: &str = "sasl";
-/// TLS goes through Klamm, which has no key for it; the brokers themselves advertise these names.
+/// TLS goes through Narrows, which has no key for it; the brokers themselves advertise these names.
 pub(crate) const PASSTHROUGH: &str = "pass";
-/// As [`TO_PLAIN`], with another port in the answers than the one that Klamm listens on.
+/// As [`TO_PLAIN`], with another port in the answers than the one that Narrows listens on.
 pub(crate) const ELSEWHERE: &str = "elsewhere";
 /// Brokers that show a certificate for another host.
 pub(crate) const TO_WRONG_NAME: &str = "wrong-name";
@@ -36,7 +36,7 @@ pub(crate) fn broker(domain: &str, node_id: u8) -> String {
     pattern(domain).replace("{node_id}", &node_id.to_string())
 }
 
-/// The names of all brokers, as Klamm's configuration has them.
+/// The names of all brokers, as Narrows' configuration has them.
 pub(crate) fn pattern(domain: &str) -> String {
     format!("broker-{{node_id}}.{domain}.kafka.test")
 }
@@ -51,10 +51,10 @@ pub(crate) fn brokers(domain: &str, port: u16) -> BTreeMap<i64, (String, u16)> {
     NODE_IDS.map(|id| (i64::from(id), (broker(domain, id), port))).into()
 }
 
-/// The clients' view: all names at Klamm.
-pub(crate) fn of_klamm() -> Vec<(String, Ipv4Addr)> {
+/// The clients' view: all names at Narrows.
+pub(crate) fn of_narrows() -> Vec<(String, Ipv4Addr)> {
     let all = |domain| NODE_IDS.map(|id| broker(domain, id)).into_iter().chain([bootstrap(domain)]);
-    DOMAINS.into_iter().flat_map(all).map(|name| (name, KLAMM_FOR_CLIENTS)).collect()
+    DOMAINS.into_iter().flat_map(all).map(|name| (name, NARROWS_FOR_CLIENTS)).collect()
 }
 
 /// The view in direct mode: the names that brokers advertise themselves, each at its broker.

@@ -1,4 +1,4 @@
-//! What an operator sees of a Klamm that has real brokers behind it.
+//! What an operator sees of a Narrows that has real brokers behind it.
 
 use anyhow::{Result, ensure};
 use libtest_mimic::Trial;
@@ -19,7 +19,7 @@ pub(crate) fn list(stage: &LazyStage) -> Vec<Trial> {
 }
 
 fn status(stage: &Stage) -> Result<()> {
-    let (code, body) = stage.klamm()?.get(&stage.world, "/status")?;
+    let (code, body) = stage.narrows()?.get(&stage.world, "/status")?;
     ensure!(code == 200, "/status answered {code}");
     let text = serde_json::from_str::<serde_json::Value>(&body)?.to_string();
     for (node_id, (host, port)) in stage.front().brokers.iter().filter(|(id, _)| **id <= 3) {
@@ -34,14 +34,14 @@ fn status(stage: &Stage) -> Result<()> {
 fn metrics(stage: &Stage) -> Result<()> {
     let topic = stage.world.unique("counted");
     stage.cluster.steward.create(&topic, 1)?;
-    let klamm = stage.own_klamm()?;
-    let front = klamm.front();
+    let narrows = stage.own_narrows()?;
+    let front = narrows.front();
     run(stage, "kcat", &front, &front.plain, "metadata", &[format!("topic={topic}")])?;
-    for name in ["klamm_requests_total", "klamm_responses_rewritten_total"] {
-        let count = klamm.metric(&stage.world, name, "Metadata")?;
+    for name in ["narrows_requests_total", "narrows_responses_rewritten_total"] {
+        let count = narrows.metric(&stage.world, name, "Metadata")?;
         ensure!(count >= 1.0, "{name} for Metadata is {count} after a client asked for metadata");
     }
-    let unmapped = klamm.metric(&stage.world, "klamm_unmapped_nodes", "")?;
+    let unmapped = narrows.metric(&stage.world, "narrows_unmapped_nodes", "")?;
     ensure!(unmapped == 0.0, "{unmapped} nodes are said to have no address");
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Brokers die, return, join and leave, each under clients that must not notice more than they would without Klamm.
+//! Brokers die, return, join and leave, each under clients that must not notice more than they would without Narrows.
 
 use std::time::{Duration, Instant};
 
@@ -24,7 +24,7 @@ pub(crate) fn list(stage: &LazyStage) -> Vec<Trial> {
         come_and_go,
     ));
     if !is_direct() {
-        let name = "outages::klamm_started_before_the_brokers_serves_once_they_are_up";
+        let name = "outages::narrows_started_before_the_brokers_serves_once_they_are_up";
         trials.push(alone(stage, name, start_before_the_brokers));
     }
     trials
@@ -91,14 +91,14 @@ fn come_and_go(stage: &Stage) -> Result<()> {
     oracle::ensure_arrived("f", Order::AsSent, &acked, &steward.read(&topic)?)
 }
 
-/// A broker that has left the cluster leaves Klamm's map too, with the next metadata at the latest.
+/// A broker that has left the cluster leaves Narrows' map too, with the next metadata at the latest.
 fn forget_the_fourth(stage: &Stage) -> Result<()> {
     let address = broker_ip(FOURTH).to_string();
     let deadline = Instant::now() + FORGET_TIMEOUT;
-    while stage.klamm()?.get(&stage.world, "/status")?.1.contains(&address) {
+    while stage.narrows()?.get(&stage.world, "/status")?.1.contains(&address) {
         ensure!(
             Instant::now() < deadline,
-            "{address} is still in Klamm's map {FORGET_TIMEOUT:?} after it left"
+            "{address} is still in Narrows' map {FORGET_TIMEOUT:?} after it left"
         );
         std::thread::sleep(Duration::from_millis(100));
     }
@@ -111,8 +111,8 @@ fn start_before_the_brokers(stage: &Stage) -> Result<()> {
     for node_id in [1, 2, 3] {
         stage.cluster.kill(node_id)?;
     }
-    let klamm = stage.own_klamm()?;
-    let front = klamm.front();
+    let narrows = stage.own_narrows()?;
+    let front = narrows.front();
     let options = [format!("topic={topic}"), "tag=e".to_owned(), "rate=300".to_owned()];
     let producer = Flow::endless(stage, "confluent", &front, &front.plain, "produce", &options)?;
     for node_id in [1, 2, 3] {
@@ -121,6 +121,6 @@ fn start_before_the_brokers(stage: &Stage) -> Result<()> {
     stage.cluster.await_whole()?;
     producer.await_count(BETWEEN)?;
     let acked = oracle::acked(&producer.stop()?)?;
-    klamm.ensure_sound()?;
+    narrows.ensure_sound()?;
     oracle::ensure_arrived("e", Order::AsSent, &acked, &stage.cluster.steward.read(&topic)?)
 }

@@ -1,4 +1,4 @@
-//! The certificates of a run, made anew by each: authorities that trust each other in nothing, one for Klamm's
+//! The certificates of a run, made anew by each: authorities that trust each other in nothing, one for Narrows'
 //! listeners, one for the brokers, one for clients, and one that nobody trusts. Keys are P-256 in PKCS#8, the only form
 //! that Java reads.
 
@@ -18,18 +18,18 @@ use crate::world::{NODE_IDS, World, broker_ip};
 #[derive(Debug)]
 pub(crate) struct Pki {
     folder: PathBuf,
-    /// Signs what Klamm shows to clients.
-    pub(crate) klamm: Authority,
+    /// Signs what Narrows shows to clients.
+    pub(crate) narrows: Authority,
     /// Signs what brokers show.
     pub(crate) brokers: Authority,
-    /// Signs what clients show, and Klamm where it is a client of the brokers.
+    /// Signs what clients show, and Narrows where it is a client of the brokers.
     pub(crate) clients: Authority,
     /// A client that both sides know.
     pub(crate) alice: Identity,
     /// Alice too, as she says: signed by an authority that nobody trusts.
     pub(crate) stranger: Identity,
-    /// What Klamm shows to brokers.
-    pub(crate) klamm_as_client: Identity,
+    /// What Narrows shows to brokers.
+    pub(crate) narrows_as_client: Identity,
 }
 
 /// An authority and its own certificate as a PEM file.
@@ -65,7 +65,8 @@ impl Pki {
         let folder = folder(world);
         fs::create_dir_all(&folder)?;
         let authority = |name: &str| Authority::make(&folder, name);
-        let [klamm, brokers, clients] = [authority("klamm")?, authority("brokers")?, authority("clients")?];
+        let [narrows, brokers, clients] =
+            [authority("narrows")?, authority("brokers")?, authority("clients")?];
         let strangers = authority("strangers")?;
         for node_id in NODE_IDS {
             for shown in [Shown::Sound, Shown::WrongName, Shown::Expired] {
@@ -74,20 +75,20 @@ impl Pki {
         }
         let alice = clients.issue(&folder, "alice", client_params("alice"))?;
         let stranger = strangers.issue(&folder, "stranger", client_params("alice"))?;
-        let klamm_as_client = clients.issue(&folder, "klamm-as-client", client_params("klamm"))?;
-        Ok(Self { folder, klamm, brokers, clients, alice, stranger, klamm_as_client })
+        let narrows_as_client = clients.issue(&folder, "narrows-as-client", client_params("narrows"))?;
+        Ok(Self { folder, narrows, brokers, clients, alice, stranger, narrows_as_client })
     }
 
-    /// A new certificate for all of Klamm's names in a domain; each call gives another one.
+    /// A new certificate for all of Narrows' names in a domain; each call gives another one.
     pub(crate) fn serve(&self, domain: &str) -> Result<Identity> {
-        self.serve_from(&self.folder, &format!("klamm-{domain}"), domain)
+        self.serve_from(&self.folder, &format!("narrows-{domain}"), domain)
     }
 
     /// As [`Self::serve`], written to a folder of the caller's as `NAME.crt` and `NAME.key`.
     pub(crate) fn serve_from(&self, folder: &Path, name: &str, domain: &str) -> Result<Identity> {
         let names = vec![names::bootstrap(domain), names::any(domain)];
-        let params = params("klamm", names, ExtendedKeyUsagePurpose::ServerAuth)?;
-        self.klamm.issue(folder, name, params)
+        let params = params("narrows", names, ExtendedKeyUsagePurpose::ServerAuth)?;
+        self.narrows.issue(folder, name, params)
     }
 }
 

@@ -8,7 +8,7 @@ use libtest_mimic::Trial;
 
 use crate::brokers::{PASSWORD, REAUTH_AFTER};
 use crate::clients::Flow;
-use crate::klamm::Klamm;
+use crate::narrows::Narrows;
 use crate::oracle::{self, Order};
 use crate::sasl::credentials;
 use crate::stage::{LazyStage, Stage, is_direct, sharing};
@@ -42,8 +42,8 @@ const POLL: Duration = Duration::from_millis(100);
 fn stay(stage: &Stage, client: &str, mechanism: &str) -> Result<()> {
     let topic = stage.world.unique("reauth");
     stage.cluster.steward.place(&topic, "2,3,1")?;
-    let klamm = stage.own_klamm()?;
-    let front = klamm.front();
+    let narrows = stage.own_narrows()?;
+    let front = narrows.front();
     let with = |options: &[String]| [&credentials(mechanism, PASSWORD)[..], options].concat();
     let produce = with(&[format!("topic={topic}"), "tag=a".to_owned(), "rate=300".to_owned()]);
     let producer = Flow::endless(stage, client, &front, &front.reauth, "produce", &produce)?;
@@ -52,10 +52,10 @@ fn stay(stage: &Stage, client: &str, mechanism: &str) -> Result<()> {
     producer.await_more(200)?;
     consumer.await_more(200)?;
 
-    let before = Seen::now(stage, &klamm)?;
+    let before = Seen::now(stage, &narrows)?;
     let deadline = Instant::now() + PATIENCE;
     let after = loop {
-        let now = Seen::now(stage, &klamm)?;
+        let now = Seen::now(stage, &narrows)?;
         if now.again() - before.again() >= TIMES {
             break now;
         }
@@ -67,12 +67,12 @@ fn stay(stage: &Stage, client: &str, mechanism: &str) -> Result<()> {
     let acked = oracle::acked(&producer.stop()?)?;
     consumer.await_count(acked.len())?;
     let consumed = oracle::consumed(&consumer.stop()?)?;
-    klamm.ensure_sound()?;
+    narrows.ensure_sound()?;
     oracle::ensure_arrived("a", Order::AsSent, &acked, &stage.cluster.steward.read(&topic)?)?;
     oracle::ensure_arrived("a", Order::AsSent, &acked, &consumed)
 }
 
-/// What Klamm has counted on the listener.
+/// What Narrows has counted on the listener.
 #[derive(Debug)]
 struct Seen {
     handshakes: f64,
@@ -81,13 +81,17 @@ struct Seen {
 }
 
 impl Seen {
-    fn now(stage: &Stage, klamm: &Klamm) -> Result<Self> {
+    fn now(stage: &Stage, narrows: &Narrows) -> Result<Self> {
         // In this order: a connection that is accepted meanwhile does not count as one that authenticates again.
-        let handshakes =
-            klamm.metric(&stage.world, "klamm_requests_total", r#"api="SaslHandshake",listener="reauth""#)?;
+        let handshakes = narrows.metric(
+            &stage.world,
+            "narrows_requests_total",
+            r#"api="SaslHandshake",listener="reauth""#,
+        )?;
         let accepted =
-            klamm.metric(&stage.world, "klamm_connections_accepted_total", r#"listener="reauth""#)?;
-        let closed = klamm.metric(&stage.world, "klamm_connections_closed_total", r#"listener="reauth""#)?;
+            narrows.metric(&stage.world, "narrows_connections_accepted_total", r#"listener="reauth""#)?;
+        let closed =
+            narrows.metric(&stage.world, "narrows_connections_closed_total", r#"listener="reauth""#)?;
         Ok(Self { handshakes, accepted, closed })
     }
 

@@ -6,13 +6,13 @@ use std::thread;
 
 use anyhow::Result;
 
-use crate::world::{KLAMM_FOR_CLIENTS, Side, World};
+use crate::world::{NARROWS_FOR_CLIENTS, Side, World};
 
 /// Relays every connection to a broker, byte for byte, and says where it listens. Ends with the process.
 pub(crate) fn start(world: &World, broker: SocketAddr) -> Result<SocketAddr> {
-    let listener = world.inside(Side::Klamm, || TcpListener::bind((KLAMM_FOR_CLIENTS, 0)))??;
+    let listener = world.inside(Side::Narrows, || TcpListener::bind((NARROWS_FOR_CLIENTS, 0)))??;
     let address = listener.local_addr()?;
-    let namespace = world.entrance(Side::Klamm)?;
+    let namespace = world.entrance(Side::Narrows)?;
     thread::spawn(move || {
         if namespace.enter().is_err() {
             return;

@@ -1,4 +1,4 @@
-//! Klamm itself is killed, restarted and drained under clients.
+//! Narrows itself is killed, restarted and drained under clients.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use anyhow::{Result, ensure};
 use libtest_mimic::Trial;
 
 use crate::clients::Flow;
-use crate::klamm::Klamm;
+use crate::narrows::Narrows;
 use crate::oracle::{self, Order};
 use crate::stage::{LazyStage, Stage, is_direct, sharing};
 
@@ -15,46 +15,47 @@ pub(crate) fn list(stage: &LazyStage) -> Vec<Trial> {
         return Vec::new();
     }
     let mut trials =
-        vec![sharing(stage, "restarts::a_drained_klamm_without_clients_exits_with_0_at_once", drain_idle)];
+        vec![sharing(stage, "restarts::a_drained_narrows_without_clients_exits_with_0_at_once", drain_idle)];
     for client in ["java", "confluent", "franz-go"] {
-        let name = format!("restarts::{client}_loses_and_doubles_nothing_when_klamm_is_killed_and_restarted");
-        trials.push(sharing(stage, &name, move |stage| interrupt(stage, client, &Klamm::kill)));
         let name =
-            format!("restarts::{client}_loses_and_doubles_nothing_when_klamm_is_drained_and_exits_with_0");
+            format!("restarts::{client}_loses_and_doubles_nothing_when_narrows_is_killed_and_restarted");
+        trials.push(sharing(stage, &name, move |stage| interrupt(stage, client, &Narrows::kill)));
+        let name =
+            format!("restarts::{client}_loses_and_doubles_nothing_when_narrows_is_drained_and_exits_with_0");
         trials.push(sharing(stage, &name, move |stage| interrupt(stage, client, &drain)));
     }
     trials
 }
 
 fn drain_idle(stage: &Stage) -> Result<()> {
-    let klamm = stage.own_klamm()?;
+    let narrows = stage.own_narrows()?;
     let start = std::time::Instant::now();
-    drain(&klamm)?;
+    drain(&narrows)?;
     let took = start.elapsed();
     ensure!(took < Duration::from_secs(5), "a drain with nothing to wait for took {took:?}");
     Ok(())
 }
 
-fn drain(klamm: &Klamm) -> Result<()> {
-    let status = klamm.drain()?;
-    ensure!(status.success(), "a drain should exit with 0: {status}\n{}", klamm.log_tail());
+fn drain(narrows: &Narrows) -> Result<()> {
+    let status = narrows.drain()?;
+    ensure!(status.success(), "a drain should exit with 0: {status}\n{}", narrows.log_tail());
     Ok(())
 }
 
-fn interrupt(stage: &Stage, client: &str, end: &dyn Fn(&Klamm) -> Result<()>) -> Result<()> {
+fn interrupt(stage: &Stage, client: &str, end: &dyn Fn(&Narrows) -> Result<()>) -> Result<()> {
     let topic = stage.world.unique("restart");
     stage.cluster.steward.place(&topic, "2,3,1")?;
-    let klamm = stage.own_klamm()?;
-    let front = klamm.front();
+    let narrows = stage.own_narrows()?;
+    let front = narrows.front();
     let options = [format!("topic={topic}"), "tag=r".to_owned(), "rate=300".to_owned()];
     let producer = Flow::endless(stage, client, &front, &front.plain, "produce", &options)?;
     for _ in 0..2 {
         producer.await_more(200)?;
-        end(&klamm)?;
-        klamm.start_again(&stage.world)?;
+        end(&narrows)?;
+        narrows.start_again(&stage.world)?;
     }
     producer.await_more(200)?;
     let acked = oracle::acked(&producer.stop()?)?;
-    klamm.ensure_sound()?;
+    narrows.ensure_sound()?;
     oracle::ensure_arrived("r", Order::AsSent, &acked, &stage.cluster.steward.read(&topic)?)
 }

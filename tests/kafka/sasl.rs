@@ -1,4 +1,4 @@
-//! SASL passes through untouched: the client logs in to the broker itself, with a password that Klamm never learns.
+//! SASL passes through untouched: the client logs in to the broker itself, with a password that Narrows never learns.
 
 use anyhow::{Result, ensure};
 use libtest_mimic::Trial;
@@ -20,7 +20,7 @@ pub(crate) fn list(stage: &LazyStage) -> Vec<Trial> {
         trials.push(sharing(stage, &name, move |stage| be_refused(stage, mechanism)));
     }
     if !is_direct() {
-        let name = "sasl::clients_that_hold_broker_addresses_survive_a_restart_of_klamm";
+        let name = "sasl::clients_that_hold_broker_addresses_survive_a_restart_of_narrows";
         trials.push(sharing(stage, name, outlive_a_restart));
     }
     trials
@@ -48,13 +48,13 @@ fn be_refused(stage: &Stage, mechanism: &str) -> Result<()> {
     Ok(())
 }
 
-/// Klamm has no credentials, so after a restart it knows no broker but the bootstrap servers, while clients come back
+/// Narrows has no credentials, so after a restart it knows no broker but the bootstrap servers, while clients come back
 /// to the ports of brokers.
 fn outlive_a_restart(stage: &Stage) -> Result<()> {
     let topic = stage.world.unique("sasl-restart");
     stage.cluster.steward.place(&topic, "3,1,2")?;
-    let klamm = stage.own_klamm()?;
-    let front = klamm.front();
+    let narrows = stage.own_narrows()?;
+    let front = narrows.front();
     let options = [
         &credentials("SCRAM-SHA-256", PASSWORD)[..],
         &[format!("topic={topic}"), "tag=r".into(), "rate=200".into()],
@@ -63,12 +63,12 @@ fn outlive_a_restart(stage: &Stage) -> Result<()> {
     let producer = Flow::endless(stage, "java", &front, &front.sasl, "produce", &options)?;
     for _ in 0..2 {
         producer.await_more(200)?;
-        klamm.kill()?;
-        klamm.start_again(&stage.world)?;
+        narrows.kill()?;
+        narrows.start_again(&stage.world)?;
     }
     producer.await_more(200)?;
     let acked = oracle::acked(&producer.stop()?)?;
-    klamm.ensure_sound()?;
+    narrows.ensure_sound()?;
     oracle::ensure_arrived("r", Order::AsSent, &acked, &stage.cluster.steward.read(&topic)?)
 }
 

@@ -1,4 +1,4 @@
-//! What all tests of a run share: the namespaces, the cluster, the leak trap, and one Klamm that stays up.
+//! What all tests of a run share: the namespaces, the cluster, the leak trap, and one Narrows that stays up.
 //!
 //! Tests that harm nothing but their own topics share the stage; those that kill brokers have it alone, and leave it
 //! whole: if they can't, that is their failure and not the next one's.
@@ -13,9 +13,9 @@ use serde_json::Value;
 
 use crate::brokers::{Cluster, Kafka, ports};
 use crate::clients::Front;
-use crate::klamm::Klamm;
 use crate::logs;
 use crate::names;
+use crate::narrows::Narrows;
 use crate::pki::Pki;
 use crate::tls;
 use crate::trap::LeakTrap;
@@ -25,9 +25,9 @@ use crate::world::{NODE_IDS, Side, World, broker_ip};
 #[derive(Debug)]
 pub(crate) struct Stage {
     /// None in direct mode.
-    klamm: Option<Klamm>,
+    narrows: Option<Narrows>,
     /// Set up by the first test that needs it.
-    gateway: OnceLock<Result<Klamm, String>>,
+    gateway: OnceLock<Result<Narrows, String>>,
     pub(crate) cluster: Cluster,
     pub(crate) trap: LeakTrap,
     pub(crate) pki: Pki,
@@ -36,10 +36,10 @@ pub(crate) struct Stage {
     slots: AtomicU16,
 }
 
-/// Whether clients talk to the brokers themselves (`KLAMM_DIRECT=1`): the control that tells a fault of Klamm's from one
-/// of a client's or the harness's. Tests that are about Klamm itself are not listed then.
+/// Whether clients talk to the brokers themselves (`NARROWS_DIRECT=1`): the control that tells a fault of Narrows' from one
+/// of a client's or the harness's. Tests that are about Narrows itself are not listed then.
 pub(crate) fn is_direct() -> bool {
-    std::env::var_os("KLAMM_DIRECT").is_some_and(|value| value == "1")
+    std::env::var_os("NARROWS_DIRECT").is_some_and(|value| value == "1")
 }
 
 /// The stage, set up by the first test that needs it.
@@ -74,16 +74,16 @@ impl Stage {
         // The last run's logs would be read as this one's.
         let _ = std::fs::remove_dir_all(logs::folder(&version));
         let world = World::make()?;
-        world.publish(Side::Clients, &names::of_klamm())?;
+        world.publish(Side::Clients, &names::of_narrows())?;
         if is_direct() {
-            world.publish(Side::Klamm, &names::of_brokers())?;
+            world.publish(Side::Narrows, &names::of_brokers())?;
         }
         let trap = LeakTrap::set(&world)?;
         let pki = Pki::make(&world)?;
         let cluster = Cluster::start(&world, kafka)?;
-        let klamm = if is_direct() { None } else { Some(Klamm::start(&world, &version, 0)?) };
+        let narrows = if is_direct() { None } else { Some(Narrows::start(&world, &version, 0)?) };
         Ok(Self {
-            klamm,
+            narrows,
             gateway: OnceLock::new(),
             cluster,
             trap,
@@ -96,29 +96,29 @@ impl Stage {
 
     /// What clients are given.
     pub(crate) fn front(&self) -> Front {
-        self.klamm.as_ref().map_or_else(brokers_themselves, Klamm::front)
+        self.narrows.as_ref().map_or_else(brokers_themselves, Narrows::front)
     }
 
-    /// The Klamm that stays up for all tests.
-    pub(crate) fn klamm(&self) -> Result<&Klamm> {
-        self.klamm.as_ref().context("there is no Klamm in direct mode")
+    /// The Narrows that stays up for all tests.
+    pub(crate) fn narrows(&self) -> Result<&Narrows> {
+        self.narrows.as_ref().context("there is no Narrows in direct mode")
     }
 
-    /// The Klamm that stays up for TLS clients, with one port for all of them.
-    pub(crate) fn gateway(&self) -> Result<&Klamm> {
+    /// The Narrows that stays up for TLS clients, with one port for all of them.
+    pub(crate) fn gateway(&self) -> Result<&Narrows> {
         let gateway = self.gateway.get_or_init(|| tls::gateway(self).map_err(|error| format!("{error:#}")));
         gateway.as_ref().map_err(|error| anyhow!("{error}"))
     }
 
-    /// A Klamm of the test's own, to do to it what others must not suffer from.
-    pub(crate) fn own_klamm(&self) -> Result<Klamm> {
-        Klamm::start(&self.world, self.cluster.version(), self.slot())
+    /// A Narrows of the test's own, to do to it what others must not suffer from.
+    pub(crate) fn own_narrows(&self) -> Result<Narrows> {
+        Narrows::start(&self.world, self.cluster.version(), self.slot())
     }
 
-    /// A Klamm of the test's own with clusters and listeners for its slot.
-    pub(crate) fn own_klamm_with(&self, configure: impl FnOnce(u16) -> Result<Value>) -> Result<Klamm> {
+    /// A Narrows of the test's own with clusters and listeners for its slot.
+    pub(crate) fn own_narrows_with(&self, configure: impl FnOnce(u16) -> Result<Value>) -> Result<Narrows> {
         let slot = self.slot();
-        Klamm::start_with(&self.world, self.cluster.version(), slot, configure(slot)?)
+        Narrows::start_with(&self.world, self.cluster.version(), slot, configure(slot)?)
     }
 
     fn slot(&self) -> u16 {
@@ -136,24 +136,24 @@ fn trial(stage: &LazyStage, name: &str, act: impl FnOnce(&Stage) -> Result<()> +
     })
 }
 
-/// Whatever a test is about, no client may dial a broker meanwhile and Klamm must not have panicked.
+/// Whatever a test is about, no client may dial a broker meanwhile and Narrows must not have panicked.
 fn watched(stage: &Stage, test: &impl Act) -> Result<()> {
     let mark = stage.trap.mark();
     let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| test(stage)));
     let outcome = outcome.unwrap_or_else(|_| Err(anyhow!("the test panicked")));
     let gateway = stage.gateway.get().and_then(|gateway| gateway.as_ref().ok());
-    let sound = stage.klamm.iter().chain(gateway).try_for_each(Klamm::ensure_sound);
+    let sound = stage.narrows.iter().chain(gateway).try_for_each(Narrows::ensure_sound);
     outcome.and(stage.trap.ensure_silent_since(mark)).and(sound)
 }
 
-/// The way past Klamm.
+/// The way past Narrows.
 pub(crate) fn brokers_themselves() -> Front {
     let brokers = |port: u16| -> BTreeMap<i64, (String, u16)> {
         NODE_IDS.iter().map(|id| (i64::from(*id), (broker_ip(*id).to_string(), port))).collect()
     };
     let bootstrap = |port: u16| format!("{}:{port}", broker_ip(1));
     Front {
-        side: Side::Klamm,
+        side: Side::Narrows,
         plain: bootstrap(ports::PLAIN),
         sasl: bootstrap(ports::SASL),
         reauth: bootstrap(ports::REAUTH),

@@ -1,4 +1,4 @@
-//! The harness's hand on the brokers, past Klamm: a JVM with an admin client that obeys one command at a time
+//! The harness's hand on the brokers, past Narrows: a JVM with an admin client that obeys one command at a time
 //! (`java/Steward.java` has the list).
 
 use std::io::{BufRead, BufReader, Write};
@@ -39,7 +39,7 @@ impl Steward {
         compile(world, kafka)?;
         let bootstrap_servers = [1, 2, 3].map(|id| format!("{}:{}", broker_ip(id), ports::PLAIN)).join(",");
         let mut process = world
-            .command(Side::Klamm, "java")
+            .command(Side::Narrows, "java")
             .args(JVM)
             .args(["-cp", &kafka.class_path(world), "Steward", &bootstrap_servers])
             .stdin(Stdio::piped())

@@ -1,4 +1,4 @@
-//! The canary: the other tests prove something only while clients have no way to the brokers but through Klamm, and
+//! The canary: the other tests prove something only while clients have no way to the brokers but through Narrows, and
 //! while whoever tries is caught.
 
 use std::io::{Read, Write};
@@ -19,8 +19,8 @@ pub(crate) fn list(stage: &LazyStage) -> Vec<Trial> {
     vec![
         alone(stage, "wall::a_client_that_dials_a_broker_is_caught_and_does_not_reach_it", caught),
         alone(stage, "wall::a_client_behind_a_relay_that_rewrites_nothing_is_caught", rewrite_nothing),
-        sharing(stage, "wall::brokers_answer_from_klamms_side", answered),
-        sharing(stage, "wall::klamms_namespace_is_no_router", no_router),
+        sharing(stage, "wall::brokers_answer_from_narrows_side", answered),
+        sharing(stage, "wall::narrows_namespace_is_no_router", no_router),
         sharing(stage, "wall::the_oracle_finds_every_kind_of_harm", |_| {
             oracle::the_oracle_finds_every_kind_of_harm()
         }),
@@ -40,7 +40,7 @@ fn caught(stage: &Stage) -> Result<()> {
     Ok(())
 }
 
-/// The leak that Klamm is there to prevent, made on purpose: the client learns the brokers' own addresses and dials them.
+/// The leak that Narrows is there to prevent, made on purpose: the client learns the brokers' own addresses and dials them.
 fn rewrite_nothing(stage: &Stage) -> Result<()> {
     let topic = stage.world.unique("leak");
     stage.cluster.steward.place(&topic, "2,3")?;
@@ -62,7 +62,7 @@ fn rewrite_nothing(stage: &Stage) -> Result<()> {
 fn answered(stage: &Stage) -> Result<()> {
     for node_id in [1, 2, 3] {
         let broker = SocketAddr::from((broker_ip(node_id), ports::PLAIN));
-        let length = stage.world.inside(Side::Klamm, || ask_api_versions(broker))??;
+        let length = stage.world.inside(Side::Narrows, || ask_api_versions(broker))??;
         ensure!(length > 0, "broker {node_id} did not answer");
     }
     Ok(())
@@ -72,7 +72,7 @@ fn answered(stage: &Stage) -> Result<()> {
 fn no_router(stage: &Stage) -> Result<()> {
     let beyond = SocketAddr::from((Ipv4Addr::new(10, 77, 0, 1), ports::PLAIN));
     let dial = stage.world.inside(Side::Clients, || TcpStream::connect_timeout(&beyond, DIAL_TIMEOUT))?;
-    let refusal = dial.err().context("a client dialled past Klamm's own address")?;
+    let refusal = dial.err().context("a client dialled past Narrows' own address")?;
     ensure!(
         refusal.kind() == std::io::ErrorKind::NetworkUnreachable,
         "there is a route from the clients to the brokers' network: {refusal}"

@@ -1,7 +1,7 @@
-//! The world of a run: three network namespaces with Klamm's between the clients' and the brokers', nothing forwarded.
+//! The world of a run: three network namespaces with Narrows' between the clients' and the brokers', nothing forwarded.
 //!
 //! ```text
-//!   clients 10.78.0.2 ── 10.78.0.1 klamm 10.77.0.1 ── 10.77.0.11 .12 .13 .14 brokers
+//!   clients 10.78.0.2 ── 10.78.0.1 narrows 10.77.0.1 ── 10.77.0.11 .12 .13 .14 brokers
 //! ```
 //!
 //! A client that is told a broker's own address can't reach it: there is no route, and the address is occupied by the
@@ -21,12 +21,12 @@ use std::thread;
 use anyhow::{Context, Result, bail, ensure};
 use nix::sched::{CloneFlags, setns};
 
-/// Where Klamm listens for clients.
-pub(crate) const KLAMM_FOR_CLIENTS: Ipv4Addr = Ipv4Addr::new(10, 78, 0, 1);
+/// Where Narrows listens for clients.
+pub(crate) const NARROWS_FOR_CLIENTS: Ipv4Addr = Ipv4Addr::new(10, 78, 0, 1);
 /// The clients' only own address.
 const CLIENTS: Ipv4Addr = Ipv4Addr::new(10, 78, 0, 2);
-/// The address that the brokers see Klamm come from.
-const KLAMM_FOR_BROKERS: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
+/// The address that the brokers see Narrows come from.
+const NARROWS_FOR_BROKERS: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
 /// Node ids that have an address: three that stand from the start and a fourth that may join.
 pub(crate) const NODE_IDS: [u8; 4] = [1, 2, 3, 4];
 
@@ -39,7 +39,7 @@ pub(crate) fn broker_ip(node_id: u8) -> Ipv4Addr {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Side {
     Clients,
-    Klamm,
+    Narrows,
     Brokers,
 }
 
@@ -53,7 +53,7 @@ impl Entrance {
     }
 }
 
-const SIDES: [Side; 3] = [Side::Clients, Side::Klamm, Side::Brokers];
+const SIDES: [Side; 3] = [Side::Clients, Side::Narrows, Side::Brokers];
 
 /// The namespaces and the scratch folder of this run. Dropped: everything in them is killed and removed.
 #[derive(Debug)]
@@ -129,15 +129,15 @@ impl World {
         format!("{what}-{}", self.names_given.fetch_add(1, Ordering::Relaxed))
     }
 
-    /// Namespaces can inherit forwarding from the machine, and then Klamm's would be a router around Klamm.
+    /// Namespaces can inherit forwarding from the machine, and then Narrows' would be a router around Narrows.
     fn forward_nothing(&self) -> Result<()> {
         let switch = "/proc/sys/net/ipv4/ip_forward";
-        let now = self.inside(Side::Klamm, || {
+        let now = self.inside(Side::Narrows, || {
             // Where /proc/sys is read-only, the value that is there decides.
             let _ = fs::write(switch, "0");
             fs::read_to_string(switch)
         })??;
-        ensure!(now.trim() == "0", "Klamm's namespace forwards packets and {switch} can't be written");
+        ensure!(now.trim() == "0", "Narrows' namespace forwards packets and {switch} can't be written");
         Ok(())
     }
 }
@@ -159,32 +159,32 @@ fn name_of(side: Side) -> String {
 fn name_in_run(run: u32, side: Side) -> String {
     let side = match side {
         Side::Clients => "clients",
-        Side::Klamm => "klamm",
+        Side::Narrows => "narrows",
         Side::Brokers => "brokers",
     };
-    format!("klamm-{run}-{side}")
+    format!("narrows-{run}-{side}")
 }
 
 fn join_the_namespaces() -> Result<()> {
-    let [clients, klamm, brokers] = SIDES.map(name_of);
-    ip(&format!("link add to-klamm netns {clients} type veth peer name to-clients netns {klamm}"))?;
-    ip(&format!("link add to-brokers netns {klamm} type veth peer name to-klamm netns {brokers}"))?;
-    ip(&format!("-n {clients} address add {CLIENTS}/24 dev to-klamm"))?;
-    ip(&format!("-n {klamm} address add {KLAMM_FOR_CLIENTS}/24 dev to-clients"))?;
-    ip(&format!("-n {klamm} address add {KLAMM_FOR_BROKERS}/24 dev to-brokers"))?;
+    let [clients, narrows, brokers] = SIDES.map(name_of);
+    ip(&format!("link add to-narrows netns {clients} type veth peer name to-clients netns {narrows}"))?;
+    ip(&format!("link add to-brokers netns {narrows} type veth peer name to-narrows netns {brokers}"))?;
+    ip(&format!("-n {clients} address add {CLIENTS}/24 dev to-narrows"))?;
+    ip(&format!("-n {narrows} address add {NARROWS_FOR_CLIENTS}/24 dev to-clients"))?;
+    ip(&format!("-n {narrows} address add {NARROWS_FOR_BROKERS}/24 dev to-brokers"))?;
     for node_id in NODE_IDS {
-        ip(&format!("-n {brokers} address add {}/24 dev to-klamm", broker_ip(node_id)))?;
+        ip(&format!("-n {brokers} address add {}/24 dev to-narrows", broker_ip(node_id)))?;
         // Occupied by the leak trap: what a client dials here never leaves its namespace.
         ip(&format!("-n {clients} address add {}/32 dev lo", broker_ip(node_id)))?;
     }
     for (namespace, link) in [
         (&clients, "lo"),
-        (&clients, "to-klamm"),
-        (&klamm, "lo"),
-        (&klamm, "to-clients"),
-        (&klamm, "to-brokers"),
+        (&clients, "to-narrows"),
+        (&narrows, "lo"),
+        (&narrows, "to-clients"),
+        (&narrows, "to-brokers"),
         (&brokers, "lo"),
-        (&brokers, "to-klamm"),
+        (&brokers, "to-narrows"),
     ] {
         ip(&format!("-n {namespace} link set {link} up"))?;
     }
@@ -224,7 +224,7 @@ fn configuration_of(namespace: &str) -> String {
 }
 
 fn scratch_of(run: u32) -> PathBuf {
-    std::env::temp_dir().join(format!("klamm-tests-{run}"))
+    std::env::temp_dir().join(format!("narrows-tests-{run}"))
 }
 
 /// Removes the namespaces and files of runs whose process is gone and whose janitor was killed with it.
@@ -232,7 +232,7 @@ fn sweep_leftovers() {
     let Ok(namespaces) = fs::read_dir("/run/netns") else { return };
     for namespace in namespaces.flatten() {
         let name = namespace.file_name().to_string_lossy().into_owned();
-        let run = name.strip_prefix("klamm-").and_then(|rest| rest.split('-').next()?.parse::<u32>().ok());
+        let run = name.strip_prefix("narrows-").and_then(|rest| rest.split('-').next()?.parse::<u32>().ok());
         let Some(run) = run else { continue };
         let is_ours = SIDES.iter().any(|side| name_in_run(run, *side) == name);
         let is_over = !Path::new(&format!("/proc/{run}")).exists();

@@ -4,9 +4,9 @@
 use std::cell::Cell;
 
 use anyhow::{Context, Result, bail, ensure};
-use klamm::protocol::rewrite::{Advertise, HELD_WHOLE_BYTES_MAX, PREFIX_BYTES, Rewrite, SeenBroker};
-use klamm::protocol::table::APIS;
-use klamm::types::{AdvertisedAddress, NodeId};
+use narrows::protocol::rewrite::{Advertise, HELD_WHOLE_BYTES_MAX, PREFIX_BYTES, Rewrite, SeenBroker};
+use narrows::protocol::table::APIS;
+use narrows::types::{AdvertisedAddress, NodeId};
 use serde_json::Value;
 
 use crate::driver::{Oracle, What, oracles};
@@ -27,8 +27,8 @@ impl Advertised {
     fn of(self, node: i64) -> (String, u16) {
         let host = match self {
             Advertised::Short => format!("k{node}"),
-            Advertised::Middling => format!("broker-{node}.klamm.example.com"),
-            Advertised::Long => format!("{}{node}.klamm.example.com", "one-label-of-many.".repeat(12)),
+            Advertised::Middling => format!("broker-{node}.narrows.example.com"),
+            Advertised::Long => format!("{}{node}.narrows.example.com", "one-label-of-many.".repeat(12)),
         };
         (host, 19_000 + u16::try_from(node.rem_euclid(1000)).unwrap_or_default())
     }

@@ -1,6 +1,6 @@
-//! Scripted brokers on loopback: they answer Klamm's own questions, and hand each client's connection to the test.
+//! Scripted brokers on loopback: they answer Narrows' own questions, and hand each client's connection to the test.
 
-use crate::frames::{answer_klamm, header};
+use crate::frames::{answer_narrows, header};
 use crate::within;
 use socket2::SockRef;
 use std::collections::BTreeMap;
@@ -18,7 +18,7 @@ use tokio::task::JoinHandle;
 pub(crate) struct Says {
     pub(crate) cluster_id: String,
     pub(crate) nodes: BTreeMap<i32, SocketAddr>,
-    /// Close when Klamm asks before anybody has authenticated.
+    /// Close when Narrows asks before anybody has authenticated.
     pub(crate) demands_sasl: bool,
 }
 
@@ -26,13 +26,13 @@ pub(crate) struct Says {
 pub(crate) struct Broker {
     pub(crate) address: SocketAddr,
     pub(crate) says: Arc<Mutex<Says>>,
-    /// Every TCP connection, Klamm's own included.
+    /// Every TCP connection, Narrows' own included.
     pub(crate) accepted: Arc<AtomicUsize>,
     arrivals: mpsc::UnboundedReceiver<Arrival>,
     accepting: JoinHandle<()>,
 }
 
-/// A client's connection at its broker, from the first frame that is not Klamm's.
+/// A client's connection at its broker, from the first frame that is not Narrows'.
 #[derive(Debug)]
 pub(crate) struct Arrival {
     pub(crate) stream: TcpStream,
@@ -113,11 +113,11 @@ impl Drop for Broker {
     }
 }
 
-/// Answers Klamm until a client's frame comes.
+/// Answers Narrows until a client's frame comes.
 async fn meet(mut stream: TcpStream, says: Arc<Mutex<Says>>, arrivals: mpsc::UnboundedSender<Arrival>) {
     stream.set_nodelay(true).unwrap();
     while let Some(frame) = read_frame(&mut stream).await {
-        if frame.len() < 12 || !header(&frame).is_klamms {
+        if frame.len() < 12 || !header(&frame).is_narrows {
             let _ = arrivals.send(Arrival { stream, first: frame });
             return;
         }
@@ -126,7 +126,7 @@ async fn meet(mut stream: TcpStream, says: Arc<Mutex<Says>>, arrivals: mpsc::Unb
             if says.demands_sasl {
                 return;
             }
-            answer_klamm(&frame, &says.nodes, &says.cluster_id)
+            answer_narrows(&frame, &says.nodes, &says.cluster_id)
         };
         if stream.write_all(&answer).await.is_err() {
             return;
@@ -145,16 +145,16 @@ pub(crate) async fn read_frame(stream: &mut (impl AsyncRead + Unpin)) -> Option<
 }
 
 impl Arrival {
-    /// The next frame, whoever's it is; `None` when Klamm has closed.
+    /// The next frame, whoever's it is; `None` when Narrows has closed.
     pub(crate) async fn frame(&mut self) -> Option<Vec<u8>> {
         within("a request at the broker", read_frame(&mut self.stream)).await
     }
 
     pub(crate) async fn send(&mut self, bytes: &[u8]) {
-        within("Klamm to take a response", self.stream.write_all(bytes)).await.unwrap();
+        within("Narrows to take a response", self.stream.write_all(bytes)).await.unwrap();
     }
 
-    /// Writes until nobody takes any more: the buffers on the way are full, and Klamm has stopped reading. How much went out.
+    /// Writes until nobody takes any more: the buffers on the way are full, and Narrows has stopped reading. How much went out.
     pub(crate) async fn fill(&mut self, bytes: &[u8]) -> usize {
         let (mut written, mut stalled) = (0, 0);
         while stalled < 20 && written < bytes.len() {
@@ -175,7 +175,7 @@ impl Arrival {
     /// Everything up to the end of the connection.
     pub(crate) async fn rest(mut self) -> Vec<u8> {
         let mut bytes = Vec::new();
-        let _ = within("Klamm to close", self.stream.read_to_end(&mut bytes)).await;
+        let _ = within("Narrows to close", self.stream.read_to_end(&mut bytes)).await;
         bytes
     }
 

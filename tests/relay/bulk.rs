@@ -1,11 +1,11 @@
-//! Large frames: every byte as it was sent, at every size at which Klamm changes its way, spliced or copied.
+//! Large frames: every byte as it was sent, at every size at which Narrows changes its way, spliced or copied.
 
 use crate::broker::{Arrival, Broker};
 use crate::client::{ADVERTISED_HOST, Client, Proxy};
 use crate::frames::{OFFSET_COMMIT, opaque, produce, request};
 use crate::samples::{FETCH, Node, SHARE_FETCH, Shape, node, pattern, response, tail};
 use crate::{until, within};
-use klamm::session::Splice;
+use narrows::session::Splice;
 use socket2::SockRef;
 use std::io::{Read, Write};
 use std::sync::Arc;
@@ -93,7 +93,7 @@ async fn responses_around_every_threshold_reach_the_client_as_they_were_sent() {
 
 /// A fetch's records pass unseen and its addresses behind them are replaced, at unchanged length where it streams.
 #[tokio::test]
-async fn fetches_around_every_threshold_bring_their_records_and_klamms_addresses() {
+async fn fetches_around_every_threshold_bring_their_records_and_narrows_addresses() {
     let nodes = [node(0, "kafka-0.broker.internal", 9092)];
     for splice in BOTH_WAYS {
         let mut broker = Broker::alone(0).await;
@@ -234,15 +234,15 @@ async fn both_ways(client: &mut Client, arrival: &mut Arrival) {
 
 fn large_runs(proxy: &Proxy, reason: &str, way: &str) -> u64 {
     let labels = format!("listener=\"external\",reason=\"{reason}\",way=\"{way}\"");
-    proxy.metric(&format!("klamm_large_runs_total{{{labels}}}"))
+    proxy.metric(&format!("narrows_large_runs_total{{{labels}}}"))
 }
 
-/// How often a busy connection may have its turn while a small request and its answer pass: Klamm moves each once, and
+/// How often a busy connection may have its turn while a small request and its answer pass: Narrows moves each once, and
 /// before each the busy one may be running and stand in front in the queue; and once more where they begin.
 const TURNS_MAX: u64 = 5;
 const TURN_BYTES: u64 = 1 << 20;
 
-/// Bytes are counted, not time: where Klamm and the small one's peers have one thread, and sockets are asked after every
+/// Bytes are counted, not time: where Narrows and the small one's peers have one thread, and sockets are asked after every
 /// step, bulk moves only in its turns.
 #[test]
 fn bulk_that_never_ends_lets_a_small_request_through() {
@@ -269,7 +269,7 @@ async fn bulk_beside_small(splice: Splice) -> u64 {
         let mut room = vec![0; 1 << 20];
         while to.read(&mut room).is_ok_and(|count| count > 0) {}
     });
-    let bulk = || proxy.metric("klamm_bytes_total{direction=\"to_broker\",listener=\"external\"}");
+    let bulk = || proxy.metric("narrows_bytes_total{direction=\"to_broker\",listener=\"external\"}");
     until("the bulk to run", || bulk() > 64 << 20).await;
     let start = bulk();
     let mut most = 0;

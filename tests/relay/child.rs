@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-const CHILD: &str = "KLAMM_TEST_CHILD";
+const CHILD: &str = "NARROWS_TEST_CHILD";
 
 /// Whether this is the process that [`in_child`] started.
 pub(crate) fn is_child() -> bool {

@@ -1,18 +1,18 @@
-//! Klamm in this process, and scripted clients that speak to it.
+//! Narrows in this process, and scripted clients that speak to it.
 
 use crate::alloc;
 use crate::broker::{Broker, read_frame};
 use crate::{until, within};
-use klamm::address::{NodeIdRanges, PortScheme, Scheme};
-use klamm::app::{Klamm, ReloadSettings, Settings, StartError};
-use klamm::broker::DialSettings;
-use klamm::cluster::ClusterSettings;
-use klamm::lifecycle::DrainSettings;
-use klamm::listener::ListenerSettings;
-use klamm::observe::LogSettings;
-use klamm::observe::logs::LogFormat;
-use klamm::session::{ProxyProtocol, SessionSettings, Splice, Unvetted};
-use klamm::types::{ClusterName, ListenerName};
+use narrows::address::{NodeIdRanges, PortScheme, Scheme};
+use narrows::app::{Narrows, ReloadSettings, Settings, StartError};
+use narrows::broker::DialSettings;
+use narrows::cluster::ClusterSettings;
+use narrows::lifecycle::DrainSettings;
+use narrows::listener::ListenerSettings;
+use narrows::observe::LogSettings;
+use narrows::observe::logs::LogFormat;
+use narrows::session::{ProxyProtocol, SessionSettings, Splice, Unvetted};
+use narrows::types::{ClusterName, ListenerName};
 use socket2::SockRef;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicU16, Ordering::Relaxed};
@@ -29,15 +29,15 @@ const NODE_COUNT: u16 = 5;
 /// A block: the bootstrap port and those of the nodes.
 pub(crate) const PORTS: u16 = NODE_COUNT + 1;
 
-/// Klamm, and where its ports are.
+/// Narrows, and where its ports are.
 pub(crate) struct Proxy {
-    pub(crate) klamm: Klamm,
+    pub(crate) narrows: Narrows,
     bootstrap: SocketAddr,
     _shared: Option<RwLockReadGuard<'static, ()>>,
 }
 
 impl Proxy {
-    /// Klamm in front of these bootstrap servers, when it knows its brokers.
+    /// Narrows in front of these bootstrap servers, when it knows its brokers.
     pub(crate) async fn start(brokers: &[&Broker]) -> Self {
         Self::start_with(brokers, |_| {}).await
     }
@@ -62,8 +62,8 @@ impl Proxy {
             let bootstrap = SocketAddr::from((Ipv4Addr::LOCALHOST, next_ports()));
             let mut settings = settings(bootstrap, bootstrap_servers);
             change(&mut settings);
-            match Klamm::start(settings) {
-                Ok(klamm) => return Self { klamm, bootstrap, _shared: None },
+            match Narrows::start(settings) {
+                Ok(narrows) => return Self { narrows, bootstrap, _shared: None },
                 Err(StartError::Bind(_)) => {}
                 Err(error) => panic!("{error}"),
             }
@@ -72,7 +72,7 @@ impl Proxy {
     }
 
     pub(crate) async fn until_refreshed(&self) {
-        until("the first refresh", || self.klamm.status()["clusters"][0]["refresh"] != "not yet").await;
+        until("the first refresh", || self.narrows.status()["clusters"][0]["refresh"] != "not yet").await;
     }
 
     /// The port that advertises node `id`.
@@ -96,27 +96,28 @@ impl Proxy {
 
     /// The value of a metric's series, its name and labels as rendered; 0 while there is none.
     pub(crate) fn metric(&self, series: &str) -> u64 {
-        let text = self.klamm.metrics().render();
+        let text = self.narrows.metrics().render();
         let line = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
         line.map_or(0, |value| value.parse().unwrap())
     }
 
     /// The problem on the status page that has this cause.
     pub(crate) fn problem(&self, cause: &str) -> serde_json::Value {
-        let status = self.klamm.status();
+        let status = self.narrows.status();
         let problems = status["problems"].as_array().unwrap();
         problems.iter().find(|problem| problem["cause"] == cause).cloned().unwrap_or_default()
     }
 
     /// How many sessions ended with this cause.
     pub(crate) fn closed(&self, cause: &str) -> u64 {
-        self.metric(&format!("klamm_connections_closed_total{{cause=\"{cause}\",listener=\"external\"}}"))
+        self.metric(&format!("narrows_connections_closed_total{{cause=\"{cause}\",listener=\"external\"}}"))
     }
 
     /// Every cause that sessions ended with.
     pub(crate) fn causes(&self) -> Vec<String> {
-        let text = self.klamm.metrics().render();
-        let of_metric = text.lines().filter_map(|line| line.strip_prefix("klamm_connections_closed_total{"));
+        let text = self.narrows.metrics().render();
+        let of_metric =
+            text.lines().filter_map(|line| line.strip_prefix("narrows_connections_closed_total{"));
         of_metric.map(str::to_owned).collect()
     }
 
@@ -131,7 +132,7 @@ impl Proxy {
 
     /// How many sessions there are.
     pub(crate) fn active(&self) -> u64 {
-        self.metric("klamm_connections_active{listener=\"external\"}")
+        self.metric("narrows_connections_active{listener=\"external\"}")
     }
 }
 
@@ -193,7 +194,7 @@ pub(crate) struct Client<S = TcpStream> {
 
 impl Client {
     pub(crate) async fn connect(address: SocketAddr) -> Self {
-        let stream = within("a connection to Klamm", TcpStream::connect(address)).await.unwrap();
+        let stream = within("a connection to Narrows", TcpStream::connect(address)).await.unwrap();
         stream.set_nodelay(true).unwrap();
         Self { stream }
     }
@@ -206,15 +207,15 @@ impl Client {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
     pub(crate) async fn send(&mut self, bytes: &[u8]) {
-        within("Klamm to take a request", write(&mut self.stream, bytes)).await.unwrap();
+        within("Narrows to take a request", write(&mut self.stream, bytes)).await.unwrap();
     }
 
-    /// Sends what it can: Klamm may close in between.
+    /// Sends what it can: Narrows may close in between.
     pub(crate) async fn try_send(&mut self, bytes: &[u8]) {
-        let _ = within("Klamm to take a request", write(&mut self.stream, bytes)).await;
+        let _ = within("Narrows to take a request", write(&mut self.stream, bytes)).await;
     }
 
-    /// The next response with its length; `None` when Klamm has closed.
+    /// The next response with its length; `None` when Narrows has closed.
     pub(crate) async fn frame(&mut self) -> Option<Vec<u8>> {
         within("a response", read_frame(&mut self.stream)).await
     }
@@ -227,7 +228,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
     /// Everything up to the end of the connection.
     pub(crate) async fn rest(&mut self) -> Vec<u8> {
         let mut bytes = Vec::new();
-        let _ = within("Klamm to close", self.stream.read_to_end(&mut bytes)).await;
+        let _ = within("Narrows to close", self.stream.read_to_end(&mut bytes)).await;
         bytes
     }
 }

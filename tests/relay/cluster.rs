@@ -3,7 +3,7 @@
 use crate::broker::{Broker, Says};
 use crate::client::Proxy;
 use crate::frames::{
-    OFFSET_COMMIT, SASL_AUTHENTICATE, SASL_HANDSHAKE, answer_klamm, header, opaque, request,
+    OFFSET_COMMIT, SASL_AUTHENTICATE, SASL_HANDSHAKE, answer_narrows, header, opaque, request,
 };
 use crate::samples::{METADATA, Shape, node, response};
 use crate::{until, within};
@@ -21,7 +21,7 @@ async fn two() -> (Broker, Broker, Arc<Mutex<Says>>) {
     (zero, one, says)
 }
 
-/// A Metadata response that passes through a session teaches Klamm where the brokers are now.
+/// A Metadata response that passes through a session teaches Narrows where the brokers are now.
 async fn teach(proxy: &Proxy, teacher: &mut Broker, nodes: &[(i32, SocketAddr)]) {
     let mut client = proxy.connect().await;
     client.send(&request(METADATA, 4, 1, &[0, 0, 0, 0, 0])).await;
@@ -59,7 +59,7 @@ async fn a_node_that_the_cluster_does_not_have_is_refused_with_its_cause() {
 }
 
 #[tokio::test]
-async fn with_all_bootstrap_servers_down_klamm_starts_and_serves_as_soon_as_one_is_up() {
+async fn with_all_bootstrap_servers_down_narrows_starts_and_serves_as_soon_as_one_is_up() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     drop(listener);
@@ -87,7 +87,7 @@ async fn with_all_bootstrap_servers_down_klamm_starts_and_serves_as_soon_as_one_
             }
         }
     };
-    within("Klamm to find the broker", recovered).await;
+    within("Narrows to find the broker", recovered).await;
 }
 
 #[tokio::test]
@@ -176,7 +176,7 @@ impl Says {
 }
 
 fn brokers(proxy: &Proxy) -> Vec<String> {
-    let status = proxy.klamm.status();
+    let status = proxy.narrows.status();
     let brokers = status["listeners"][0]["brokers"].as_array().unwrap();
     brokers.iter().map(|broker| broker["broker"].as_str().unwrap().to_owned()).collect()
 }
@@ -220,21 +220,21 @@ async fn on_a_sasl_cluster_a_connection_for_an_unknown_broker_is_lent_a_bootstra
             assert_eq!(header(&arrival.frame().await.unwrap()).correlation_id, 3);
             continue;
         }
-        // The client's next request waits for Klamm's own.
+        // The client's next request waits for Narrows' own.
         arrival.send(&opaque(2, AUTHENTICATED)).await;
         assert_eq!(client.frame().await, Some(opaque(2, AUTHENTICATED)));
         client.send(&request(OFFSET_COMMIT, 6, 3, b"not for zero")).await;
         let own = arrival.frame().await.unwrap();
-        assert_eq!((header(&own).is_klamms, header(&own).key), (true, METADATA));
+        assert_eq!((header(&own).is_narrows, header(&own).key), (true, METADATA));
         let answer = {
             let says = says.lock().unwrap();
-            answer_klamm(&own, &says.nodes, &says.cluster_id)
+            answer_narrows(&own, &says.nodes, &says.cluster_id)
         };
         arrival.send(&answer).await;
         assert_eq!(
             client.frame().await,
             None,
-            "Klamm's answer is not the client's, and the broker is the wrong one"
+            "Narrows' answer is not the client's, and the broker is the wrong one"
         );
         assert_eq!(arrival.rest().await, b"", "the client's request was not for it");
         drop(client);
@@ -263,11 +263,11 @@ async fn a_lent_connection_to_the_right_broker_goes_on_as_if_nothing_had_been_as
     assert_eq!(header(&arrival.frame().await.unwrap()).correlation_id, 3);
     arrival.send(&opaque(2, AUTHENTICATED)).await;
     let own = arrival.frame().await.unwrap();
-    assert!(header(&own).is_klamms);
+    assert!(header(&own).is_narrows);
     client.send(&request(OFFSET_COMMIT, 6, 4, b"late")).await;
     let answer = {
         let says = says.lock().unwrap();
-        answer_klamm(&own, &says.nodes, &says.cluster_id)
+        answer_narrows(&own, &says.nodes, &says.cluster_id)
     };
     arrival.send(&[opaque(3, b"early"), answer].concat()).await;
     assert_eq!(client.frame().await, Some(opaque(2, AUTHENTICATED)));

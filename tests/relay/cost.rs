@@ -56,7 +56,7 @@ fn a_frame_on_its_way_through_allocates_nothing() {
     }
 }
 
-/// How often Klamm allocates in so many round trips of a connection that has had some.
+/// How often Narrows allocates in so many round trips of a connection that has had some.
 fn allocations(load: &Load, count: usize) -> usize {
     let tally = Tally::new();
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -97,7 +97,7 @@ const COPIED_BYTES_MAX: usize = 3 * KIB;
 const FIRST_BYTES_MAX: usize = 2 * 128 * KIB;
 
 /// A large frame's size, how many of them, and the calls that a round trip may take: two in and two out for the small
-/// frame, a peek, and splices. All of a frame goes into a pipe of 1 MiB at once when it has arrived; Klamm is woken at
+/// frame, a peek, and splices. All of a frame goes into a pipe of 1 MiB at once when it has arrived; Narrows is woken at
 /// every 256 KiB, and the other side takes it in as few pieces. Measured: 6 to 7 and 7 to 8.2; by copying, 1 MiB takes 20.
 const LARGE: [(usize, usize, usize); 2] = [(64 * KIB, 300, 9), (MIB, 100, 12)];
 

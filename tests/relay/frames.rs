@@ -1,7 +1,7 @@
-//! Request frames, and what brokers answer Klamm itself.
+//! Request frames, and what brokers answer Narrows itself.
 
 use crate::samples::{METADATA, Shape, close, node, response};
-use klamm::protocol::table;
+use narrows::protocol::table;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
@@ -34,7 +34,7 @@ pub(crate) fn produce(correlation_id: i32, acks: i16, body: &[u8]) -> Vec<u8> {
     request(0, 7, correlation_id, &[&(-1i16).to_be_bytes(), &acks.to_be_bytes(), body].concat())
 }
 
-/// A response that Klamm does not look into.
+/// A response that Narrows does not look into.
 pub(crate) fn opaque(correlation_id: i32, body: &[u8]) -> Vec<u8> {
     close([&[0; 4][..], &correlation_id.to_be_bytes(), body].concat())
 }
@@ -50,8 +50,8 @@ pub(crate) struct Header {
     pub(crate) key: i16,
     pub(crate) version: i16,
     pub(crate) correlation_id: i32,
-    /// Klamm asks in its own name.
-    pub(crate) is_klamms: bool,
+    /// Narrows asks in its own name.
+    pub(crate) is_narrows: bool,
 }
 
 /// Reads the header of a frame that begins with its length.
@@ -61,12 +61,12 @@ pub(crate) fn header(frame: &[u8]) -> Header {
         key: int16(4),
         version: int16(6),
         correlation_id: i32::from_be_bytes(frame[8..12].try_into().unwrap()),
-        is_klamms: frame.get(14..19) == Some(b"klamm"),
+        is_narrows: frame.get(14..19) == Some(b"narrows"),
     }
 }
 
-/// The answer to one of Klamm's own requests: brokers up to 4.3 don't know ApiVersions v5 and say so in the form of v0.
-pub(crate) fn answer_klamm(frame: &[u8], nodes: &BTreeMap<i32, SocketAddr>, cluster_id: &str) -> Vec<u8> {
+/// The answer to one of Narrows' own requests: brokers up to 4.3 don't know ApiVersions v5 and say so in the form of v0.
+pub(crate) fn answer_narrows(frame: &[u8], nodes: &BTreeMap<i32, SocketAddr>, cluster_id: &str) -> Vec<u8> {
     let Header { key, correlation_id, .. } = header(frame);
     if key == API_VERSIONS {
         return opaque(correlation_id, &[0, 35, 0, 0, 0, 1, 0, 18, 0, 0, 0, 4]);

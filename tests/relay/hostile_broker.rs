@@ -1,4 +1,4 @@
-//! What a broker can't do to Klamm, or to the clients in front of it.
+//! What a broker can't do to Narrows, or to the clients in front of it.
 
 use crate::alloc;
 use crate::broker::{Arrival, Broker};
@@ -20,7 +20,7 @@ fn shape() -> Shape {
 /// A client that has asked, and its connection at the broker.
 async fn asked(proxy: &Proxy, broker: &mut Broker, (key, version): (i16, i16)) -> (Client, Arrival) {
     let mut client = proxy.connect().await;
-    // Behind the header may stand what wants to: Klamm reads `acks` of a Produce, and nothing else.
+    // Behind the header may stand what wants to: Narrows reads `acks` of a Produce, and nothing else.
     client.send(&request(key, version, 1, &[0, 0xff, 0xff, 0, 0])).await;
     (client, broker.next().await)
 }
@@ -208,7 +208,7 @@ async fn a_response_of_nothing_but_brokers_costs_bounded_memory_and_time() {
         measured.reset();
         let began = std::time::Instant::now();
         let sending = tokio::spawn(async move {
-            // Klamm closes in the middle of it.
+            // Narrows closes in the middle of it.
             let _ = arrival.stream.write_all(&hostile).await;
         });
         client.rest().await;
@@ -221,7 +221,7 @@ async fn a_response_of_nothing_but_brokers_costs_bounded_memory_and_time() {
         let _ = sending.await;
     }
     proxy.until_closed("response_malformed", 3).await;
-    let known = proxy.metric("klamm_brokers_known{cluster=\"orders\"}");
+    let known = proxy.metric("narrows_brokers_known{cluster=\"orders\"}");
     assert_eq!(known, 1, "none of them is believed");
 
     // And as many as are edited.
@@ -237,7 +237,7 @@ async fn a_response_of_nothing_but_brokers_costs_bounded_memory_and_time() {
     assert!(largest <= 16 * 1024 * 1024, "an allocation of {largest} bytes");
     assert!(peak <= 64 * 1024 * 1024, "{peak} bytes");
     sending.await.unwrap().unwrap();
-    assert_eq!(proxy.metric("klamm_brokers_known{cluster=\"orders\"}"), 10_000);
+    assert_eq!(proxy.metric("narrows_brokers_known{cluster=\"orders\"}"), 10_000);
 }
 
 #[tokio::test]
@@ -288,7 +288,7 @@ async fn an_answer_that_must_be_whole_and_is_too_large_for_that_ends_the_session
     assert!(hostile.len() > 4 * 1024 * 1024);
     let (mut client, mut arrival) = asked(&proxy, &mut broker, (METADATA, 1)).await;
     let sending = tokio::spawn(async move {
-        // Klamm closes in the middle of it.
+        // Narrows closes in the middle of it.
         let _ = arrival.stream.write_all(&hostile).await;
     });
     assert_eq!(client.rest().await, b"");

@@ -1,4 +1,4 @@
-//! What a client can't do to Klamm, or to the brokers behind it.
+//! What a client can't do to Narrows, or to the brokers behind it.
 
 use crate::broker::Broker;
 use crate::client::{Client, Proxy};
@@ -8,7 +8,7 @@ use crate::until;
 
 const LIMIT: i32 = 100 * 1024 * 1024;
 
-/// Sends bytes as the first ones of a connection, and waits until Klamm closes it with this cause.
+/// Sends bytes as the first ones of a connection, and waits until Narrows closes it with this cause.
 async fn is_closed(proxy: &Proxy, bytes: &[u8], cause: &str) {
     let before = proxy.closed(cause);
     let mut client = proxy.connect().await;
@@ -175,7 +175,7 @@ async fn an_api_versions_that_is_too_new_reaches_the_broker_as_such_and_is_answe
     assert!(seen.version > 5, "a version that no broker has: {}", seen.version);
     arrival.send(&opaque(5, &[0, 35, 0, 0, 0, 2, 0, 3, 0, 0, 0, 99, 0, 18, 0, 0, 0, 4])).await;
     let answer = opaque(5, &[0, 35, 0, 0, 0, 2, 0, 3, 0, 0, 0, 13, 0, 18, 0, 0, 0, 4]);
-    assert_eq!(client.frame().await, Some(answer), "in the form of v0, cut to what Klamm knows");
+    assert_eq!(client.frame().await, Some(answer), "in the form of v0, cut to what Narrows knows");
 }
 
 #[tokio::test]

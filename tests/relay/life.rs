@@ -1,4 +1,4 @@
-//! How Klamm goes down, and how it lives through running out of file descriptors.
+//! How Narrows goes down, and how it lives through running out of file descriptors.
 
 use crate::broker::Broker;
 use crate::child::{in_child, is_child};
@@ -35,7 +35,7 @@ async fn a_drain_answers_what_is_in_flight_closes_at_a_frame_boundary_and_takes_
         drop(client);
         assert_eq!(arrival.rest().await, b"", "what came after the drain began goes nowhere");
     };
-    let (is_drained, ()) = within("the drain", async { tokio::join!(proxy.klamm.drain(), script) }).await;
+    let (is_drained, ()) = within("the drain", async { tokio::join!(proxy.narrows.drain(), script) }).await;
     assert!(is_drained);
     assert_eq!((proxy.closed("drained"), proxy.active()), (3, 0));
 }
@@ -62,7 +62,7 @@ async fn a_request_that_is_half_sent_when_the_drain_begins_is_completed_and_answ
         assert_eq!(client.frame().await, None);
         drop(client);
     };
-    let (is_drained, ()) = within("the drain", async { tokio::join!(proxy.klamm.drain(), script) }).await;
+    let (is_drained, ()) = within("the drain", async { tokio::join!(proxy.narrows.drain(), script) }).await;
     assert!(is_drained);
 }
 
@@ -75,7 +75,7 @@ async fn a_session_whose_response_does_not_come_ends_with_the_drain_timeout() {
     client.send(&request(OFFSET_COMMIT, 6, 1, b"body")).await;
     let arrival = broker.next().await;
     let began = Instant::now();
-    assert!(!within("the drain", proxy.klamm.drain()).await);
+    assert!(!within("the drain", proxy.narrows.drain()).await);
     assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
     assert_eq!(client.frame().await, None);
     assert_eq!(arrival.rest().await, b"");
@@ -100,9 +100,9 @@ async fn a_client_that_sends_nothing_is_closed_after_the_first_frame_timeout() {
 }
 
 #[test]
-fn out_of_file_descriptors_klamm_waits_and_goes_on_when_there_are_some_again() {
+fn out_of_file_descriptors_narrows_waits_and_goes_on_when_there_are_some_again() {
     if !is_child() {
-        let name = "life::out_of_file_descriptors_klamm_waits_and_goes_on_when_there_are_some_again";
+        let name = "life::out_of_file_descriptors_narrows_waits_and_goes_on_when_there_are_some_again";
         in_child(name, "64");
         return;
     }
@@ -117,14 +117,14 @@ async fn run_out_of_file_descriptors() {
     let mut established = proxy.connect().await;
     established.send(&request(OFFSET_COMMIT, 6, 1, b"body")).await;
     established.frame().await.unwrap();
-    // A connection to Klamm takes a descriptor here and one in Klamm: they end with one that waits to be accepted.
+    // A connection to Narrows takes a descriptor here and one in Narrows: they end with one that waits to be accepted.
     let mut hoard = Vec::new();
     while let Ok(stream) = TcpStream::connect(proxy.bootstrap()).await {
         hoard.push(stream);
         tokio::task::yield_now().await;
         assert!(hoard.len() < 64);
     }
-    let series = "klamm_accept_errors_total{listener=\"external\",reason=\"no_file_descriptors\"}";
+    let series = "narrows_accept_errors_total{listener=\"external\",reason=\"no_file_descriptors\"}";
     until("an accept to fail", || proxy.metric(series) > 0).await;
     established.send(&request(OFFSET_COMMIT, 6, 2, b"body")).await;
     assert_eq!(established.frame().await, Some(opaque(2, b"answer")), "who is there is served");
@@ -141,5 +141,5 @@ async fn run_out_of_file_descriptors() {
             }
         }
     };
-    within("Klamm to accept again", recovered).await;
+    within("Narrows to accept again", recovered).await;
 }

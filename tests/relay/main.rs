@@ -1,7 +1,7 @@
-//! Sessions from both ends: Klamm in this process, between scripted clients and a scripted cluster of brokers.
+//! Sessions from both ends: Narrows in this process, between scripted clients and a scripted cluster of brokers.
 //!
 //! What real clients and brokers never do: lie about lengths, stop in the middle, answer what nobody asked, stay silent,
-//! close at the worst moment. Each promise is told apart from its neighbour by the cause that Klamm counts.
+//! close at the worst moment. Each promise is told apart from its neighbour by the cause that Narrows counts.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests may fail as tests do")]
 

@@ -1,10 +1,10 @@
-//! What Klamm holds: nothing for who is idle, a bounded amount for who is slow.
+//! What Narrows holds: nothing for who is idle, a bounded amount for who is slow.
 
 use crate::alloc;
 use crate::broker::Broker;
 use crate::child::{in_child, is_child};
 use crate::client::Proxy;
-use crate::frames::{OFFSET_COMMIT, answer_klamm, header, opaque, request};
+use crate::frames::{OFFSET_COMMIT, answer_narrows, header, opaque, request};
 use crate::plain::{read_frame, round_trip};
 use crate::samples::{FETCH, Shape, node, response, tail};
 use crate::{until, within};
@@ -45,7 +45,7 @@ async fn measure_slow_reader() {
     let whole = response(FETCH, 16, 1, &shape);
     measured.reset();
     let mut client = proxy.connect().await;
-    // The kernel may hold tens of megabytes for Klamm (tcp_rmem); it need not hold as much again for the client.
+    // The kernel may hold tens of megabytes for Narrows (tcp_rmem); it need not hold as much again for the client.
     socket2::SockRef::from(&client.stream).set_recv_buffer_size(64 * 1024).unwrap();
     client.send(&request(FETCH, 16, 1, b"")).await;
     let mut arrival = broker.next().await;
@@ -102,7 +102,7 @@ async fn whoever_stops_in_the_middle_of_a_header_keeps_no_buffer() {
             }
             peers.push((client, Some(arrival)));
         }
-        // Klamm has seen it when a session that came later has been served.
+        // Narrows has seen it when a session that came later has been served.
         let mut last = proxy.connect().await;
         last.send(&whole).await;
         let mut arrival = broker.next().await;
@@ -117,7 +117,7 @@ async fn whoever_stops_in_the_middle_of_a_header_keeps_no_buffer() {
 /// As many as the stated target, or as many as this process may open.
 const IDLE_TARGET: usize = 5000;
 const IDLE_MIN: usize = 2000;
-/// Each takes four descriptors here: the client's, two of Klamm, the broker's.
+/// Each takes four descriptors here: the client's, two of Narrows, the broker's.
 const DESCRIPTORS_EACH: usize = 4;
 const DESCRIPTORS_SPARE: usize = 300;
 const IDLE_BYTES_MAX: usize = 5 * 1024;
@@ -147,7 +147,7 @@ async fn measure_idle_connections() {
     let count = IDLE_TARGET.min((limit - DESCRIPTORS_SPARE - FIRST) / DESCRIPTORS_EACH);
     assert!(count >= IDLE_MIN, "the hard limit of open files allows {limit} only");
     let mut measured = alloc::alone().await;
-    // Both peers are threads with plain sockets, so that all that is allocated is Klamm's.
+    // Both peers are threads with plain sockets, so that all that is allocated is Narrows'.
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let at = listener.local_addr().unwrap();
     let broker = std::thread::spawn(move || serve_idle(&listener, at, FIRST + count));
@@ -178,7 +178,7 @@ async fn measure_idle_connections() {
     // The allocator would keep the pages.
     let is_back = || resident_bytes() < start_resident + RESIDENT_LEFT_BYTES_MAX;
     until("the memory to go back to the system", is_back).await;
-    proxy.klamm.stop().await;
+    proxy.narrows.stop().await;
     drop(broker);
 }
 
@@ -212,8 +212,8 @@ pub(crate) fn serve_idle(listener: &TcpListener, at: SocketAddr, count: usize) {
         let Ok((mut stream, _)) = listener.accept() else { return };
         let mut frame = Vec::new();
         while read_frame(&mut stream, &mut frame).is_some() {
-            if header(&frame).is_klamms {
-                stream.write_all(&answer_klamm(&frame, &nodes, "a-cluster")).unwrap();
+            if header(&frame).is_narrows {
+                stream.write_all(&answer_narrows(&frame, &nodes, "a-cluster")).unwrap();
             } else {
                 stream.write_all(&opaque(header(&frame).correlation_id, b"answer")).unwrap();
                 kept.push(stream);
@@ -221,7 +221,7 @@ pub(crate) fn serve_idle(listener: &TcpListener, at: SocketAddr, count: usize) {
             }
         }
     }
-    // Until Klamm has closed them all.
+    // Until Narrows has closed them all.
     for stream in &mut kept {
         let _ = stream.read(&mut [0]);
     }

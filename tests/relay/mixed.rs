@@ -1,5 +1,5 @@
 //! Frames of every kind and size in one stream: what happens to one must not depend on what stands before or behind it,
-//! nor on whether it was spliced. Large frames make Klamm look ahead; edits behind them must still find their bytes.
+//! nor on whether it was spliced. Large frames make Narrows look ahead; edits behind them must still find their bytes.
 
 use crate::broker::Broker;
 use crate::client::{ADVERTISED_HOST, Client, Proxy};
@@ -7,7 +7,7 @@ use crate::frames::{API_VERSIONS, OFFSET_COMMIT, opaque, produce, request};
 use crate::samples::{FETCH, METADATA, Node, PRODUCE, Shape, node, pattern, response, tail};
 use crate::tls_peers::{Pki, tls_client};
 use crate::within;
-use klamm::session::Splice;
+use narrows::session::Splice;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
@@ -91,7 +91,7 @@ impl Exchange {
         Self { kind, shape, request, expected, response }
     }
 
-    /// What the client has got is the response with Klamm's addresses or, where they did not fit, without any.
+    /// What the client has got is the response with Narrows' addresses or, where they did not fit, without any.
     fn assert_got(&self, got: &[u8], id: i32, advertised: &[Node]) {
         let at = |nodes: &[Node]| Shape { nodes: nodes.to_vec(), ..self.shape.clone() };
         let (key, version) = match self.kind {
@@ -122,7 +122,7 @@ async fn pass(script: &[(Kind, usize)], chunk: usize, splice: Splice, broker: &m
     let proxy = Proxy::start_with(&[broker], |settings| settings.session.splice = splice).await;
     let client = proxy.connect().await;
     converse(script, chunk, client, &proxy, broker).await;
-    proxy.klamm.stop().await;
+    proxy.narrows.stop().await;
 }
 
 async fn converse(
@@ -210,6 +210,6 @@ async fn frames_of_all_kinds_in_a_row_pass_through_tls_on_either_side_or_both() 
             let client = proxy.connect().await;
             converse(&script, chunk, client, &proxy, &mut broker).await;
         }
-        proxy.klamm.stop().await;
+        proxy.narrows.stop().await;
     }
 }

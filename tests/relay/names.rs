@@ -7,10 +7,10 @@ use crate::hello::{hello, message, record};
 use crate::samples::{METADATA, Shape, node, response};
 use crate::tls_peers::{Pki, named_client, shake_hands};
 use crate::within;
-use klamm::address::{NodeIdRanges, Scheme, SniScheme};
-use klamm::app::Settings;
-use klamm::session::{ProxyMode, ProxyProtocol};
-use klamm::types::{ClusterName, ListenerName};
+use narrows::address::{NodeIdRanges, Scheme, SniScheme};
+use narrows::app::Settings;
+use narrows::session::{ProxyMode, ProxyProtocol};
+use narrows::types::{ClusterName, ListenerName};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -186,7 +186,7 @@ async fn two() -> Two {
         settings.listeners.push(listener);
     })
     .await;
-    crate::until("the other refresh", || proxy.klamm.status()["clusters"][1]["refresh"] == "fresh").await;
+    crate::until("the other refresh", || proxy.narrows.status()["clusters"][1]["refresh"] == "fresh").await;
     Two { proxy, pki, kafka, other }
 }
 
@@ -213,7 +213,7 @@ async fn two_clusters_with_the_same_node_ids_behind_one_port_never_mix() {
     }
     assert!(kafka.iter().chain(&other).all(|broker| !broker.has_arrivals()));
     let accepted =
-        |listener| proxy.metric(&format!("klamm_connections_accepted_total{{listener=\"{listener}\"}}"));
+        |listener| proxy.metric(&format!("narrows_connections_accepted_total{{listener=\"{listener}\"}}"));
     assert_eq!([accepted("external"), accepted("second"), accepted("external,second")], [6, 6, 0]);
 }
 
@@ -248,7 +248,7 @@ async fn a_name_that_nobody_has_is_told_so_and_reaches_nobody() {
         client.send(&hello(&[name])).await;
         assert_eq!(client.rest().await, UNRECOGNIZED_NAME, "{came}");
         drop(client);
-        let series = "klamm_connections_closed_total{cause=\"sni_unknown\",listener=\"external,second\"}";
+        let series = "narrows_connections_closed_total{cause=\"sni_unknown\",listener=\"external,second\"}";
         crate::until("the session to be counted", || proxy.metric(series) == count).await;
         let problem = proxy.problem("sni_unknown");
         let said = problem["last"].as_str().unwrap();

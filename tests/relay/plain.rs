@@ -1,7 +1,7 @@
-//! Peers that are threads with plain sockets, so that all that is measured in the runtime is Klamm's.
+//! Peers that are threads with plain sockets, so that all that is measured in the runtime is Narrows'.
 
 use crate::PATIENCE;
-use crate::frames::{OFFSET_COMMIT, answer_klamm, header, opaque, request};
+use crate::frames::{OFFSET_COMMIT, answer_narrows, header, opaque, request};
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -44,8 +44,8 @@ fn answer_all(mut stream: TcpStream, at: SocketAddr, load: &Load) {
     let nodes = BTreeMap::from([(0, at)]);
     let mut frame = Vec::new();
     while read_frame(&mut stream, &mut frame).is_some() {
-        let written = if header(&frame).is_klamms {
-            stream.write_all(&answer_klamm(&frame, &nodes, "a-cluster"))
+        let written = if header(&frame).is_narrows {
+            stream.write_all(&answer_narrows(&frame, &nodes, "a-cluster"))
         } else {
             assert!(frame == *load.request, "the request as it was sent");
             stream.write_all(&load.response)

@@ -2,17 +2,17 @@
 
 use crate::broker::{Arrival, Broker, Says};
 use crate::client::{ADVERTISED_HOST, Client, Proxy, next_ports};
-use crate::frames::{OFFSET_COMMIT, answer_klamm, header, opaque, request};
+use crate::frames::{OFFSET_COMMIT, answer_narrows, header, opaque, request};
 use crate::names::{PATTERN, by_names, names};
 use crate::samples::{METADATA, Shape, node, response};
 use crate::tls_peers::{Pki, TlsClient, identity, named_client, tls_client};
 use crate::until;
-use klamm::address::{NodeIdRanges, PortScheme, Scheme};
-use klamm::admin::AdminSettings;
-use klamm::app::{ReloadError, Settings};
-use klamm::net::tls::{ClientAuth, ServerTls};
-use klamm::session::{ListenerTls, ProxyMode, ProxyProtocol};
-use klamm::types::{ClusterName, ListenerName};
+use narrows::address::{NodeIdRanges, PortScheme, Scheme};
+use narrows::admin::AdminSettings;
+use narrows::app::{ReloadError, Settings};
+use narrows::net::tls::{ClientAuth, ServerTls};
+use narrows::session::{ListenerTls, ProxyMode, ProxyProtocol};
+use narrows::types::{ClusterName, ListenerName};
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex};
@@ -21,9 +21,9 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 /// Becomes what the settings are after this change.
 fn reload(proxy: &Proxy, change: impl FnOnce(&mut Settings)) -> Result<bool, ReloadError> {
-    let mut settings = proxy.klamm.settings();
+    let mut settings = proxy.narrows.settings();
     change(&mut settings);
-    proxy.klamm.reload(settings)
+    proxy.narrows.reload(settings)
 }
 
 /// A request and its response, on a connection that has had others.
@@ -100,14 +100,15 @@ async fn a_new_certificate_is_shown_to_who_comes_and_standing_connections_go_on(
     let config = pki.client();
     let mut standing = tls_client(proxy.bootstrap(), &config).await;
     let mut arrival = established(&mut standing, &mut broker).await;
-    let serial = || proxy.klamm.status()["certificates"][0]["serial"].clone();
+    let serial = || proxy.narrows.status()["certificates"][0]["serial"].clone();
     let serial_before = serial();
     assert!(reload(&proxy, |settings| settings.listeners[0].tls = Some(certificate(&pki))).unwrap());
     let mut fresh = tls_client(proxy.bootstrap(), &config).await;
     established(&mut fresh, &mut broker).await;
     assert_ne!(shown(&fresh), shown(&standing));
     assert_ne!(serial(), serial_before);
-    let resumed = "klamm_tls_handshakes_total{listener=\"external\",outcome=\"resumed\",version=\"TLSv1.3\"}";
+    let resumed =
+        "narrows_tls_handshakes_total{listener=\"external\",outcome=\"resumed\",version=\"TLSv1.3\"}";
     assert_eq!(proxy.metric(resumed), 0, "nobody resumes past the change");
     goes_on(&mut standing, &mut arrival, 2).await;
 }
@@ -138,7 +139,7 @@ async fn a_listener_that_is_added_is_there_and_the_others_stay() {
     let mut client = Client::connect(added.unwrap()).await;
     established(&mut client, &mut broker).await;
     goes_on(&mut standing, &mut arrival, 2).await;
-    assert_eq!(proxy.klamm.status()["listeners"].as_array().unwrap().len(), 2);
+    assert_eq!(proxy.narrows.status()["listeners"].as_array().unwrap().len(), 2);
 }
 
 #[tokio::test]
@@ -157,7 +158,7 @@ async fn a_listener_that_is_removed_answers_what_is_in_flight_and_the_others_sta
     waiting.send(&request(OFFSET_COMMIT, 6, 2, b"in flight")).await;
     arrival.frame().await.unwrap();
     let mut fresh = Client::connect(removed).await;
-    let active = "klamm_connections_active{listener=\"removed\"}";
+    let active = "narrows_connections_active{listener=\"removed\"}";
     until("all to be accepted", || proxy.metric(active) == 3).await;
 
     assert!(reload(&proxy, |settings| settings.listeners.truncate(1)).unwrap());
@@ -170,16 +171,16 @@ async fn a_listener_that_is_removed_answers_what_is_in_flight_and_the_others_sta
     assert_eq!(waiting.frame().await, Some(opaque(2, b"in flight")));
     assert_eq!(waiting.frame().await, None);
     drop((idle, fresh, waiting));
-    let drained = "klamm_connections_closed_total{cause=\"drained\",listener=\"removed\"}";
+    let drained = "narrows_connections_closed_total{cause=\"drained\",listener=\"removed\"}";
     until("its sessions to end", || proxy.metric(drained) == 3).await;
     goes_on(&mut bystander, &mut bystanders, 2).await;
     assert_eq!(proxy.closed("drained"), 0);
     // Its ports can be had again.
-    let mut settings = proxy.klamm.settings();
+    let mut settings = proxy.narrows.settings();
     let mut listener = settings.listeners[0].clone();
     (listener.name, listener.scheme) = (ListenerName("again".into()), by_ports(removed, 2));
     settings.listeners.push(listener);
-    assert!(proxy.klamm.reload(settings).unwrap());
+    assert!(proxy.narrows.reload(settings).unwrap());
     established(&mut Client::connect(removed).await, &mut broker).await;
 }
 
@@ -197,7 +198,7 @@ async fn a_removed_listener_waits_for_responses_no_longer_than_a_drain_does() {
     assert_eq!(client.frame().await, None);
     assert_eq!(arrival.rest().await, b"");
     drop(client);
-    let aborted = "klamm_connections_closed_total{cause=\"aborted\",listener=\"removed\"}";
+    let aborted = "narrows_connections_closed_total{cause=\"aborted\",listener=\"removed\"}";
     until("the session to end", || proxy.metric(aborted) == 1).await;
 }
 
@@ -217,7 +218,7 @@ async fn a_node_id_that_gets_an_address_is_told_to_standing_sessions_too() {
     };
     let internal = at([9092; 3], ["a.internal", "b.internal", "c.internal"]);
     let port = |id| proxy.port(id);
-    let nowhere = "node-2-is-not-in-node-ids.klamm.invalid";
+    let nowhere = "node-2-is-not-in-node-ids.narrows.invalid";
     for (last, told) in [
         (1, at([port(0), port(1), 1], [ADVERTISED_HOST, ADVERTISED_HOST, nowhere])),
         (2, at([port(0), port(1), port(2)], [ADVERTISED_HOST; 3])),
@@ -229,7 +230,7 @@ async fn a_node_id_that_gets_an_address_is_told_to_standing_sessions_too() {
         assert_eq!(client.frame().await, Some(response(METADATA, 12, last, &told)), "up to node {last}");
     }
     assert!(std::net::TcpStream::connect(SocketAddr::new(proxy.bootstrap().ip(), port(2))).is_ok());
-    assert_eq!(proxy.klamm.status()["listeners"][0]["unmapped_nodes"], serde_json::json!([]));
+    assert_eq!(proxy.narrows.status()["listeners"][0]["unmapped_nodes"], serde_json::json!([]));
 }
 
 #[tokio::test]
@@ -366,7 +367,7 @@ async fn clusters_are_added_changed_and_removed_with_their_listeners() {
     );
     assert_eq!(client.frame().await, None);
     goes_on(&mut standing, &mut arrival, 3).await;
-    let status = proxy.klamm.status();
+    let status = proxy.narrows.status();
     assert_eq!(status["clusters"].as_array().unwrap().len(), 1);
 }
 
@@ -387,12 +388,12 @@ async fn a_cluster_in_the_place_of_another_is_not_mixed_up_with_it() {
     goes_on(&mut standing, &mut arrival, 2).await;
     standing.send(&request(METADATA, 4, 3, &[0, 0, 0, 0, 0])).await;
     let asked = arrival.frame().await.unwrap();
-    arrival.send(&answer_klamm(&asked, &BTreeMap::from([(0, old.address)]), "a-cluster")).await;
+    arrival.send(&answer_narrows(&asked, &BTreeMap::from([(0, old.address)]), "a-cluster")).await;
     standing.frame().await.unwrap();
     let says = Says { cluster_id: "new".into(), nodes: BTreeMap::from([(0, address)]), demands_sasl: false };
     let listener = tokio::net::TcpListener::bind(address).await.unwrap();
     let mut new = Broker::listening(listener, &Arc::new(Mutex::new(says)));
-    let id = || proxy.klamm.status()["clusters"][0]["cluster_id"].clone();
+    let id = || proxy.narrows.status()["clusters"][0]["cluster_id"].clone();
     until("the new cluster to be known", || id() == "new").await;
     established(&mut proxy.connect().await, &mut new).await;
     established(&mut proxy.connect_to(0).await, &mut new).await;
@@ -423,10 +424,10 @@ async fn whose_connection_it_is_may_be_asked_from_now_on() {
 }
 
 #[tokio::test]
-async fn what_can_not_change_while_klamm_runs_is_refused_by_name_and_changes_nothing() {
+async fn what_can_not_change_while_narrows_runs_is_refused_by_name_and_changes_nothing() {
     let mut broker = Broker::alone(0).await;
     let proxy = Proxy::start(&[&broker]).await;
-    let before = proxy.klamm.settings();
+    let before = proxy.narrows.settings();
     let admin = |settings: &mut Settings| {
         settings.admin = Some(AdminSettings { bind: "127.0.0.1:1".parse().unwrap() })
     };
@@ -443,7 +444,7 @@ async fn what_can_not_change_while_klamm_runs_is_refused_by_name_and_changes_not
         let refused = reload(&proxy, change).unwrap_err();
         assert!(matches!(&refused, ReloadError::Fixed(keys) if keys == what), "{refused}");
         assert!(refused.to_string().starts_with(&what.join(", ")), "{refused}");
-        assert!(proxy.klamm.settings() == before);
+        assert!(proxy.narrows.settings() == before);
     }
     established(&mut proxy.connect().await, &mut broker).await;
 }
@@ -454,7 +455,7 @@ async fn a_port_that_can_not_be_bound_is_refused_and_changes_nothing() {
     let proxy = Proxy::start(&[&broker]).await;
     let mut standing = proxy.connect().await;
     let mut arrival = established(&mut standing, &mut broker).await;
-    let before = proxy.klamm.settings();
+    let before = proxy.narrows.settings();
     let mut added = None;
     let mut taken = None;
     let refused = reload(&proxy, |settings| {
@@ -471,7 +472,7 @@ async fn a_port_that_can_not_be_bound_is_refused_and_changes_nothing() {
         refused.to_string().contains(&format!("listener added can't bind {taken} for broker 1")),
         "{refused}"
     );
-    assert!(proxy.klamm.settings() == before);
+    assert!(proxy.narrows.settings() == before);
     assert!(std::net::TcpStream::connect(added).is_err(), "none of its sockets stays");
     goes_on(&mut standing, &mut arrival, 2).await;
     established(&mut proxy.connect().await, &mut broker).await;

@@ -1,4 +1,4 @@
-//! TLS that ends at Klamm, on either side: what comes through it, who gets in, and which brokers are believed.
+//! TLS that ends at Narrows, on either side: what comes through it, who gets in, and which brokers are believed.
 
 use crate::broker::{Arrival, Broker};
 use crate::child::{in_child, is_child};
@@ -11,8 +11,8 @@ use crate::tls_peers::{
     Front, Pki, authorities, client_config, exchange, identity, server_config, shake_hands, tls_client,
 };
 use crate::{until, within};
-use klamm::net::tls::{ClientAuth, ClientTls, Verify};
-use klamm::session::ListenerTls;
+use narrows::net::tls::{ClientAuth, ClientTls, Verify};
+use narrows::session::ListenerTls;
 use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, HandshakeKind, SupportedProtocolVersion};
 use std::sync::Arc;
@@ -35,7 +35,7 @@ async fn start_with(broker: &Broker, tls: ListenerTls) -> Proxy {
 
 fn handshakes(proxy: &Proxy, version: &str, outcome: &str) -> u64 {
     proxy.metric(&format!(
-        "klamm_tls_handshakes_total{{listener=\"external\",outcome=\"{outcome}\",version=\"{version}\"}}"
+        "narrows_tls_handshakes_total{{listener=\"external\",outcome=\"{outcome}\",version=\"{version}\"}}"
     ))
 }
 
@@ -100,15 +100,15 @@ async fn both_sides_may_send_much_at_once_and_read_slowly() {
         client.send(&request(OFFSET_COMMIT, 6, 1, b"")).await;
         let arrival = broker.next().await;
         let (large, answer) = (request(OFFSET_COMMIT, 6, 2, &pattern(BYTES)), opaque(1, &pattern(BYTES)));
-        let (mut from_klamm, mut to_klamm) = tokio::io::split(client.stream);
+        let (mut from_narrows, mut to_narrows) = tokio::io::split(client.stream);
         let (mut from_client, mut to_client) = arrival.stream.into_split();
         let sending = async {
-            to_klamm.write_all(&large).await.unwrap();
-            to_klamm.flush().await.unwrap();
+            to_narrows.write_all(&large).await.unwrap();
+            to_narrows.flush().await.unwrap();
         };
         let (got, came, (), answered) = within("all of it", async {
             tokio::join!(
-                read_slowly(&mut from_klamm, answer.len()),
+                read_slowly(&mut from_narrows, answer.len()),
                 read_slowly(&mut from_client, large.len()),
                 sending,
                 to_client.write_all(&answer)
@@ -129,7 +129,7 @@ async fn read_slowly(from: &mut (impl tokio::io::AsyncRead + Unpin), bytes: usiz
     all
 }
 
-/// How much may go to a client that does not read: the sockets and Klamm hold it.
+/// How much may go to a client that does not read: the sockets and Narrows hold it.
 async fn fill(arrival: &Arrival, whole: &[u8]) -> usize {
     let (mut written, mut stalled) = (0, 0);
     while written < whole.len() && stalled < 10 {
@@ -146,13 +146,13 @@ async fn fill(arrival: &Arrival, whole: &[u8]) -> usize {
 async fn the_end_of_a_response_that_finds_no_room_is_not_lost_whether_the_client_has_closed_its_side_or_not()
 {
     const STEP: usize = 32 * 1024;
-    /// Longer than Klamm waits for a client to close when a session is over.
+    /// Longer than Narrows waits for a client to close when a session is over.
     const PAUSE: Duration = Duration::from_millis(1200);
     let (pki, mut broker) = (Pki::new(), Broker::alone(0).await);
     let proxy = start(&pki, &broker).await;
     let config = pki.client();
-    let carried = "klamm_bytes_total{direction=\"to_client\",listener=\"external\"}";
-    // How much is held differs a little every time: one of these ends where Klamm holds the last records alone.
+    let carried = "narrows_bytes_total{direction=\"to_client\",listener=\"external\"}";
+    // How much is held differs a little every time: one of these ends where Narrows holds the last records alone.
     let (mut capacity, mut waiting) = (0, Vec::new());
     for less in 0..16 {
         let mut client = tls_client(proxy.bootstrap(), &config).await;
@@ -273,7 +273,7 @@ async fn a_client_that_closes_has_closed_whether_it_says_so_in_tls_or_not() {
             }
             Way::Tcp => client.finish_tcp().await,
         }
-        assert_eq!(client.ending().await.unwrap(), b"", "Klamm says in TLS that it closes");
+        assert_eq!(client.ending().await.unwrap(), b"", "Narrows says in TLS that it closes");
         drop(client);
         proxy.until_closed("client_closed", count as u64 + 1).await;
     }
@@ -336,7 +336,7 @@ async fn a_drain_answers_what_is_in_flight_and_says_in_tls_that_it_closes() {
         drop(client);
         assert_eq!(arrival.rest().await, b"");
     };
-    let (is_drained, ()) = within("the drain", async { tokio::join!(proxy.klamm.drain(), script) }).await;
+    let (is_drained, ()) = within("the drain", async { tokio::join!(proxy.narrows.drain(), script) }).await;
     assert!(is_drained);
     assert_eq!((proxy.closed("drained"), proxy.active()), (3, 0));
 }
@@ -437,12 +437,12 @@ async fn look_at_the_log() {
     }
 }
 
-/// What the status page says of the refresh, where Klamm speaks TLS to whoever is at this address.
+/// What the status page says of the refresh, where Narrows speaks TLS to whoever is at this address.
 async fn refresh(proxy: &Proxy) -> String {
-    proxy.klamm.status()["clusters"][0]["refresh"].as_str().unwrap().to_owned()
+    proxy.narrows.status()["clusters"][0]["refresh"].as_str().unwrap().to_owned()
 }
 
-/// Klamm does not believe the broker, says why, and no byte of a client gets there.
+/// Narrows does not believe the broker, says why, and no byte of a client gets there.
 async fn is_not_believed(broker: &Broker, front: &Front, tls: ClientTls, why: &str) {
     let proxy =
         Proxy::start_at(&[front.address], |settings| settings.clusters[0].tls = Some(tls.clone())).await;
@@ -560,14 +560,14 @@ async fn a_broker_that_speaks_tls_behind_a_cluster_that_does_not_is_named_as_suc
 }
 
 #[tokio::test]
-async fn klamm_shows_its_certificate_to_brokers_that_demand_one() {
+async fn narrows_shows_its_certificate_to_brokers_that_demand_one() {
     let pki = Pki::new();
     let (mut broker, _) = pki.broker_behind_tls(0).await;
     let own = Authority::new("Own CA");
     let front = Front::of(&broker, server_config(&pki.broker, Some(&own))).await;
     broker.says.lock().unwrap().nodes.insert(0, front.address);
     let showing = |by: &Authority| {
-        let shown = identity(&by.for_names(&["klamm.example.com"]));
+        let shown = identity(&by.for_names(&["narrows.example.com"]));
         ClientTls::new(authorities(&pki.authority), Some(shown), None, Verify::Full).unwrap()
     };
     for (tls, why) in [(pki.trusting(), "CertificateRequired"), (showing(&pki.authority), "UnknownCA")] {

@@ -1,4 +1,4 @@
-//! What a client can't do to Klamm where it speaks TLS: before the handshake, in it, and behind it.
+//! What a client can't do to Narrows where it speaks TLS: before the handshake, in it, and behind it.
 
 use crate::alloc;
 use crate::broker::{Arrival, Broker};
@@ -112,16 +112,16 @@ async fn a_handshake_that_comes_byte_by_byte_is_as_good_as_any() {
 }
 
 /// What the client sends goes on byte by byte, what it gets as it comes.
-async fn drip(client: TcpStream, klamm: TcpStream) {
-    let ((mut from_client, mut to_client), (mut from_klamm, mut to_klamm)) =
-        (client.into_split(), klamm.into_split());
+async fn drip(client: TcpStream, narrows: TcpStream) {
+    let ((mut from_client, mut to_client), (mut from_narrows, mut to_narrows)) =
+        (client.into_split(), narrows.into_split());
     let up = async {
         while let Ok(byte) = from_client.read_u8().await {
-            to_klamm.write_u8(byte).await.unwrap();
+            to_narrows.write_u8(byte).await.unwrap();
             tokio::task::yield_now().await;
         }
     };
-    let down = async { tokio::io::copy(&mut from_klamm, &mut to_client).await.is_ok() };
+    let down = async { tokio::io::copy(&mut from_narrows, &mut to_client).await.is_ok() };
     tokio::join!(up, down);
 }
 
@@ -141,12 +141,12 @@ async fn a_handshake_that_does_not_end_is_ended() {
         drop(client);
         proxy.until_closed("tls_handshake_timeout", count).await;
     }
-    let (to_klamm, mut of_client) = (Client::connect(proxy.bootstrap()).await, rustls_client(&pki));
+    let (to_narrows, mut of_client) = (Client::connect(proxy.bootstrap()).await, rustls_client(&pki));
     let mut bytes = Vec::new();
     of_client.write_tls(&mut bytes).unwrap();
-    let mut client = to_klamm;
+    let mut client = to_narrows;
     client.send(&bytes).await;
-    assert_ne!(client.rest().await, b"", "Klamm has answered the hello, and has waited for more");
+    assert_ne!(client.rest().await, b"", "Narrows has answered the hello, and has waited for more");
     proxy.until_closed("tls_handshake_timeout", 5).await;
     assert_eq!(broker.accepted(), accepted);
 }
@@ -200,7 +200,7 @@ async fn garbage_behind_a_good_handshake_ends_the_session_and_reaches_no_broker(
             records[if at == 2 { 0 } else { at }] ^= byte;
         }
         let spoiled = [&records[..], &garbage].concat();
-        within("Klamm to take it", tcp.write_all(&spoiled)).await.unwrap();
+        within("Narrows to take it", tcp.write_all(&spoiled)).await.unwrap();
         tcp.shutdown().await.unwrap();
         let ending = client.ending().await;
         alerts += usize::from(ending.as_ref().is_err_and(|error| error.to_string().contains("alert")));
@@ -327,8 +327,8 @@ async fn begin_message(
     // A key update of 65,520 bytes, three quarters of it.
     let promised = [&[24, 0, 0xff, 0xf0][..], &[0; 3 * 16_384 - 4]].concat();
     for (sequence, part) in (sequence..).zip(promised.chunks(16_384)) {
-        // Klamm may have closed already.
-        let _ = within("Klamm to take a record", tcp.write_all(&encrypt(sequence, part))).await;
+        // Narrows may have closed already.
+        let _ = within("Narrows to take a record", tcp.write_all(&encrypt(sequence, part))).await;
     }
     (tcp, arrival)
 }
@@ -351,7 +351,7 @@ async fn whoever_begins_a_long_handshake_message_behind_the_handshake_holds_no_w
         kept.push(begin_message(&proxy, &config, &mut broker).await);
     }
     for (tcp, _) in &mut kept {
-        let _ = within("Klamm to close", tcp.read_to_end(&mut Vec::new())).await;
+        let _ = within("Narrows to close", tcp.read_to_end(&mut Vec::new())).await;
     }
     let each = alloc::heap_bytes().saturating_sub(start) / COUNT;
     println!("in the middle of a handshake message: {each} bytes of heap each");

@@ -1,6 +1,6 @@
 //! What a TLS connection costs: little while it is idle, and no more while it waits for the rest of a record.
 //!
-//! The clients are another process, so that all that is counted is Klamm's: its heap, and its pages, which hold what the
+//! The clients are another process, so that all that is counted is Narrows': its heap, and its pages, which hold what the
 //! cryptography library has too.
 
 use crate::alloc;
@@ -25,7 +25,7 @@ const NAME: &str =
     "tls_memory::an_idle_tls_connection_holds_less_than_24_kib_and_so_does_one_with_half_a_record";
 /// What a crowd of clients is to do, in the environment: an address, a file of authorities, how many, and how much of a
 /// record each sends behind its request.
-const CROWD: &str = "KLAMM_TEST_CROWD";
+const CROWD: &str = "NARROWS_TEST_CROWD";
 const COUNT: usize = 500;
 const FEW: usize = 150;
 /// Those that come before, and pay for what all share.
@@ -72,7 +72,7 @@ async fn measure() {
         drop(crowd);
         until("all sessions to end", || proxy.active() == 0).await;
     }
-    proxy.klamm.stop().await;
+    proxy.narrows.stop().await;
     drop(broker);
 }
 
@@ -80,7 +80,7 @@ async fn measure() {
 struct Crowd(Child);
 
 impl Crowd {
-    /// When this returns, each has had a request answered, and Klamm has read what else it has sent.
+    /// When this returns, each has had a request answered, and Narrows has read what else it has sent.
     async fn gather(proxy: &Proxy, ca: &Path, count: usize, half: usize) -> Self {
         let task = format!("{} {} {count} {half}", proxy.bootstrap(), ca.display());
         let mut command = Command::new(std::env::current_exe().unwrap());

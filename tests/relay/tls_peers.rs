@@ -1,4 +1,4 @@
-//! Clients and brokers that speak TLS, by another implementation of its stream than Klamm's, and certificates for all.
+//! Clients and brokers that speak TLS, by another implementation of its stream than Narrows', and certificates for all.
 
 use crate::broker::{Arrival, Broker, Says};
 use crate::client::{ADVERTISED_HOST, Client};
@@ -6,8 +6,8 @@ use crate::frames::{OFFSET_COMMIT, opaque, request};
 use crate::pki::{Authority, Issued, write};
 use crate::samples::pattern;
 use crate::within;
-use klamm::net::tls::{Authorities, ClientAuth, ClientTls, Identity, ServerTls, Verify};
-use klamm::session::ListenerTls;
+use narrows::net::tls::{Authorities, ClientAuth, ClientTls, Identity, ServerTls, Verify};
+use narrows::session::ListenerTls;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::server::WebPkiClientVerifier;
@@ -53,7 +53,7 @@ impl Pki {
         ListenerTls::Terminate(ServerTls::new(vec![self.listener.clone()], client_auth).unwrap())
     }
 
-    /// What Klamm needs to trust the brokers.
+    /// What Narrows needs to trust the brokers.
     pub(crate) fn trusting(&self) -> ClientTls {
         ClientTls::new(self.authorities(), None, None, Verify::Full).unwrap()
     }
@@ -157,7 +157,7 @@ impl TlsClient {
     /// Everything up to the end, or the error that it ends with: an alert, or no `close_notify`.
     pub(crate) async fn ending(&mut self) -> io::Result<Vec<u8>> {
         let mut bytes = Vec::new();
-        within("Klamm to close", self.stream.read_to_end(&mut bytes)).await.map(|_| bytes)
+        within("Narrows to close", self.stream.read_to_end(&mut bytes)).await.map(|_| bytes)
     }
 
     /// Closes the sending side of TCP, and says nothing of it in TLS.

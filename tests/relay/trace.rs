@@ -1,4 +1,4 @@
-//! The `klamm` program under strace: which data system calls it makes for a load, and how many bytes each moves.
+//! The `narrows` program under strace: which data system calls it makes for a load, and how many bytes each moves.
 
 use crate::PATIENCE;
 use crate::client::{PORTS, next_ports};
@@ -26,7 +26,7 @@ pub(crate) struct Calls {
     pub(crate) spliced_bytes: usize,
 }
 
-/// The series of `klamm_large_runs_total`.
+/// The series of `narrows_large_runs_total`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct LargeRuns {
     pub(crate) spliced: usize,
@@ -62,7 +62,7 @@ pub(crate) fn cost(load: &Load, count: usize, splice: &str) -> Cost {
 /// process has counted for both.
 pub(crate) fn connection(load: &Load, count: usize, splice: &str) -> Cost {
     let traced = Traced::start(serve(load), splice);
-    // For the first connection Klamm asks the broker who it is; the next one takes just what the load needs.
+    // For the first connection Narrows asks the broker who it is; the next one takes just what the load needs.
     Asker::new(TcpStream::connect(traced.bootstrap).unwrap(), load).round_trips(1);
     Asker::new(TcpStream::connect(traced.bootstrap).unwrap(), load).round_trips(count);
     let runs = traced.large_runs();
@@ -77,18 +77,18 @@ pub(crate) fn connection(load: &Load, count: usize, splice: &str) -> Cost {
     Cost { calls, runs }
 }
 
-/// A running `klamm` under strace.
+/// A running `narrows` under strace.
 struct Traced {
     bootstrap: SocketAddr,
     admin: SocketAddr,
     strace: Child,
-    /// Klamm itself.
+    /// Narrows itself.
     pid: nix::unistd::Pid,
     folder: tempfile::TempDir,
 }
 
 impl Traced {
-    /// Starts Klamm, and waits until it listens.
+    /// Starts Narrows, and waits until it listens.
     fn start(broker: SocketAddr, splice: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         // The bootstrap port, four brokers, and the admin port.
@@ -98,11 +98,11 @@ impl Traced {
         let mut command = Command::new("strace");
         command.args(["-f", "-y", "-qq", "-s", "0", "-e", "signal=none", "-e", DATA_CALLS, "-o"]);
         command.arg(folder.path().join("calls"));
-        // The shell says under which process id Klamm runs.
-        command.args(["sh", "-c", "echo $$ && exec \"$@\"", "sh", env!("CARGO_BIN_EXE_klamm"), "run"]);
+        // The shell says under which process id Narrows runs.
+        command.args(["sh", "-c", "echo $$ && exec \"$@\"", "sh", env!("CARGO_BIN_EXE_narrows"), "run"]);
         command.args(["--bootstrap-servers", &broker.to_string(), "--bind", &bootstrap.to_string()]);
         command.args(["--advertised-host", "127.0.0.1", "--node-ids", "0-3", "--log-level", "warn"]);
-        command.args(["--admin-bind", &admin.to_string()]).env("KLAMM_RELAY__SPLICE", splice);
+        command.args(["--admin-bind", &admin.to_string()]).env("NARROWS_RELAY__SPLICE", splice);
         let errors = File::create(folder.path().join("log")).unwrap();
         let spawned = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(errors).spawn();
         let mut strace = match spawned {
@@ -124,7 +124,7 @@ impl Traced {
         let end = Instant::now() + PATIENCE;
         while TcpStream::connect(self.admin).is_err() || TcpStream::connect(self.bootstrap).is_err() {
             let is_running = self.strace.try_wait().unwrap().is_none();
-            assert!(is_running && Instant::now() < end, "klamm does not listen: {}", log(&self.folder));
+            assert!(is_running && Instant::now() < end, "narrows does not listen: {}", log(&self.folder));
             std::thread::sleep(Duration::from_millis(5));
         }
     }
@@ -133,11 +133,11 @@ impl Traced {
     fn large_runs(&self) -> LargeRuns {
         let mut stream = TcpStream::connect(self.admin).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: klamm\r\nConnection: close\r\n\r\n").unwrap();
+        stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: narrows\r\nConnection: close\r\n\r\n").unwrap();
         let mut page = String::new();
         stream.read_to_string(&mut page).unwrap();
         let value = |labels: &str| {
-            let series = page.lines().filter(|line| line.starts_with("klamm_large_runs_total{"));
+            let series = page.lines().filter(|line| line.starts_with("narrows_large_runs_total{"));
             let line = series.clone().find(|line| line.contains(labels)).unwrap();
             line.rsplit_once(' ').unwrap().1.parse().unwrap()
         };
@@ -148,7 +148,7 @@ impl Traced {
         }
     }
 
-    /// Ends Klamm, and reads what it did on each socket.
+    /// Ends Narrows, and reads what it did on each socket.
     fn stop(mut self) -> BTreeMap<String, Calls> {
         nix::sys::signal::kill(self.pid, nix::sys::signal::SIGTERM).unwrap();
         self.strace.wait().unwrap();
@@ -167,7 +167,7 @@ impl Drop for Traced {
     }
 }
 
-/// What strace and Klamm said.
+/// What strace and Narrows said.
 fn log(folder: &tempfile::TempDir) -> String {
     std::fs::read_to_string(folder.path().join("log")).unwrap()
 }

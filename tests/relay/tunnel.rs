@@ -8,7 +8,7 @@ use crate::names::{PATTERN, by_names};
 use crate::samples::pattern;
 use crate::tls_peers::{Front, Pki, exchange, named_client, server_config};
 use crate::{until, within};
-use klamm::session::ListenerTls;
+use narrows::session::ListenerTls;
 use rustls::version::{TLS12, TLS13};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -17,7 +17,7 @@ use tokio::net::TcpListener;
 
 const BROKER_0: &str = "broker-0.kafka.example.com";
 
-/// Klamm speaks TLS to the brokers for its own questions, and none with clients.
+/// Narrows speaks TLS to the brokers for its own questions, and none with clients.
 async fn start(pki: &Pki, front: &Front) -> Proxy {
     Proxy::start_at(&[front.address], |settings| {
         by_names(settings, ADVERTISED_HOST, PATTERN, None);
@@ -51,13 +51,13 @@ async fn the_client_speaks_tls_with_the_broker_and_every_byte_comes_through() {
     assert_eq!(names, [BROKER_0; 8], "the hello is the client's own");
     let runs = |way, reason| {
         proxy.metric(&format!(
-            "klamm_large_runs_total{{listener=\"external\",reason=\"{reason}\",way=\"{way}\"}}"
+            "narrows_large_runs_total{{listener=\"external\",reason=\"{reason}\",way=\"{way}\"}}"
         ))
     };
     assert!(runs("spliced", "") >= 4, "large transfers stay in the kernel");
     assert_eq!(runs("copied", "tls"), 0);
     let carried = |direction| {
-        proxy.metric(&format!("klamm_bytes_total{{direction=\"{direction}\",listener=\"external\"}}"))
+        proxy.metric(&format!("narrows_bytes_total{{direction=\"{direction}\",listener=\"external\"}}"))
     };
     assert!(carried("to_broker") > 20 * 1024 * 1024 && carried("to_client") > 20 * 1024 * 1024);
 }
@@ -71,17 +71,17 @@ async fn much_may_pass_in_both_directions_at_once() {
     client.send(&request(OFFSET_COMMIT, 6, 1, b"")).await;
     let mut arrival = broker.next().await;
     let (large, answer) = (request(OFFSET_COMMIT, 6, 2, &pattern(5_000_000)), opaque(1, &pattern(5_000_000)));
-    let (mut from_klamm, mut to_klamm) = tokio::io::split(client.stream);
+    let (mut from_narrows, mut to_narrows) = tokio::io::split(client.stream);
     let (mut from_client, mut to_client) = arrival.stream.split();
     let (got, came, sent, answered) = within("all of it", async {
         use crate::broker::read_frame;
         use tokio::io::AsyncWriteExt;
         tokio::join!(
-            read_frame(&mut from_klamm),
+            read_frame(&mut from_narrows),
             read_frame(&mut from_client),
             async {
-                to_klamm.write_all(&large).await?;
-                to_klamm.flush().await
+                to_narrows.write_all(&large).await?;
+                to_narrows.flush().await
             },
             to_client.write_all(&answer)
         )
@@ -205,7 +205,7 @@ async fn a_broker_that_there_is_not_is_no_tunnel() {
     drop(client);
     proxy.until_closed("sni_unknown", 1).await;
     assert!(!broker.has_arrivals());
-    // Klamm has asked for the broker that it did not know.
+    // Narrows has asked for the broker that it did not know.
     assert!(front.handshakes()[before..].iter().flatten().all(|seen| seen.server_name.is_none()));
 }
 
@@ -232,7 +232,7 @@ async fn a_drain_ends_an_idle_tunnel_and_lets_a_busy_one_come_to_a_pause() {
         let _ = idle.ending().await;
         drop((busy, idle));
     };
-    let (is_drained, ()) = within("the drain", async { tokio::join!(proxy.klamm.drain(), script) }).await;
+    let (is_drained, ()) = within("the drain", async { tokio::join!(proxy.narrows.drain(), script) }).await;
     assert!(is_drained);
     assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
     assert_eq!((proxy.closed("drained"), proxy.active()), (2, 0));

@@ -5,7 +5,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
-use klamm::protocol::table::Versions;
+use narrows::protocol::table::Versions;
 use serde_json::Value;
 
 /// Structs of today's schemas nest five deep; a schema that refers to itself must not hang the test.
@@ -45,10 +45,10 @@ pub(crate) struct Field {
     pub(crate) from: i16,
 }
 
-/// The jars to read: those of `KLAMM_KAFKA_CLIENTS` (colon-separated), else those that `tests/oracle/fetch` or `tests/run`
+/// The jars to read: those of `NARROWS_KAFKA_CLIENTS` (colon-separated), else those that `tests/oracle/fetch` or `tests/run`
 /// put under `target`.
 pub(crate) fn jars() -> Result<Vec<PathBuf>> {
-    if let Some(list) = std::env::var_os("KLAMM_KAFKA_CLIENTS") {
+    if let Some(list) = std::env::var_os("NARROWS_KAFKA_CLIENTS") {
         return Ok(std::env::split_paths(&list).collect());
     }
     let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("target");
@@ -60,7 +60,7 @@ pub(crate) fn jars() -> Result<Vec<PathBuf>> {
     }
     bail!(
         "no kafka-clients jar in target/oracle/*/ or target/kafka/*/: run tests/run, or tests/oracle/fetch, which fetches \
-         only these jars; or name them in KLAMM_KAFKA_CLIENTS, separated by colons"
+         only these jars; or name them in NARROWS_KAFKA_CLIENTS, separated by colons"
     )
 }
 

@@ -1,4 +1,4 @@
-//! The cluster behind Klamm: three brokers of librdkafka's mock cluster, or a real one.
+//! The cluster behind Narrows: three brokers of librdkafka's mock cluster, or a real one.
 //!
 //! What is asked here goes to the brokers themselves: it is how the demo knows which addresses must not get out.
 
@@ -22,7 +22,7 @@ const TOPIC_LOOK: Duration = Duration::from_millis(100);
 /// A cluster that is up.
 pub(super) struct Brokers {
     mock: Option<MockCluster<'static, DefaultProducerContext>>,
-    /// `host:port,...`, as Klamm is told.
+    /// `host:port,...`, as Narrows is told.
     pub(super) bootstrap_servers: String,
     /// Node ids and addresses, as the brokers themselves advertise them.
     pub(super) nodes: Vec<(i32, String)>,
@@ -56,7 +56,7 @@ impl Brokers {
         self.mock.is_some()
     }
 
-    /// A topic of this run's own. On a real cluster it is created through Klamm; where that is not allowed, the brokers
+    /// A topic of this run's own. On a real cluster it is created through Narrows; where that is not allowed, the brokers
     /// may still create it by themselves (`auto.create.topics.enable`).
     pub(super) fn create_topic(
         &self,
@@ -65,8 +65,8 @@ impl Brokers {
         runtime: &Runtime,
     ) -> anyhow::Result<Topic> {
         let name = match self.mock {
-            Some(_) => "klamm-demo".to_owned(),
-            None => format!("klamm-demo-{:08x}", fastrand::u32(..)),
+            Some(_) => "narrows-demo".to_owned(),
+            None => format!("narrows-demo-{:08x}", fastrand::u32(..)),
         };
         let created = match &self.mock {
             Some(mock) => spread(mock, &name, partitions).map_err(Into::into),
@@ -118,16 +118,16 @@ fn nodes(bootstrap_servers: &str) -> anyhow::Result<Vec<(i32, String)>> {
     Ok(nodes)
 }
 
-/// The topic's partitions as a client of Klamm sees them, once each has a leader.
-fn partitions_of(klamm: &str, topic: &str) -> anyhow::Result<i32> {
+/// The topic's partitions as a client of Narrows sees them, once each has a leader.
+fn partitions_of(narrows: &str, topic: &str) -> anyhow::Result<i32> {
     // A producer's question also makes brokers create the topic that may do so.
-    let client: BaseProducer = plain(klamm).create()?;
+    let client: BaseProducer = plain(narrows).create()?;
     let deadline = Instant::now() + ANSWER_TIMEOUT;
     loop {
         let metadata = client
             .client()
             .fetch_metadata(Some(topic), ANSWER_TIMEOUT)
-            .map_err(|error| anyhow!("no answer comes through Klamm: {error}"))?;
+            .map_err(|error| anyhow!("no answer comes through Narrows: {error}"))?;
         let partitions = metadata.topics().first().map_or(&[][..], |topic| topic.partitions());
         if !partitions.is_empty() && partitions.iter().all(|partition| partition.leader() >= 0) {
             return Ok(i32::try_from(partitions.len())?);
@@ -150,15 +150,15 @@ fn spread(
         .try_for_each(|partition| mock.partition_leader(topic, partition, Some(partition % MOCK_BROKERS + 1)))
 }
 
-async fn create(klamm: &str, topic: &str, partitions: i32) -> anyhow::Result<()> {
+async fn create(narrows: &str, topic: &str, partitions: i32) -> anyhow::Result<()> {
     // -1: as many replicas as the brokers' default says (KIP-464).
     let topic = NewTopic::new(topic, partitions, TopicReplication::Fixed(-1));
-    let results = admin(klamm)?.create_topics(&[topic], &options()).await?;
+    let results = admin(narrows)?.create_topics(&[topic], &options()).await?;
     settled(results)
 }
 
-async fn delete(klamm: &str, topic: &str) -> anyhow::Result<()> {
-    let results = admin(klamm)?.delete_topics(&[topic], &options()).await?;
+async fn delete(narrows: &str, topic: &str) -> anyhow::Result<()> {
+    let results = admin(narrows)?.delete_topics(&[topic], &options()).await?;
     settled(results)
 }
 
@@ -169,8 +169,8 @@ fn settled(results: Vec<rdkafka::admin::TopicResult>) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn admin(klamm: &str) -> anyhow::Result<AdminClient<DefaultClientContext>> {
-    Ok(plain(klamm).create()?)
+fn admin(narrows: &str) -> anyhow::Result<AdminClient<DefaultClientContext>> {
+    Ok(plain(narrows).create()?)
 }
 
 fn options() -> AdminOptions {
@@ -183,7 +183,7 @@ fn client(bootstrap_servers: &str) -> anyhow::Result<BaseConsumer> {
 
 fn plain(bootstrap_servers: &str) -> ClientConfig {
     let mut config = ClientConfig::new();
-    config.set("bootstrap.servers", bootstrap_servers).set("client.id", "klamm-demo");
+    config.set("bootstrap.servers", bootstrap_servers).set("client.id", "narrows-demo");
     config
 }
 

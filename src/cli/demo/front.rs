@@ -1,7 +1,7 @@
-//! Klamm in front of the brokers, on free ports of this host.
+//! Narrows in front of the brokers, on free ports of this host.
 
 use super::brokers::Brokers;
-use crate::app::{Klamm, StartError};
+use crate::app::{Narrows, StartError};
 use crate::config::{Sources, load};
 use anyhow::{anyhow, bail};
 use std::collections::BTreeSet;
@@ -17,12 +17,12 @@ const MAP_TIMEOUT: Duration = Duration::from_secs(10);
 const PARTING_TIMEOUT: Duration = Duration::from_secs(1);
 const MAP_LOOK: Duration = Duration::from_millis(10);
 
-/// A running Klamm.
+/// A running Narrows.
 pub(super) struct Front {
-    klamm: Klamm,
+    narrows: Narrows,
     /// The one address that clients are told.
     pub(super) bootstrap: String,
-    /// The broker map, from Klamm's status.
+    /// The broker map, from Narrows' status.
     pub(super) map: Vec<Row>,
 }
 
@@ -35,11 +35,11 @@ pub(super) struct Row {
 }
 
 impl Front {
-    /// Starts Klamm and waits until it knows every broker.
+    /// Starts Narrows and waits until it knows every broker.
     pub(super) async fn start(brokers: &Brokers) -> anyhow::Result<Self> {
-        let (klamm, bootstrap) = start(brokers)?;
-        let map = known(&klamm, brokers.nodes.len()).await?;
-        Ok(Self { klamm, bootstrap, map })
+        let (narrows, bootstrap) = start(brokers)?;
+        let map = known(&narrows, brokers.nodes.len()).await?;
+        Ok(Self { narrows, bootstrap, map })
     }
 
     /// Every address that a client may ever hear of.
@@ -48,20 +48,20 @@ impl Front {
         advertised.chain([self.bootstrap.clone()]).collect()
     }
 
-    /// How many client connections Klamm has open now.
+    /// How many client connections Narrows has open now.
     pub(super) fn connections(&self) -> u64 {
-        self.klamm.status()["listeners"][0]["connections"].as_u64().unwrap_or(0)
+        self.narrows.status()["listeners"][0]["connections"].as_u64().unwrap_or(0)
     }
 
     /// Lets the answers that are still due come, for a moment.
     pub(super) async fn stop(self) {
-        if tokio::time::timeout(PARTING_TIMEOUT, self.klamm.drain()).await.is_err() {
-            self.klamm.stop().await;
+        if tokio::time::timeout(PARTING_TIMEOUT, self.narrows.drain()).await.is_err() {
+            self.narrows.stop().await;
         }
     }
 }
 
-fn start(brokers: &Brokers) -> anyhow::Result<(Klamm, String)> {
+fn start(brokers: &Brokers) -> anyhow::Result<(Narrows, String)> {
     let node_ids: Vec<_> = brokers.nodes.iter().map(|(node, _)| node.to_string()).collect();
     let wanted = PORTS_WANTED.into_iter().map(Some).chain(std::iter::repeat_n(None, PORTS_TRIES));
     for wanted in wanted {
@@ -76,8 +76,8 @@ fn start(brokers: &Brokers) -> anyhow::Result<(Klamm, String)> {
         let flags = flags.into_iter().map(|(flag, value)| (flag.to_owned(), value)).collect();
         let sources = Sources { flags, ..Sources::default() };
         let loaded = load(&sources).map_err(|problems| anyhow!("{problems}"))?;
-        match Klamm::start(loaded.settings) {
-            Ok(klamm) => return Ok((klamm, bootstrap)),
+        match Narrows::start(loaded.settings) {
+            Ok(narrows) => return Ok((narrows, bootstrap)),
             // Somebody was faster: the next ports.
             Err(StartError::Bind(_)) => {}
             Err(error) => return Err(error.into()),
@@ -96,16 +96,16 @@ fn free_run(wanted: Option<u16>, count: usize) -> Option<u16> {
     others.is_ok().then_some(port)
 }
 
-async fn known(klamm: &Klamm, brokers: usize) -> anyhow::Result<Vec<Row>> {
+async fn known(narrows: &Narrows, brokers: usize) -> anyhow::Result<Vec<Row>> {
     let deadline = Instant::now() + MAP_TIMEOUT;
     loop {
-        let map = rows(&klamm.status());
+        let map = rows(&narrows.status());
         if map.len() >= brokers {
             return Ok(map);
         }
         if Instant::now() > deadline {
-            let refresh = klamm.status()["clusters"][0]["refresh"].to_string();
-            bail!("Klamm found {} of {brokers} brokers: {refresh}", map.len());
+            let refresh = narrows.status()["clusters"][0]["refresh"].to_string();
+            bail!("Narrows found {} of {brokers} brokers: {refresh}", map.len());
         }
         tokio::time::sleep(MAP_LOOK).await;
     }

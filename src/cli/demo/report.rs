@@ -53,7 +53,7 @@ impl fmt::Display for Report {
             writeln!(f, "  {mark}  {label:11}{text}")?;
         }
         if self.is_ok() {
-            write!(f, "\nWhat arrived is what was sent, and the clients saw nothing but Klamm.")?;
+            write!(f, "\nWhat arrived is what was sent, and the clients saw nothing but Narrows.")?;
         }
         Ok(())
     }
@@ -108,7 +108,7 @@ fn group(outcome: &Outcome) -> Line {
     Line { is_ok, label: "group", text }
 }
 
-/// The clients' own account of whom they were told of and whom they dialled, against Klamm's addresses.
+/// The clients' own account of whom they were told of and whom they dialled, against Narrows' addresses.
 fn addresses(brokers: &Brokers, front: &Front, outcome: &Outcome) -> Line {
     let ours = front.addresses();
     let seen: BTreeSet<&String> = outcome.told.iter().chain(outcome.dialled.keys()).collect();
@@ -120,7 +120,7 @@ fn addresses(brokers: &Brokers, front: &Front, outcome: &Outcome) -> Line {
     if foreign.is_empty() {
         let dialled: i64 = outcome.dialled.values().sum();
         let text = format!(
-            "{dialled} connections, all to Klamm ({} open now); no broker address reached a client",
+            "{dialled} connections, all to Narrows ({} open now); no broker address reached a client",
             outcome.connections
         );
         return Line { is_ok: outcome.connections > 0, label, text };

@@ -20,19 +20,19 @@ pub(super) fn say(text: String) {
 
 pub(super) fn title(args: &DemoArgs) -> String {
     format!(
-        "Klamm {}: {} records of {} bytes through one address\n",
+        "Narrows {}: {} records of {} bytes through one address\n",
         env!("CARGO_PKG_VERSION"),
         HumanCount(args.records),
         HumanCount(args.record_bytes.into())
     )
 }
 
-/// Who is where: the broker map as Klamm's status has it.
+/// Who is where: the broker map as Narrows' status has it.
 pub(super) fn map(brokers: &Brokers, front: &Front) -> String {
     let width = front.map.iter().map(|row| row.advertised.len()).max().unwrap_or(0).max(16);
     let place = if brokers.is_mock() { "inside this process" } else { "at --bootstrap-servers" };
     let mut text = format!(
-        "  brokers   {} {place}\n  Klamm     {}, all that the producer and the consumer are told\n\n",
+        "  brokers   {} {place}\n  Narrows     {}, all that the producer and the consumer are told\n\n",
         front.map.len(),
         front.bootstrap
     );
@@ -44,13 +44,13 @@ pub(super) fn map(brokers: &Brokers, front: &Front) -> String {
 }
 
 /// What to try while it keeps running.
-pub(super) fn invitation(klamm: &str, topic: &Topic) -> String {
+pub(super) fn invitation(narrows: &str, topic: &Topic) -> String {
     let name = &topic.name;
     format!(
         "Still running until Ctrl-C. In another terminal, try:\n\n  \
-         kcat -b {klamm} -L\n  \
-         echo hello | kcat -b {klamm} -t {name} -P\n  \
-         kcat -b {klamm} -t {name} -C -o -1 -e\n"
+         kcat -b {narrows} -L\n  \
+         echo hello | kcat -b {narrows} -t {name} -P\n  \
+         kcat -b {narrows} -t {name} -C -o -1 -e\n"
     )
 }
 

@@ -1,4 +1,4 @@
-//! The producer and the consumer, side by side. Both are told Klamm's bootstrap address and nothing else.
+//! The producer and the consumer, side by side. Both are told Narrows' bootstrap address and nothing else.
 
 use super::brokers::{Topic, host_port};
 use super::flow::Flow;
@@ -38,9 +38,9 @@ pub(super) struct Outcome {
     pub(super) dialled: BTreeMap<String, i64>,
     /// Addresses in the metadata of the two clients.
     pub(super) told: BTreeSet<String>,
-    /// Client connections that Klamm had open at the end.
+    /// Client connections that Narrows had open at the end.
     pub(super) connections: u64,
-    /// How the commit of the consumer's offsets went; its group's coordinator is found through Klamm.
+    /// How the commit of the consumer's offsets went; its group's coordinator is found through Narrows.
     pub(super) committed: Result<(), String>,
     /// The last trouble that a client told of.
     pub(super) trouble: Option<String>,
@@ -94,8 +94,8 @@ pub(super) fn run(args: &DemoArgs, front: &Front, topic: &Topic) -> anyhow::Resu
 }
 
 impl Run<'_> {
-    fn producer(&self, klamm: &str) -> anyhow::Result<ThreadedProducer<Watch>> {
-        let mut config = config(klamm);
+    fn producer(&self, narrows: &str) -> anyhow::Result<ThreadedProducer<Watch>> {
+        let mut config = config(narrows);
         // Idempotent, so that neither a retry nor a lost response changes order or count.
         config.set("enable.idempotence", "true").set("message.timeout.ms", "30000");
         config.set("linger.ms", "5").set("batch.size", "500000");
@@ -103,8 +103,8 @@ impl Run<'_> {
     }
 
     /// Assigned by hand: a group's first rebalance takes three seconds in which there is nothing to see.
-    fn consumer(&self, klamm: &str) -> anyhow::Result<BaseConsumer<Watch>> {
-        let mut config = config(klamm);
+    fn consumer(&self, narrows: &str) -> anyhow::Result<BaseConsumer<Watch>> {
+        let mut config = config(narrows);
         config.set("group.id", &self.topic.name).set("enable.auto.commit", "false");
         // A mock broker that has nothing to give sleeps this long, whatever comes in meanwhile.
         config.set("fetch.wait.max.ms", "10");
@@ -221,9 +221,9 @@ fn told(client: &Client<Watch>, topic: &str) -> BTreeSet<String> {
     brokers.map(|broker| host_port(broker.host(), broker.port())).collect()
 }
 
-fn config(klamm: &str) -> ClientConfig {
+fn config(narrows: &str) -> ClientConfig {
     let mut config = ClientConfig::new();
-    config.set("bootstrap.servers", klamm).set("client.id", "klamm-demo");
+    config.set("bootstrap.servers", narrows).set("client.id", "narrows-demo");
     config.set("statistics.interval.ms", STATISTICS_INTERVAL.as_millis().to_string());
     config
 }

@@ -70,8 +70,8 @@ fn sni_scheme(reader: &mut Reader, name: &str, bind: Option<SocketAddr>) -> Opti
         SniScheme::new(bind?, bootstrap, broker, advertised_port?, node_ids.clone()?).into()
     };
     // Each name by itself, so that what is wrong with either is told; then both together.
-    let bootstrap = bootstrap_host.as_deref().and_then(|host| scheme(host, "{node_id}.klamm.invalid"));
-    let broker = broker_host.as_deref().and_then(|host| scheme("klamm.invalid", host));
+    let bootstrap = bootstrap_host.as_deref().and_then(|host| scheme(host, "{node_id}.narrows.invalid"));
+    let broker = broker_host.as_deref().and_then(|host| scheme("narrows.invalid", host));
     let mut is_right = true;
     for error in [bootstrap, broker].into_iter().flatten().filter_map(Result::err) {
         reader.wrong(blamed(&error), name, Fault::from_error(&error, "write a DNS name"));

@@ -46,7 +46,7 @@ impl Authorities {
         Ok(Self { source, certificates: certificates.into(), roots: Arc::new(roots) })
     }
 
-    /// What the platform trusts; where it has no store, as in an image from scratch, what Mozilla trusted when Klamm
+    /// What the platform trusts; where it has no store, as in an image from scratch, what Mozilla trusted when Narrows
     /// was built.
     pub fn platform() -> Self {
         let mut roots = RootCertStore::empty();

@@ -1,4 +1,4 @@
-//! TLS on the way to brokers: whom Klamm trusts, the certificate that it shows, and the name that it expects.
+//! TLS on the way to brokers: whom Narrows trusts, the certificate that it shows, and the name that it expects.
 
 use super::{Authorities, Certificate, Identity, TlsError, provider};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -19,7 +19,7 @@ pub enum Verify {
     Off,
 }
 
-/// TLS as Klamm begins it with brokers. Cheap to clone; equal when it would trust, show and expect the same.
+/// TLS as Narrows begins it with brokers. Cheap to clone; equal when it would trust, show and expect the same.
 #[derive(Clone)]
 pub struct ClientTls {
     authorities: Authorities,
@@ -30,7 +30,7 @@ pub struct ClientTls {
 }
 
 impl ClientTls {
-    /// `identity` is what Klamm shows to brokers that ask; `server_name` is the name that their certificates have to
+    /// `identity` is what Narrows shows to brokers that ask; `server_name` is the name that their certificates have to
     /// be for, where it isn't the host that is dialled.
     pub fn new(
         authorities: Authorities,
@@ -69,12 +69,12 @@ impl ClientTls {
         self.verify
     }
 
-    /// Whom Klamm trusts to vouch for brokers.
+    /// Whom Narrows trusts to vouch for brokers.
     pub fn authorities(&self) -> &Authorities {
         &self.authorities
     }
 
-    /// What Klamm shows to brokers that ask.
+    /// What Narrows shows to brokers that ask.
     pub fn identity(&self) -> Option<&Identity> {
         self.identity.as_ref()
     }

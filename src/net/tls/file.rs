@@ -140,7 +140,7 @@ fn read(path: &Path, wanted: Wanted) -> Result<(Pem, Vec<String>), FileProblem> 
     }
     if wanted == Wanted::Key && is_encrypted(bytes, &labels) {
         let cure = format!("decrypt it with `openssl pkey -in {} -out tls.key`", path.display());
-        return Err(FileProblem::new(path, "the key is encrypted, and Klamm asks for no passphrase", cure));
+        return Err(FileProblem::new(path, "the key is encrypted, and Narrows asks for no passphrase", cure));
     }
     let sections = sections(bytes).map_err(|reason| {
         FileProblem::new(path, reason, "copy the file anew, with whole lines from -----BEGIN to -----END")
@@ -175,7 +175,7 @@ fn decoding(error: &pem::Error) -> String {
 fn bytes(path: &Path, wanted: Wanted) -> Result<Vec<u8>, FileProblem> {
     let failed = |error: io::Error| {
         let cure = match error.kind() {
-            io::ErrorKind::PermissionDenied => "let the user that Klamm runs as read it".to_owned(),
+            io::ErrorKind::PermissionDenied => "let the user that Narrows runs as read it".to_owned(),
             _ => wanted.instead(),
         };
         FileProblem::new(path, format!("the file can't be read: {error}"), cure)
@@ -231,15 +231,15 @@ fn no_pem(path: &Path, bytes: &[u8], wanted: Wanted) -> FileProblem {
     };
     if is_pkcs12 {
         let cure = format!("{secret}, or convert it with `{}`", convert(Form::Pkcs12));
-        FileProblem::new(path, "this is a PKCS#12 keystore, and Klamm reads PEM", cure)
+        FileProblem::new(path, "this is a PKCS#12 keystore, and Narrows reads PEM", cure)
     } else if is_java {
         let [first, second] = [Form::Jks, Form::Pkcs12].map(convert);
         let second = second.replace(&path.display().to_string(), "store.p12");
         let cure = format!("{secret}, or convert it with `{first}` and `{second}`");
-        FileProblem::new(path, "this is a Java keystore, and Klamm reads PEM", cure)
+        FileProblem::new(path, "this is a Java keystore, and Narrows reads PEM", cure)
     } else if bytes.first() == Some(&0x30) && bytes.iter().any(|byte| !byte.is_ascii()) {
         let cure = format!("convert it with `{}`", convert(Form::Der));
-        FileProblem::new(path, "this is DER, and Klamm reads PEM", cure)
+        FileProblem::new(path, "this is DER, and Narrows reads PEM", cure)
     } else if bytes.starts_with(b"LS0tLS1CRUdJTi") {
         let cure = format!("decode it with `{}`", convert(Form::Base64));
         FileProblem::new(path, "this is Base64 of a PEM file, as it stands in a Secret", cure)

@@ -1,4 +1,4 @@
-//! A certificate chain and the key to it, as Klamm shows it: to clients on a listener, to brokers as a client.
+//! A certificate chain and the key to it, as Narrows shows it: to clients on a listener, to brokers as a client.
 
 use super::file::{self, FileProblem, Wanted};
 use super::{Certificate, provider};

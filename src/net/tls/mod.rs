@@ -1,4 +1,4 @@
-//! TLS as Klamm uses it: 1.2 and 1.3 by rustls with aws-lc-rs, on either side. Nothing outside `net` knows either.
+//! TLS as Narrows uses it: 1.2 and 1.3 by rustls with aws-lc-rs, on either side. Nothing outside `net` knows either.
 //!
 //! [`Identity`] (a certificate chain and its key) and [`Authorities`] are read from PEM files, and whatever is wrong with
 //! a file comes back as a [`FileProblem`] with its cure: what files hold can be wrong in many ways, what has been read

@@ -269,7 +269,7 @@ impl TlsStream {
         step
     }
 
-    /// Whether a client makes Klamm hold more than half a record. rustls waits for the rest of a handshake message up to 64 KiB,
+    /// Whether a client makes Narrows hold more than half a record. rustls waits for the rest of a handshake message up to 64 KiB,
     /// and behind the handshake nobody would wait for it with a deadline; the only one that a client has to send there has five
     /// bytes (RFC 8446, section 4.6.3).
     fn is_hoarding(&self) -> bool {

@@ -1,24 +1,24 @@
-//! Every metric of Klamm. Names and labels are public API: dashboards and alerts depend on them.
+//! Every metric of Narrows. Names and labels are public API: dashboards and alerts depend on them.
 //!
 //! | name | labels | |
 //! |---|---|---|
-//! | `klamm_connections_accepted_total` | listener | client connections accepted |
-//! | `klamm_connections_active` | listener | client connections open now |
-//! | `klamm_connections_closed_total` | listener, cause | client connections that ended |
-//! | `klamm_requests_total` | listener, api | requests forwarded or answered |
-//! | `klamm_responses_rewritten_total` | listener, api | responses in which addresses were replaced |
-//! | `klamm_bytes_total` | listener, direction | bytes written: `to_broker`, `to_client` |
-//! | `klamm_large_runs_total` | listener, way, reason | runs of 16 KiB and more that were `spliced` or `copied`, and why copied: `off`, `tls`, `no_pipe` |
-//! | `klamm_tls_handshakes_total` | listener, version, outcome | TLS handshakes with clients: `full`, `resumed`, or why they failed |
-//! | `klamm_tls_handshake_seconds` | listener | how long those took that came to their end |
-//! | `klamm_accept_errors_total` | listener, reason | connections that could not be accepted |
-//! | `klamm_unmapped_nodes` | listener | brokers that have no address on this listener |
-//! | `klamm_broker_dial_failures_total` | cluster, reason | brokers that could not be reached |
-//! | `klamm_metadata_refreshes_total` | cluster, outcome | attempts to learn the brokers |
-//! | `klamm_brokers_known` | cluster | brokers whose address is known |
-//! | `klamm_certificate_not_after_seconds` | role, owner | when the certificate of a `listener` or a `cluster` ends, in Unix time |
-//! | `klamm_reloads_total` | outcome | reloads that were `applied`, found everything `unchanged`, or were `refused` |
-//! | `klamm_build_info` | version | always 1 |
+//! | `narrows_connections_accepted_total` | listener | client connections accepted |
+//! | `narrows_connections_active` | listener | client connections open now |
+//! | `narrows_connections_closed_total` | listener, cause | client connections that ended |
+//! | `narrows_requests_total` | listener, api | requests forwarded or answered |
+//! | `narrows_responses_rewritten_total` | listener, api | responses in which addresses were replaced |
+//! | `narrows_bytes_total` | listener, direction | bytes written: `to_broker`, `to_client` |
+//! | `narrows_large_runs_total` | listener, way, reason | runs of 16 KiB and more that were `spliced` or `copied`, and why copied: `off`, `tls`, `no_pipe` |
+//! | `narrows_tls_handshakes_total` | listener, version, outcome | TLS handshakes with clients: `full`, `resumed`, or why they failed |
+//! | `narrows_tls_handshake_seconds` | listener | how long those took that came to their end |
+//! | `narrows_accept_errors_total` | listener, reason | connections that could not be accepted |
+//! | `narrows_unmapped_nodes` | listener | brokers that have no address on this listener |
+//! | `narrows_broker_dial_failures_total` | cluster, reason | brokers that could not be reached |
+//! | `narrows_metadata_refreshes_total` | cluster, outcome | attempts to learn the brokers |
+//! | `narrows_brokers_known` | cluster | brokers whose address is known |
+//! | `narrows_certificate_not_after_seconds` | role, owner | when the certificate of a `listener` or a `cluster` ends, in Unix time |
+//! | `narrows_reloads_total` | outcome | reloads that were `applied`, found everything `unchanged`, or were `refused` |
+//! | `narrows_build_info` | version | always 1 |
 //!
 //! Beside them stand the usual `process_*` metrics.
 //!
@@ -41,7 +41,7 @@ pub use prometheus::IntCounter;
 /// A number that goes up and down.
 pub use prometheus::IntGauge;
 
-/// All metrics of one Klamm. There is nothing global: two values count apart.
+/// All metrics of one Narrows. There is nothing global: two values count apart.
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
@@ -72,84 +72,88 @@ impl Metrics {
         let gauges = |name, help, labels: &[&str]| gauges(&registry, name, help, labels);
 
         let build_info =
-            gauges("klamm_build_info", "The version of Klamm, as a label; always 1.", &["version"]);
+            gauges("narrows_build_info", "The version of Narrows, as a label; always 1.", &["version"]);
         build_info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         Self {
             api_names: ApiNames::new(apis),
             connections_accepted: counters(
-                "klamm_connections_accepted_total",
+                "narrows_connections_accepted_total",
                 "Client connections accepted.",
                 &["listener"],
             ),
             connections_active: gauges(
-                "klamm_connections_active",
+                "narrows_connections_active",
                 "Client connections that are open now.",
                 &["listener"],
             ),
             connections_closed: counters(
-                "klamm_connections_closed_total",
+                "narrows_connections_closed_total",
                 "Client connections that ended, by cause.",
                 &["listener", "cause"],
             ),
             requests: counters(
-                "klamm_requests_total",
-                "Requests from clients, by the name of their API; `other` is an API that Klamm does not know.",
+                "narrows_requests_total",
+                "Requests from clients, by the name of their API; `other` is an API that Narrows does not know.",
                 &["listener", "api"],
             ),
             responses_rewritten: counters(
-                "klamm_responses_rewritten_total",
+                "narrows_responses_rewritten_total",
                 "Responses in which broker addresses were replaced.",
                 &["listener", "api"],
             ),
-            bytes: counters("klamm_bytes_total", "Bytes carried, by direction.", &["listener", "direction"]),
+            bytes: counters(
+                "narrows_bytes_total",
+                "Bytes carried, by direction.",
+                &["listener", "direction"],
+            ),
             large_runs: counters(
-                "klamm_large_runs_total",
-                "Runs of 16 KiB and more that Klamm need not look at, by the way they took and why they were copied.",
+                "narrows_large_runs_total",
+                "Runs of 16 KiB and more that Narrows need not look at, by the way they took and why they were copied.",
                 &["listener", "way", "reason"],
             ),
             handshakes: counters(
-                "klamm_tls_handshakes_total",
+                "narrows_tls_handshakes_total",
                 "TLS handshakes with clients, by version and outcome: full, resumed, or why they failed.",
                 &["listener", "version", "outcome"],
             ),
             handshake_seconds: histograms(
                 &registry,
-                "klamm_tls_handshake_seconds",
+                "narrows_tls_handshake_seconds",
                 "How long TLS handshakes with clients took that came to their end.",
                 &HANDSHAKE_SECONDS,
             ),
             certificate_not_after: gauges(
-                "klamm_certificate_not_after_seconds",
+                "narrows_certificate_not_after_seconds",
                 "When a certificate ends, in Unix time; of several, the one that ends first.",
                 &["role", "owner"],
             ),
             reloads: counters(
-                "klamm_reloads_total",
+                "narrows_reloads_total",
                 "Reloads of the configuration and its files, by outcome.",
                 &["outcome"],
             ),
             accept_errors: counters(
-                "klamm_accept_errors_total",
+                "narrows_accept_errors_total",
                 "Client connections that could not be accepted, by reason.",
                 &["listener", "reason"],
             ),
             unmapped_nodes: gauges(
-                "klamm_unmapped_nodes",
+                "narrows_unmapped_nodes",
                 "Brokers that clients cannot reach through this listener: their node id is not in node_ids.",
                 &["listener"],
             ),
             broker_dial_failures: counters(
-                "klamm_broker_dial_failures_total",
+                "narrows_broker_dial_failures_total",
                 "Connections to brokers that could not be made, by reason.",
                 &["cluster", "reason"],
             ),
             metadata_refreshes: counters(
-                "klamm_metadata_refreshes_total",
+                "narrows_metadata_refreshes_total",
                 "Attempts to learn the cluster's brokers, by outcome.",
                 &["cluster", "outcome"],
             ),
             brokers_known: gauges(
-                "klamm_brokers_known",
+                "narrows_brokers_known",
                 "Brokers of the cluster whose address is known.",
                 &["cluster"],
             ),
@@ -256,22 +260,22 @@ mod tests {
 
         let text = metrics.render();
         for line in [
-            "klamm_connections_accepted_total{listener=\"external\"} 1",
-            "klamm_connections_active{listener=\"external\"} 1",
-            "klamm_connections_closed_total{cause=\"client_closed\",listener=\"external\"} 1",
-            "klamm_requests_total{api=\"Metadata\",listener=\"external\"} 1",
-            "klamm_responses_rewritten_total{api=\"Metadata\",listener=\"external\"} 1",
-            "klamm_bytes_total{direction=\"to_broker\",listener=\"external\"} 10",
-            "klamm_bytes_total{direction=\"to_client\",listener=\"external\"} 20",
-            "klamm_large_runs_total{listener=\"external\",reason=\"\",way=\"spliced\"} 1",
-            "klamm_large_runs_total{listener=\"external\",reason=\"off\",way=\"copied\"} 1",
-            "klamm_large_runs_total{listener=\"external\",reason=\"no_pipe\",way=\"copied\"} 0",
-            "klamm_accept_errors_total{listener=\"external\",reason=\"too_many_open_files\"} 1",
-            "klamm_unmapped_nodes{listener=\"external\"} 2",
-            "klamm_broker_dial_failures_total{cluster=\"orders\",reason=\"refused\"} 1",
-            "klamm_metadata_refreshes_total{cluster=\"orders\",outcome=\"ok\"} 1",
-            "klamm_brokers_known{cluster=\"orders\"} 3",
-            concat!("klamm_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1"),
+            "narrows_connections_accepted_total{listener=\"external\"} 1",
+            "narrows_connections_active{listener=\"external\"} 1",
+            "narrows_connections_closed_total{cause=\"client_closed\",listener=\"external\"} 1",
+            "narrows_requests_total{api=\"Metadata\",listener=\"external\"} 1",
+            "narrows_responses_rewritten_total{api=\"Metadata\",listener=\"external\"} 1",
+            "narrows_bytes_total{direction=\"to_broker\",listener=\"external\"} 10",
+            "narrows_bytes_total{direction=\"to_client\",listener=\"external\"} 20",
+            "narrows_large_runs_total{listener=\"external\",reason=\"\",way=\"spliced\"} 1",
+            "narrows_large_runs_total{listener=\"external\",reason=\"off\",way=\"copied\"} 1",
+            "narrows_large_runs_total{listener=\"external\",reason=\"no_pipe\",way=\"copied\"} 0",
+            "narrows_accept_errors_total{listener=\"external\",reason=\"too_many_open_files\"} 1",
+            "narrows_unmapped_nodes{listener=\"external\"} 2",
+            "narrows_broker_dial_failures_total{cluster=\"orders\",reason=\"refused\"} 1",
+            "narrows_metadata_refreshes_total{cluster=\"orders\",outcome=\"ok\"} 1",
+            "narrows_brokers_known{cluster=\"orders\"} 3",
+            concat!("narrows_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1"),
         ] {
             assert!(text.lines().any(|found| found == line), "{line} is missing in\n{text}");
         }
@@ -283,13 +287,13 @@ mod tests {
         let external = metrics.listener(&listener("external"));
         let text = metrics.render();
         assert_eq!(
-            samples(&text, "klamm_connections_accepted_total"),
-            ["klamm_connections_accepted_total{listener=\"external\"} 0"]
+            samples(&text, "narrows_connections_accepted_total"),
+            ["narrows_connections_accepted_total{listener=\"external\"} 0"]
         );
-        assert_eq!(samples(&text, "klamm_bytes_total").len(), 2);
-        assert!(samples(&text, "klamm_requests_total").is_empty());
+        assert_eq!(samples(&text, "narrows_bytes_total").len(), 2);
+        assert!(samples(&text, "narrows_requests_total").is_empty());
         external.request(0);
-        assert_eq!(samples(&metrics.render(), "klamm_requests_total").len(), 1);
+        assert_eq!(samples(&metrics.render(), "narrows_requests_total").len(), 1);
     }
 
     #[test]
@@ -301,18 +305,18 @@ mod tests {
             external.rewritten(key);
         }
         let text = metrics.render();
-        let mut requests = samples(&text, "klamm_requests_total");
+        let mut requests = samples(&text, "narrows_requests_total");
         requests.sort();
         assert_eq!(
             requests,
             [
-                "klamm_requests_total{api=\"Fetch\",listener=\"external\"} 1",
-                "klamm_requests_total{api=\"Metadata\",listener=\"external\"} 1",
-                "klamm_requests_total{api=\"Produce\",listener=\"external\"} 1",
-                "klamm_requests_total{api=\"other\",listener=\"external\"} 65533",
+                "narrows_requests_total{api=\"Fetch\",listener=\"external\"} 1",
+                "narrows_requests_total{api=\"Metadata\",listener=\"external\"} 1",
+                "narrows_requests_total{api=\"Produce\",listener=\"external\"} 1",
+                "narrows_requests_total{api=\"other\",listener=\"external\"} 65533",
             ]
         );
-        assert_eq!(samples(&text, "klamm_responses_rewritten_total").len(), 4);
+        assert_eq!(samples(&text, "narrows_responses_rewritten_total").len(), 4);
     }
 
     #[test]
@@ -323,13 +327,13 @@ mod tests {
         external.clone().request(1);
         metrics.listener(&listener("external")).request(1);
         metrics.listener(&listener("internal")).request(1);
-        let mut requests = samples(&metrics.render(), "klamm_requests_total");
+        let mut requests = samples(&metrics.render(), "narrows_requests_total");
         requests.sort();
         assert_eq!(
             requests,
             [
-                "klamm_requests_total{api=\"Fetch\",listener=\"external\"} 3",
-                "klamm_requests_total{api=\"Fetch\",listener=\"internal\"} 1",
+                "narrows_requests_total{api=\"Fetch\",listener=\"external\"} 3",
+                "narrows_requests_total{api=\"Fetch\",listener=\"internal\"} 1",
             ]
         );
     }

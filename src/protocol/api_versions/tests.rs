@@ -99,7 +99,7 @@ fn an_answer_cut_short_in_its_offers_or_with_a_count_that_lies_is_malformed() {
 
 proptest! {
     #[test]
-    fn whatever_is_offered_a_client_sees_a_part_of_it_that_klamm_knows(
+    fn whatever_is_offered_a_client_sees_a_part_of_it_that_narrows_knows(
         offers in prop::collection::vec((-5i16..110, -1i16..25, -1i16..25), 0..50), version in 0i16..=4
     ) {
         let body = answer(version, &offers);

@@ -1,4 +1,4 @@
-module klamm.tests/franz-go
+module narrows.tests/franz-go
 
 go 1.26.0
 

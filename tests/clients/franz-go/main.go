@@ -106,7 +106,7 @@ func (r *run) stopAsked() bool {
 func (r *run) client(more ...kgo.Opt) (*kgo.Client, error) {
 	options := []kgo.Opt{
 		kgo.SeedBrokers(strings.Split(r.bootstrap, ",")...),
-		kgo.ClientID("klamm-test-franz-go"),
+		kgo.ClientID("narrows-test-franz-go"),
 		kgo.WithLogger(kgo.BasicLogger(os.Stderr, kgo.LogLevelWarn, nil)),
 		kgo.AllowAutoTopicCreation(),
 	}

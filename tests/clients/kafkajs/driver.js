@@ -28,7 +28,7 @@ function need(name) {
 
 function client() {
   const settings = {
-    clientId: 'klamm-test-kafkajs',
+    clientId: 'narrows-test-kafkajs',
     brokers: bootstrap.split(','),
     logLevel: logLevel.WARN,
     logCreator: () => ({ log }) => process.stderr.write(`kafkajs: ${log.message} ${log.error || ''}\n`),

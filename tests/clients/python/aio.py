@@ -12,7 +12,7 @@ POLL_MILLISECONDS = 200
 
 
 def settings(options, **more):
-    common = {"bootstrap_servers": options.bootstrap, "client_id": "klamm-test-aiokafka",
+    common = {"bootstrap_servers": options.bootstrap, "client_id": "narrows-test-aiokafka",
               "security_protocol": options.security}
     if options.sasl():
         mechanism, username, password = options.sasl()

@@ -11,7 +11,7 @@ POLL_SECONDS = 0.2
 
 
 def settings(options, **more):
-    common = {"bootstrap.servers": options.bootstrap, "client.id": "klamm-test-confluent", "error_cb": report,
+    common = {"bootstrap.servers": options.bootstrap, "client.id": "narrows-test-confluent", "error_cb": report,
               "security.protocol": options.security}
     if options.sasl():
         mechanism, username, password = options.sasl()

@@ -42,7 +42,7 @@ class Tools:
         self.options = options
         self._file = tempfile.NamedTemporaryFile("w", suffix=".properties")
         self.config = self._file.name
-        lines = {"client.id": f"klamm-test-{VERSION}"} | properties
+        lines = {"client.id": f"narrows-test-{VERSION}"} | properties
         lines["security.protocol"] = options.security
         if options.sasl():
             mechanism, username, password = options.sasl()
@@ -170,7 +170,7 @@ def perf(options):
 def admin(options):
     """A round through the administrative tools on a topic of its own; one line a command with all that it printed."""
     tools = Tools(options)
-    topic = options.get("topic", "klamm-console-admin")
+    topic = options.get("topic", "narrows-console-admin")
     group = f"{topic}-group"
 
     def step(name, tool, *arguments, expect=""):

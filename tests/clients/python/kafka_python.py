@@ -8,7 +8,7 @@ POLL_MILLISECONDS = 5000  # kafka-python 3.0.12 may hang for ever when a short p
 
 
 def settings(options, **more):
-    common = {"bootstrap_servers": options.bootstrap, "client_id": "klamm-test-kafka-python",
+    common = {"bootstrap_servers": options.bootstrap, "client_id": "narrows-test-kafka-python",
               "bootstrap_timeout_ms": max(1000, int(options.remaining_seconds * 1000)),
               "security_protocol": options.security}
     if options.sasl():

@@ -16,7 +16,7 @@ METADATA_SECONDS_MAX = 15
 
 def kcat(options, *arguments, text=None):
     """kcat's stdout; what it says on stderr goes to ours, and its tail into the failure."""
-    command = ["kcat", "-b", options.bootstrap, "-X", "client.id=klamm-test-kcat",
+    command = ["kcat", "-b", options.bootstrap, "-X", "client.id=narrows-test-kcat",
                "-X", f"security.protocol={options.security}"]
     if options.sasl():
         mechanism, username, password = options.sasl()

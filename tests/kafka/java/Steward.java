@@ -26,7 +26,7 @@ import org.apache.kafka.common.TopicPartition;
 import org.apache.kafka.common.serialization.StringDeserializer;
 
 /**
- * The harness's hand on the brokers, past Klamm: one JVM that reads commands on its standard input, one a line, and
+ * The harness's hand on the brokers, past Narrows: one JVM that reads commands on its standard input, one a line, and
  * answers each with one line, `ok ANSWER` or `error WHY`. A command-line tool of Kafka's costs a JVM start each time.
  */
 public class Steward {

@@ -1,4 +1,4 @@
-//! Klamm's configuration for TLS: JSON, which is YAML too.
+//! Narrows' configuration for TLS: JSON, which is YAML too.
 
 use anyhow::Result;
 use serde_json::{Value, json};
@@ -7,7 +7,7 @@ use crate::brokers::ports;
 use crate::names;
 use crate::pki::Identity;
 use crate::stage::Stage;
-use crate::world::{KLAMM_FOR_CLIENTS, broker_ip};
+use crate::world::{NARROWS_FOR_CLIENTS, broker_ip};
 
 /// The port that clients of [`names::ELSEWHERE`] are told.
 pub(crate) const ELSEWHERE_PORT: u16 = 443;
@@ -46,7 +46,7 @@ pub(crate) fn only(stage: &Stage, domain: &str, listener: Value) -> Value {
 pub(crate) fn terminating(domain: &str, cluster: &str, port: u16, identity: &Identity) -> Value {
     json!({
         "cluster": cluster,
-        "bind": format!("{KLAMM_FOR_CLIENTS}:{port}"),
+        "bind": format!("{NARROWS_FOR_CLIENTS}:{port}"),
         "address": sni(domain),
         "tls": {"certificate": identity.certificate, "key": identity.key},
     })
@@ -61,7 +61,7 @@ pub(crate) fn mutual(stage: &Stage, mut listener: Value) -> Value {
 fn passing(port: u16) -> Value {
     json!({
         "cluster": "plain",
-        "bind": format!("{KLAMM_FOR_CLIENTS}:{port}"),
+        "bind": format!("{NARROWS_FOR_CLIENTS}:{port}"),
         "address": sni(names::PASSTHROUGH),
         "tls": {"mode": "passthrough", "broker_port": ports::PASSTHROUGH},
     })
@@ -79,7 +79,7 @@ fn sni(domain: &str) -> Value {
 fn clusters(stage: &Stage) -> Value {
     let servers = |port: u16| json!([1, 2].map(|id| format!("{}:{port}", broker_ip(id))));
     let ca = &stage.pki.brokers.file;
-    let own = &stage.pki.klamm_as_client;
+    let own = &stage.pki.narrows_as_client;
     json!({
         "plain": {"bootstrap_servers": servers(ports::PLAIN)},
         "sasl": {"bootstrap_servers": servers(ports::SASL)},

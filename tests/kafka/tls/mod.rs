@@ -1,4 +1,4 @@
-//! TLS clients, mutual and not, at one port of Klamm: the name in the hello says which cluster and which broker they
+//! TLS clients, mutual and not, at one port of Narrows: the name in the hello says which cluster and which broker they
 //! mean. In direct mode they talk to the brokers' own TLS listeners.
 
 mod configuration;
@@ -14,9 +14,9 @@ use libtest_mimic::Trial;
 use crate::brokers::version_under_test;
 use crate::clients::run;
 use crate::conversations::{ensure_only_advertised, exchange};
-use crate::klamm::Klamm;
 use crate::leadership;
 use crate::names;
+use crate::narrows::Narrows;
 use crate::stage::{LazyStage, Stage, is_direct, sharing};
 use way::Way;
 
@@ -24,7 +24,7 @@ const CLIENTS: [&str; 6] = ["java", "confluent", "franz-go", "kafka-python", "ka
 /// Those that need more time or differ little from others have one way only, the one with the most to set up.
 const CLIENTS_ONCE: [&str; 2] = ["java-4.3.1", "aiokafka"];
 
-/// An old cluster has to show only that its own TLS and Klamm's understand each other: the rest is the clients' and Klamm's matter,
+/// An old cluster has to show only that its own TLS and Narrows' understand each other: the rest is the clients' and Narrows' matter,
 /// and the same in front of any cluster.
 fn clients() -> &'static [&'static str] {
     if version_under_test().starts_with("3.") { &CLIENTS[..1] } else { &CLIENTS }
@@ -53,9 +53,9 @@ pub(crate) fn list(stage: &LazyStage) -> Vec<Trial> {
     trials
 }
 
-/// The Klamm that all of these share.
-pub(crate) fn gateway(stage: &Stage) -> Result<Klamm> {
-    stage.own_klamm_with(|_| configuration::everything(stage, way::PORT)).context("Klamm with TLS")
+/// The Narrows that all of these share.
+pub(crate) fn gateway(stage: &Stage) -> Result<Narrows> {
+    stage.own_narrows_with(|_| configuration::everything(stage, way::PORT)).context("Narrows with TLS")
 }
 
 fn conversation(stage: &LazyStage, client: &'static str, way: Way) -> Trial {

@@ -1,4 +1,4 @@
-//! Who is not let in, on either side, and what Klamm says about it.
+//! Who is not let in, on either side, and what Narrows says about it.
 
 use std::time::Duration;
 
@@ -9,8 +9,8 @@ use super::configuration::{mutual, only, terminating};
 use super::socket::{TlsSocket, dial, ensure_unanswered};
 use super::way::{PORT, Road, Way, showing};
 use crate::clients::run_within;
-use crate::klamm::{Klamm, own_port};
 use crate::names;
+use crate::narrows::{Narrows, own_port};
 use crate::stage::{LazyStage, Stage, is_direct, sharing};
 
 pub(crate) fn list(stage: &LazyStage) -> Vec<Trial> {
@@ -59,51 +59,51 @@ fn strange(stage: &Stage) -> Result<()> {
     })
 }
 
-/// The client gets TLS's alert, and Klamm says one of these, in whatever case.
+/// The client gets TLS's alert, and Narrows says one of these, in whatever case.
 fn refuse(
     stage: &Stage,
     client: &str,
     reasons: &[&str],
     options: impl Fn(&Road) -> Vec<String>,
 ) -> Result<()> {
-    let klamm = if is_direct() { None } else { Some(strict_klamm(stage)?) };
-    let road = match &klamm {
-        Some(klamm) => Way::ToMtls.through(stage, own_port(klamm.slot())),
+    let narrows = if is_direct() { None } else { Some(strict_narrows(stage)?) };
+    let road = match &narrows {
+        Some(narrows) => Way::ToMtls.through(stage, own_port(narrows.slot())),
         None => Way::ToMtls.road(stage)?,
     };
     let options = options(&road);
     let outcome = run_within(PATIENCE, stage, client, &road.front, &road.bootstrap, "metadata", &options);
     let refusal = outcome.err().map(|error| format!("{error:#}")).unwrap_or_default();
     ensure!(refusal.contains("alert"), "the client should be refused by TLS itself: {refusal:?}");
-    let Some(klamm) = klamm else { return Ok(()) };
-    klamm.await_log(reasons)?;
-    for metric in ["klamm_requests_total", r#"klamm_bytes_total{direction="to_broker""#] {
-        let count = klamm.metric(&stage.world, metric, r#"listener="b""#)?;
+    let Some(narrows) = narrows else { return Ok(()) };
+    narrows.await_log(reasons)?;
+    for metric in ["narrows_requests_total", r#"narrows_bytes_total{direction="to_broker""#] {
+        let count = narrows.metric(&stage.world, metric, r#"listener="b""#)?;
         ensure!(count == 0.0, "{metric} is {count} after nobody was let in");
     }
-    klamm.ensure_sound()
+    narrows.ensure_sound()
 }
 
 /// One that counts nothing but what the refused do.
-fn strict_klamm(stage: &Stage) -> Result<Klamm> {
+fn strict_narrows(stage: &Stage) -> Result<Narrows> {
     let identity = stage.pki.serve(names::TO_MTLS)?;
-    stage.own_klamm_with(|slot| {
+    stage.own_narrows_with(|slot| {
         let listener = terminating(names::TO_MTLS, "mtls", own_port(slot), &identity);
         Ok(only(stage, names::TO_MTLS, mutual(stage, listener)))
     })
 }
 
 fn distrust(stage: &Stage, domain: &str, reasons: &[&str]) -> Result<()> {
-    let klamm = stage.gateway()?;
+    let narrows = stage.gateway()?;
     TlsSocket::open(stage, PORT, domain)?.ensure_api_versions_is_not_answered()?;
-    klamm.await_log(reasons)
+    narrows.await_log(reasons)
 }
 
 /// A TLS alert would be read as the length of a Kafka frame, and Java would allocate it (KAFKA-4090).
 fn plaintext_to_tls(stage: &Stage) -> Result<()> {
-    let klamm = stage.gateway()?;
+    let narrows = stage.gateway()?;
     ensure_unanswered(&mut dial(stage, PORT)?)?;
-    klamm.await_log(&["plaintext", "security.protocol"])?;
+    narrows.await_log(&["plaintext", "security.protocol"])?;
     let road = Way::ToPlain.road(stage)?;
     let outcome = run_within(PATIENCE, stage, "kcat", &road.front, &road.bootstrap, "metadata", &[]);
     ensure!(outcome.is_err(), "kcat saw metadata in plaintext at a TLS port");
@@ -115,5 +115,5 @@ fn tls_to_plaintext(stage: &Stage) -> Result<()> {
     let bootstrap = &stage.front().plain;
     let outcome = run_within(PATIENCE, stage, "kcat", &road.front, bootstrap, "metadata", &road.options);
     ensure!(outcome.is_err(), "kcat saw metadata with TLS at a plaintext port");
-    stage.klamm()?.await_log(&["a tls hello"])
+    stage.narrows()?.await_log(&["a tls hello"])
 }

@@ -1,4 +1,4 @@
-//! Certificates and listeners change in a Klamm that runs, under clients that must not notice.
+//! Certificates and listeners change in a Narrows that runs, under clients that must not notice.
 
 use std::time::{Duration, Instant};
 
@@ -11,8 +11,8 @@ use super::socket::TlsSocket;
 use super::way::Way;
 use crate::clients::{Flow, run};
 use crate::conversations::ensure_only_advertised;
-use crate::klamm::{Klamm, own_port};
 use crate::names;
+use crate::narrows::{Narrows, own_port};
 use crate::oracle::{self, Order};
 use crate::pki::Identity;
 use crate::stage::{LazyStage, Stage, is_direct, sharing};
@@ -40,11 +40,11 @@ const BETWEEN: usize = 200;
 
 fn rotate(stage: &Stage) -> Result<()> {
     let (secret, first) = Secret::mount(stage, names::TO_PLAIN)?;
-    let klamm = klamm(stage, &first)?;
-    let port = own_port(klamm.slot());
+    let narrows = narrows(stage, &first)?;
+    let port = own_port(narrows.slot());
     let producers = [produce(stage, "java", port)?, produce(stage, "confluent", port)?];
     await_more(&producers)?;
-    let closed = closed(stage, &klamm)?;
+    let closed = closed(stage, &narrows)?;
     // Held, so that the only connections that could be closed are the producers'.
     let mut held = await_shown(stage, port, &first.der)?;
     for _ in 0..2 {
@@ -52,56 +52,56 @@ fn rotate(stage: &Stage) -> Result<()> {
         held.extend(await_shown(stage, port, &next.der)?);
         await_more(&producers)?;
     }
-    ensure_none_closed(stage, &klamm, closed)?;
-    await_reloads(stage, &klamm, "applied", 2.0)?;
+    ensure_none_closed(stage, &narrows, closed)?;
+    await_reloads(stage, &narrows, "applied", 2.0)?;
     for producer in producers {
         finish(stage, producer)?;
     }
-    klamm.ensure_sound()
+    narrows.ensure_sound()
 }
 
 fn break_and_mend(stage: &Stage) -> Result<()> {
     let (secret, first) = Secret::mount(stage, names::TO_PLAIN)?;
-    let klamm = klamm(stage, &first)?;
-    let port = own_port(klamm.slot());
+    let narrows = narrows(stage, &first)?;
+    let port = own_port(narrows.slot());
     secret.break_certificate(stage)?;
-    await_reloads(stage, &klamm, "refused", 1.0)?;
-    klamm.await_log(&["tls.crt"])?;
+    await_reloads(stage, &narrows, "refused", 1.0)?;
+    narrows.await_log(&["tls.crt"])?;
     ensure!(
         TlsSocket::open(stage, port, names::TO_PLAIN)?.certificate()? == first.der,
         "the certificate that was read last should still be shown"
     );
     let mended = secret.renew(stage)?;
     await_shown(stage, port, &mended.der)?;
-    klamm.ensure_sound()
+    narrows.ensure_sound()
 }
 
 fn add_a_listener(stage: &Stage) -> Result<()> {
     let first = stage.pki.serve(names::TO_PLAIN)?;
-    let klamm = klamm(stage, &first)?;
-    let port = own_port(klamm.slot());
+    let narrows = narrows(stage, &first)?;
+    let port = own_port(narrows.slot());
     let producer = produce(stage, "confluent", port)?;
     await_more(std::slice::from_ref(&producer))?;
-    let closed = closed(stage, &klamm)?;
+    let closed = closed(stage, &narrows)?;
 
     let mut configuration = configuration(stage, port, &first);
     let added = stage.pki.serve(names::ADDED)?;
     configuration["listeners"][names::ADDED] = terminating(names::ADDED, "plain", port, &added);
-    klamm.configure(configuration)?;
-    await_reloads(stage, &klamm, "applied", 1.0)?;
+    narrows.configure(configuration)?;
+    await_reloads(stage, &narrows, "applied", 1.0)?;
     let road = Way::ToPlain.through(stage, port);
     let bootstrap = format!("{}:{port}", names::bootstrap(names::ADDED));
     let metadata = run(stage, "kcat", &road.front, &bootstrap, "metadata", &road.options)?;
     ensure_only_advertised(&metadata, &names::brokers(names::ADDED, port))?;
 
     await_more(std::slice::from_ref(&producer))?;
-    ensure_none_closed(stage, &klamm, closed)?;
+    ensure_none_closed(stage, &narrows, closed)?;
     finish(stage, producer)?;
-    klamm.ensure_sound()
+    narrows.ensure_sound()
 }
 
-fn klamm(stage: &Stage, identity: &Identity) -> Result<Klamm> {
-    stage.own_klamm_with(|slot| Ok(configuration(stage, own_port(slot), identity)))
+fn narrows(stage: &Stage, identity: &Identity) -> Result<Narrows> {
+    stage.own_narrows_with(|slot| Ok(configuration(stage, own_port(slot), identity)))
 }
 
 fn configuration(stage: &Stage, port: u16, identity: &Identity) -> serde_json::Value {
@@ -149,29 +149,29 @@ fn await_shown(stage: &Stage, port: u16, certificate: &[u8]) -> Result<Vec<TlsSo
     }
 }
 
-fn await_reloads(stage: &Stage, klamm: &Klamm, outcome: &str, count: f64) -> Result<()> {
+fn await_reloads(stage: &Stage, narrows: &Narrows, outcome: &str, count: f64) -> Result<()> {
     let deadline = Instant::now() + RELOAD_TIMEOUT;
-    while reloads(stage, klamm, outcome)? < count {
+    while reloads(stage, narrows, outcome)? < count {
         ensure!(
             Instant::now() < deadline,
             "no reload was {outcome} within {RELOAD_TIMEOUT:?}\n{}",
-            klamm.log_tail()
+            narrows.log_tail()
         );
         std::thread::sleep(POLL);
     }
     Ok(())
 }
 
-fn ensure_none_closed(stage: &Stage, klamm: &Klamm, before: f64) -> Result<()> {
-    let now = closed(stage, klamm)?;
+fn ensure_none_closed(stage: &Stage, narrows: &Narrows, before: f64) -> Result<()> {
+    let now = closed(stage, narrows)?;
     ensure!(now == before, "{} connections ended with a reload", now - before);
     Ok(())
 }
 
-fn closed(stage: &Stage, klamm: &Klamm) -> Result<f64> {
-    klamm.metric(&stage.world, "klamm_connections_closed_total", r#"listener="a""#)
+fn closed(stage: &Stage, narrows: &Narrows) -> Result<f64> {
+    narrows.metric(&stage.world, "narrows_connections_closed_total", r#"listener="a""#)
 }
 
-fn reloads(stage: &Stage, klamm: &Klamm, outcome: &str) -> Result<f64> {
-    klamm.metric(&stage.world, "klamm_reloads_total", &format!(r#"outcome="{outcome}""#))
+fn reloads(stage: &Stage, narrows: &Narrows, outcome: &str) -> Result<f64> {
+    narrows.metric(&stage.world, "narrows_reloads_total", &format!(r#"outcome="{outcome}""#))
 }

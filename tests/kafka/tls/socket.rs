@@ -11,21 +11,21 @@ use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
 use crate::names;
 use crate::stage::Stage;
-use crate::world::{KLAMM_FOR_CLIENTS, Side};
+use crate::world::{NARROWS_FOR_CLIENTS, Side};
 
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// ApiVersions v0: length 10, api key 18, version 0, correlation id 1, no client id.
 const API_VERSIONS: [u8; 14] = [0, 0, 0, 10, 0, 18, 0, 0, 0, 0, 0, 1, 0xff, 0xff];
 
-/// A TCP connection to Klamm, with nothing sent on it.
+/// A TCP connection to Narrows, with nothing sent on it.
 pub(crate) fn dial(stage: &Stage, port: u16) -> Result<TcpStream> {
-    let socket = stage.world.inside(Side::Clients, || TcpStream::connect((KLAMM_FOR_CLIENTS, port)))??;
+    let socket = stage.world.inside(Side::Clients, || TcpStream::connect((NARROWS_FOR_CLIENTS, port)))??;
     socket.set_read_timeout(Some(TIMEOUT))?;
     Ok(socket)
 }
 
-/// A TLS connection to the bootstrap name of a domain, whose handshake is done: Klamm's certificate is sound.
+/// A TLS connection to the bootstrap name of a domain, whose handshake is done: Narrows' certificate is sound.
 pub(crate) struct TlsSocket(StreamOwned<ClientConnection, TcpStream>);
 
 impl TlsSocket {
@@ -33,7 +33,7 @@ impl TlsSocket {
     /// When the handshake fails.
     pub(crate) fn open(stage: &Stage, port: u16, domain: &str) -> Result<Self> {
         let mut roots = RootCertStore::empty();
-        roots.add(stage.pki.klamm.der().to_vec().into())?;
+        roots.add(stage.pki.narrows.der().to_vec().into())?;
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let config = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()?
@@ -48,7 +48,7 @@ impl TlsSocket {
         Ok(Self(StreamOwned::new(connection, socket)))
     }
 
-    /// What Klamm shows, in DER.
+    /// What Narrows shows, in DER.
     pub(crate) fn certificate(&self) -> Result<Vec<u8>> {
         let certificates = self.0.conn.peer_certificates().context("no certificate was shown")?;
         Ok(certificates.first().context("an empty chain was shown")?.to_vec())

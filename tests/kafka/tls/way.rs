@@ -11,18 +11,18 @@ use crate::pki::Identity;
 use crate::stage::{Stage, is_direct};
 use crate::world::{NODE_IDS, Side, broker_ip};
 
-/// Where the shared Klamm listens for TLS. Brokers advertise it as well, for those whose TLS Klamm only passes on.
+/// Where the shared Narrows listens for TLS. Brokers advertise it as well, for those whose TLS Narrows only passes on.
 pub(crate) const PORT: u16 = ports::PASSTHROUGH;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Way {
-    /// TLS to Klamm, plaintext to the brokers.
+    /// TLS to Narrows, plaintext to the brokers.
     ToPlain,
-    /// TLS with a client certificate to Klamm, TLS with Klamm's own to the brokers.
+    /// TLS with a client certificate to Narrows, TLS with Narrows' own to the brokers.
     ToMtls,
-    /// TLS with a client certificate to the brokers, through Klamm.
+    /// TLS with a client certificate to the brokers, through Narrows.
     Passthrough,
-    /// SASL inside TLS to Klamm, SASL in plaintext to the brokers.
+    /// SASL inside TLS to Narrows, SASL in plaintext to the brokers.
     ToSasl,
 }
 
@@ -40,29 +40,29 @@ impl Way {
     /// What comes of it, for the name of a trial that begins with a client's.
     pub(crate) fn promise(self) -> &'static str {
         match self {
-            Self::ToPlain => "speaks_tls_to_klamm_and_gets_back_every_record_it_sent",
-            Self::ToMtls => "shows_klamm_its_certificate_and_gets_back_every_record_it_sent",
+            Self::ToPlain => "speaks_tls_to_narrows_and_gets_back_every_record_it_sent",
+            Self::ToMtls => "shows_narrows_its_certificate_and_gets_back_every_record_it_sent",
             Self::Passthrough => "shows_the_brokers_its_certificate_and_gets_back_every_record_it_sent",
             Self::ToSasl => "logs_in_with_scram_inside_tls_and_gets_back_every_record_it_sent",
         }
     }
 
-    /// Through the shared Klamm, or in direct mode to the brokers' own TLS.
+    /// Through the shared Narrows, or in direct mode to the brokers' own TLS.
     pub(crate) fn road(self, stage: &Stage) -> Result<Road> {
         if is_direct() {
-            return Ok(self.past_klamm(stage));
+            return Ok(self.past_narrows(stage));
         }
         stage.gateway()?;
         Ok(self.through(stage, PORT))
     }
 
-    /// Through a Klamm that serves this way at a port.
+    /// Through a Narrows that serves this way at a port.
     pub(crate) fn through(self, stage: &Stage, port: u16) -> Road {
         let (domain, authority) = match self {
-            Self::ToPlain => (names::TO_PLAIN, &stage.pki.klamm),
-            Self::ToMtls => (names::TO_MTLS, &stage.pki.klamm),
+            Self::ToPlain => (names::TO_PLAIN, &stage.pki.narrows),
+            Self::ToMtls => (names::TO_MTLS, &stage.pki.narrows),
             Self::Passthrough => (names::PASSTHROUGH, &stage.pki.brokers),
-            Self::ToSasl => (names::TO_SASL, &stage.pki.klamm),
+            Self::ToSasl => (names::TO_SASL, &stage.pki.narrows),
         };
         Road {
             front: Front { side: Side::Clients, ..stage.front() },
@@ -72,7 +72,7 @@ impl Way {
         }
     }
 
-    fn past_klamm(self, stage: &Stage) -> Road {
+    fn past_narrows(self, stage: &Stage) -> Road {
         let port = match self {
             Self::ToPlain => ports::TLS,
             Self::ToMtls => ports::MTLS,

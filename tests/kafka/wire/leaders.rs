@@ -19,8 +19,8 @@ use crate::stage::{LazyStage, Stage, sharing};
 
 pub(super) fn list(stage: &LazyStage) -> Vec<Trial> {
     vec![
-        sharing(stage, "wire::a_refused_produce_names_klamms_address_of_the_leader_from_v10_on", produce),
-        sharing(stage, "wire::a_refused_fetch_names_klamms_address_of_the_leader_from_v16_on", fetch),
+        sharing(stage, "wire::a_refused_produce_names_narrows_address_of_the_leader_from_v10_on", produce),
+        sharing(stage, "wire::a_refused_fetch_names_narrows_address_of_the_leader_from_v16_on", fetch),
         sharing(stage, "wire::a_refusal_behind_a_megabyte_of_records_leaks_no_address", fetch_behind_records),
     ]
 }
@@ -80,7 +80,7 @@ fn fetch(stage: &Stage) -> Result<()> {
     )
 }
 
-/// The endpoints stand behind the records, in a response whose length is already on its way: Klamm may replace them or
+/// The endpoints stand behind the records, in a response whose length is already on its way: Narrows may replace them or
 /// take them out, which makes the client ask for metadata, but must let nothing else change.
 fn fetch_behind_records(stage: &Stage) -> Result<()> {
     let [here, elsewhere] = ["here", "elsewhere"].map(|name| stage.world.unique(name));

@@ -1,5 +1,5 @@
-//! Byte for byte: the same question to the same broker, once past Klamm and once through it, in every version that both
-//! offer. The answers, read by a decoder that is not Klamm's own, differ in addresses and in nothing else.
+//! Byte for byte: the same question to the same broker, once past Narrows and once through it, in every version that both
+//! offer. The answers, read by a decoder that is not Narrows' own, differ in addresses and in nothing else.
 
 mod leaders;
 mod quorum;
@@ -73,13 +73,13 @@ impl Ways {
         }
         let (own, front) = advertised[usize::from(node_id) - 1];
         Ok(Self {
-            direct: Socket::dial(&stage.world, Side::Klamm, own)?,
+            direct: Socket::dial(&stage.world, Side::Narrows, own)?,
             front: Socket::dial(&stage.world, stage.front().side, front)?,
             advertised,
         })
     }
 
-    /// Replaces a broker's own address as Klamm should have.
+    /// Replaces a broker's own address as Narrows should have.
     fn advertise(&self, host: &mut StrBytes, port: &mut i32) -> Result<()> {
         if host.is_empty() {
             return Ok(()); // An error's marker, which stays.

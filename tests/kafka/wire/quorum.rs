@@ -1,5 +1,5 @@
 //! DescribeQuorum (key 55): from v2 on it carries the controllers' listeners, which no client can dial and none needs;
-//! Klamm takes them out.
+//! Narrows takes them out.
 
 use anyhow::{Result, ensure};
 use kafka_protocol::messages::describe_quorum_request::{PartitionData, TopicData};

@@ -21,8 +21,7 @@ pub(super) fn list(stage: &LazyStage) -> Vec<Trial> {
     if version_under_test().starts_with("3.") {
         return Vec::new();
     }
-    let name =
-        "wire::a_refused_share_fetch_names_klamms_address_of_the_leader_and_acknowledging_differs_in_nothing";
+    let name = "wire::a_refused_share_fetch_names_narrows_address_of_the_leader_and_acknowledging_differs_in_nothing";
     vec![sharing(stage, name, refuse)]
 }
 
@@ -36,9 +35,9 @@ fn refuse(stage: &Stage) -> Result<()> {
     let mut ways = Ways::to_broker(stage, 1)?;
     // A member has one session with a broker, so each way is another member's.
     let members = [(); 2].map(|()| member_id());
-    let [to_broker, to_klamm] = members.clone().map(|member| fetch_request(member, &topic));
+    let [to_broker, to_narrows] = members.clone().map(|member| fetch_request(member, &topic));
     let mut expected = ways.direct.ask(VERSION, &to_broker)?;
-    let answer = ways.front.ask(VERSION, &to_klamm)?;
+    let answer = ways.front.ask(VERSION, &to_narrows)?;
     ensure!(
         expected.responses[0].partitions[0].error_code == NOT_LEADER_OR_FOLLOWER
             && expected.node_endpoints.len() == 1,
@@ -50,9 +49,9 @@ fn refuse(stage: &Stage) -> Result<()> {
     ensure!(answer == expected, "{answer:?} instead of {expected:?}");
 
     // Refused for another reason (4.3.1), with nothing to dial in it: what is not led here was not acquired here.
-    let [to_broker, to_klamm] = members.map(|member| acknowledge_request(member, &topic));
+    let [to_broker, to_narrows] = members.map(|member| acknowledge_request(member, &topic));
     let expected = ways.direct.ask(VERSION, &to_broker)?;
-    let answer = ways.front.ask(VERSION, &to_klamm)?;
+    let answer = ways.front.ask(VERSION, &to_narrows)?;
     ensure!(expected.responses.len() == 1, "the acknowledgement was not even looked at: {expected:?}");
     ensure!(answer == expected, "{answer:?} instead of {expected:?}");
     Ok(())

@@ -35,8 +35,8 @@ fn log_in(stage: &Stage) -> Result<()> {
     topic_of(stage, &topic)?;
     teach(stage, &request_of(&topic))?;
     let mut ways = Ways::to_sasl_listener(stage, 1)?;
-    let mut expected = converse(&mut ways.direct, &request_of(&topic)).context("past Klamm")?;
-    let answers = converse(&mut ways.front, &request_of(&topic)).context("through Klamm")?;
+    let mut expected = converse(&mut ways.direct, &request_of(&topic)).context("past Narrows")?;
+    let answers = converse(&mut ways.front, &request_of(&topic)).context("through Narrows")?;
 
     ensure!(expected.login[1].is_empty(), "the broker should accept by an empty frame: {:?}", expected.login);
     ensure!(
@@ -72,11 +72,11 @@ fn log_in(stage: &Stage) -> Result<()> {
 
 /// There are no words for an error in this version: the broker only hangs up, and it is the broker who does.
 fn be_refused(stage: &Stage) -> Result<()> {
-    let klamm = stage.own_klamm()?;
-    let front = klamm.front();
+    let narrows = stage.own_narrows()?;
+    let front = narrows.front();
     let broker = SocketAddr::from((broker_ip(1), ports::SASL));
     let sockets = [
-        Socket::dial(&stage.world, Side::Klamm, broker)?,
+        Socket::dial(&stage.world, Side::Narrows, broker)?,
         Socket::dial(&stage.world, front.side, front.sasl.parse()?)?,
     ];
     for mut socket in sockets {
@@ -84,16 +84,16 @@ fn be_refused(stage: &Stage) -> Result<()> {
         socket.ensure_closed()?;
     }
     let deadline = Instant::now() + SETTLE_TIMEOUT;
-    let closed = |cause| klamm.metric(&stage.world, "klamm_connections_closed_total", cause);
+    let closed = |cause| narrows.metric(&stage.world, "narrows_connections_closed_total", cause);
     while closed("")? < 1.0 {
         ensure!(Instant::now() < deadline, "the connection is not counted as closed");
         std::thread::sleep(POLL);
     }
-    ensure!(closed(r#"cause="broker_closed""#)? == 1.0, "Klamm hung up: {}", klamm.log_tail());
+    ensure!(closed(r#"cause="broker_closed""#)? == 1.0, "Narrows hung up: {}", narrows.log_tail());
     Ok(())
 }
 
-/// Where brokers demand authentication Klamm can't ask who is who and goes by what its clients are told: until one was
+/// Where brokers demand authentication Narrows can't ask who is who and goes by what its clients are told: until one was
 /// told, a connection that is meant for a broker may reach another one and end behind the login.
 fn teach(stage: &Stage, metadata: &MetadataRequest) -> Result<()> {
     let front = stage.front();

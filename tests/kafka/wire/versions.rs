@@ -1,12 +1,12 @@
-//! ApiVersions (key 18) v0–v5: Klamm offers what the broker offers, cut to its table, and nothing else in the answer is
+//! ApiVersions (key 18) v0–v5: Narrows offers what the broker offers, cut to its table, and nothing else in the answer is
 //! touched, whichever version asks; also one that nobody knows.
 
 use anyhow::{Result, ensure};
 use bytes::Bytes;
 use kafka_protocol::messages::{ApiVersionsResponse, ResponseHeader};
 use kafka_protocol::protocol::Decodable;
-use klamm::protocol::table::{self, Treatment};
 use libtest_mimic::Trial;
+use narrows::protocol::table::{self, Treatment};
 
 use super::Ways;
 use super::socket::Socket;
@@ -76,7 +76,7 @@ fn be_too_new(stage: &Stage) -> Result<()> {
     Ok(())
 }
 
-/// The part of an offer that is in Klamm's table and for clients.
+/// The part of an offer that is in Narrows' table and for clients.
 pub(super) fn cut(offer: &mut ApiVersionsResponse) {
     offer.api_keys.retain_mut(|api| {
         let Some(row) = table::api(api.api_key) else { return false };

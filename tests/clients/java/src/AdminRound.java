@@ -41,7 +41,7 @@ final class AdminRound {
         this.options = options;
         this.admin = admin;
         // A run that was ended half-way must not stand in the next one's way.
-        topic = options.get("topic", "klamm-admin-" + ProcessHandle.current().pid());
+        topic = options.get("topic", "narrows-admin-" + ProcessHandle.current().pid());
         group = topic + "-group";
     }
 

@@ -63,7 +63,7 @@ final class Options {
     Properties client(Object... more) throws Failure {
         Properties settings = new Properties();
         settings.put("bootstrap.servers", bootstrap);
-        settings.put("client.id", "klamm-test-java");
+        settings.put("client.id", "narrows-test-java");
         String protocol = get("security", "PLAINTEXT");
         settings.put("security.protocol", protocol);
         if (protocol.endsWith("SSL")) {

@@ -1,4 +1,4 @@
-//! Klamm under test: the real binary with a real configuration file, in the namespace between clients and brokers.
+//! Narrows under test: the real binary with a real configuration file, in the namespace between clients and brokers.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -17,19 +17,19 @@ use serde_json::{Value, json};
 use crate::brokers::ports;
 use crate::clients::Front;
 use crate::logs;
-use crate::world::{KLAMM_FOR_CLIENTS, NODE_IDS, Side, World, broker_ip};
+use crate::world::{NARROWS_FOR_CLIENTS, NODE_IDS, Side, World, broker_ip};
 
 const READY_TIMEOUT: Duration = Duration::from_secs(20);
 const HTTP_TIMEOUT: Duration = Duration::from_secs(5);
-/// The configuration says so, and the tests hold Klamm to it.
+/// The configuration says so, and the tests hold Narrows to it.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 const DRAIN_GRACE: Duration = Duration::from_secs(3);
 const LOG_TIMEOUT: Duration = Duration::from_secs(5);
 const POLL: Duration = Duration::from_millis(20);
 
-/// One running Klamm, by default with a plaintext listener and two for SASL. Dropped: it is killed.
+/// One running Narrows, by default with a plaintext listener and two for SASL. Dropped: it is killed.
 #[derive(Debug)]
-pub(crate) struct Klamm {
+pub(crate) struct Narrows {
     child: Mutex<Child>,
     slot: u16,
     config: PathBuf,
@@ -37,7 +37,7 @@ pub(crate) struct Klamm {
     version: String,
 }
 
-impl Klamm {
+impl Narrows {
     /// Starts it and waits until it says that it is ready. Each slot has its own ports, so several can run.
     ///
     /// # Errors
@@ -52,13 +52,13 @@ impl Klamm {
     }
 
     fn start_from(world: &World, version: &str, slot: u16, configuration: &str) -> Result<Self> {
-        let config = world.scratch().join(format!("klamm-{slot}.yaml"));
+        let config = world.scratch().join(format!("narrows-{slot}.yaml"));
         fs::write(&config, configuration)?;
         let child = launch(world, version, slot, &config)?;
-        let log = logs::path(version, &format!("klamm-{slot}"))?;
-        let klamm = Self { child: Mutex::new(child), slot, config, log, version: version.to_owned() };
-        klamm.await_ready(world)?;
-        Ok(klamm)
+        let log = logs::path(version, &format!("narrows-{slot}"))?;
+        let narrows = Self { child: Mutex::new(child), slot, config, log, version: version.to_owned() };
+        narrows.await_ready(world)?;
+        Ok(narrows)
     }
 
     /// The same configuration again, after [`Self::kill`] or [`Self::drain`].
@@ -74,7 +74,7 @@ impl Klamm {
         Ok(fs::rename(next, &self.config)?)
     }
 
-    /// Which of the places for a Klamm it has.
+    /// Which of the places for a Narrows it has.
     pub(crate) fn slot(&self) -> u16 {
         self.slot
     }
@@ -84,10 +84,10 @@ impl Klamm {
         let brokers = |first_port: u16| -> BTreeMap<i64, (String, u16)> {
             (first_port..)
                 .zip(NODE_IDS)
-                .map(|(port, id)| (id.into(), (KLAMM_FOR_CLIENTS.to_string(), port)))
+                .map(|(port, id)| (id.into(), (NARROWS_FOR_CLIENTS.to_string(), port)))
                 .collect()
         };
-        let bootstrap = |port: u16| format!("{KLAMM_FOR_CLIENTS}:{port}");
+        let bootstrap = |port: u16| format!("{NARROWS_FOR_CLIENTS}:{port}");
         Front {
             side: Side::Clients,
             plain: bootstrap(plain_port(self.slot)),
@@ -101,7 +101,7 @@ impl Klamm {
     /// Asks the admin port: status code and body.
     pub(crate) fn get(&self, world: &World, path: &str) -> Result<(u16, String)> {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, admin_port(self.slot)));
-        world.inside(Side::Klamm, || http_get(address, path))?
+        world.inside(Side::Narrows, || http_get(address, path))?
     }
 
     /// The value of a metric, summed over all its labels that contain a text; 0 when there is none yet.
@@ -126,7 +126,7 @@ impl Klamm {
             }
             ensure!(
                 Instant::now() < deadline,
-                "Klamm did not end within its drain time of {DRAIN_TIMEOUT:?}\n{}",
+                "Narrows did not end within its drain time of {DRAIN_TIMEOUT:?}\n{}",
                 logs::tail(&self.log)
             );
             std::thread::sleep(POLL);
@@ -145,11 +145,11 @@ impl Klamm {
     /// When it has ended or has panicked, with the end of its log.
     pub(crate) fn ensure_sound(&self) -> Result<()> {
         if let Some(status) = self.child().try_wait()? {
-            bail!("Klamm ended with {status}\n{}", logs::tail(&self.log));
+            bail!("Narrows ended with {status}\n{}", logs::tail(&self.log));
         }
         let log = String::from_utf8_lossy(&fs::read(&self.log)?).into_owned();
         let panic = log.lines().find(|line| line.contains("panicked at"));
-        ensure!(panic.is_none(), "Klamm {}; see {}", panic.unwrap_or_default(), self.log.display());
+        ensure!(panic.is_none(), "Narrows {}; see {}", panic.unwrap_or_default(), self.log.display());
         Ok(())
     }
 
@@ -163,7 +163,7 @@ impl Klamm {
             }
             ensure!(
                 Instant::now() < deadline,
-                "none of {texts:?} is in Klamm's log after {LOG_TIMEOUT:?}\n{}",
+                "none of {texts:?} is in Narrows' log after {LOG_TIMEOUT:?}\n{}",
                 logs::tail(&self.log)
             );
             std::thread::sleep(POLL);
@@ -184,7 +184,7 @@ impl Klamm {
             }
             ensure!(
                 Instant::now() < deadline,
-                "Klamm was not ready within {READY_TIMEOUT:?}\n{}",
+                "Narrows was not ready within {READY_TIMEOUT:?}\n{}",
                 logs::tail(&self.log)
             );
             std::thread::sleep(POLL);
@@ -196,7 +196,7 @@ impl Klamm {
     }
 }
 
-impl Drop for Klamm {
+impl Drop for Narrows {
     fn drop(&mut self) {
         // It may have ended already.
         let _ = self.kill();
@@ -204,19 +204,19 @@ impl Drop for Klamm {
 }
 
 fn launch(world: &World, version: &str, slot: u16, config: &PathBuf) -> Result<Child> {
-    let log = logs::open(version, &format!("klamm-{slot}"))?;
+    let log = logs::open(version, &format!("narrows-{slot}"))?;
     world
-        .command(Side::Klamm, env!("CARGO_BIN_EXE_klamm"))
+        .command(Side::Narrows, env!("CARGO_BIN_EXE_narrows"))
         .args(["run", "--config"])
         .arg(config)
         .stdin(Stdio::null())
         .stdout(log.try_clone()?)
         .stderr(log)
         .spawn()
-        .context("Klamm could not be started")
+        .context("Narrows could not be started")
 }
 
-/// The client-side port of a Klamm that was started with listeners of the caller's.
+/// The client-side port of a Narrows that was started with listeners of the caller's.
 pub(crate) fn own_port(slot: u16) -> u16 {
     plain_port(slot)
 }
@@ -237,7 +237,7 @@ fn admin_port(slot: u16) -> u16 {
     9190 + slot
 }
 
-/// With what every Klamm has here.
+/// With what every Narrows has here.
 fn complete(slot: u16, mut configuration: Value) -> String {
     configuration["admin"] = json!({"bind": format!("127.0.0.1:{}", admin_port(slot))});
     configuration["drain"] = json!({"timeout": format!("{}s", DRAIN_TIMEOUT.as_secs())});
@@ -249,8 +249,8 @@ fn configuration(slot: u16) -> String {
     let cluster = |port: u16| format!("[\"{}:{port}\", \"{}:{port}\"]", broker_ip(1), broker_ip(2));
     let listener = |cluster: &str, port: u16| {
         format!(
-            "    cluster: {cluster}\n    bind: {KLAMM_FOR_CLIENTS}:{port}\n    address:\n      scheme: port\n      \
-             advertised_host: {KLAMM_FOR_CLIENTS}\n      first_port: {}\n      node_ids: [1-4]\n",
+            "    cluster: {cluster}\n    bind: {NARROWS_FOR_CLIENTS}:{port}\n    address:\n      scheme: port\n      \
+             advertised_host: {NARROWS_FOR_CLIENTS}\n      first_port: {}\n      node_ids: [1-4]\n",
             port + 1
         )
     };
