@@ -1,14 +1,22 @@
-//! The codec in memory: reading a request's header, walking and rewriting each response that names brokers, next to what
-//! decoding (and encoding again) with the `kafka-protocol` crate costs. `benches/run --codec`.
+//! The codec in memory: reading a request's header, walking and rewriting each response that names
+//! brokers, next to what decoding (and encoding again) with the `kafka-protocol` crate costs.
+//! `benches/run --codec`.
 
-#![allow(clippy::unwrap_used, clippy::panic, missing_docs, reason = "a benchmark that can't run should end")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    missing_docs,
+    reason = "a benchmark that can't run should end"
+)]
 
 use bytes::{Bytes, BytesMut};
 use divan::counter::BytesCount;
 use divan::{Bencher, black_box};
 use kafka_protocol::messages::add_offsets_to_txn_request::AddOffsetsToTxnRequest;
 use kafka_protocol::messages::describe_cluster_response::DescribeClusterBroker;
-use kafka_protocol::messages::fetch_response::{FetchableTopicResponse, NodeEndpoint, PartitionData};
+use kafka_protocol::messages::fetch_response::{
+    FetchableTopicResponse, NodeEndpoint, PartitionData,
+};
 use kafka_protocol::messages::find_coordinator_response::Coordinator;
 use kafka_protocol::messages::metadata_response::{
     MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
@@ -18,8 +26,8 @@ use kafka_protocol::messages::produce_response::{
     NodeEndpoint as ProduceNodeEndpoint, PartitionProduceResponse, TopicProduceResponse,
 };
 use kafka_protocol::messages::{
-    ApiKey, BrokerId, DescribeClusterResponse, FetchResponse, FindCoordinatorResponse, MetadataResponse,
-    ProduceRequest, ProduceResponse, RequestHeader, TopicName,
+    ApiKey, BrokerId, DescribeClusterResponse, FetchResponse, FindCoordinatorResponse,
+    MetadataResponse, ProduceRequest, ProduceResponse, RequestHeader, TopicName,
 };
 use kafka_protocol::protocol::{Decodable, Encodable, StrBytes};
 use narrows::protocol::header;
@@ -55,11 +63,15 @@ struct Gateway;
 
 impl Advertise for Gateway {
     fn advertise(&self, node: NodeId) -> AdvertisedAddress {
-        AdvertisedAddress { host: "kafka.example.com".into(), port: 9093 + node.0 as u16 }
+        AdvertisedAddress {
+            host: "kafka.example.com".into(),
+            port: 9093 + node.0 as u16,
+        }
     }
 }
 
-/// As a session does it with a response that has arrived whole: a quick look, the walk, then the edit of what it held.
+/// As a session does it with a response that has arrived whole: a quick look, the walk, then the
+/// edit of what it held.
 fn rewritten(api: ApiKey, version: i16, frame: &[u8]) -> usize {
     if Rewrite::passes(api as i16, version, frame) {
         return 0;
@@ -74,7 +86,11 @@ fn rewritten(api: ApiKey, version: i16, frame: &[u8]) -> usize {
 }
 
 fn body_at(api: ApiKey, version: i16) -> usize {
-    if api.response_header_version(version) > 0 { 9 } else { 8 }
+    if api.response_header_version(version) > 0 {
+        9
+    } else {
+        8
+    }
 }
 
 fn decoded<R: Decodable>(api: ApiKey, version: i16, frame: &Bytes) -> R {
@@ -82,13 +98,17 @@ fn decoded<R: Decodable>(api: ApiKey, version: i16, frame: &Bytes) -> R {
 }
 
 fn bench_rewrite(bencher: Bencher<'_, '_>, api: ApiKey, version: i16, frame: Vec<u8>) {
-    bencher.counter(BytesCount::new(frame.len())).bench(|| rewritten(api, version, black_box(&frame)));
+    bencher
+        .counter(BytesCount::new(frame.len()))
+        .bench(|| rewritten(api, version, black_box(&frame)));
 }
 
 fn bench_decode<R: Decodable>(bencher: Bencher<'_, '_>, api: ApiKey, version: i16, frame: Vec<u8>) {
     let frame = Bytes::from(frame);
     let bytes = BytesCount::new(frame.len());
-    bencher.counter(bytes).bench(|| decoded::<R>(api, version, black_box(&frame)));
+    bencher
+        .counter(bytes)
+        .bench(|| decoded::<R>(api, version, black_box(&frame)));
 }
 
 fn bench_decode_encode<R: Decodable + Encodable>(
@@ -106,7 +126,8 @@ fn bench_decode_encode<R: Decodable + Encodable>(
     });
 }
 
-/// Three benchmarks of one response: Narrows' rewrite, the crate's decode, and its decode with encode.
+/// Three benchmarks of one response: Narrows' rewrite, the crate's decode, and its decode with
+/// encode.
 macro_rules! response {
     ($module:ident, $api:expr, $version:expr, $response:ty, $frame:expr, $sizes:expr) => {
         mod $module {
@@ -131,18 +152,70 @@ macro_rules! response {
 }
 
 // Partitions; brokers, for those that only name brokers.
-response!(metadata_v12, ApiKey::Metadata, 12, MetadataResponse, metadata, [1, 100, 10_000]);
-response!(fetch_v17_1_mib, ApiKey::Fetch, 17, FetchResponse, fetch, [1, 10, 100, 1000]);
-response!(fetch_v17_1_mib_moved, ApiKey::Fetch, 17, FetchResponse, fetch_moved, [10]);
-response!(produce_v12, ApiKey::Produce, 12, ProduceResponse, produce, [1, 10, 100]);
-response!(produce_v12_moved, ApiKey::Produce, 12, ProduceResponse, produce_moved, [10]);
-response!(find_coordinator_v6, ApiKey::FindCoordinator, 6, FindCoordinatorResponse, coordinators, [1, 100]);
-response!(describe_cluster_v2, ApiKey::DescribeCluster, 2, DescribeClusterResponse, cluster, [3, 30]);
+response!(
+    metadata_v12,
+    ApiKey::Metadata,
+    12,
+    MetadataResponse,
+    metadata,
+    [1, 100, 10_000]
+);
+response!(
+    fetch_v17_1_mib,
+    ApiKey::Fetch,
+    17,
+    FetchResponse,
+    fetch,
+    [1, 10, 100, 1000]
+);
+response!(
+    fetch_v17_1_mib_moved,
+    ApiKey::Fetch,
+    17,
+    FetchResponse,
+    fetch_moved,
+    [10]
+);
+response!(
+    produce_v12,
+    ApiKey::Produce,
+    12,
+    ProduceResponse,
+    produce,
+    [1, 10, 100]
+);
+response!(
+    produce_v12_moved,
+    ApiKey::Produce,
+    12,
+    ProduceResponse,
+    produce_moved,
+    [10]
+);
+response!(
+    find_coordinator_v6,
+    ApiKey::FindCoordinator,
+    6,
+    FindCoordinatorResponse,
+    coordinators,
+    [1, 100]
+);
+response!(
+    describe_cluster_v2,
+    ApiKey::DescribeCluster,
+    2,
+    DescribeClusterResponse,
+    cluster,
+    [3, 30]
+);
 
 fn metadata(partitions: usize) -> Vec<u8> {
     let broker = |id: i32| {
         let host = text(&format!("kafka-{id}.kafka.svc.cluster.local"));
-        MetadataResponseBroker::default().with_node_id(BrokerId(id)).with_host(host).with_port(9092)
+        MetadataResponseBroker::default()
+            .with_node_id(BrokerId(id))
+            .with_host(host)
+            .with_port(9092)
     };
     let nodes = vec![BrokerId(1), BrokerId(2), BrokerId(3)];
     let partition = |index| {
@@ -170,9 +243,11 @@ fn fetch_with(partitions: usize, endpoints: Vec<NodeEndpoint>) -> Vec<u8> {
             .with_aborted_transactions(None)
             .with_records(Some(records.clone()))
     };
-    let topic =
-        FetchableTopicResponse::default().with_partitions((0..partitions as i32).map(partition).collect());
-    let body = FetchResponse::default().with_responses(vec![topic]).with_node_endpoints(endpoints);
+    let topic = FetchableTopicResponse::default()
+        .with_partitions((0..partitions as i32).map(partition).collect());
+    let body = FetchResponse::default()
+        .with_responses(vec![topic])
+        .with_node_endpoints(endpoints);
     framed(ApiKey::Fetch, 17, &body)
 }
 
@@ -189,11 +264,17 @@ fn fetch_moved(partitions: usize) -> Vec<u8> {
 }
 
 fn produce_with(partitions: usize, endpoints: Vec<ProduceNodeEndpoint>) -> Vec<u8> {
-    let partition = |index| PartitionProduceResponse::default().with_index(index).with_base_offset(12_345);
+    let partition = |index| {
+        PartitionProduceResponse::default()
+            .with_index(index)
+            .with_base_offset(12_345)
+    };
     let topic = TopicProduceResponse::default()
         .with_name(topic())
         .with_partition_responses((0..partitions as i32).map(partition).collect());
-    let body = ProduceResponse::default().with_responses(vec![topic]).with_node_endpoints(endpoints);
+    let body = ProduceResponse::default()
+        .with_responses(vec![topic])
+        .with_node_endpoints(endpoints);
     framed(ApiKey::Produce, 12, &body)
 }
 
@@ -217,7 +298,8 @@ fn coordinators(count: usize) -> Vec<u8> {
             .with_host(text("kafka-1.kafka.svc.cluster.local"))
             .with_port(9092)
     };
-    let body = FindCoordinatorResponse::default().with_coordinators((0..count).map(coordinator).collect());
+    let body =
+        FindCoordinatorResponse::default().with_coordinators((0..count).map(coordinator).collect());
     framed(ApiKey::FindCoordinator, 6, &body)
 }
 
@@ -234,7 +316,8 @@ fn cluster(brokers: usize) -> Vec<u8> {
     framed(ApiKey::DescribeCluster, 2, &body)
 }
 
-/// The header of a request: a Produce, of which `acks` is read too, and one that is as short as they get.
+/// The header of a request: a Produce, of which `acks` is read too, and one that is as short as
+/// they get.
 mod request_header {
     use super::*;
 
@@ -244,22 +327,33 @@ mod request_header {
             .with_request_api_version(version)
             .with_client_id(Some(text("producer-1")));
         let mut out = BytesMut::new();
-        header.encode(&mut out, api.request_header_version(version)).unwrap();
+        header
+            .encode(&mut out, api.request_header_version(version))
+            .unwrap();
         body.encode(&mut out, version).unwrap();
         out.freeze()
     }
 
     fn produce() -> Bytes {
-        let partition = PartitionProduceData::default().with_records(Some(Bytes::from(vec![7; 16 * 1024])));
-        let topic = TopicProduceData::default().with_name(topic()).with_partition_data(vec![partition]);
-        let body = ProduceRequest::default().with_acks(-1).with_topic_data(vec![topic]);
+        let partition =
+            PartitionProduceData::default().with_records(Some(Bytes::from(vec![7; 16 * 1024])));
+        let topic = TopicProduceData::default()
+            .with_name(topic())
+            .with_partition_data(vec![partition]);
+        let body = ProduceRequest::default()
+            .with_acks(-1)
+            .with_topic_data(vec![topic]);
         request(ApiKey::Produce, 12, &body)
     }
 
     #[divan::bench]
     fn narrows_read_produce(bencher: Bencher<'_, '_>) {
         let frame = produce();
-        bencher.bench(|| header::read(black_box(&frame), frame.len()).unwrap().is_answered);
+        bencher.bench(|| {
+            header::read(black_box(&frame), frame.len())
+                .unwrap()
+                .is_answered
+        });
     }
 
     #[divan::bench]
@@ -274,13 +368,25 @@ mod request_header {
 
     #[divan::bench]
     fn narrows_read_small(bencher: Bencher<'_, '_>) {
-        let frame = request(ApiKey::AddOffsetsToTxn, 3, &AddOffsetsToTxnRequest::default());
-        bencher.bench(|| header::read(black_box(&frame), frame.len()).unwrap().correlation_id);
+        let frame = request(
+            ApiKey::AddOffsetsToTxn,
+            3,
+            &AddOffsetsToTxnRequest::default(),
+        );
+        bencher.bench(|| {
+            header::read(black_box(&frame), frame.len())
+                .unwrap()
+                .correlation_id
+        });
     }
 
     #[divan::bench]
     fn crate_decode_small_header(bencher: Bencher<'_, '_>) {
-        let frame = request(ApiKey::AddOffsetsToTxn, 3, &AddOffsetsToTxnRequest::default());
+        let frame = request(
+            ApiKey::AddOffsetsToTxn,
+            3,
+            &AddOffsetsToTxnRequest::default(),
+        );
         bencher.bench(|| RequestHeader::decode(&mut black_box(&frame).clone(), 2).unwrap());
     }
 }

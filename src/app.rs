@@ -1,5 +1,5 @@
-//! The composition root: builds every part from its settings, starts them in order, stops them in reverse, and lets them become
-//! others while they run.
+//! The composition root: builds every part from its settings, starts them in order, stops them in
+//! reverse, and lets them become others while they run.
 
 mod certificates;
 mod findings;
@@ -35,7 +35,8 @@ pub use reload::{Reading, ReloadError, ReloadSettings, run};
 pub struct Settings {
     /// The clusters, in the order of their names; at least one.
     pub clusters: Vec<ClusterSettings>,
-    /// The listeners, in the order of their names; at least one, each with a cluster that exists; no two share a port.
+    /// The listeners, in the order of their names; at least one, each with a cluster that exists;
+    /// no two share a port.
     pub listeners: Vec<ListenerSettings>,
     /// The admin port, unless there is none.
     pub admin: Option<AdminSettings>,
@@ -87,20 +88,42 @@ pub struct Narrows {
 impl Narrows {
     /// Binds every port and starts every part. Must be called inside a tokio runtime.
     pub fn start(settings: Settings) -> Result<Self, StartError> {
-        let metrics = Arc::new(Metrics::new(table::APIS.iter().map(|api| (api.key, api.name))));
+        let metrics = Arc::new(Metrics::new(
+            table::APIS.iter().map(|api| (api.key, api.name)),
+        ));
         let shared = Shared::default();
-        let (tasks, sessions, stop) = (Tasks::default(), Tasks::default(), Stop::default());
-        let overview = Overview::new(sessions.clone(), Arc::clone(&shared.incidents), stop.clone());
+        let tasks = Tasks::default();
+        let sessions = Tasks::default();
+        let stop = Stop::default();
+        let overview = Overview::new(
+            sessions.clone(),
+            Arc::clone(&shared.incidents),
+            stop.clone(),
+        );
         let overview = Arc::new(overview);
-        let workshop = Workshop { metrics, shared, tasks, sessions, stop };
+        let workshop = Workshop {
+            metrics,
+            shared,
+            tasks,
+            sessions,
+            stop,
+        };
         let admin = settings.admin.map(bind_admin).transpose()?;
         let mut parts = Parts::none(settings.clone());
         parts.become_these(settings, &workshop)?;
-        let narrows = Self { overview, workshop, parts: Mutex::new(parts) };
+        let narrows = Self {
+            overview,
+            workshop,
+            parts: Mutex::new(parts),
+        };
         narrows.show();
         narrows.run_admin(admin);
-        let (overview, stop) = (Arc::clone(&narrows.overview), narrows.workshop.stop.clone());
-        narrows.workshop.tasks.spawn(async move { memory::give_back_after_waves(&overview, &stop).await });
+        let overview = Arc::clone(&narrows.overview);
+        let stop = narrows.workshop.stop.clone();
+        narrows
+            .workshop
+            .tasks
+            .spawn(async move { memory::give_back_after_waves(&overview, &stop).await });
         Ok(narrows)
     }
 
@@ -114,15 +137,22 @@ impl Narrows {
         &self.workshop.metrics
     }
 
-    /// Goes down as a SIGTERM asks it to: not ready at once, no new connections after `drain.delay`, then every session
-    /// ends when nothing is in flight. Returns whether all did within `drain.timeout`; those that did not are ended.
+    /// Goes down as a SIGTERM asks it to: not ready at once, no new connections after
+    /// `drain.delay`, then every session ends when nothing is in flight. Returns whether all did
+    /// within `drain.timeout`; those that did not are ended.
     pub async fn drain(&self) -> bool {
         let DrainSettings { delay, timeout } = self.settings().drain;
-        info!(?delay, ?timeout, "draining: not ready, no new connections after the delay");
+        info!(
+            ?delay,
+            ?timeout,
+            "draining: not ready, no new connections after the delay"
+        );
         self.overview.leave();
         tokio::time::sleep(delay).await;
         self.workshop.stop.drain();
-        let is_drained = tokio::time::timeout(timeout, self.workshop.sessions.ended()).await.is_ok();
+        let is_drained = tokio::time::timeout(timeout, self.workshop.sessions.ended())
+            .await
+            .is_ok();
         if !is_drained {
             warn!("some responses did not come within drain.timeout: their sessions end now");
         }
@@ -139,10 +169,15 @@ impl Narrows {
 
     /// What it runs by now.
     pub fn settings(&self) -> Settings {
-        self.parts.lock().unwrap_or_else(PoisonError::into_inner).settings.clone()
+        self.parts
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .settings
+            .clone()
     }
 
-    /// Shows on the status page and in the metrics what runs now, and says what is wrong with certificates.
+    /// Shows on the status page and in the metrics what runs now, and says what is wrong with
+    /// certificates.
     fn show(&self) {
         let parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner);
         let certificates = certificates::of(&parts.settings);
@@ -153,22 +188,30 @@ impl Narrows {
                 Weight::Problem => error!("{finding}"),
             }
         }
-        let clusters = parts.clusters.values().map(|(cluster, _)| Arc::clone(cluster)).collect();
+        let clusters = parts
+            .clusters
+            .values()
+            .map(|(cluster, _)| Arc::clone(cluster))
+            .collect();
         let listeners = parts.listeners.values().cloned().collect();
         self.overview.show(clusters, listeners, certificates);
     }
 
     fn run_admin(&self, admin: Option<TcpListener>) {
         let Some(socket) = admin else { return };
-        let (ready, status) = (self.overview.clone(), self.overview.clone());
+        let ready = self.overview.clone();
+        let status = self.overview.clone();
         let pages = Pages {
             metrics: self.workshop.metrics.clone(),
             readiness: Box::new(move || ready.readiness()),
             status: Box::new(move || status.to_json()),
         };
-        let (stop, tasks) = (self.workshop.stop.clone(), self.workshop.tasks.clone());
+        let stop = self.workshop.stop.clone();
+        let tasks = self.workshop.tasks.clone();
         let aborted = async move { stop.aborted().await };
-        self.workshop.tasks.spawn(admin::serve(socket, Arc::new(pages), tasks, aborted));
+        self.workshop
+            .tasks
+            .spawn(admin::serve(socket, Arc::new(pages), tasks, aborted));
     }
 }
 

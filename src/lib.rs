@@ -1,34 +1,41 @@
 //! Narrows: one address in front of a whole Apache Kafka cluster.
 //!
-//! A Kafka client asks any broker for the list of all brokers, and from then on dials each of them itself. Narrows stands
-//! in between: it is the only address that the client can reach, it tells the client its own addresses in the
-//! brokers' place, and it carries each connection to the broker that it is meant for. Partition leadership,
-//! replication and ordering stay what the brokers say.
+//! A Kafka client asks any broker for the list of all brokers, and from then on dials each of them
+//! itself. Narrows stands in between: it is the only address that the client can reach, it tells
+//! the client its own addresses in the brokers' place, and it carries each connection to the broker
+//! that it is meant for. Partition leadership, replication and ordering stay what the brokers say.
 //!
 //! # Where a byte goes
 //!
-//! 1. [`listener`] accepts a connection at a [door](session::Door). The port says which broker it is meant for ([`address`]): the
-//!    bootstrap port means any, every other port one [node id](types::NodeId). Or all brokers share one port, and the server name
-//!    in the TLS hello ([`net::hello`]) says which broker of which listener is meant.
-//! 2. [`session`] opens it: it learns whose connection it is, where a load balancer says so in front of it
-//!    ([`net::proxy_header`]), judges the first bytes, and speaks TLS ([`net::tls`]) where TLS ends here. Where it does not, bytes
-//!    pass unread to the broker that the hello has named, and the story ends. Otherwise the session waits for the first complete
-//!    request and looks at its header ([`protocol::header`]): may this API in this version pass ([`protocol::admission`], by the
-//!    one [`protocol::table`])? It notes what it must remember for the response, in order.
-//! 3. Only now [`cluster`] is asked for the broker. Its [view](cluster::view) knows where the node id is;
-//!    [`broker`] resolves the name, dials, speaks TLS where the cluster does, and asks whether it is really that broker.
-//! 4. The session relays: what is read from the client goes to the broker as it arrives. A request's body is never
-//!    held or looked into; a large one, like the records of a response, does not even enter the process where no TLS is in
-//!    between, but goes from socket to socket through a [pipe](net::pipe).
-//! 5. The broker answers one request after the other, so the oldest request in flight says what a response is. Most
-//!    flow through untouched. One that names brokers is walked by its schema ([`protocol::walk`]) as it arrives,
-//!    and its addresses are replaced ([`protocol::rewrite`]); records are stepped over. What it says about the
-//!    cluster teaches the view.
-//! 6. Either side closes, the broker leaves the cluster, or Narrows drains ([`lifecycle`]): the session ends with one
-//!    cause, which is a line in the log and a count in the metrics ([`observe`]), shown on the [`admin`] port.
+//! 1. [`listener`] accepts a connection at a [door](session::Door). The port says which broker it
+//!    is meant for ([`address`]): the bootstrap port means any, every other port one [node
+//!    id](types::NodeId). Or all brokers share one port, and the server name in the TLS hello
+//!    ([`net::hello`]) says which broker of which listener is meant.
+//! 2. [`session`] opens it: it learns whose connection it is, where a load balancer says so in
+//!    front of it ([`net::proxy_header`]), judges the first bytes, and speaks TLS ([`net::tls`])
+//!    where TLS ends here. Where it does not, bytes pass unread to the broker that the hello has
+//!    named, and the story ends. Otherwise the session waits for the first complete request and
+//!    looks at its header ([`protocol::header`]): may this API in this version pass
+//!    ([`protocol::admission`], by the one [`protocol::table`])? It notes what it must remember for
+//!    the response, in order.
+//! 3. Only now [`cluster`] is asked for the broker. Its [view](cluster::view) knows where the node
+//!    id is; [`broker`] resolves the name, dials, speaks TLS where the cluster does, and asks
+//!    whether it is really that broker.
+//! 4. The session relays: what is read from the client goes to the broker as it arrives. A
+//!    request's body is never held or looked into; a large one, like the records of a response,
+//!    does not even enter the process where no TLS is in between, but goes from socket to socket
+//!    through a [pipe](net::pipe).
+//! 5. The broker answers one request after the other, so the oldest request in flight says what a
+//!    response is. Most flow through untouched. One that names brokers is walked by its schema
+//!    ([`protocol::walk`]) as it arrives, and its addresses are replaced ([`protocol::rewrite`]);
+//!    records are stepped over. What it says about the cluster teaches the view.
+//! 6. Either side closes, the broker leaves the cluster, or Narrows drains ([`lifecycle`]): the
+//!    session ends with one cause, which is a line in the log and a count in the metrics
+//!    ([`observe`]), shown on the [`admin`] port.
 //!
-//! [`config`] reads what the operator wrote into each module's settings, certificates included; [`app`] builds the parts from them,
-//! and rebuilds what has changed while the rest runs on; [`cli`] is what a user types.
+//! [`config`] reads what the operator wrote into each module's settings, certificates included;
+//! [`app`] builds the parts from them, and rebuilds what has changed while the rest runs on;
+//! [`cli`] is what a user types.
 //!
 //! # The layers
 //!
@@ -44,8 +51,8 @@
 //! | 1 | [`protocol`], [`net`], [`observe`], [`lifecycle`] | Kafka's bytes; sockets and TLS; metrics and logs; tasks |
 //! | 0 | [`types`] | the words |
 //!
-//! `protocol` and `address` have no socket, clock, randomness or `.await`; nothing is spawned outside `lifecycle`; no
-//! channel is unbounded; no record batch is looked into.
+//! `protocol` and `address` have no socket, clock, randomness or `.await`; nothing is spawned
+//! outside `lifecycle`; no channel is unbounded; no record batch is looked into.
 
 pub mod address;
 pub mod admin;

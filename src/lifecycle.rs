@@ -1,7 +1,7 @@
 //! Tasks in one tracked tree, and the way they end: drain, then stop.
 //!
-//! Everything that runs is spawned here. [`Stop`] is a value that tasks hold: it says when to finish what is in flight
-//! and begin nothing new (draining), and when to end at once (aborted).
+//! Everything that runs is spawned here. [`Stop`] is a value that tasks hold: it says when to
+//! finish what is in flight and begin nothing new (draining), and when to end at once (aborted).
 
 use std::future::Future;
 use std::time::Duration;
@@ -51,7 +51,10 @@ pub struct Stop {
 impl Stop {
     /// A part of the whole: it stops with it, and can be stopped alone.
     pub fn child(&self) -> Self {
-        Self { draining: self.draining.child_token(), aborted: self.aborted.child_token() }
+        Self {
+            draining: self.draining.child_token(),
+            aborted: self.aborted.child_token(),
+        }
     }
 
     /// Asks every holder to finish what it does and begin nothing new.
@@ -88,7 +91,8 @@ mod tests {
     #[test]
     fn a_part_stops_with_the_whole_and_without_it() {
         let whole = Stop::default();
-        let (one, other) = (whole.child(), whole.child());
+        let one = whole.child();
+        let other = whole.child();
         one.abort();
         assert!(one.is_draining() && !other.is_draining() && !whole.is_draining());
         whole.drain();
@@ -97,8 +101,10 @@ mod tests {
 
     #[tokio::test]
     async fn the_end_is_awaited_until_the_last_task_has_seen_the_stop() {
-        let (tasks, stop) = (Tasks::default(), Stop::default());
-        let (held, seen) = (stop.clone(), stop.clone());
+        let tasks = Tasks::default();
+        let stop = Stop::default();
+        let held = stop.clone();
+        let seen = stop.clone();
         tasks.spawn(async move { held.aborted().await });
         stop.drain();
         assert!(seen.is_draining());

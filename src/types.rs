@@ -1,14 +1,16 @@
-//! The words everything else is said in: node ids, and the three kinds of address that must never be mixed up.
+//! The words everything else is said in: node ids, and the three kinds of address that must never
+//! be mixed up.
 //!
-//! A *bind* address is where Narrows listens, an *advertised* address is what clients are told, a *broker* address is
-//! what Narrows dials. They differ by type, so that handing a client a broker's own address does not compile.
+//! A *bind* address is where Narrows listens, an *advertised* address is what clients are told, a
+//! *broker* address is what Narrows dials. They differ by type, so that handing a client a broker's
+//! own address does not compile.
 
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-/// A broker's id in its cluster (`node.id`, formerly `broker.id`). Sparse and large ids are normal; negative ones mark
-/// "no node" on the wire.
+/// A broker's id in its cluster (`node.id`, formerly `broker.id`). Sparse and large ids are normal;
+/// negative ones mark "no node" on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NodeId(pub i32);
 
@@ -38,7 +40,8 @@ impl fmt::Display for ListenerName {
     }
 }
 
-/// Where a broker (or a bootstrap server) is dialled: a name or an IP address, and a port. Resolved at every dial.
+/// Where a broker (or a bootstrap server) is dialled: a name or an IP address, and a port. Resolved
+/// at every dial.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct BrokerAddress {
     /// A DNS name, an IPv4 address, or an IPv6 address without brackets.
@@ -100,9 +103,16 @@ impl FromStr for BrokerAddress {
     /// Reads `host:port`, `1.2.3.4:port` or `[::1]:port`.
     fn from_str(text: &str) -> Result<Self, AddressError> {
         let (host, port) = text.rsplit_once(':').ok_or(AddressError::NoPort)?;
-        let port = port.parse::<u16>().ok().filter(|port| *port > 0).ok_or(AddressError::BadPort)?;
+        let port = port
+            .parse::<u16>()
+            .ok()
+            .filter(|port| *port > 0)
+            .ok_or(AddressError::BadPort)?;
         let host = check_host(host)?;
-        Ok(Self { host: host.into(), port })
+        Ok(Self {
+            host: host.into(),
+            port,
+        })
     }
 }
 
@@ -110,14 +120,24 @@ fn check_host(host: &str) -> Result<&str, AddressError> {
     if host.is_empty() {
         return Err(AddressError::NoHost);
     }
-    if let Some(inner) = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
-        return inner.parse::<std::net::Ipv6Addr>().map(|_| inner).map_err(|_| AddressError::BadHost);
+    if let Some(inner) = host
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'))
+    {
+        return inner
+            .parse::<std::net::Ipv6Addr>()
+            .map(|_| inner)
+            .map_err(|_| AddressError::BadHost);
     }
     if host.contains(':') {
         return Err(AddressError::Unbracketed);
     }
     let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
-    if host.chars().all(legal) { Ok(host) } else { Err(AddressError::BadHost) }
+    if host.chars().all(legal) {
+        Ok(host)
+    } else {
+        Err(AddressError::BadHost)
+    }
 }
 
 impl fmt::Display for BrokerAddress {
@@ -133,7 +153,11 @@ impl fmt::Display for AdvertisedAddress {
 }
 
 fn fmt_host_port(f: &mut fmt::Formatter<'_>, host: &str, port: u16) -> fmt::Result {
-    if host.contains(':') { write!(f, "[{host}]:{port}") } else { write!(f, "{host}:{port}") }
+    if host.contains(':') {
+        write!(f, "[{host}]:{port}")
+    } else {
+        write!(f, "{host}:{port}")
+    }
 }
 
 #[cfg(test)]
@@ -142,8 +166,16 @@ mod tests {
 
     #[test]
     fn a_broker_address_prints_as_it_was_read() {
-        for text in ["kafka-0:9092", "10.0.0.1:1", "[::1]:65535", "broker-1.kafka_svc.ns:9092"] {
-            assert_eq!(text.parse::<BrokerAddress>().map(|a| a.to_string()), Ok(text.to_owned()));
+        for text in [
+            "kafka-0:9092",
+            "10.0.0.1:1",
+            "[::1]:65535",
+            "broker-1.kafka_svc.ns:9092",
+        ] {
+            assert_eq!(
+                text.parse::<BrokerAddress>().map(|a| a.to_string()),
+                Ok(text.to_owned())
+            );
         }
     }
 

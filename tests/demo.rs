@@ -6,7 +6,11 @@
 use std::process::{Command, Output};
 
 fn demo(args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_narrows")).arg("demo").args(args).output().unwrap()
+    Command::new(env!("CARGO_BIN_EXE_narrows"))
+        .arg("demo")
+        .args(args)
+        .output()
+        .unwrap()
 }
 
 fn text(bytes: &[u8]) -> String {
@@ -16,7 +20,8 @@ fn text(bytes: &[u8]) -> String {
 #[test]
 fn the_demo_shows_the_broker_map_and_that_what_arrived_is_what_was_sent() {
     let output = demo(&["--records", "3001", "--record-bytes", "200"]);
-    let (out, err) = (text(&output.stdout), text(&output.stderr));
+    let out = text(&output.stdout);
+    let err = text(&output.stderr);
     assert!(output.status.success(), "{out}\n{err}");
     assert_eq!(err, "");
     for promise in [
@@ -41,10 +46,19 @@ fn the_map_has_three_brokers_whose_own_addresses_are_not_what_clients_are_told()
     let output = demo(&["--records", "1", "--record-bytes", "16"]);
     let out = text(&output.stdout);
     assert!(output.status.success(), "{out}\n{}", text(&output.stderr));
-    let rows: Vec<Vec<&str>> = out.lines().map(|line| line.split_whitespace().collect()).collect();
-    let map: Vec<_> =
-        rows.iter().filter(|row| row.len() == 3 && row[1].contains(':') && row[2].contains(':')).collect();
-    assert_eq!(map.iter().map(|row| row[0]).collect::<Vec<_>>(), ["1", "2", "3"], "{out}");
+    let rows: Vec<Vec<&str>> = out
+        .lines()
+        .map(|line| line.split_whitespace().collect())
+        .collect();
+    let map: Vec<_> = rows
+        .iter()
+        .filter(|row| row.len() == 3 && row[1].contains(':') && row[2].contains(':'))
+        .collect();
+    assert_eq!(
+        map.iter().map(|row| row[0]).collect::<Vec<_>>(),
+        ["1", "2", "3"],
+        "{out}"
+    );
     for told in &map {
         assert!(map.iter().all(|row| row[2] != told[1]), "{out}");
     }
@@ -59,7 +73,10 @@ fn a_cluster_that_does_not_answer_is_told_in_plain_words() {
     let output = demo(&["--bootstrap-servers", &address]);
     assert_eq!(output.status.code(), Some(1));
     let err = text(&output.stderr);
-    assert!(err.starts_with(&format!("narrows: no broker answers at {address} (")), "{err}");
+    assert!(
+        err.starts_with(&format!("narrows: no broker answers at {address} (")),
+        "{err}"
+    );
     assert!(err.contains("is the cluster up"), "{err}");
 }
 
@@ -68,5 +85,8 @@ fn an_address_that_is_none_is_told_before_anything_is_dialled() {
     let output = demo(&["--bootstrap-servers", "127.0.0.1:9092,kafka-1"]);
     assert_eq!(output.status.code(), Some(1));
     let err = text(&output.stderr);
-    assert!(err.contains("`kafka-1` is no address: the port is missing"), "{err}");
+    assert!(
+        err.contains("`kafka-1` is no address: the port is missing"),
+        "{err}"
+    );
 }

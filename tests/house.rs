@@ -1,7 +1,11 @@
-//! The house rules that a compiler does not check: imports point down the layers of `src/lib.rs`, and each layer leaves
-//! alone what is another's.
+//! The house rules that a compiler does not check: imports point down the layers of `src/lib.rs`,
+//! and each layer leaves alone what is another's.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a failed expectation is the result of a test")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a failed expectation is the result of a test"
+)]
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -25,7 +29,11 @@ const LAYERS: [(&str, u8); 14] = [
 ];
 
 /// Imports between modules of one layer: who needs whom there.
-const WITHIN_A_LAYER: [(&str, &str); 3] = [("config", "app"), ("listener", "session"), ("cluster", "broker")];
+const WITHIN_A_LAYER: [(&str, &str); 3] = [
+    ("config", "app"),
+    ("listener", "session"),
+    ("cluster", "broker"),
+];
 
 /// Words that only some modules may use, and who. Comments and tests are not looked at.
 const KEPT_APART: [(&str, &[&str]); 15] = [
@@ -47,8 +55,15 @@ const KEPT_APART: [(&str, &[&str]); 15] = [
 ];
 
 /// What the pure modules do without.
-const NOT_IN_PURE_MODULES: [&str; 7] =
-    [".await", "tokio", "Instant", "SystemTime", "fastrand", "TcpStream", "std::io"];
+const NOT_IN_PURE_MODULES: [&str; 7] = [
+    ".await",
+    "tokio",
+    "Instant",
+    "SystemTime",
+    "fastrand",
+    "TcpStream",
+    "std::io",
+];
 const PURE_MODULES: [&str; 2] = ["protocol", "address"];
 
 struct Source {
@@ -62,7 +77,11 @@ fn sources() -> Vec<Source> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut found = Vec::new();
     collect(&root, &root, &mut found);
-    assert!(found.len() > 30, "only {} source files were found", found.len());
+    assert!(
+        found.len() > 30,
+        "only {} source files were found",
+        found.len()
+    );
     found
 }
 
@@ -74,11 +93,20 @@ fn collect(root: &Path, folder: &Path, found: &mut Vec<Source>) {
         } else if path.extension().is_some_and(|extension| extension == "rs") {
             let relative = path.strip_prefix(root).unwrap();
             let is_test = relative.file_stem().is_some_and(|stem| stem == "tests");
-            let first = relative.components().next().unwrap().as_os_str().to_string_lossy();
+            let first = relative
+                .components()
+                .next()
+                .unwrap()
+                .as_os_str()
+                .to_string_lossy();
             let module = first.trim_end_matches(".rs").to_owned();
             let text = fs::read_to_string(&path).unwrap();
             if !is_test {
-                found.push(Source { code: code_of(&text), module, path });
+                found.push(Source {
+                    code: code_of(&text),
+                    module,
+                    path,
+                });
             }
         }
     }
@@ -86,19 +114,29 @@ fn collect(root: &Path, folder: &Path, found: &mut Vec<Source>) {
 
 /// The code before the tests, without comments.
 fn code_of(text: &str) -> String {
-    let before_tests = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or(text);
-    let lines = before_tests.lines().map(|line| line.split("//").next().unwrap_or(""));
+    let before_tests = text
+        .split("#[cfg(test)]\nmod tests {")
+        .next()
+        .unwrap_or(text);
+    let lines = before_tests
+        .lines()
+        .map(|line| line.split("//").next().unwrap_or(""));
     lines.collect::<Vec<_>>().join("\n")
 }
 
 fn layer(module: &str) -> Option<u8> {
-    LAYERS.iter().find(|(name, _)| *name == module).map(|(_, layer)| *layer)
+    LAYERS
+        .iter()
+        .find(|(name, _)| *name == module)
+        .map(|(_, layer)| *layer)
 }
 
 /// The modules that code names as `crate::module`, also inside braces.
 fn imported(code: &str) -> Vec<&'static str> {
     let names = LAYERS.iter().map(|(name, _)| *name);
-    names.filter(|name| code.contains(&format!("crate::{name}"))).collect()
+    names
+        .filter(|name| code.contains(&format!("crate::{name}")))
+        .collect()
 }
 
 #[test]
@@ -117,7 +155,11 @@ fn imports_point_down_the_layers() {
             }
         }
     }
-    assert!(wrong.is_empty(), "imports that point up:\n{}", wrong.join("\n"));
+    assert!(
+        wrong.is_empty(),
+        "imports that point up:\n{}",
+        wrong.join("\n")
+    );
 }
 
 #[test]
@@ -131,7 +173,10 @@ fn each_module_leaves_alone_what_is_anothers() {
         }
         for word in NOT_IN_PURE_MODULES {
             if PURE_MODULES.contains(&module.as_str()) && code.contains(word) {
-                wrong.push(format!("{} uses {word}, and {module} is pure", path.display()));
+                wrong.push(format!(
+                    "{} uses {word}, and {module} is pure",
+                    path.display()
+                ));
             }
         }
     }
@@ -147,14 +192,24 @@ fn has_word(code: &str, word: &str) -> bool {
 
 #[test]
 fn no_source_file_is_longer_than_a_chapter() {
-    let long: Vec<_> = sources().into_iter().filter(|source| source.code.lines().count() > 800).collect();
-    let names: Vec<_> = long.iter().map(|source| source.path.display().to_string()).collect();
+    let long: Vec<_> = sources()
+        .into_iter()
+        .filter(|source| source.code.lines().count() > 800)
+        .collect();
+    let names: Vec<_> = long
+        .iter()
+        .map(|source| source.path.display().to_string())
+        .collect();
     assert!(names.is_empty(), "longer than 800 lines: {names:?}");
 }
 
 #[test]
 fn the_readme_has_every_configuration_key_with_its_default_and_meaning() {
-    let readme = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
+    let readme =
+        fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
     let table = narrows::config::keys::markdown();
-    assert!(readme.contains(table.trim()), "put this table into README.md:\n{table}");
+    assert!(
+        readme.contains(table.trim()),
+        "put this table into README.md:\n{table}"
+    );
 }

@@ -1,7 +1,9 @@
-//! The schema guard: compares the API table with the message schemas inside the kafka-clients jar of every Kafka release
-//! under test, so that an API, a version or an address that nobody looked at fails a test on the day it ships.
+//! The schema guard: compares the API table with the message schemas inside the kafka-clients jar
+//! of every Kafka release under test, so that an API, a version or an address that nobody looked at
+//! fails a test on the day it ships.
 //!
-//! What it can't see: an address inside a free text, such as an error message or the value of a configuration key.
+//! What it can't see: an address inside a free text, such as an error message or the value of a
+//! configuration key.
 
 #[path = "schema_guard/addresses.rs"]
 mod addresses;
@@ -15,9 +17,18 @@ use anyhow::Result;
 use narrows::protocol::table::{APIS, Api, Treatment, Versions};
 use schemas::{Schema, jars, parse, read_jar, without_comments};
 
-/// What in a name or a type says address. Better one too many: a harmless field costs one line in the list.
-const WORDS: [&str; 8] =
-    ["host", "port", "endpoint", "listener", "address", "server", "bootstrap", "advertised"];
+/// What in a name or a type says address. Better one too many: a harmless field costs one line in
+/// the list.
+const WORDS: [&str; 8] = [
+    "host",
+    "port",
+    "endpoint",
+    "listener",
+    "address",
+    "server",
+    "bootstrap",
+    "advertised",
+];
 
 #[test]
 fn every_api_version_and_address_of_every_release_under_test_is_classified() -> Result<()> {
@@ -35,7 +46,10 @@ fn problems(schemas: &[Schema], table: &[Api], addresses: &[Address]) -> Vec<Str
     let mut problems = Vec::new();
     for schema in schemas {
         match table.iter().find(|api| api.key == schema.key) {
-            None => problems.push(format!("{}: api key {} is not in the table", schema.source, schema.key)),
+            None => problems.push(format!(
+                "{}: api key {} is not in the table",
+                schema.source, schema.key
+            )),
             Some(api) => {
                 check_versions(schema, api, &mut problems);
                 check_listeners(schema, api, &mut problems);
@@ -55,10 +69,15 @@ fn problems(schemas: &[Schema], table: &[Api], addresses: &[Address]) -> Vec<Str
 fn check_versions(schema: &Schema, api: &Api, problems: &mut Vec<String>) {
     let Some(valid) = schema.valid else { return };
     for version in (valid.min..=valid.max).filter(|version| !api.versions.contains(*version)) {
-        problems.push(format!("{}: version {version} is not in the table's {}", schema.source, show(api)));
+        problems.push(format!(
+            "{}: version {version} is not in the table's {}",
+            schema.source,
+            show(api)
+        ));
     }
     if schema.flexible_from != api.flexible_from {
-        let (schema_says, table_says) = (schema.flexible_from, api.flexible_from);
+        let schema_says = schema.flexible_from;
+        let table_says = api.flexible_from;
         problems.push(format!(
             "{}: flexible from {schema_says:?}, in the table's {} from {table_says:?}",
             schema.source,
@@ -69,8 +88,11 @@ fn check_versions(schema: &Schema, api: &Api, problems: &mut Vec<String>) {
 
 /// An API that no broker listener serves is between nodes of the cluster.
 fn check_listeners(schema: &Schema, api: &Api, problems: &mut Vec<String>) {
-    let Some(listeners) = &schema.listeners else { return };
-    if !listeners.iter().any(|listener| listener == "broker") && api.treatment != Treatment::Refuse {
+    let Some(listeners) = &schema.listeners else {
+        return;
+    };
+    if !listeners.iter().any(|listener| listener == "broker") && api.treatment != Treatment::Refuse
+    {
         problems.push(format!(
             "{}: only listeners {listeners:?} serve it, but the table's {} is not refused",
             schema.source,
@@ -83,15 +105,23 @@ fn check_addresses(schema: &Schema, api: &Api, addresses: &[Address], problems: 
     if !schema.is_response {
         return;
     }
-    for field in schema.fields.iter().filter(|field| says_address(&field.path, &field.kind)) {
-        let at =
-            format!("{}: field {} ({}, versions {})", schema.source, field.path, field.kind, field.versions);
+    for field in schema
+        .fields
+        .iter()
+        .filter(|field| says_address(&field.path, &field.kind))
+    {
+        let at = format!(
+            "{}: field {} ({}, versions {})",
+            schema.source, field.path, field.kind, field.versions
+        );
         let listed = addresses.iter().find(|entry| {
             (entry.key, entry.path, entry.versions) == (schema.key, &field.path, &field.versions)
         });
         let kept = match listed.map(|entry| entry.class) {
             None => {
-                problems.push(format!("{at} says address and is not in tests/schema_guard/addresses.rs"));
+                problems.push(format!(
+                    "{at} says address and is not in tests/schema_guard/addresses.rs"
+                ));
                 continue;
             }
             Some(Class::BrokerRewritten | Class::ControllerRemoved) => api.rewrites(field.from),
@@ -117,19 +147,28 @@ fn says_address(path: &str, kind: &str) -> bool {
     WORDS.iter().any(|word| text.contains(word))
 }
 
-/// A row claims what the schemas have, not more: a version that no release has can't have been looked at, and a rewrite
-/// begins where the first address does.
+/// A row claims what the schemas have, not more: a version that no release has can't have been
+/// looked at, and a rewrite begins where the first address does.
 fn check_row(schemas: &[Schema], api: &Api, addresses: &[Address], problems: &mut Vec<String>) {
     let own = || schemas.iter().filter(|schema| schema.key == api.key);
     let of_releases = own()
         .filter_map(|schema| schema.valid)
-        .reduce(|a, b| Versions { min: a.min.min(b.min), max: a.max.max(b.max) });
+        .reduce(|a, b| Versions {
+            min: a.min.min(b.min),
+            max: a.max.max(b.max),
+        });
     if of_releases != Some(api.versions) {
-        problems.push(format!("table: {}, but the releases under test have {of_releases:?}", show(api)));
+        problems.push(format!(
+            "table: {}, but the releases under test have {of_releases:?}",
+            show(api)
+        ));
     }
     let names: BTreeSet<_> = own().map(|schema| schema.api.as_str()).collect();
     if !names.contains(api.name) {
-        problems.push(format!("table: {}, but the releases under test call it {names:?}", show(api)));
+        problems.push(format!(
+            "table: {}, but the releases under test call it {names:?}",
+            show(api)
+        ));
     }
     let first_address = own()
         .filter(|schema| schema.is_response)
@@ -138,7 +177,10 @@ fn check_row(schemas: &[Schema], api: &Api, addresses: &[Address], problems: &mu
             addresses.iter().any(|entry| {
                 entry.key == api.key
                     && entry.path == field.path
-                    && matches!(entry.class, Class::BrokerRewritten | Class::ControllerRemoved)
+                    && matches!(
+                        entry.class,
+                        Class::BrokerRewritten | Class::ControllerRemoved
+                    )
             })
         })
         .map(|field| field.from)
@@ -149,7 +191,8 @@ fn check_row(schemas: &[Schema], api: &Api, addresses: &[Address], problems: &mu
     };
     if rewritten_from != first_address {
         problems.push(format!(
-            "table: {} is rewritten from version {rewritten_from:?}, but its first address is in {first_address:?}",
+            "table: {} is rewritten from version {rewritten_from:?}, but its first address is in \
+             {first_address:?}",
             show(api)
         ));
     }
@@ -169,7 +212,10 @@ fn check_entry(schemas: &[Schema], entry: &Address, problems: &mut Vec<String>) 
 }
 
 fn show(api: &Api) -> String {
-    format!("{} (key {}) {}-{}", api.name, api.key, api.versions.min, api.versions.max)
+    format!(
+        "{} (key {}) {}-{}",
+        api.name, api.key, api.versions.min, api.versions.max
+    )
 }
 
 /// A row of Heartbeat's kind, and schemas that fit it.
@@ -206,7 +252,9 @@ mod given {
 
     fn schema(text: &str, change: &str, to: &str) -> Schema {
         assert!(text.contains(change), "{change}");
-        parse("Some.json", &text.replacen(change, to, 1)).expect("a schema").expect("a message")
+        parse("Some.json", &text.replacen(change, to, 1))
+            .expect("a schema")
+            .expect("a message")
     }
 }
 
@@ -223,8 +271,11 @@ fn schemas_that_the_table_knows_pass() {
 #[test]
 fn a_new_api_is_found() {
     let unknown = given::request("12", "95");
-    let problems =
-        problems(&[given::request("", ""), given::response("", ""), unknown], &[given::row()], &[]);
+    let problems = problems(
+        &[given::request("", ""), given::response("", ""), unknown],
+        &[given::row()],
+        &[],
+    );
     assert_eq!(problems, ["Some.json: api key 95 is not in the table"]);
 }
 
@@ -238,13 +289,15 @@ fn a_new_version_of_a_request_or_a_response_is_found() {
 #[test]
 fn a_version_in_the_table_that_no_release_has_is_found() {
     let said = said(given::request("0-4", "1-4"), given::response("0-4", "1-4"));
-    assert!(said.contains("the releases under test have Some(Versions { min: 1, max: 4 })"), "{said}");
+    assert!(
+        said.contains("the releases under test have Some(Versions { min: 1, max: 4 })"),
+        "{said}"
+    );
 }
 
 #[test]
 fn an_api_that_a_release_removed_passes_as_long_as_another_has_it() {
-    let removed =
-        r#"{ "apiKey": 12, "type": "request", "name": "HeartbeatRequest", "validVersions": "none" }"#;
+    let removed = r#"{ "apiKey": 12, "type": "request", "name": "HeartbeatRequest", "validVersions": "none" }"#;
     let removed = parse("Removed.json", removed).unwrap().unwrap();
     let schemas = [removed, given::request("", ""), given::response("", "")];
     assert_eq!(problems(&schemas, &[given::row()], &[]), [""; 0]);
@@ -254,13 +307,19 @@ fn an_api_that_a_release_removed_passes_as_long_as_another_has_it() {
 fn flexible_versions_that_differ_are_found() {
     for changed in ["5+", "none"] {
         let said = said(given::request("4+", changed), given::response("", ""));
-        assert!(said.contains("in the table's Heartbeat (key 12) 0-4 from Some(4)"), "{said}");
+        assert!(
+            said.contains("in the table's Heartbeat (key 12) 0-4 from Some(4)"),
+            "{said}"
+        );
     }
 }
 
 #[test]
 fn an_api_of_the_controller_listener_that_is_not_refused_is_found() {
-    let said = said(given::request(r#"["broker"]"#, r#"["controller"]"#), given::response("", ""));
+    let said = said(
+        given::request(r#"["broker"]"#, r#"["controller"]"#),
+        given::response("", ""),
+    );
     assert!(said.contains("is not refused"), "{said}");
 }
 
@@ -271,7 +330,8 @@ fn an_address_is_found_at_any_depth_tagged_or_in_a_common_struct() {
     let nested = given::response_with(&format!(
         r#"{{ "name": "A", "type": "[]B", "versions": "0+", "fields": [ {host} ] }}"#
     ));
-    let tagged = given::response_with(&host.replace("}", r#", "tag": 0, "taggedVersions": "2+" }"#));
+    let tagged =
+        given::response_with(&host.replace("}", r#", "tag": 0, "taggedVersions": "2+" }"#));
     let common = given::response(
         r#""fields": ["#,
         &format!(
@@ -281,7 +341,8 @@ fn an_address_is_found_at_any_depth_tagged_or_in_a_common_struct() {
     );
     for (response, path) in [(at_top, ""), (nested, "A."), (tagged, ""), (common, "A.")] {
         let said = said(given::request("", ""), response);
-        let expected = format!("Some.json: field {path}BrokerHost (string, versions 2+) says address");
+        let expected =
+            format!("Some.json: field {path}BrokerHost (string, versions 2+) says address");
         assert!(said.contains(&expected), "{said}");
     }
 }
@@ -290,24 +351,52 @@ fn an_address_is_found_at_any_depth_tagged_or_in_a_common_struct() {
 fn an_address_is_found_by_the_type_of_its_field_too() {
     let field = r#"{ "name": "Where", "type": "[]Endpoint", "versions": "0+" }"#;
     let said = said(given::request("", ""), given::response_with(field));
-    assert!(said.contains("field Where ([]Endpoint, versions 0+) says address"), "{said}");
+    assert!(
+        said.contains("field Where ([]Endpoint, versions 0+) says address"),
+        "{said}"
+    );
 }
 
 #[test]
 fn a_field_that_only_removed_versions_have_is_no_address() {
     let field = r#"{ "name": "Host", "type": "string", "versions": "7+" }"#;
-    assert_eq!(said(given::request("", ""), given::response_with(field)), "");
+    assert_eq!(
+        said(given::request("", ""), given::response_with(field)),
+        ""
+    );
 }
 
 #[test]
 fn a_row_that_rewrites_too_late_too_early_or_not_at_all_is_found() {
     let port = r#"{ "name": "Port", "type": "int32", "versions": "2+" }"#;
     let schemas = [given::request("", ""), given::response_with(port)];
-    let listed = Address { key: 12, path: "Port", versions: "2+", class: Class::BrokerRewritten };
-    let said = |treatment| problems(&schemas, &[Api { treatment, ..given::row() }], &[listed]).join("\n");
+    let listed = Address {
+        key: 12,
+        path: "Port",
+        versions: "2+",
+        class: Class::BrokerRewritten,
+    };
+    let said = |treatment| {
+        problems(
+            &schemas,
+            &[Api {
+                treatment,
+                ..given::row()
+            }],
+            &[listed],
+        )
+        .join("\n")
+    };
     assert_eq!(said(Treatment::Rewrite { from: 2 }), "");
-    for wrong in [Treatment::Rewrite { from: 3 }, Treatment::Rewrite { from: 1 }, Treatment::Opaque] {
-        assert!(said(wrong).contains("its first address is in Some(2)"), "{wrong:?}");
+    for wrong in [
+        Treatment::Rewrite { from: 3 },
+        Treatment::Rewrite { from: 1 },
+        Treatment::Opaque,
+    ] {
+        assert!(
+            said(wrong).contains("its first address is in Some(2)"),
+            "{wrong:?}"
+        );
     }
 }
 
@@ -315,7 +404,12 @@ fn a_row_that_rewrites_too_late_too_early_or_not_at_all_is_found() {
 fn an_address_listed_as_refused_in_an_api_that_is_served_is_found() {
     let port = r#"{ "name": "Port", "type": "int32", "versions": "2+" }"#;
     let schemas = [given::request("", ""), given::response_with(port)];
-    let listed = Address { key: 12, path: "Port", versions: "2+", class: Class::Refused };
+    let listed = Address {
+        key: 12,
+        path: "Port",
+        versions: "2+",
+        class: Class::Refused,
+    };
     let said = problems(&schemas, &[given::row()], &[listed]).join("\n");
     assert!(said.contains("is listed as Some(Refused)"), "{said}");
 }
@@ -324,7 +418,12 @@ fn an_address_listed_as_refused_in_an_api_that_is_served_is_found() {
 fn a_listed_address_whose_versions_have_changed_or_that_is_gone_is_found() {
     let port = r#"{ "name": "Port", "type": "int32", "versions": "2+" }"#;
     let schemas = [given::request("", ""), given::response_with(port)];
-    let listed = Address { key: 12, path: "Port", versions: "0+", class: Class::ClientsOwn };
+    let listed = Address {
+        key: 12,
+        path: "Port",
+        versions: "0+",
+        class: Class::ClientsOwn,
+    };
     let said = problems(&schemas, &[given::row()], &[listed]).join("\n");
     assert!(said.contains("says address and is not in"), "{said}");
     assert!(said.contains("no release under test has"), "{said}");
@@ -333,5 +432,8 @@ fn a_listed_address_whose_versions_have_changed_or_that_is_gone_is_found() {
 #[test]
 fn comments_end_with_their_line_and_strings_keep_their_slashes() {
     let text = "{ // a \"comment\"\n \"about\": \"see https://x \\\" // y\" } // end";
-    assert_eq!(without_comments(text), "{ \n \"about\": \"see https://x \\\" // y\" } ");
+    assert_eq!(
+        without_comments(text),
+        "{ \n \"about\": \"see https://x \\\" // y\" } "
+    );
 }

@@ -1,4 +1,5 @@
-//! What TLS promises: files that are read or told apart, certificates chosen by name, peers that are verified.
+//! What TLS promises: files that are read or told apart, certificates chosen by name, peers that
+//! are verified.
 
 // Clippy's exception for tests does not reach their helpers.
 #![allow(clippy::unwrap_used, clippy::panic)]
@@ -6,14 +7,16 @@
 mod pki;
 
 use narrows::net::tls::{
-    Authorities, Certificate, ClientAuth, ClientTls, FileProblem, Identity, ServerTls, Source, Verify,
-    describe,
+    Authorities, Certificate, ClientAuth, ClientTls, FileProblem, Identity, ServerTls, Source,
+    Verify, describe,
 };
 use pki::{Authority, Issued, Wish, base64, inside_of_pkcs8, pem, self_signed, write};
 use proptest::prelude::*;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, ClientConnection, Connection, HandshakeKind, ServerConnection, version};
+use rustls::{
+    ClientConfig, ClientConnection, Connection, HandshakeKind, ServerConnection, version,
+};
 use std::path::Path;
 use std::sync::Arc;
 use tempfile::TempDir;
@@ -51,26 +54,49 @@ fn problems(certificate: impl AsRef<[u8]>, key: impl AsRef<[u8]>) -> Vec<FilePro
 
 fn problem(certificate: impl AsRef<[u8]>, key: impl AsRef<[u8]>) -> FileProblem {
     let problems = problems(certificate, key);
-    let [problem] = problems.as_slice() else { panic!("{problems:?}") };
+    let [problem] = problems.as_slice() else {
+        panic!("{problems:?}")
+    };
     problem.clone()
 }
 
 #[test]
 fn keys_are_read_in_every_format_that_tools_write() {
     let authority = Authority::new("Example CA");
-    let issue = |algorithm| authority.issue(&Wish { algorithm, ..Wish::default() });
-    let elliptic = [&rcgen::PKCS_ECDSA_P256_SHA256, &rcgen::PKCS_ECDSA_P384_SHA384].map(issue);
+    let issue = |algorithm| {
+        authority.issue(&Wish {
+            algorithm,
+            ..Wish::default()
+        })
+    };
+    let elliptic = [
+        &rcgen::PKCS_ECDSA_P256_SHA256,
+        &rcgen::PKCS_ECDSA_P384_SHA384,
+    ]
+    .map(issue);
     let rsa = issue(&rcgen::PKCS_RSA_SHA256);
     let ed25519 = issue(&rcgen::PKCS_ED25519);
     for issued in elliptic.iter().chain([&rsa, &ed25519]) {
-        assert_eq!(problems(&issued.certificate, issued.key.serialize_pem()), []);
+        assert_eq!(
+            problems(&issued.certificate, issued.key.serialize_pem()),
+            []
+        );
     }
-    let pkcs1 = pem("RSA PRIVATE KEY", &inside_of_pkcs8(rsa.key.serialized_der()));
+    let pkcs1 = pem(
+        "RSA PRIVATE KEY",
+        &inside_of_pkcs8(rsa.key.serialized_der()),
+    );
     assert_eq!(problems(&rsa.certificate, &pkcs1), []);
     for issued in &elliptic {
         // `openssl ecparam -genkey` writes the curve into a section of its own, in front.
-        let curve = pem("EC PARAMETERS", &[0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07]);
-        let sec1 = pem("EC PRIVATE KEY", &inside_of_pkcs8(issued.key.serialized_der()));
+        let curve = pem(
+            "EC PARAMETERS",
+            &[0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07],
+        );
+        let sec1 = pem(
+            "EC PRIVATE KEY",
+            &inside_of_pkcs8(issued.key.serialized_der()),
+        );
         assert_eq!(problems(&issued.certificate, curve + &sec1), []);
     }
 }
@@ -80,7 +106,8 @@ fn a_chain_is_read_with_line_ends_and_comments_of_any_kind() {
     let root = Authority::new("Root");
     let intermediate = root.intermediate("Intermediate");
     let issued = intermediate.for_names(&["kafka.example.com"]);
-    let (leaf, key) = (&issued.certificate, issued.key.serialize_pem());
+    let leaf = &issued.certificate;
+    let key = issued.key.serialize_pem();
     for chain in [
         format!("{leaf}{}", intermediate.pem()),
         format!("{leaf}{}{}", intermediate.pem(), root.pem()),
@@ -98,28 +125,45 @@ fn a_chain_in_another_order_is_told_where_it_breaks() {
     let root = Authority::new("Root");
     let intermediate = root.intermediate("Intermediate");
     let issued = intermediate.for_names(&["kafka.example.com"]);
-    let (leaf, key) = (&issued.certificate, issued.key.serialize_pem());
+    let leaf = &issued.certificate;
+    let key = issued.key.serialize_pem();
     let stranger = Authority::new("Stranger");
     let backwards = problem(format!("{}{leaf}", intermediate.pem()), &key);
     assert_eq!(
         backwards.reason,
-        "certificate 1 (CN=Intermediate) is followed by CN=kafka,O=Example\\, Inc., which did not sign it: CN=Root did"
+        "certificate 1 (CN=Intermediate) is followed by CN=kafka,O=Example\\, Inc., which did not \
+         sign it: CN=Root did"
     );
-    let foreign = problem(format!("{leaf}{}{}", intermediate.pem(), stranger.pem()), &key);
+    let foreign = problem(
+        format!("{leaf}{}{}", intermediate.pem(), stranger.pem()),
+        &key,
+    );
     assert_eq!(
         foreign.reason,
-        "certificate 2 (CN=Intermediate) is followed by CN=Stranger, which did not sign it: CN=Root did"
+        "certificate 2 (CN=Intermediate) is followed by CN=Stranger, which did not sign it: \
+         CN=Root did"
     );
-    assert!(foreign.cure.starts_with("write the certificate of the key first"), "{foreign}");
+    assert!(
+        foreign
+            .cure
+            .starts_with("write the certificate of the key first"),
+        "{foreign}"
+    );
 }
 
 #[test]
 fn the_key_of_another_certificate_is_refused() {
     let authority = Authority::new("Example CA");
-    let [one, other] = [authority.for_names(&["a.example"]), authority.for_names(&["a.example"])];
+    let [one, other] = [
+        authority.for_names(&["a.example"]),
+        authority.for_names(&["a.example"]),
+    ];
     let problem = problem(&one.certificate, other.key.serialize_pem());
     assert_eq!(problem.file, Path::new("tls.key"));
-    assert_eq!(problem.reason, "the key is not that of the certificate in tls.crt");
+    assert_eq!(
+        problem.reason,
+        "the key is not that of the certificate in tls.crt"
+    );
 }
 
 #[test]
@@ -130,29 +174,54 @@ fn the_key_of_a_later_certificate_in_the_chain_is_told_which() {
     let key_pem = key.serialize_pem();
     let root = rcgen::CertifiedIssuer::self_signed(params, key).unwrap();
     let leaf_key = rcgen::KeyPair::generate().unwrap();
-    let leaf = rcgen::CertificateParams::default().signed_by(&leaf_key, &root).unwrap();
+    let leaf = rcgen::CertificateParams::default()
+        .signed_by(&leaf_key, &root)
+        .unwrap();
     let problem = problem(leaf.pem() + &root.pem(), key_pem);
-    assert_eq!(problem.reason, "the key is that of certificate 2 in tls.crt");
+    assert_eq!(
+        problem.reason,
+        "the key is that of certificate 2 in tls.crt"
+    );
 }
 
 #[test]
 fn certificate_and_key_in_each_others_place_are_both_told() {
     let issued = Authority::new("Example CA").for_names(&["a.example"]);
     let problems = problems(issued.key.serialize_pem(), &issued.certificate);
-    let told: Vec<_> = problems.iter().map(|problem| problem.reason.as_str()).collect();
-    assert_eq!(told, ["it holds PRIVATE KEY and no certificate", "it holds CERTIFICATE and no private key"]);
-    assert!(problems[1].cure.contains("tls.key or user.key"), "{}", problems[1]);
+    let told: Vec<_> = problems
+        .iter()
+        .map(|problem| problem.reason.as_str())
+        .collect();
+    assert_eq!(
+        told,
+        [
+            "it holds PRIVATE KEY and no certificate",
+            "it holds CERTIFICATE and no private key"
+        ]
+    );
+    assert!(
+        problems[1].cure.contains("tls.key or user.key"),
+        "{}",
+        problems[1]
+    );
 }
 
 #[test]
 fn an_encrypted_key_comes_with_the_command_that_decrypts_it() {
     let issued = Authority::new("Example CA").for_names(&["a.example"]);
     let pkcs8 = pem("ENCRYPTED PRIVATE KEY", b"encrypted");
-    let header = "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-256-CBC,00\n\nAAAA\n-----END RSA PRIVATE KEY-----\n";
+    let header = "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: \
+                  AES-256-CBC,00\n\nAAAA\n-----END RSA PRIVATE KEY-----\n";
     for key in [pkcs8.as_str(), header] {
         let problem = problem(&issued.certificate, key);
-        assert_eq!(problem.reason, "the key is encrypted, and Narrows asks for no passphrase");
-        assert_eq!(problem.cure, "decrypt it with `openssl pkey -in tls.key -out tls.key`");
+        assert_eq!(
+            problem.reason,
+            "the key is encrypted, and Narrows asks for no passphrase"
+        );
+        assert_eq!(
+            problem.cure,
+            "decrypt it with `openssl pkey -in tls.key -out tls.key`"
+        );
     }
 }
 
@@ -163,24 +232,49 @@ fn a_file_that_is_something_else_is_called_what_it_is() {
     let leaf = der(&issued.certificate);
     let encoded = base64(issued.certificate.as_bytes());
     // The beginning of what `openssl pkcs12 -export` writes.
-    let pkcs12 = [&[0x30, 0x82, 0x0a, 0x51, 0x02, 0x01, 0x03, 0x30, 0x82][..], &[0xff; 100]].concat();
+    let pkcs12 = [
+        &[0x30, 0x82, 0x0a, 0x51, 0x02, 0x01, 0x03, 0x30, 0x82][..],
+        &[0xff; 100],
+    ]
+    .concat();
     let cases: [(&[u8], &str, &str); 9] = [
         (b"", "the file is empty", "tls.crt or user.crt"),
         (
             &pkcs12,
             "this is a PKCS#12 keystore, and Narrows reads PEM",
-            "user.crt and user.key, of the same Secret, or convert it with `openssl pkcs12 -in tls.crt -nokeys -out tls.crt`",
+            "user.crt and user.key, of the same Secret, or convert it with `openssl pkcs12 -in \
+             tls.crt -nokeys -out tls.crt`",
         ),
         (
             &[0xfe, 0xed, 0xfe, 0xed, 0, 0, 0, 2],
             "this is a Java keystore, and Narrows reads PEM",
             "keytool -importkeystore -srckeystore tls.crt",
         ),
-        (&leaf, "this is DER, and Narrows reads PEM", "openssl x509 -inform DER -in tls.crt"),
-        (encoded.as_bytes(), "this is Base64 of a PEM file, as it stands in a Secret", "base64 -d tls.crt"),
-        (b"hello", "it is no PEM file: there is no line that begins with -----BEGIN", "tls.crt"),
-        (b"-----BEGIN CERTIFICATE-----\nAAAA\n", "the last section has no -----END line", "copy"),
-        (b"-----BEGIN CERTIFICATE-----\n????\n-----END CERTIFICATE-----\n", "a section is no Base64", "copy"),
+        (
+            &leaf,
+            "this is DER, and Narrows reads PEM",
+            "openssl x509 -inform DER -in tls.crt",
+        ),
+        (
+            encoded.as_bytes(),
+            "this is Base64 of a PEM file, as it stands in a Secret",
+            "base64 -d tls.crt",
+        ),
+        (
+            b"hello",
+            "it is no PEM file: there is no line that begins with -----BEGIN",
+            "tls.crt",
+        ),
+        (
+            b"-----BEGIN CERTIFICATE-----\nAAAA\n",
+            "the last section has no -----END line",
+            "copy",
+        ),
+        (
+            b"-----BEGIN CERTIFICATE-----\n????\n-----END CERTIFICATE-----\n",
+            "a section is no Base64",
+            "copy",
+        ),
         (
             b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
             "certificate 1 is no X.509 certificate",
@@ -209,7 +303,10 @@ fn a_key_that_tls_has_no_use_for_is_told_with_those_that_it_has() {
         assert!(problem.cure.contains("Ed25519"), "{problem}");
     }
     let two = issued.key.serialize_pem().repeat(2);
-    assert_eq!(problem(&issued.certificate, two).reason, "it holds 2 private keys");
+    assert_eq!(
+        problem(&issued.certificate, two).reason,
+        "it holds 2 private keys"
+    );
 }
 
 #[test]
@@ -217,7 +314,11 @@ fn a_path_where_no_file_is_has_a_reason_of_its_own() {
     let folder = TempDir::new().unwrap();
     let missing = folder.path().join("no-such.crt");
     let reason = |path: &Path| Authorities::read(path).unwrap_err().reason;
-    assert!(reason(&missing).contains("No such file"), "{}", reason(&missing));
+    assert!(
+        reason(&missing).contains("No such file"),
+        "{}",
+        reason(&missing)
+    );
     assert_eq!(reason(folder.path()), "it is a directory");
     // It would never end, and others would never begin.
     assert_eq!(reason(Path::new("/dev/zero")), "it is no file");
@@ -229,10 +330,17 @@ fn a_path_where_no_file_is_has_a_reason_of_its_own() {
 fn all_authorities_of_a_file_are_trusted() {
     let [old, new] = ["Old CA", "New CA"].map(Authority::new);
     let both = authorities(&(old.pem() + &new.pem()));
-    let subjects: Vec<_> = both.certificates().iter().map(|found| found.subject.as_str()).collect();
+    let subjects: Vec<_> = both
+        .certificates()
+        .iter()
+        .map(|found| found.subject.as_str())
+        .collect();
     assert_eq!(subjects, ["CN=Old CA", "CN=New CA"]);
     for authority in [old, new] {
-        let server = server(vec![authority.for_names(&["kafka.example.com"])], ClientAuth::None);
+        let server = server(
+            vec![authority.for_names(&["kafka.example.com"])],
+            ClientAuth::None,
+        );
         let client = ClientTls::new(both.clone(), None, None, Verify::Full).unwrap();
         shake(&client, &server, "kafka.example.com").unwrap();
     }
@@ -257,20 +365,39 @@ fn a_certificate_that_signs_no_others_is_no_authority_unless_it_has_signed_itsel
     let authority = Authority::new("Example CA");
     let folder = TempDir::new().unwrap();
     let read = |content: &str| Authorities::read(&write(folder.path(), "ca.crt", content));
-    let leaf = read(&(authority.pem() + &authority.for_names(&["a.example"]).certificate)).unwrap_err();
-    assert_eq!(leaf.reason, "certificate 2 (CN=kafka,O=Example\\, Inc.) is no CA certificate");
-    assert_eq!(leaf.cure, "name the certificate of the authority that signed it: CN=Example CA");
+    let leaf =
+        read(&(authority.pem() + &authority.for_names(&["a.example"]).certificate)).unwrap_err();
+    assert_eq!(
+        leaf.reason,
+        "certificate 2 (CN=kafka,O=Example\\, Inc.) is no CA certificate"
+    );
+    assert_eq!(
+        leaf.cure,
+        "name the certificate of the authority that signed it: CN=Example CA"
+    );
 
-    let alone = self_signed(&Wish { names: &["kafka.example.com"], ..Wish::default() });
-    let client = ClientTls::new(read(&alone.certificate).unwrap(), None, None, Verify::Full).unwrap();
-    shake(&client, &server(vec![alone], ClientAuth::None), "kafka.example.com").unwrap();
+    let alone = self_signed(&Wish {
+        names: &["kafka.example.com"],
+        ..Wish::default()
+    });
+    let client =
+        ClientTls::new(read(&alone.certificate).unwrap(), None, None, Verify::Full).unwrap();
+    shake(
+        &client,
+        &server(vec![alone], ClientAuth::None),
+        "kafka.example.com",
+    )
+    .unwrap();
 }
 
 #[test]
 fn a_private_key_among_authorities_is_refused() {
     let issued = self_signed(&Wish::default());
     let folder = TempDir::new().unwrap();
-    for key in [issued.key.serialize_pem(), pem("ENCRYPTED PRIVATE KEY", b"encrypted")] {
+    for key in [
+        issued.key.serialize_pem(),
+        pem("ENCRYPTED PRIVATE KEY", b"encrypted"),
+    ] {
         let path = write(folder.path(), "ca.crt", issued.certificate.clone() + &key);
         assert_eq!(
             Authorities::read(&path).unwrap_err().reason,
@@ -282,7 +409,10 @@ fn a_private_key_among_authorities_is_refused() {
 #[test]
 fn without_a_file_somebody_is_trusted_and_it_is_said_who() {
     let platform = Authorities::platform();
-    assert!(matches!(platform.source(), Source::System | Source::BuiltIn));
+    assert!(matches!(
+        platform.source(),
+        Source::System | Source::BuiltIn
+    ));
     assert_eq!(platform, Authorities::platform());
 }
 
@@ -297,16 +427,26 @@ fn no_key_is_ever_shown() {
 #[test]
 fn what_has_been_read_is_equal_until_a_file_holds_something_else() {
     let authority = Authority::new("Example CA");
-    let [one, other] = [authority.for_names(&["a.example"]), authority.for_names(&["a.example"])];
+    let [one, other] = [
+        authority.for_names(&["a.example"]),
+        authority.for_names(&["a.example"]),
+    ];
     assert_eq!(identity(&one), identity(&one));
     assert_ne!(identity(&one), identity(&other));
 
     let server = |issued: &Issued, auth| ServerTls::new(vec![identity(issued)], auth).unwrap();
     let ca = authorities(&authority.pem());
-    assert_eq!(server(&one, ClientAuth::None), server(&one, ClientAuth::None));
-    assert_ne!(server(&one, ClientAuth::None), server(&one, ClientAuth::Required(ca.clone())));
+    assert_eq!(
+        server(&one, ClientAuth::None),
+        server(&one, ClientAuth::None)
+    );
+    assert_ne!(
+        server(&one, ClientAuth::None),
+        server(&one, ClientAuth::Required(ca.clone()))
+    );
 
-    let client = |issued, verify| ClientTls::new(ca.clone(), Some(identity(issued)), None, verify).unwrap();
+    let client =
+        |issued, verify| ClientTls::new(ca.clone(), Some(identity(issued)), None, verify).unwrap();
     assert_eq!(client(&one, Verify::Full), client(&one, Verify::Full));
     assert_ne!(client(&one, Verify::Full), client(&other, Verify::Full));
     assert_ne!(client(&one, Verify::Full), client(&one, Verify::Off));
@@ -314,13 +454,23 @@ fn what_has_been_read_is_equal_until_a_file_holds_something_else() {
 
 #[test]
 fn a_certificate_says_whom_it_is_for_and_how_long() {
-    let names = ["kafka.example.com", "*.kafka.example.com", "10.0.0.1", "2001:db8::1"];
-    let issued = Authority::new("Example CA").issue(&Wish { names: &names, ..Wish::default() });
+    let names = [
+        "kafka.example.com",
+        "*.kafka.example.com",
+        "10.0.0.1",
+        "2001:db8::1",
+    ];
+    let issued = Authority::new("Example CA").issue(&Wish {
+        names: &names,
+        ..Wish::default()
+    });
     let certificate = Certificate::parse(&der(&issued.certificate)).unwrap();
     assert_eq!(certificate.subject, "CN=kafka,O=Example\\, Inc.");
     assert_eq!(certificate.issuer, "CN=Example CA");
     assert_eq!(certificate.names().collect::<Vec<_>>(), names);
-    assert!(certificate.serial.chars().all(|c| c.is_ascii_hexdigit()) && certificate.serial.len() > 8);
+    assert!(
+        certificate.serial.chars().all(|c| c.is_ascii_hexdigit()) && certificate.serial.len() > 8
+    );
     assert_eq!(certificate.not_after - certificate.not_before, 91 * 86_400);
     assert!(!certificate.is_ca);
     assert_eq!(
@@ -362,10 +512,16 @@ fn a_wildcard_covers_one_label_and_no_more() {
 #[test]
 fn what_a_peer_writes_into_its_certificate_does_no_harm_to_a_log() {
     let name = format!("a\u{1b}[31m\n{}", "x".repeat(1000));
-    let issued = self_signed(&Wish { common_name: &name, ..Wish::default() });
+    let issued = self_signed(&Wish {
+        common_name: &name,
+        ..Wish::default()
+    });
     let text = describe(&der(&issued.certificate));
     assert!(text.contains("CN=a\\u{1b}[31m\\nxxx"), "{text}");
-    assert!(text.chars().count() <= 301 && !text.contains(char::is_control), "{text}");
+    assert!(
+        text.chars().count() <= 301 && !text.contains(char::is_control),
+        "{text}"
+    );
     assert_eq!(describe(b"0"), "a certificate that can't be read");
 }
 
@@ -398,7 +554,13 @@ fn server(issued: Vec<Issued>, client_auth: ClientAuth) -> ServerTls {
 }
 
 fn client(authority: &Authority, shown: Option<&Issued>) -> ClientTls {
-    ClientTls::new(authorities(&authority.pem()), shown.map(identity), None, Verify::Full).unwrap()
+    ClientTls::new(
+        authorities(&authority.pem()),
+        shown.map(identity),
+        None,
+        Verify::Full,
+    )
+    .unwrap()
 }
 
 /// Both ends after a handshake, or who ended it and why.
@@ -408,7 +570,11 @@ fn shake(client: &ClientTls, server: &ServerTls, name: &str) -> Shaken {
     shake_with(client.config(), server.config(), name)
 }
 
-fn shake_with(client: &Arc<ClientConfig>, server: &Arc<rustls::ServerConfig>, name: &str) -> Shaken {
+fn shake_with(
+    client: &Arc<ClientConfig>,
+    server: &Arc<rustls::ServerConfig>,
+    name: &str,
+) -> Shaken {
     let name = ServerName::try_from(name.to_owned()).unwrap();
     let mut client = Connection::Client(ClientConnection::new(Arc::clone(client), name).unwrap());
     let mut server = Connection::Server(ServerConnection::new(Arc::clone(server)).unwrap());
@@ -445,7 +611,13 @@ fn shown(shaken: Shaken) -> String {
 #[test]
 fn the_certificate_is_chosen_by_the_name_that_the_client_asks_for() {
     let authority = Authority::new("Example CA");
-    let issue = |common_name, names| authority.issue(&Wish { common_name, names, ..Wish::default() });
+    let issue = |common_name, names| {
+        authority.issue(&Wish {
+            common_name,
+            names,
+            ..Wish::default()
+        })
+    };
     let server = server(
         vec![
             issue("first", &["first.example", "10.0.0.1"]),
@@ -467,20 +639,29 @@ fn the_certificate_is_chosen_by_the_name_that_the_client_asks_for() {
 #[test]
 fn clients_of_both_versions_and_with_any_protocol_to_offer_get_in() {
     let authority = Authority::new("Example CA");
-    let server = server(vec![authority.for_names(&["kafka.example.com"])], ClientAuth::None);
+    let server = server(
+        vec![authority.for_names(&["kafka.example.com"])],
+        ClientAuth::None,
+    );
     let ours = client(&authority, None);
     for versions in [&[&version::TLS12], &[&version::TLS13]] {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let roots = rustls::RootCertStore::from_iter([webpki_anchor(&authority)]);
-        let builder = ClientConfig::builder_with_provider(provider).with_protocol_versions(versions).unwrap();
+        let builder = ClientConfig::builder_with_provider(provider)
+            .with_protocol_versions(versions)
+            .unwrap();
         let mut theirs = builder.with_root_certificates(roots).with_no_client_auth();
         theirs.alpn_protocols = vec![b"kafka".to_vec(), b"http/1.1".to_vec()];
-        let (client, _) = shake_with(&Arc::new(theirs), server.config(), "kafka.example.com").unwrap();
+        let (client, _) =
+            shake_with(&Arc::new(theirs), server.config(), "kafka.example.com").unwrap();
         assert_eq!(client.alpn_protocol(), None);
         assert_eq!(client.protocol_version(), Some(versions[0].version));
     }
     let (client, _) = shake(&ours, &server, "kafka.example.com").unwrap();
-    assert_eq!(client.protocol_version(), Some(rustls::ProtocolVersion::TLSv1_3));
+    assert_eq!(
+        client.protocol_version(),
+        Some(rustls::ProtocolVersion::TLSv1_3)
+    );
 }
 
 fn webpki_anchor(authority: &Authority) -> rustls::pki_types::TrustAnchor<'static> {
@@ -492,26 +673,44 @@ fn webpki_anchor(authority: &Authority) -> rustls::pki_types::TrustAnchor<'stati
 #[test]
 fn clients_have_to_show_a_certificate_as_far_as_they_are_asked() {
     let [authority, stranger] = ["Example CA", "Stranger"].map(Authority::new);
-    let wish = |days| Wish { common_name: "app", days, ..Wish::default() };
+    let wish = |days| Wish {
+        common_name: "app",
+        days,
+        ..Wish::default()
+    };
     let [good, expired] = [(-1, 90), (-90, -1)].map(|days| authority.issue(&wish(days)));
     let foreign = stranger.issue(&wish((-1, 90)));
     let ca = authorities(&authority.pem());
     let asks = |auth| server(vec![authority.for_names(&["kafka.example.com"])], auth);
-    let [none, requested, required] =
-        [ClientAuth::None, ClientAuth::Requested(ca.clone()), ClientAuth::Required(ca)].map(asks);
+    let [none, requested, required] = [
+        ClientAuth::None,
+        ClientAuth::Requested(ca.clone()),
+        ClientAuth::Required(ca),
+    ]
+    .map(asks);
     let result = |server, shown| {
         let shaken = shake(&client(&authority, shown), server, "kafka.example.com");
         shaken.map(|(_, server)| server.peer_certificates().map(|chain| describe(&chain[0])))
     };
     assert_eq!(result(&none, Some(&good)), Ok(None));
     for server in [&requested, &required] {
-        assert_eq!(result(server, Some(&good)), Ok(Some("CN=app,O=Example\\, Inc.".to_owned())));
+        assert_eq!(
+            result(server, Some(&good)),
+            Ok(Some("CN=app,O=Example\\, Inc.".to_owned()))
+        );
         for wrong in [&expired, &foreign] {
-            assert!(result(server, Some(wrong)).unwrap_err().starts_with("server: invalid peer certificate"));
+            assert!(
+                result(server, Some(wrong))
+                    .unwrap_err()
+                    .starts_with("server: invalid peer certificate")
+            );
         }
     }
     assert_eq!(result(&requested, None), Ok(None));
-    assert_eq!(result(&required, None), Err("server: peer sent no certificates".to_owned()));
+    assert_eq!(
+        result(&required, None),
+        Err("server: peer sent no certificates".to_owned())
+    );
 }
 
 #[test]
@@ -520,21 +719,45 @@ fn a_broker_has_to_be_vouched_for_valid_and_of_the_name() {
     let names: &[&str] = &["kafka.example.com"];
     let intermediate = authority.intermediate("Intermediate");
     let behind = intermediate.for_names(names);
-    let whole = Issued { certificate: behind.certificate.clone() + &intermediate.pem(), key: behind.key };
+    let whole = Issued {
+        certificate: behind.certificate.clone() + &intermediate.pem(),
+        key: behind.key,
+    };
     let client = client(&authority, None);
-    let result =
-        |issued: Issued, name| shake(&client, &server(vec![issued], ClientAuth::None), name).map(|_| ());
-    assert_eq!(result(authority.for_names(names), "kafka.example.com"), Ok(()));
+    let result = |issued: Issued, name| {
+        shake(&client, &server(vec![issued], ClientAuth::None), name).map(|_| ())
+    };
+    assert_eq!(
+        result(authority.for_names(names), "kafka.example.com"),
+        Ok(())
+    );
     assert_eq!(result(whole, "kafka.example.com"), Ok(()));
     for (issued, name) in [
         (authority.for_names(names), "other.example.com"),
-        (authority.issue(&Wish { names, days: (-90, -1), ..Wish::default() }), "kafka.example.com"),
-        (authority.issue(&Wish { names, days: (1, 90), ..Wish::default() }), "kafka.example.com"),
+        (
+            authority.issue(&Wish {
+                names,
+                days: (-90, -1),
+                ..Wish::default()
+            }),
+            "kafka.example.com",
+        ),
+        (
+            authority.issue(&Wish {
+                names,
+                days: (1, 90),
+                ..Wish::default()
+            }),
+            "kafka.example.com",
+        ),
         (stranger.for_names(names), "kafka.example.com"),
         (intermediate.for_names(names), "kafka.example.com"),
     ] {
         let error = result(issued, name).unwrap_err();
-        assert!(error.starts_with("client: invalid peer certificate"), "{error}");
+        assert!(
+            error.starts_with("client: invalid peer certificate"),
+            "{error}"
+        );
     }
 }
 
@@ -542,10 +765,17 @@ fn a_broker_has_to_be_vouched_for_valid_and_of_the_name() {
 fn without_verification_anybody_is_a_broker_who_has_the_key_of_what_is_shown() {
     let [one, other] = ["One", "Other"].map(|name| Authority::new(name).for_names(&["a.example"]));
     let client = ClientTls::new(Authorities::platform(), None, None, Verify::Off).unwrap();
-    shake(&client, &server(vec![self_signed(&Wish::default())], ClientAuth::None), "b.example").unwrap();
+    shake(
+        &client,
+        &server(vec![self_signed(&Wish::default())], ClientAuth::None),
+        "b.example",
+    )
+    .unwrap();
 
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let key = rustls::pki_types::PrivateKeyDer::from_pem_slice(other.key.serialize_pem().as_bytes()).unwrap();
+    let key =
+        rustls::pki_types::PrivateKeyDer::from_pem_slice(other.key.serialize_pem().as_bytes())
+            .unwrap();
     let key = provider.key_provider.load_private_key(key).unwrap();
     let stolen = rustls::sign::CertifiedKey::new(vec![der(&one.certificate)], key);
     for versions in [&[&version::TLS12], &[&version::TLS13]] {
@@ -554,8 +784,12 @@ fn without_verification_anybody_is_a_broker_who_has_the_key_of_what_is_shown() {
             .with_protocol_versions(versions)
             .unwrap()
             .with_no_client_auth()
-            .with_cert_resolver(Arc::new(rustls::sign::SingleCertAndKey::from(stolen.clone())));
-        let error = shake_with(client.config(), &Arc::new(thief), "a.example").map(|_| ()).unwrap_err();
+            .with_cert_resolver(Arc::new(rustls::sign::SingleCertAndKey::from(
+                stolen.clone(),
+            )));
+        let error = shake_with(client.config(), &Arc::new(thief), "a.example")
+            .map(|_| ())
+            .unwrap_err();
         assert_eq!(error, "client: invalid peer certificate: BadSignature");
     }
 }
@@ -563,14 +797,21 @@ fn without_verification_anybody_is_a_broker_who_has_the_key_of_what_is_shown() {
 #[test]
 fn a_session_is_resumed_until_the_listeners_tls_is_made_anew() {
     let authority = Authority::new("Example CA");
-    let shown = authority.issue(&Wish { common_name: "app", ..Wish::default() });
+    let shown = authority.issue(&Wish {
+        common_name: "app",
+        ..Wish::default()
+    });
     let issued = authority.for_names(&["kafka.example.com"]);
     let auth = || ClientAuth::Required(authorities(&authority.pem()));
-    let [before, after] = [(); 2].map(|()| ServerTls::new(vec![identity(&issued)], auth()).unwrap());
+    let [before, after] =
+        [(); 2].map(|()| ServerTls::new(vec![identity(&issued)], auth()).unwrap());
     let client = client(&authority, Some(&shown));
     let kind = |server| {
         let (client, server) = shake(&client, server, "kafka.example.com").unwrap();
-        assert!(server.peer_certificates().is_some(), "a resumed session is still that client's");
+        assert!(
+            server.peer_certificates().is_some(),
+            "a resumed session is still that client's"
+        );
         client.handshake_kind()
     };
     assert_eq!(kind(&before), Some(HandshakeKind::Full));

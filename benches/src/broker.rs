@@ -1,7 +1,9 @@
-//! The broker simulator: one thread, one epoll. It reads what a request asks for and drops the rest, and answers from
-//! prepared frames: ApiVersions v0–v4 (newer ones as Kafka does: error 35 in v0), Metadata, Produce v12, Fetch v17.
+//! The broker simulator: one thread, one epoll. It reads what a request asks for and drops the
+//! rest, and answers from prepared frames: ApiVersions v0–v4 (newer ones as Kafka does: error 35 in
+//! v0), Metadata, Produce v12, Fetch v17.
 //!
-//! On the port behind its own, it drops one TLS record first: for relays that read a hello and pass the rest through.
+//! On the port behind its own, it drops one TLS record first: for relays that read a hello and pass
+//! the rest through.
 
 use crate::frames::{self, RESPONSE_CORRELATION_AT};
 use crate::sys::{self, Epoll};
@@ -26,21 +28,29 @@ const FILE_BYTES: usize = 512 * 1024 * 1024;
 /// What is looked at of a request; longer ones are Produce, whose records nobody reads.
 const HEAD_BYTES_MAX: usize = 512;
 
-/// Serves on `port` of 127.0.0.1, and behind a TLS hello on the next one, until the process ends. `folder` holds the file of cold pages.
+/// Serves on `port` of 127.0.0.1, and behind a TLS hello on the next one, until the process ends.
+/// `folder` holds the file of cold pages.
 pub fn run(port: u16, folder: &Path) -> Result<()> {
     sys::end_with_parent();
     sys::raise_open_files(65_536);
     let answers = Answers::new(port, folder)?;
-    let mut broker = Broker { epoll: Epoll::new()?, connections: Vec::new(), free: Vec::new(), answers };
+    let mut broker = Broker {
+        epoll: Epoll::new()?,
+        connections: Vec::new(),
+        free: Vec::new(),
+        answers,
+    };
     let listen = |broker: &Broker, port: u16, token: u64| -> Result<TcpListener> {
-        let listener = TcpListener::bind(("127.0.0.1", port)).context("the broker simulator's port")?;
+        let listener =
+            TcpListener::bind(("127.0.0.1", port)).context("the broker simulator's port")?;
         listener.set_nonblocking(true)?;
         broker.epoll.add(listener.as_raw_fd(), token, true, false)?;
         Ok(listener)
     };
     let listener = listen(&broker, port, LISTENER)?;
     let hello_listener = listen(&broker, port + 1, HELLO_LISTENER)?;
-    let (mut ready, mut buffer) = (Vec::new(), vec![0; BUFFER_BYTES]);
+    let mut ready = Vec::new();
+    let mut buffer = vec![0; BUFFER_BYTES];
     loop {
         broker.epoll.wait(&mut ready, Duration::from_secs(3600))?;
         for event in &ready {
@@ -94,7 +104,8 @@ impl Broker {
                 self.connections.push(None);
                 self.connections.len() - 1
             });
-            self.epoll.add(stream.as_raw_fd(), token as u64, true, false)?;
+            self.epoll
+                .add(stream.as_raw_fd(), token as u64, true, false)?;
             self.connections[token] = Some(Connection {
                 stream,
                 expects_hello,
@@ -107,7 +118,9 @@ impl Broker {
     }
 
     fn turn(&mut self, token: usize, readable: bool, buffer: &mut [u8]) {
-        let Some(connection) = self.connections.get_mut(token).and_then(Option::as_mut) else { return };
+        let Some(connection) = self.connections.get_mut(token).and_then(Option::as_mut) else {
+            return;
+        };
         let mut turn = || -> Result<bool> {
             if readable && !connection.read(buffer, &mut self.answers)? {
                 return Ok(false);
@@ -116,11 +129,13 @@ impl Broker {
             let waits = !connection.out.is_empty();
             if waits != connection.waits_to_write {
                 connection.waits_to_write = waits;
-                self.epoll.change(connection.stream.as_raw_fd(), token as u64, true, waits)?;
+                self.epoll
+                    .change(connection.stream.as_raw_fd(), token as u64, true, waits)?;
             }
             Ok(true)
         };
-        // A client that goes away is ordinary here; one that is wrong shows as a load that gets no answer.
+        // A client that goes away is ordinary here; one that is wrong shows as a load that gets no
+        // answer.
         if !matches!(turn(), Ok(true)) {
             self.connections[token] = None;
             self.free.push(token);
@@ -143,7 +158,8 @@ impl Connection {
                 self.skip -= count;
                 input = &input[count..];
             } else if self.expects_hello {
-                let (head, rest) = input.split_at((RECORD_HEAD_BYTES - self.head.len()).min(input.len()));
+                let (head, rest) =
+                    input.split_at((RECORD_HEAD_BYTES - self.head.len()).min(input.len()));
                 self.head.extend_from_slice(head);
                 input = rest;
                 if let [_, _, _, high, low] = self.head[..] {
@@ -178,13 +194,18 @@ impl Connection {
         while let Some(piece) = self.out.pop_front() {
             let more = !self.out.is_empty();
             let (sent, rest) = match piece {
-                Piece::Bytes { bytes, sent } => {
-                    (sys::send(fd, &bytes[sent..], more), Piece::Bytes { bytes, sent })
-                }
-                Piece::Shared { bytes, sent } => {
-                    (sys::send(fd, &bytes[sent..], more), Piece::Shared { bytes, sent })
-                }
-                Piece::File { at, left } => (answers.send_from_file(fd, at, left), Piece::File { at, left }),
+                Piece::Bytes { bytes, sent } => (
+                    sys::send(fd, &bytes[sent..], more),
+                    Piece::Bytes { bytes, sent },
+                ),
+                Piece::Shared { bytes, sent } => (
+                    sys::send(fd, &bytes[sent..], more),
+                    Piece::Shared { bytes, sent },
+                ),
+                Piece::File { at, left } => (
+                    answers.send_from_file(fd, at, left),
+                    Piece::File { at, left },
+                ),
             };
             let count = match sent {
                 Ok(count) => count,
@@ -206,9 +227,18 @@ impl Connection {
 impl Piece {
     fn after(self, count: usize) -> Self {
         match self {
-            Self::Bytes { bytes, sent } => Self::Bytes { bytes, sent: sent + count },
-            Self::Shared { bytes, sent } => Self::Shared { bytes, sent: sent + count },
-            Self::File { at, left } => Self::File { at: at + count as u64, left: left - count },
+            Self::Bytes { bytes, sent } => Self::Bytes {
+                bytes,
+                sent: sent + count,
+            },
+            Self::Shared { bytes, sent } => Self::Shared {
+                bytes,
+                sent: sent + count,
+            },
+            Self::File { at, left } => Self::File {
+                at: at + count as u64,
+                left: left - count,
+            },
         }
     }
 
@@ -223,11 +253,16 @@ impl Piece {
 
 /// The length of the frame that begins with `head`, its length prefix included.
 fn frame_bytes(head: &[u8]) -> usize {
-    head.first_chunk().map_or(4, |length| 4 + u32::from_be_bytes(*length) as usize)
+    head.first_chunk()
+        .map_or(4, |length| 4 + u32::from_be_bytes(*length) as usize)
 }
 
 fn head_bytes(head: &[u8]) -> usize {
-    if head.len() < 4 { 4 } else { frame_bytes(head).min(HEAD_BYTES_MAX) }
+    if head.len() < 4 {
+        4
+    } else {
+        frame_bytes(head).min(HEAD_BYTES_MAX)
+    }
 }
 
 /// Prepared answers; the larger ones are made when first asked for.
@@ -258,14 +293,19 @@ impl Answers {
 
     fn answer(&mut self, request: &[u8], out: &mut VecDeque<Piece>) -> Result<()> {
         let number = |at: usize| {
-            request.get(at..).and_then(|bytes| bytes.first_chunk()).map_or(-1, |two| i16::from_be_bytes(*two))
+            request
+                .get(at..)
+                .and_then(|bytes| bytes.first_chunk())
+                .map_or(-1, |two| i16::from_be_bytes(*two))
         };
-        let (api_key, version) = (number(4), number(6));
+        let api_key = number(4);
+        let version = number(6);
         let correlation_id = request.get(8..12).context("a request without a header")?;
         match api_key {
             0 => push(out, &self.produce, correlation_id),
             1 => {
-                let (bytes, from_file) = frames::read_fetch(request).context("a Fetch that can't be read")?;
+                let (bytes, from_file) =
+                    frames::read_fetch(request).context("a Fetch that can't be read")?;
                 self.fetched(bytes, from_file, correlation_id, out)?;
             }
             3 => {
@@ -306,8 +346,10 @@ impl Answers {
             push_shared(out, answer, correlation_id);
             return Ok(());
         }
-        // Everything between the first and the last bytes comes from the file: those are records, whatever they hold.
-        let (head, tail) = (256, 16);
+        // Everything between the first and the last bytes comes from the file: those are records,
+        // whatever they hold.
+        let head = 256;
+        let tail = 16;
         push(out, &answer[..head], correlation_id);
         let left = answer.len() - head - tail;
         if self.file_at + left > FILE_BYTES {
@@ -316,7 +358,10 @@ impl Answers {
         let start = self.file_at as u64;
         self.file_at += left;
         out.push_back(Piece::File { at: start, left });
-        out.push_back(Piece::Bytes { bytes: answer[answer.len() - tail..].to_vec(), sent: 0 });
+        out.push_back(Piece::Bytes {
+            bytes: answer[answer.len() - tail..].to_vec(),
+            sent: 0,
+        });
         Ok(())
     }
 
@@ -330,7 +375,12 @@ impl Answers {
 
 fn cold_pages(folder: &Path) -> Result<File> {
     let path = folder.join("cold-pages");
-    let mut file = File::options().create(true).truncate(true).read(true).write(true).open(path)?;
+    let mut file = File::options()
+        .create(true)
+        .truncate(true)
+        .read(true)
+        .write(true)
+        .open(path)?;
     let block = vec![b'r'; 1 << 20];
     for _ in 0..FILE_BYTES / block.len() {
         file.write_all(&block).context("the file of cold pages")?;
@@ -341,7 +391,10 @@ fn cold_pages(folder: &Path) -> Result<File> {
 /// Appends a copy with its correlation id; small answers that wait together leave together.
 fn push(out: &mut VecDeque<Piece>, answer: &[u8], correlation_id: &[u8]) {
     if !matches!(out.back(), Some(Piece::Bytes { .. })) {
-        out.push_back(Piece::Bytes { bytes: Vec::with_capacity(answer.len()), sent: 0 });
+        out.push_back(Piece::Bytes {
+            bytes: Vec::with_capacity(answer.len()),
+            sent: 0,
+        });
     }
     if let Some(Piece::Bytes { bytes, .. }) = out.back_mut() {
         let from = bytes.len() + RESPONSE_CORRELATION_AT;
@@ -353,5 +406,8 @@ fn push(out: &mut VecDeque<Piece>, answer: &[u8], correlation_id: &[u8]) {
 /// Appends the first 8 bytes with the correlation id, and the rest without a copy.
 fn push_shared(out: &mut VecDeque<Piece>, answer: Rc<Vec<u8>>, correlation_id: &[u8]) {
     push(out, &answer[..8], correlation_id);
-    out.push_back(Piece::Shared { bytes: answer, sent: 8 });
+    out.push_back(Piece::Shared {
+        bytes: answer,
+        sent: 8,
+    });
 }

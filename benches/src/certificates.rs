@@ -1,5 +1,5 @@
-//! The certificates of a run, made anew for each: an authority of its own, and one certificate (ECDSA P-256, as a
-//! terminator should have) for every name that a client dials.
+//! The certificates of a run, made anew for each: an authority of its own, and one certificate
+//! (ECDSA P-256, as a terminator should have) for every name that a client dials.
 
 use anyhow::{Context, Result};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
@@ -30,15 +30,20 @@ impl Certificates {
     pub fn make(folder: &Path) -> Result<Self> {
         let mut authority = CertificateParams::default();
         authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        authority.distinguished_name.push(DnType::CommonName, "the bench's authority");
+        authority
+            .distinguished_name
+            .push(DnType::CommonName, "the bench's authority");
         let issuer = CertifiedIssuer::self_signed(authority, KeyPair::generate()?)?;
         let names = vec![BOOTSTRAP_NAME.to_owned(), format!("*.{BOOTSTRAP_NAME}")];
         let key = KeyPair::generate()?;
-        let certificate = CertificateParams::new(names)?.signed_by(&key, &issuer)?.pem();
+        let certificate = CertificateParams::new(names)?
+            .signed_by(&key, &issuer)?
+            .pem();
         let key = key.serialize_pem();
         let write = |name: &str, text: &str| -> Result<PathBuf> {
             let path = folder.join(name);
-            fs::write(&path, text).with_context(|| format!("{} can't be written", path.display()))?;
+            fs::write(&path, text)
+                .with_context(|| format!("{} can't be written", path.display()))?;
             Ok(path)
         };
         Ok(Self {

@@ -30,12 +30,17 @@ pub struct Group {
 pub fn svg(title: &str, caption: &str, groups: &[Group]) -> String {
     let bars = |group: &Group| group.bars.len() as f64 * BAR + GAP;
     let width = LEFT + groups.iter().map(bars).sum::<f64>().max(640.0) + 20.0;
-    let top = groups.iter().flat_map(|group| &group.bars).map(|(_, value)| *value).fold(0.0, f64::max);
+    let top = groups
+        .iter()
+        .flat_map(|group| &group.bars)
+        .map(|(_, value)| *value)
+        .fold(0.0, f64::max);
     let step = step(top);
     let top = (top / step).ceil().max(1.0) * step;
     let y = |value: f64| TOP + HEIGHT * (1.0 - value / top);
     let mut out = format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width:.0} 400\" font-family=\"sans-serif\" font-size=\"11\">\n\
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width:.0} 400\" \
+         font-family=\"sans-serif\" font-size=\"11\">\n\
          <rect width=\"100%\" height=\"100%\" fill=\"#fff\"/>\n\
          <text x=\"{LEFT}\" y=\"20\" font-size=\"15\" font-weight=\"bold\">{}</text>",
         escape(title)
@@ -59,7 +64,8 @@ pub fn svg(title: &str, caption: &str, groups: &[Group]) -> String {
         for (relay, value) in &group.bars {
             let _ = writeln!(
                 out,
-                "<rect x=\"{x:.1}\" y=\"{:.1}\" width=\"{:.1}\" height=\"{:.1}\" fill=\"{}\"><title>{} {}: {value:.3}</title></rect>",
+                "<rect x=\"{x:.1}\" y=\"{:.1}\" width=\"{:.1}\" height=\"{:.1}\" \
+                 fill=\"{}\"><title>{} {}: {value:.3}</title></rect>",
                 y(*value),
                 BAR - 2.0,
                 TOP + HEIGHT - y(*value),
@@ -88,14 +94,19 @@ pub fn svg(title: &str, caption: &str, groups: &[Group]) -> String {
     for relay in relays {
         let _ = writeln!(
             out,
-            "<rect x=\"{x:.0}\" y=\"30\" width=\"10\" height=\"10\" fill=\"{}\"/><text x=\"{:.0}\" y=\"39\">{}</text>",
+            "<rect x=\"{x:.0}\" y=\"30\" width=\"10\" height=\"10\" fill=\"{}\"/><text \
+             x=\"{:.0}\" y=\"39\">{}</text>",
             colour(relay),
             x + 14.0,
             escape(relay)
         );
         x += 24.0 + 6.5 * relay.len() as f64;
     }
-    let _ = writeln!(out, "<text x=\"{LEFT}\" y=\"372\" fill=\"#495057\">{}</text>\n</svg>", escape(caption));
+    let _ = writeln!(
+        out,
+        "<text x=\"{LEFT}\" y=\"372\" fill=\"#495057\">{}</text>\n</svg>",
+        escape(caption)
+    );
     out
 }
 
@@ -111,9 +122,14 @@ fn step(top: f64) -> f64 {
 }
 
 fn colour(relay: &str) -> &'static str {
-    COLOURS.iter().find(|(name, _)| *name == relay || name.is_empty()).map_or("#000", |(_, colour)| colour)
+    COLOURS
+        .iter()
+        .find(|(name, _)| *name == relay || name.is_empty())
+        .map_or("#000", |(_, colour)| colour)
 }
 
 fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
 }

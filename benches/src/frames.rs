@@ -1,5 +1,6 @@
-//! Valid Kafka frames for both ends, encoded by the `kafka-protocol` crate: ApiVersions v3, Metadata v4 and v12,
-//! Produce v12, Fetch v17. Every frame has its length in front; a correlation id is patched in where it is sent.
+//! Valid Kafka frames for both ends, encoded by the `kafka-protocol` crate: ApiVersions v3,
+//! Metadata v4 and v12, Produce v12, Fetch v17. Every frame has its length in front; a correlation
+//! id is patched in where it is sent.
 
 use anyhow::{Context, Result, ensure};
 use bytes::{Bytes, BytesMut};
@@ -14,11 +15,13 @@ use kafka_protocol::messages::metadata_response::{
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use kafka_protocol::messages::produce_response::{PartitionProduceResponse, TopicProduceResponse};
 use kafka_protocol::messages::{
-    ApiKey, ApiVersionsRequest, ApiVersionsResponse, BrokerId, FetchRequest, FetchResponse, MetadataRequest,
-    MetadataResponse, ProduceRequest, ProduceResponse, RequestHeader, TopicName,
+    ApiKey, ApiVersionsRequest, ApiVersionsResponse, BrokerId, FetchRequest, FetchResponse,
+    MetadataRequest, MetadataResponse, ProduceRequest, ProduceResponse, RequestHeader, TopicName,
 };
 use kafka_protocol::protocol::{Encodable, StrBytes};
-use kafka_protocol::records::{Compression, Record, RecordBatchEncoder, RecordEncodeOptions, TimestampType};
+use kafka_protocol::records::{
+    Compression, Record, RecordBatchEncoder, RecordEncodeOptions, TimestampType,
+};
 
 /// Where the correlation id stands in a request, counted from its length.
 pub const REQUEST_CORRELATION_AT: usize = 8;
@@ -87,18 +90,24 @@ fn records(value_bytes: usize) -> Result<Bytes> {
         value: Some(Bytes::from(vec![b'r'; value_bytes])),
         headers: IndexMap::new(),
     };
-    let options = RecordEncodeOptions { version: 2, compression: Compression::None };
+    let options = RecordEncodeOptions {
+        version: 2,
+        compression: Compression::None,
+    };
     let mut out = BytesMut::new();
     RecordBatchEncoder::encode(&mut out, [&record], &options)?;
     Ok(out.freeze())
 }
 
-/// Builds with growing values until the frame has `bytes`, its length prefix included; lengths of varints can make one
-/// size impossible, so up to four bytes fewer count as well.
+/// Builds with growing values until the frame has `bytes`, its length prefix included; lengths of
+/// varints can make one size impossible, so up to four bytes fewer count as well.
 fn sized(bytes: usize, build: impl Fn(Bytes) -> Result<Vec<u8>>) -> Result<Vec<u8>> {
     let from = bytes.saturating_sub(RECORDS_OVERHEAD_MAX);
     let overhead = build(records(from)?)?.len() - from;
-    ensure!(overhead <= bytes, "a frame of {bytes} bytes has no room for a record");
+    ensure!(
+        overhead <= bytes,
+        "a frame of {bytes} bytes has no room for a record"
+    );
     let mut best = None;
     for value_bytes in (bytes - overhead).saturating_sub(6)..=(bytes - overhead) + 6 {
         let frame = build(records(value_bytes)?)?;
@@ -116,36 +125,57 @@ pub fn api_versions_request() -> Result<Vec<u8>> {
     request(ApiKey::ApiVersions, 3, &body)
 }
 
-/// What the simulator offers, in the form of `version`; one that is too new gets error 35 in the form of v0, as Kafka
-/// does it.
+/// What the simulator offers, in the form of `version`; one that is too new gets error 35 in the
+/// form of v0, as Kafka does it.
 pub fn api_versions_response(version: i16) -> Result<Vec<u8>> {
     let is_known = (0..=4).contains(&version);
-    let offers = [(0, 3, PRODUCE_VERSION), (1, 4, FETCH_VERSION), (3, 0, METADATA_VERSION), (18, 0, 4)];
+    let offers = [
+        (0, 3, PRODUCE_VERSION),
+        (1, 4, FETCH_VERSION),
+        (3, 0, METADATA_VERSION),
+        (18, 0, 4),
+    ];
     let offer = |&(key, min, max)| {
-        ApiVersion::default().with_api_key(key).with_min_version(min).with_max_version(max)
+        ApiVersion::default()
+            .with_api_key(key)
+            .with_min_version(min)
+            .with_max_version(max)
     };
     let body = ApiVersionsResponse::default()
         .with_error_code(if is_known { 0 } else { 35 })
         .with_api_keys(offers.iter().map(offer).collect());
-    response(ApiKey::ApiVersions, if is_known { version } else { 0 }, &body)
+    response(
+        ApiKey::ApiVersions,
+        if is_known { version } else { 0 },
+        &body,
+    )
 }
 
 /// A Produce v12, `acks=all`, that is `bytes` long with its length.
 pub fn produce_request(bytes: usize) -> Result<Vec<u8>> {
     sized(bytes, |records| {
         let partition = PartitionProduceData::default().with_records(Some(records));
-        let topic = TopicProduceData::default().with_name(topic_name()).with_partition_data(vec![partition]);
-        let body =
-            ProduceRequest::default().with_acks(-1).with_timeout_ms(30_000).with_topic_data(vec![topic]);
+        let topic = TopicProduceData::default()
+            .with_name(topic_name())
+            .with_partition_data(vec![partition]);
+        let body = ProduceRequest::default()
+            .with_acks(-1)
+            .with_timeout_ms(30_000)
+            .with_topic_data(vec![topic]);
         request(ApiKey::Produce, PRODUCE_VERSION, &body)
     })
 }
 
 pub fn produce_response() -> Result<Vec<u8>> {
     let partition = PartitionProduceResponse::default().with_log_append_time_ms(-1);
-    let topic =
-        TopicProduceResponse::default().with_name(topic_name()).with_partition_responses(vec![partition]);
-    response(ApiKey::Produce, PRODUCE_VERSION, &ProduceResponse::default().with_responses(vec![topic]))
+    let topic = TopicProduceResponse::default()
+        .with_name(topic_name())
+        .with_partition_responses(vec![partition]);
+    response(
+        ApiKey::Produce,
+        PRODUCE_VERSION,
+        &ProduceResponse::default().with_responses(vec![topic]),
+    )
 }
 
 /// A Fetch v17 that the simulator answers with a frame of `bytes`.
@@ -161,21 +191,31 @@ pub fn fetch_request(bytes: usize, from_file: bool) -> Result<Vec<u8>> {
     request(ApiKey::Fetch, FETCH_VERSION, &body)
 }
 
-/// What a Fetch v17 asks for: bytes, and whether from the file. The fields in front of the topics are of fixed size.
+/// What a Fetch v17 asks for: bytes, and whether from the file. The fields in front of the topics
+/// are of fixed size.
 pub fn read_fetch(request: &[u8]) -> Option<(usize, bool)> {
     let client_id_bytes = i16::from_be_bytes(*request.get(12..)?.first_chunk()?).max(0) as usize;
     // Tags of the header (none), then max_wait_ms, min_bytes, max_bytes, isolation_level.
     let body = request.get(14 + client_id_bytes + 1..)?;
     let bytes = i32::from_be_bytes(*body.get(8..)?.first_chunk()?);
-    Some((usize::try_from(bytes).ok()?, *body.get(12)? == ISOLATION_FROM_FILE as u8))
+    Some((
+        usize::try_from(bytes).ok()?,
+        *body.get(12)? == ISOLATION_FROM_FILE as u8,
+    ))
 }
 
 /// A Fetch response v17 that is `bytes` long with its length, without `NodeEndpoints`.
 pub fn fetch_response(bytes: usize) -> Result<Vec<u8>> {
     sized(bytes, |records| {
-        let partition = PartitionData::default().with_aborted_transactions(None).with_records(Some(records));
+        let partition = PartitionData::default()
+            .with_aborted_transactions(None)
+            .with_records(Some(records));
         let topic = FetchableTopicResponse::default().with_partitions(vec![partition]);
-        response(ApiKey::Fetch, FETCH_VERSION, &FetchResponse::default().with_responses(vec![topic]))
+        response(
+            ApiKey::Fetch,
+            FETCH_VERSION,
+            &FetchResponse::default().with_responses(vec![topic]),
+        )
     })
 }
 
@@ -183,7 +223,9 @@ pub fn fetch_response(bytes: usize) -> Result<Vec<u8>> {
 pub fn metadata_request(partitions: usize) -> Result<Vec<u8>> {
     let name = TopicName(text(&format!("partitions-{partitions}")));
     let body = MetadataRequest::default()
-        .with_topics(Some(vec![MetadataRequestTopic::default().with_name(Some(name))]))
+        .with_topics(Some(vec![
+            MetadataRequestTopic::default().with_name(Some(name)),
+        ]))
         .with_allow_auto_topic_creation(false);
     request(ApiKey::Metadata, METADATA_VERSION, &body)
 }
@@ -191,13 +233,20 @@ pub fn metadata_request(partitions: usize) -> Result<Vec<u8>> {
 /// How many partitions a Metadata request asks for, by the topic's name; none without such a topic.
 pub fn read_metadata(request: &[u8]) -> usize {
     let marker = b"partitions-";
-    let at = request.windows(marker.len()).position(|window| window == marker);
+    let at = request
+        .windows(marker.len())
+        .position(|window| window == marker);
     let digits = at.map_or(&[][..], |at| &request[at + marker.len()..]);
     let digits = digits.iter().take_while(|byte| byte.is_ascii_digit());
-    digits.fold(0, |number: usize, digit| number.saturating_mul(10).saturating_add((digit - b'0') as usize))
+    digits.fold(0, |number: usize, digit| {
+        number
+            .saturating_mul(10)
+            .saturating_add((digit - b'0') as usize)
+    })
 }
 
-/// Three brokers; the simulator is broker 1, at `port` of 127.0.0.1. The others are told of, and nobody dials them.
+/// Three brokers; the simulator is broker 1, at `port` of 127.0.0.1. The others are told of, and
+/// nobody dials them.
 pub fn metadata_response(version: i16, port: u16, partitions: usize) -> Result<Vec<u8>> {
     let broker = |id: i32| {
         MetadataResponseBroker::default()
@@ -221,20 +270,34 @@ pub fn metadata_response(version: i16, port: u16, partitions: usize) -> Result<V
         .with_cluster_id(Some(text(CLUSTER_ID)))
         .with_controller_id(BrokerId(1))
         .with_brokers((1..=3).map(broker).collect())
-        .with_topics(if partitions > 0 { vec![topic] } else { Vec::new() });
+        .with_topics(if partitions > 0 {
+            vec![topic]
+        } else {
+            Vec::new()
+        });
     response(ApiKey::Metadata, version, &body)
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "a failed expectation is the result of a test")]
+#[allow(
+    clippy::unwrap_used,
+    reason = "a failed expectation is the result of a test"
+)]
 mod tests {
     use super::*;
 
     #[test]
     fn a_frame_has_the_size_that_was_asked_for() {
         for bytes in [200, 16 * 1024, 64 * 1024, 1024 * 1024] {
-            for frame in [produce_request(bytes).unwrap(), fetch_response(bytes).unwrap()] {
-                assert!((bytes - 4..=bytes).contains(&frame.len()), "{} instead of {bytes}", frame.len());
+            for frame in [
+                produce_request(bytes).unwrap(),
+                fetch_response(bytes).unwrap(),
+            ] {
+                assert!(
+                    (bytes - 4..=bytes).contains(&frame.len()),
+                    "{} instead of {bytes}",
+                    frame.len()
+                );
                 assert_eq!(frame[..4], (frame.len() as u32 - 4).to_be_bytes());
             }
         }
@@ -242,8 +305,14 @@ mod tests {
 
     #[test]
     fn a_fetch_says_what_it_wants() {
-        assert_eq!(read_fetch(&fetch_request(65_536, false).unwrap()), Some((65_536, false)));
-        assert_eq!(read_fetch(&fetch_request(1 << 20, true).unwrap()), Some((1 << 20, true)));
+        assert_eq!(
+            read_fetch(&fetch_request(65_536, false).unwrap()),
+            Some((65_536, false))
+        );
+        assert_eq!(
+            read_fetch(&fetch_request(1 << 20, true).unwrap()),
+            Some((1 << 20, true))
+        );
         assert_eq!(read_fetch(&[0; 20]), None);
     }
 
@@ -255,6 +324,11 @@ mod tests {
 
     #[test]
     fn ten_thousand_partitions_make_a_large_answer() {
-        assert!(metadata_response(METADATA_VERSION, 9092, 10_000).unwrap().len() > 300_000);
+        assert!(
+            metadata_response(METADATA_VERSION, 9092, 10_000)
+                .unwrap()
+                .len()
+                > 300_000
+        );
     }
 }

@@ -1,5 +1,5 @@
-//! The gates: ratios within one round, each with the interval of its median. A gate is missed only if the whole interval
-//! is beyond the limit.
+//! The gates: ratios within one round, each with the interval of its median. A gate is missed only
+//! if the whole interval is beyond the limit.
 
 use crate::idle::Idle;
 use crate::rounds::{Placement, Sample};
@@ -27,16 +27,30 @@ const fn at_most(workload: &'static str, metric: Metric, over: &'static str, lim
 }
 
 const fn at_least(workload: &'static str, metric: Metric, over: &'static str, limit: f64) -> Gate {
-    Gate { at_least: true, ..at_most(workload, metric, over, limit) }
+    Gate {
+        at_least: true,
+        ..at_most(workload, metric, over, limit)
+    }
 }
 
 /// The number of Narrows that ends TLS over HAProxy's.
 const fn tls_at_most(workload: &'static str, metric: Metric, limit: f64) -> Gate {
-    across(metric, (workload, "narrows-tls"), (workload, "haproxy-tls"), limit)
+    across(
+        metric,
+        (workload, "narrows-tls"),
+        (workload, "haproxy-tls"),
+        limit,
+    )
 }
 
 const fn across(metric: Metric, of: Side, over: Side, limit: f64) -> Gate {
-    Gate { metric, of, over, limit, at_least: false }
+    Gate {
+        metric,
+        of,
+        over,
+        limit,
+        at_least: false,
+    }
 }
 
 use Metric::{CpuPerGb, CpuPerRoundTrip, P99, Throughput};
@@ -75,18 +89,38 @@ const GATES: [Gate; 42] = [
     tls_at_most("tls-produce-64k", CpuPerGb, 1.15),
     tls_at_most("tls-fetch-64k", CpuPerGb, 1.15),
     tls_at_most("tls-fetch-16k", CpuPerGb, 1.15),
-    across(CpuPerRoundTrip, ("tls-small-depth-1", "narrows-tls"), ("small-depth-1", "narrows"), 1.3),
+    across(
+        CpuPerRoundTrip,
+        ("tls-small-depth-1", "narrows-tls"),
+        ("small-depth-1", "narrows"),
+        1.3,
+    ),
     tls_at_most("tls-storm-full", CpuPerRoundTrip, 1.25),
     tls_at_most("tls-storm-resumed", CpuPerRoundTrip, 1.25),
-    across(CpuPerRoundTrip, ("tls-storm-bad", "narrows-tls"), ("tls-storm-full", "narrows-tls"), 1.0),
+    across(
+        CpuPerRoundTrip,
+        ("tls-storm-bad", "narrows-tls"),
+        ("tls-storm-full", "narrows-tls"),
+        1.0,
+    ),
     across(
         CpuPerRoundTrip,
         ("tls-storm-unknown-name", "narrows-tls"),
         ("tls-storm-full", "narrows-tls"),
         1.0,
     ),
-    across(CpuPerGb, ("passthrough-produce-1m", "narrows-passthrough"), ("produce-1m", "narrows"), 1.08),
-    across(CpuPerGb, ("passthrough-fetch-1m", "narrows-passthrough"), ("fetch-1m", "narrows"), 1.08),
+    across(
+        CpuPerGb,
+        ("passthrough-produce-1m", "narrows-passthrough"),
+        ("produce-1m", "narrows"),
+        1.08,
+    ),
+    across(
+        CpuPerGb,
+        ("passthrough-fetch-1m", "narrows-passthrough"),
+        ("fetch-1m", "narrows"),
+        1.08,
+    ),
     across(
         CpuPerGb,
         ("passthrough-fetch-1m", "narrows-passthrough"),
@@ -103,7 +137,8 @@ const IDLE_KIB_MAX: [(&str, f64); 2] = [("narrows", 5.0), ("narrows-tls", 24.0)]
 /// What an allocator may keep of a burst and of closed connections, over the memory before.
 const BASELINE_SLACK_KIB: u64 = 8 * 1024;
 
-/// The ratio of two relays' numbers in each round, and the interval of its median; `None` without both.
+/// The ratio of two relays' numbers in each round, and the interval of its median; `None` without
+/// both.
 pub fn ratio(
     samples: &[Sample],
     placement: Placement,
@@ -122,7 +157,10 @@ pub fn ratio(
     };
     let rounds = samples.iter().map(|sample| sample.round).max()?;
     let ratio = |round| Some(number(of, round)? / number(over, round)?);
-    let ratios: Vec<f64> = (0..=rounds).filter_map(ratio).filter(|ratio| ratio.is_finite()).collect();
+    let ratios: Vec<f64> = (0..=rounds)
+        .filter_map(ratio)
+        .filter(|ratio| ratio.is_finite())
+        .collect();
     stats::estimate(&ratios)
 }
 
@@ -150,7 +188,8 @@ fn verdict(estimate: Estimate, limit: f64, at_least: bool) -> &'static str {
     }
 }
 
-/// All gates that this run has numbers for, as a Markdown table; one line says which it has none for.
+/// All gates that this run has numbers for, as a Markdown table; one line says which it has none
+/// for.
 pub fn table(
     samples: &[Sample],
     counts: &[Count],
@@ -170,7 +209,11 @@ pub fn table(
     match counts.iter().find(|count| count.relay == "narrows") {
         Some(count) => {
             let calls = count.per_small_round_trip;
-            let is_met = if calls <= SMALL_CALLS + SMALL_CALLS_SLACK { "met" } else { "**missed**" };
+            let is_met = if calls <= SMALL_CALLS + SMALL_CALLS_SLACK {
+                "met"
+            } else {
+                "**missed**"
+            };
             let name = "data system calls a round trip of 200 B";
             let _ = writeln!(text, "| {name} | {SMALL_CALLS} | {calls:.2} | {is_met} |");
         }
@@ -192,22 +235,36 @@ pub fn table(
         }
     }
     if !unmeasured.is_empty() {
-        let _ = writeln!(text, "\nNot measured in this run: {}.", unmeasured.join("; "));
+        let _ = writeln!(
+            text,
+            "\nNot measured in this run: {}.",
+            unmeasured.join("; ")
+        );
     }
     text
 }
 
 fn idle_rows(text: &mut String, idle: &Idle, kib_max: f64) {
     let kib = idle.kib_per_connection();
-    let exact = Estimate { median: kib, low: kib, high: kib };
-    let (relay, connections) = (&idle.relay, idle.connections);
+    let exact = Estimate {
+        median: kib,
+        low: kib,
+        high: kib,
+    };
+    let relay = &idle.relay;
+    let connections = idle.connections;
     let name = format!("idle KiB a connection, {connections} connections, {relay}");
     row(text, &name, kib_max, false, exact);
     let kept = idle.after_close.saturating_sub(idle.before);
-    let is_back = if kept <= BASELINE_SLACK_KIB { "met" } else { "**missed**" };
+    let is_back = if kept <= BASELINE_SLACK_KIB {
+        "met"
+    } else {
+        "**missed**"
+    };
     let _ = writeln!(
         text,
-        "| memory kept after burst and close of {connections}, KiB, {relay} | ≤ {BASELINE_SLACK_KIB} | {kept} | {is_back} |"
+        "| memory kept after burst and close of {connections}, KiB, {relay} | ≤ \
+         {BASELINE_SLACK_KIB} | {kept} | {is_back} |"
     );
 }
 
@@ -215,11 +272,17 @@ fn row(text: &mut String, name: &str, limit: f64, at_least: bool, measured: Esti
     let sign = if at_least { "≥" } else { "≤" };
     let Estimate { median, low, high } = measured;
     let verdict = verdict(measured, limit, at_least);
-    let _ = writeln!(text, "| {name} | {sign} {limit} | {median:.3} [{low:.3}, {high:.3}] | {verdict} |");
+    let _ = writeln!(
+        text,
+        "| {name} | {sign} {limit} | {median:.3} [{low:.3}, {high:.3}] | {verdict} |"
+    );
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "a failed expectation is the result of a test")]
+#[allow(
+    clippy::unwrap_used,
+    reason = "a failed expectation is the result of a test"
+)]
 mod tests {
     use super::*;
 
@@ -227,17 +290,34 @@ mod tests {
     fn every_gate_is_about_workloads_and_relays_that_there_are() {
         let workloads = crate::workloads::all().unwrap();
         for (workload, relay) in GATES.iter().flat_map(|gate| [gate.of, gate.over]) {
-            let workload = workloads.iter().find(|found| found.name == workload).unwrap();
-            let kind = crate::relays::KINDS.iter().find(|kind| kind.name() == relay).unwrap();
-            assert_eq!(workload.transport, kind.transport(), "{} through {relay}", workload.name);
+            let workload = workloads
+                .iter()
+                .find(|found| found.name == workload)
+                .unwrap();
+            let kind = crate::relays::KINDS
+                .iter()
+                .find(|kind| kind.name() == relay)
+                .unwrap();
+            assert_eq!(
+                workload.transport,
+                kind.transport(),
+                "{} through {relay}",
+                workload.name
+            );
         }
     }
 
     #[test]
     fn a_gate_is_missed_only_if_the_whole_interval_is_beyond_it() {
         let estimate = |low, median, high| Estimate { median, low, high };
-        assert_eq!(verdict(estimate(1.09, 1.10, 1.2), 1.08, false), "**missed**");
-        assert_eq!(verdict(estimate(1.05, 1.10, 1.2), 1.08, false), "met (the interval reaches the limit)");
+        assert_eq!(
+            verdict(estimate(1.09, 1.10, 1.2), 1.08, false),
+            "**missed**"
+        );
+        assert_eq!(
+            verdict(estimate(1.05, 1.10, 1.2), 1.08, false),
+            "met (the interval reaches the limit)"
+        );
         assert_eq!(verdict(estimate(0.9, 1.0, 1.2), 1.08, false), "met");
         assert_eq!(verdict(estimate(0.5, 0.6, 0.69), 0.7, true), "**missed**");
         assert_eq!(verdict(estimate(0.7, 0.8, 0.9), 0.7, true), "met");

@@ -1,5 +1,5 @@
-//! What connections that do nothing cost: a fresh relay, N connections after one round trip each, a burst over all of
-//! them, and the close of all of them.
+//! What connections that do nothing cost: a fresh relay, N connections after one round trip each, a
+//! burst over all of them, and the close of all of them.
 
 use crate::frames;
 use crate::load;
@@ -49,7 +49,9 @@ pub fn measure(kind: Kind, setting: &Setting, port: u16, connections: usize) -> 
     std::thread::sleep(SETTLE);
     relay.look_again();
     let before = meter::memory_kib(&relay.pids)?;
-    let mut streams = (0..connections).map(|_| load::open(&relay.door)).collect::<Result<Vec<_>>>()?;
+    let mut streams = (0..connections)
+        .map(|_| load::open(&relay.door))
+        .collect::<Result<Vec<_>>>()?;
     std::thread::sleep(SETTLE);
     let idle = meter::memory_kib(&relay.pids)?;
     burst(&mut streams)?;
@@ -58,7 +60,14 @@ pub fn measure(kind: Kind, setting: &Setting, port: u16, connections: usize) -> 
     drop(streams);
     std::thread::sleep(SETTLE_CLOSED);
     let after_close = meter::memory_kib(&relay.pids)?;
-    Ok(Idle { relay: relay.name.clone(), connections, before, idle, after_burst, after_close })
+    Ok(Idle {
+        relay: relay.name.clone(),
+        connections,
+        before,
+        idle,
+        after_burst,
+        after_close,
+    })
 }
 
 fn burst(streams: &mut [Stream]) -> Result<()> {

@@ -1,7 +1,9 @@
-//! Real Kafka: three brokers, Kafka's own producer-perf and consumer-perf, direct and through each relay.
+//! Real Kafka: three brokers, Kafka's own producer-perf and consumer-perf, direct and through each
+//! relay.
 //!
-//! A relay that knows no Kafka can only stand in front of a cluster that advertises it. So every broker has one listener
-//! per such relay, which advertises that relay's port for this broker; Narrows gets the brokers' own listener.
+//! A relay that knows no Kafka can only stand in front of a cluster that advertises it. So every
+//! broker has one listener per such relay, which advertises that relay's port for this broker;
+//! Narrows gets the brokers' own listener.
 
 use crate::load;
 use crate::meter;
@@ -19,7 +21,8 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// For the report.
-pub const ABOUT: &str = "Three brokers in one process each, producer-perf (records of 1 KiB, acks=all, three replicas, at a fixed \
+pub const ABOUT: &str = "Three brokers in one process each, producer-perf (records of 1 KiB, \
+                         acks=all, three replicas, at a fixed \
                          rate, 10,000 a second unless --kafka-rate says otherwise) and consumer-perf (as fast as it goes), nothing pinned. A GB is 10⁹ bytes of records; \
                          MB/s is what the tools say.";
 
@@ -61,14 +64,23 @@ impl Lane {
 /// The gates of real Kafka: name, limit, Narrows over HAProxy splice within a round.
 pub fn gates(lanes: &[Lane]) -> Vec<(String, f64, Estimate)> {
     let of = |name: &str, round: u32, value: Number| {
-        lanes.iter().find(|lane| lane.name == name && lane.round == round).map(value)
+        lanes
+            .iter()
+            .find(|lane| lane.name == name && lane.round == round)
+            .map(value)
     };
     let rounds = lanes.iter().map(|lane| lane.round + 1).max().unwrap_or(0);
-    let parts: [(&str, Number); 2] =
-        [("produce", |lane| lane.produce_cpu_per_gb), ("consume", |lane| lane.consume_cpu_per_gb)];
+    let parts: [(&str, Number); 2] = [
+        ("produce", |lane| lane.produce_cpu_per_gb),
+        ("consume", |lane| lane.consume_cpu_per_gb),
+    ];
     let gate = |(part, value): (&str, Number)| {
-        let ratio = |round| Some(of("narrows", round, value)? / of("haproxy-splice", round, value)?);
-        let ratios: Vec<f64> = (0..rounds).filter_map(ratio).filter(|ratio| ratio.is_finite()).collect();
+        let ratio =
+            |round| Some(of("narrows", round, value)? / of("haproxy-splice", round, value)?);
+        let ratios: Vec<f64> = (0..rounds)
+            .filter_map(ratio)
+            .filter(|ratio| ratio.is_finite())
+            .collect();
         Some((
             format!("real Kafka {part} CPU s/GB, narrows / haproxy-splice"),
             GATE,
@@ -78,7 +90,8 @@ pub fn gates(lanes: &[Lane]) -> Vec<(String, f64, Estimate)> {
     parts.into_iter().filter_map(gate).collect()
 }
 
-/// The kinds that take part, each with the port of its listener on the brokers and its own first port.
+/// The kinds that take part, each with the port of its listener on the brokers and its own first
+/// port.
 const WAYS: [(Kind, u16, u16); 4] = [
     (Kind::Narrows, OWN_PORT, 21_000),
     (Kind::HaproxySplice, 9093, 21_100),
@@ -92,7 +105,8 @@ pub struct Pace {
     pub rounds: u32,
     /// Records of 1 KiB a lane.
     pub records: u64,
-    /// Records a second; −1: as fast as it goes, which compares less, since a starved relay reads more at once.
+    /// Records a second; −1: as fast as it goes, which compares less, since a starved relay reads
+    /// more at once.
     pub rate: i64,
 }
 
@@ -102,7 +116,10 @@ pub fn run(setting: &Setting, jars: &Path, pace: Pace) -> Result<Vec<Lane>> {
     let everywhere: Vec<usize> = (0..meter::processors()).collect();
     sys::pin(0, &everywhere)?;
     let cluster = Cluster::start(setting, jars)?;
-    let relays = WAYS.iter().map(|way| start_relay(setting, *way)).collect::<Result<Vec<_>>>()?;
+    let relays = WAYS
+        .iter()
+        .map(|way| start_relay(setting, *way))
+        .collect::<Result<Vec<_>>>()?;
     cluster.create_topic()?;
     eprintln!("kafka: warming up");
     cluster.measure("direct", own(1), &[], 0, pace)?;
@@ -129,9 +146,15 @@ fn own(node: u8) -> SocketAddr {
 }
 
 /// A relay in front of all three brokers; the reference relay needs a process for each.
-fn start_relay(setting: &Setting, (kind, broker_port, first_port): (Kind, u16, u16)) -> Result<Vec<Relay>> {
+fn start_relay(
+    setting: &Setting,
+    (kind, broker_port, first_port): (Kind, u16, u16),
+) -> Result<Vec<Relay>> {
     let ways = NODES.map(|node| {
-        (localhost(first_port + u16::from(node)), SocketAddr::from(([127, 0, 1, node], broker_port)))
+        (
+            localhost(first_port + u16::from(node)),
+            SocketAddr::from(([127, 0, 1, node], broker_port)),
+        )
     });
     let folder = setting.folder.join("kafka");
     match kind {
@@ -139,20 +162,46 @@ fn start_relay(setting: &Setting, (kind, broker_port, first_port): (Kind, u16, u
             let bootstrap: Vec<String> = NODES.iter().map(|node| own(*node).to_string()).collect();
             let mut command = Command::new(&setting.narrows);
             command
-                .args(["run", "--bootstrap-servers", &bootstrap.join(","), "--log-level", "warn"])
-                .args(["--bind", &localhost(first_port).to_string(), "--advertised-host", "127.0.0.1"])
+                .args([
+                    "run",
+                    "--bootstrap-servers",
+                    &bootstrap.join(","),
+                    "--log-level",
+                    "warn",
+                ])
+                .args([
+                    "--bind",
+                    &localhost(first_port).to_string(),
+                    "--advertised-host",
+                    "127.0.0.1",
+                ])
                 .args(["--node-ids", "1-3"]);
-            Ok(vec![Relay::spawn(kind.name(), &mut command, Door::plain(localhost(first_port)), &folder)?])
+            Ok(vec![Relay::spawn(
+                kind.name(),
+                &mut command,
+                Door::plain(localhost(first_port)),
+                &folder,
+            )?])
         }
         Kind::HaproxyCopy | Kind::HaproxySplice => {
             let path = folder.join(format!("{}.conf", kind.name()));
             fs::write(
                 &path,
-                relays::haproxy(kind == Kind::HaproxySplice, setting, meter::processors(), &ways),
+                relays::haproxy(
+                    kind == Kind::HaproxySplice,
+                    setting,
+                    meter::processors(),
+                    &ways,
+                ),
             )?;
             let mut command = Command::new("haproxy");
             command.args(["-db", "-f"]).arg(path);
-            Ok(vec![Relay::spawn(kind.name(), &mut command, Door::plain(ways[0].0), &folder)?])
+            Ok(vec![Relay::spawn(
+                kind.name(),
+                &mut command,
+                Door::plain(ways[0].0),
+                &folder,
+            )?])
         }
         Kind::RawSplice => ways
             .iter()
@@ -174,14 +223,21 @@ struct Cluster {
 
 impl Cluster {
     fn start(setting: &Setting, jars: &Path) -> Result<Self> {
-        ensure!(jars.join(".complete").exists(), "Kafka is not there: run tests/kafka/fetch 4.3.1");
+        ensure!(
+            jars.join(".complete").exists(),
+            "Kafka is not there: run tests/kafka/fetch 4.3.1"
+        );
         let folder = setting.folder.join("kafka");
         if folder.exists() {
             fs::remove_dir_all(&folder)?;
         }
         fs::create_dir_all(&folder)?;
         fs::write(folder.join("log4j2.properties"), LOG4J2)?;
-        let mut cluster = Self { class_path: format!("{}/*", jars.display()), folder, nodes: Vec::new() };
+        let mut cluster = Self {
+            class_path: format!("{}/*", jars.display()),
+            folder,
+            nodes: Vec::new(),
+        };
         for node in NODES {
             let child = cluster.launch(node)?;
             cluster.nodes.push(child);
@@ -205,11 +261,18 @@ impl Cluster {
         );
         let properties = properties.display();
         let script = format!(
-            "set -e\n{java} kafka.tools.StorageTool format -t {CLUSTER_ID} -c '{properties}'\nexec {java} kafka.Kafka '{properties}'\n"
+            "set -e\n{java} kafka.tools.StorageTool format -t {CLUSTER_ID} -c \
+             '{properties}'\nexec {java} kafka.Kafka '{properties}'\n"
         );
         let mut command = Command::new("sh");
-        command.args(["-c", &script]).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
-        command.spawn().context("java can't be started: apt-get install default-jre-headless")
+        command
+            .args(["-c", &script])
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log);
+        command
+            .spawn()
+            .context("java can't be started: apt-get install default-jre-headless")
     }
 
     fn await_node(&mut self, node: u8) -> Result<()> {
@@ -217,7 +280,10 @@ impl Cluster {
         while let Err(error) = load::open(&Door::plain(own(node))) {
             for child in &mut self.nodes {
                 if let Some(status) = child.try_wait()? {
-                    bail!("a broker ended with {status}, see {}", self.folder.display());
+                    bail!(
+                        "a broker ended with {status}, see {}",
+                        self.folder.display()
+                    );
                 }
             }
             if Instant::now() > deadline {
@@ -229,7 +295,8 @@ impl Cluster {
     }
 
     fn create_topic(&self) -> Result<()> {
-        let (servers, topic) = (own(1).to_string(), TOPIC);
+        let servers = own(1).to_string();
+        let topic = TOPIC;
         let arguments = [
             "--bootstrap-server",
             &servers,
@@ -262,7 +329,8 @@ impl Cluster {
     ) -> Result<Lane> {
         let records = pace.records;
         let servers = bootstrap.to_string();
-        let (count, rate) = (records.to_string(), pace.rate.to_string());
+        let count = records.to_string();
+        let rate = pace.rate.to_string();
         let size = RECORD_BYTES.to_string();
         let before = meter::cpu_nanos(pids);
         let said = self
@@ -302,8 +370,8 @@ impl Cluster {
             )
             .with_context(|| format!("consumer-perf, {name}"))?;
         let after = meter::cpu_nanos(pids);
-        let (consumed_mib, consume_mb_per_second) =
-            consumed(&said).with_context(|| format!("consumer-perf, {name}, says no rate: {said}"))?;
+        let (consumed_mib, consume_mb_per_second) = consumed(&said)
+            .with_context(|| format!("consumer-perf, {name}, says no rate: {said}"))?;
         let gigabytes = (records * RECORD_BYTES) as f64 / 1e9;
         Ok(Lane {
             name: name.to_owned(),
@@ -311,7 +379,9 @@ impl Cluster {
             produce_mb_per_second,
             produce_cpu_per_gb: (between - before) as f64 / 1e9 / gigabytes,
             consume_mb_per_second,
-            consume_cpu_per_gb: (after - between) as f64 / 1e9 / (consumed_mib * 1.048_576 / 1000.0),
+            consume_cpu_per_gb: (after - between) as f64
+                / 1e9
+                / (consumed_mib * 1.048_576 / 1000.0),
         })
     }
 
@@ -321,7 +391,10 @@ impl Cluster {
         let output = File::create(&log)?;
         let mut child = Command::new("java")
             .args(JVM)
-            .arg(format!("-Dlog4j2.configurationFile={}/log4j2.properties", self.folder.display()))
+            .arg(format!(
+                "-Dlog4j2.configurationFile={}/log4j2.properties",
+                self.folder.display()
+            ))
             .args(["-cp", &self.class_path, class])
             .args(arguments)
             .stdin(Stdio::null())
@@ -337,7 +410,10 @@ impl Cluster {
             if Instant::now() > deadline {
                 child.kill()?;
                 child.wait()?;
-                bail!("{class} did not end within {TOOL_TIMEOUT:?}: {}", fs::read_to_string(&log)?);
+                bail!(
+                    "{class} did not end within {TOOL_TIMEOUT:?}: {}",
+                    fs::read_to_string(&log)?
+                );
             }
             std::thread::sleep(Duration::from_millis(50));
         };
@@ -363,20 +439,31 @@ impl Drop for Cluster {
 /// From the last line: `… records/sec (19.53 MB/sec), …`.
 fn produced_mb_per_second(said: &str) -> Option<f64> {
     let line = said.lines().rev().find(|line| line.contains("MB/sec)"))?;
-    line.split('(').nth(1)?.split_whitespace().next()?.parse().ok()
+    line.split('(')
+        .nth(1)?
+        .split_whitespace()
+        .next()?
+        .parse()
+        .ok()
 }
 
-/// MiB consumed and the rate without the rebalance, from the line of numbers: the third and the ninth column.
+/// MiB consumed and the rate without the rebalance, from the line of numbers: the third and the
+/// ninth column.
 fn consumed(said: &str) -> Option<(f64, f64)> {
-    let line =
-        said.lines().rev().find(|line| line.split(',').count() >= 10 && !line.contains("start.time"))?;
+    let line = said
+        .lines()
+        .rev()
+        .find(|line| line.split(',').count() >= 10 && !line.contains("start.time"))?;
     let column = |index: usize| line.split(',').nth(index)?.trim().parse().ok();
     Some((column(2)?, column(8)?))
 }
 
 fn node_properties(node: u8, folder: &Path) -> Result<String> {
     let ip = format!("127.0.1.{node}");
-    let voters: Vec<String> = NODES.iter().map(|id| format!("{id}@127.0.1.{id}:9090")).collect();
+    let voters: Vec<String> = NODES
+        .iter()
+        .map(|id| format!("{id}@127.0.1.{id}:9090"))
+        .collect();
     let (mut listeners, mut advertised, mut map) = (
         format!("CONTROLLER://{ip}:9090,INTERNAL://{ip}:9091,OWN://{ip}:{OWN_PORT}"),
         format!("INTERNAL://{ip}:9091,OWN://{ip}:{OWN_PORT}"),
@@ -384,7 +471,11 @@ fn node_properties(node: u8, folder: &Path) -> Result<String> {
     );
     for (_, port, first_port) in WAYS.iter().filter(|(kind, ..)| *kind != Kind::Narrows) {
         write!(listeners, ",WAY{port}://{ip}:{port}")?;
-        write!(advertised, ",WAY{port}://127.0.0.1:{}", first_port + u16::from(node))?;
+        write!(
+            advertised,
+            ",WAY{port}://127.0.0.1:{}",
+            first_port + u16::from(node)
+        )?;
         write!(map, ",WAY{port}:PLAINTEXT")?;
     }
     Ok(format!(
@@ -412,7 +503,8 @@ mod tests {
         let said = "1 records sent, 2.0 records/sec (0.5 MB/sec), 3 ms avg\n\
                     200000 records sent, 19999.000000 records/sec (19.53 MB/sec), 5.20 ms avg latency\n";
         assert_eq!(produced_mb_per_second(said), Some(19.53));
-        let said = "start.time, end.time, data.consumed.in.MB, MB.sec, data.consumed.in.nMsg, nMsg.sec, rebalance.time.ms, fetch.time.ms, fetch.MB.sec, fetch.nMsg.sec\n\
+        let said = "start.time, end.time, data.consumed.in.MB, MB.sec, data.consumed.in.nMsg, \
+                    nMsg.sec, rebalance.time.ms, fetch.time.ms, fetch.MB.sec, fetch.nMsg.sec\n\
                     2026-11-21 05:00:00:000, 2026-11-21 05:00:02:000, 195.3125, 97.6, 200000, 100000.0, 400, 1600, 122.07, 125000.0\n";
         assert_eq!(consumed(said), Some((195.3125, 122.07)));
         assert_eq!(consumed(""), None);

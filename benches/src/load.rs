@@ -1,8 +1,9 @@
-//! The load generator: valid requests over many connections, in a closed loop (a request for each response) or an open
-//! one (a fixed rate; latency counts from when a request was due, not from when it was sent).
+//! The load generator: valid requests over many connections, in a closed loop (a request for each
+//! response) or an open one (a fixed rate; latency counts from when a request was due, not from
+//! when it was sent).
 //!
-//! One thread, one epoll. Received bytes are copied into a buffer, as a client does it, and dropped. Every response is
-//! checked: its correlation id must be the oldest one in flight.
+//! One thread, one epoll. Received bytes are copied into a buffer, as a client does it, and
+//! dropped. Every response is checked: its correlation id must be the oldest one in flight.
 
 use crate::frames::{self, REQUEST_CORRELATION_AT, RESPONSE_CORRELATION_AT};
 use crate::sys::{self, Epoll, Timer};
@@ -152,7 +153,9 @@ impl Load {
             timer,
             connections,
             pace: work.pace,
-            batch: work.request.repeat((BATCH_BYTES / work.request.len()).max(1)),
+            batch: work
+                .request
+                .repeat((BATCH_BYTES / work.request.len()).max(1)),
             request_bytes: work.request.len(),
             buffer: vec![0; BUFFER_BYTES],
             outcome: Outcome::default(),
@@ -182,8 +185,12 @@ impl Load {
                 return Ok(());
             }
             self.send_what_is_due(now)?;
-            ensure!(now < self.heard + STALL, "no response for {STALL:?}: the relay or the simulator stalls");
-            self.epoll.wait(&mut ready, (end - now).min(Duration::from_millis(100)))?;
+            ensure!(
+                now < self.heard + STALL,
+                "no response for {STALL:?}: the relay or the simulator stalls"
+            );
+            self.epoll
+                .wait(&mut ready, (end - now).min(Duration::from_millis(100)))?;
             for event in &ready {
                 if event.token == TIMER {
                     continue;
@@ -199,9 +206,12 @@ impl Load {
         }
     }
 
-    /// In an open loop: everything that is due by now, connection after connection, and the timer for the next.
+    /// In an open loop: everything that is due by now, connection after connection, and the timer
+    /// for the next.
     fn send_what_is_due(&mut self, now: Instant) -> Result<()> {
-        let Pace::Open { per_second } = self.pace else { return Ok(()) };
+        let Pace::Open { per_second } = self.pace else {
+            return Ok(());
+        };
         let gap = Duration::from_secs_f64(1.0 / per_second);
         while self.due <= now {
             let token = self.turn % self.connections.len();
@@ -210,16 +220,24 @@ impl Load {
             self.write(token)?;
             self.due += gap;
         }
-        if self.connections.iter().all(|connection| connection.in_flight.is_empty()) {
+        if self
+            .connections
+            .iter()
+            .all(|connection| connection.in_flight.is_empty())
+        {
             self.heard = now;
         }
-        Ok(self.timer.set(self.due.saturating_duration_since(Instant::now()))?)
+        Ok(self
+            .timer
+            .set(self.due.saturating_duration_since(Instant::now()))?)
     }
 
     fn enqueue(&mut self, token: usize, count: usize, since: Instant) {
         let connection = &mut self.connections[token];
         connection.pending += count;
-        connection.in_flight.extend(std::iter::repeat_n(since, count));
+        connection
+            .in_flight
+            .extend(std::iter::repeat_n(since, count));
     }
 
     fn write(&mut self, token: usize) -> Result<()> {
@@ -242,7 +260,9 @@ impl Load {
                     self.outcome.bytes += sent as u64;
                     let sent = sent + connection.offset;
                     connection.pending -= sent / request_bytes;
-                    connection.next_id = connection.next_id.wrapping_add((sent / request_bytes) as u32);
+                    connection.next_id = connection
+                        .next_id
+                        .wrapping_add((sent / request_bytes) as u32);
                     connection.offset = sent % request_bytes;
                 }
                 Err(error) if sys::is_later(&error) => break,
@@ -252,7 +272,8 @@ impl Load {
         let waits = connection.pending > 0 || connection.stream.has_unsent();
         if waits != connection.waits_to_write {
             connection.waits_to_write = waits;
-            self.epoll.change(connection.stream.fd(), token as u64, true, waits)?;
+            self.epoll
+                .change(connection.stream.fd(), token as u64, true, waits)?;
         }
         Ok(())
     }
@@ -285,8 +306,13 @@ impl Load {
             connection.left -= skipped;
             input = &input[skipped..];
             if connection.left == 0 {
-                let since = connection.in_flight.pop_front().context("a response that nobody asked for")?;
-                self.outcome.latencies.push(now.saturating_duration_since(since).as_nanos() as u64);
+                let since = connection
+                    .in_flight
+                    .pop_front()
+                    .context("a response that nobody asked for")?;
+                self.outcome
+                    .latencies
+                    .push(now.saturating_duration_since(since).as_nanos() as u64);
                 finished += 1;
             }
         }
@@ -307,19 +333,29 @@ impl Connection {
                 .and_then(|bytes| bytes.first_chunk())
                 .map_or(0, |four| u32::from_be_bytes(*four))
         };
-        let (length, id) = (number(0), number(RESPONSE_CORRELATION_AT));
-        ensure!(id == self.oldest_id, "response {id} came where {} was due", self.oldest_id);
+        let length = number(0);
+        let id = number(RESPONSE_CORRELATION_AT);
+        ensure!(
+            id == self.oldest_id,
+            "response {id} came where {} was due",
+            self.oldest_id
+        );
         ensure!(length > 4, "a response without a body");
         self.oldest_id = self.oldest_id.wrapping_add(1);
         Ok(length as usize - 4)
     }
 }
 
-/// Connect, ApiVersions, Metadata, first Produce, one connection after the other: the latencies of the whole.
+/// Connect, ApiVersions, Metadata, first Produce, one connection after the other: the latencies of
+/// the whole.
 pub fn first_connections(door: &Door, count: usize) -> Result<Outcome> {
-    let requests =
-        [frames::api_versions_request()?, frames::metadata_request(1)?, frames::produce_request(200)?];
-    let (begun, mut outcome) = (Instant::now(), Outcome::default());
+    let requests = [
+        frames::api_versions_request()?,
+        frames::metadata_request(1)?,
+        frames::produce_request(200)?,
+    ];
+    let begun = Instant::now();
+    let mut outcome = Outcome::default();
     for _ in 0..count {
         let since = Instant::now();
         let mut stream = door.connect_blocking()?;

@@ -1,5 +1,5 @@
-//! `benches/run` is the way in; it sets everything up and starts this program, which measures. The subcommands
-//! `broker` and `relay` are processes that it starts itself.
+//! `benches/run` is the way in; it sets everything up and starts this program, which measures. The
+//! subcommands `broker` and `relay` are processes that it starts itself.
 
 mod broker;
 mod certificates;
@@ -66,7 +66,9 @@ fn begin() -> Result<()> {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match words.as_slice() {
         ["broker", port, folder] => broker::run(port.parse()?, folder.as_ref()),
-        ["relay", port, upstream, mode] => raw::run(port.parse()?, upstream.parse()?, *mode == "splice"),
+        ["relay", port, upstream, mode] => {
+            raw::run(port.parse()?, upstream.parse()?, *mode == "splice")
+        }
         ["check", rest @ ..] => Options::read(rest).map(drop),
         words => bench(&Options::read(words)?, &arguments.join(" ")),
     }
@@ -83,7 +85,10 @@ fn bench(options: &Options, arguments: &str) -> Result<()> {
     let raw = File::create(setting.folder.join("samples.jsonl"))?;
     let mut bench = Bench::new(start_broker(&setting)?, raw);
     let header = serde_json::Map::from_iter(
-        environment.facts.iter().map(|(k, v)| ((*k).to_owned(), v.clone().into())),
+        environment
+            .facts
+            .iter()
+            .map(|(k, v)| ((*k).to_owned(), v.clone().into())),
     );
     bench.note(&serde_json::json!({ "run": header, "arguments": arguments }))?;
     let began = Instant::now();
@@ -91,8 +96,8 @@ fn bench(options: &Options, arguments: &str) -> Result<()> {
     let idle = idle(options, &setting, &mut bench)?;
     let mut lanes = Vec::new();
     if options.wants("kafka") && (!options.quick || !options.only.is_empty()) {
-        let jars =
-            std::env::var("NARROWS_BENCH_KAFKA").context("NARROWS_BENCH_KAFKA: benches/run sets it")?;
+        let jars = std::env::var("NARROWS_BENCH_KAFKA")
+            .context("NARROWS_BENCH_KAFKA: benches/run sets it")?;
         lanes = kafka::run(&setting, jars.as_ref(), options.kafka_pace())?;
         for lane in &lanes {
             bench.note(&lane.to_json())?;
@@ -124,7 +129,12 @@ fn idle(options: &Options, setting: &Setting, bench: &mut Bench) -> Result<Vec<I
     let most = setting.connections_max();
     let mut amounts = Vec::new();
     if options.wants("idle") {
-        amounts.extend(options.idle_connections(most).into_iter().map(|count| (Transport::Plain, count)));
+        amounts.extend(
+            options
+                .idle_connections(most)
+                .into_iter()
+                .map(|count| (Transport::Plain, count)),
+        );
     }
     if options.wants("tls-idle") && (!options.quick || options.names("tls-idle")) {
         amounts.push((Transport::Tls, options.tls_idle_connections(most)));
@@ -158,10 +168,17 @@ fn rounds(
         .collect();
     let is_needed = |workloads: &[&Workload], kind: Kind| {
         let counts_calls = options.wants("syscalls") && kind.transport() == Transport::Plain;
-        counts_calls || workloads.iter().any(|workload| workload.transport == kind.transport())
+        counts_calls
+            || workloads
+                .iter()
+                .any(|workload| workload.transport == kind.transport())
     };
     let needed = |workloads: &[&Workload]| -> Vec<Kind> {
-        options.kinds().into_iter().filter(|kind| is_needed(workloads, *kind)).collect()
+        options
+            .kinds()
+            .into_iter()
+            .filter(|kind| is_needed(workloads, *kind))
+            .collect()
     };
     let mut relays = start_relays(&needed(&chosen), setting, FIRST_PORT, Placement::Same, 1)?;
     for peer in &options.peers {
@@ -170,12 +187,25 @@ fn rounds(
     let names = relays.iter().map(|relay| relay.name.clone()).collect();
     let effort = options.effort();
     bench.run(Placement::Same, &chosen, &relays, effort)?;
-    let counts = if options.wants("syscalls") { count_calls(setting, bench, &relays)? } else { Vec::new() };
+    let counts = if options.wants("syscalls") {
+        count_calls(setting, bench, &relays)?
+    } else {
+        Vec::new()
+    };
     if !options.quick {
         let elsewhere: Vec<&Workload> = chosen.iter().copied().filter(|w| w.elsewhere).collect();
-        let effort = Effort { rounds: effort.rounds.min(2), ..effort };
+        let effort = Effort {
+            rounds: effort.rounds.min(2),
+            ..effort
+        };
         bench.run(Placement::Split, &elsewhere, &relays, effort)?;
-        let two = start_relays(&needed(&elsewhere), setting, TWO_THREADS_PORT, Placement::Free, 2)?;
+        let two = start_relays(
+            &needed(&elsewhere),
+            setting,
+            TWO_THREADS_PORT,
+            Placement::Free,
+            2,
+        )?;
         bench.run(Placement::Free, &elsewhere, &two, effort)?;
     }
     let (_, everywhere) = Placement::Free.processors();
@@ -198,7 +228,8 @@ fn count_calls(setting: &Setting, bench: &mut Bench, relays: &[Relay]) -> Result
     Ok(counts)
 }
 
-/// One of each kind. Relays that take as many threads as they have processors inherit those of the placement.
+/// One of each kind. Relays that take as many threads as they have processors inherit those of the
+/// placement.
 fn start_relays(
     kinds: &[Kind],
     setting: &Setting,
@@ -207,13 +238,15 @@ fn start_relays(
     threads: usize,
 ) -> Result<Vec<Relay>> {
     sys::pin(0, &placement.processors().0)?;
-    let start =
-        |(index, kind): (usize, &Kind)| Relay::start(*kind, setting, first_port + 10 * index as u16, threads);
+    let start = |(index, kind): (usize, &Kind)| {
+        Relay::start(*kind, setting, first_port + 10 * index as u16, threads)
+    };
     kinds.iter().enumerate().map(start).collect()
 }
 
 fn setting(open_files: u64) -> Result<Setting> {
-    let variable = |name: &str| std::env::var(name).with_context(|| format!("{name}: benches/run sets it"));
+    let variable =
+        |name: &str| std::env::var(name).with_context(|| format!("{name}: benches/run sets it"));
     let folder = variable("NARROWS_BENCH_FOLDER")?;
     fs::create_dir_all(&folder)?;
     let narrows = variable("NARROWS_BENCH_NARROWS")?.into();
@@ -221,14 +254,26 @@ fn setting(open_files: u64) -> Result<Setting> {
     let folder = PathBuf::from(folder);
     let certificates = Certificates::make(&folder)?;
     let client = Client::new(&certificates, BROKER_NAME)?;
-    let (broker, broker_behind_hello) = (localhost(BROKER_PORT), localhost(BROKER_PORT + 1));
-    Ok(Setting { folder, narrows, envoy, broker, broker_behind_hello, certificates, client, open_files })
+    let broker = localhost(BROKER_PORT);
+    let broker_behind_hello = localhost(BROKER_PORT + 1);
+    Ok(Setting {
+        folder,
+        narrows,
+        envoy,
+        broker,
+        broker_behind_hello,
+        certificates,
+        client,
+        open_files,
+    })
 }
 
 fn start_broker(setting: &Setting) -> Result<Relay> {
     let door = Door::plain(setting.broker);
     ensure!(load::open(&door).is_err(), "port {BROKER_PORT} is taken");
     let mut command = Command::new(std::env::current_exe()?);
-    command.args(["broker", &BROKER_PORT.to_string()]).arg(&setting.folder);
+    command
+        .args(["broker", &BROKER_PORT.to_string()])
+        .arg(&setting.folder);
     Relay::spawn("simulator", &mut command, door, &setting.folder)
 }

@@ -1,5 +1,5 @@
-//! Processor time and memory of processes. Time comes from `/proc/PID/task/*/schedstat`, in nanoseconds: the ticks of
-//! `/proc/PID/stat` miscount work that sleeps and wakes.
+//! Processor time and memory of processes. Time comes from `/proc/PID/task/*/schedstat`, in
+//! nanoseconds: the ticks of `/proc/PID/stat` miscount work that sleeps and wakes.
 
 use crate::load::Watch;
 use crate::sys;
@@ -14,18 +14,32 @@ const TICKS_PER_SECOND: f64 = 100.0;
 pub fn family(pid: u32) -> Vec<u32> {
     let mut parents = Vec::new();
     for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
-        let Some(child) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else {
+        let Some(child) = entry
+            .file_name()
+            .to_str()
+            .and_then(|name| name.parse::<u32>().ok())
+        else {
             continue;
         };
-        let Ok(stat) = fs::read_to_string(entry.path().join("stat")) else { continue };
+        let Ok(stat) = fs::read_to_string(entry.path().join("stat")) else {
+            continue;
+        };
         let behind_name = stat.rsplit(')').next().unwrap_or("");
-        let parent = behind_name.split_whitespace().nth(1).and_then(|parent| parent.parse().ok());
+        let parent = behind_name
+            .split_whitespace()
+            .nth(1)
+            .and_then(|parent| parent.parse().ok());
         parents.push((child, parent.unwrap_or(0)));
     }
     let mut found = vec![pid];
     let mut at = 0;
     while let Some(parent) = found.get(at).copied() {
-        found.extend(parents.iter().filter(|(_, of)| *of == parent).map(|(child, _)| *child));
+        found.extend(
+            parents
+                .iter()
+                .filter(|(_, of)| *of == parent)
+                .map(|(child, _)| *child),
+        );
         at += 1;
     }
     found
@@ -33,23 +47,36 @@ pub fn family(pid: u32) -> Vec<u32> {
 
 /// Nanoseconds that all threads of these processes have run.
 pub fn cpu_nanos(pids: &[u32]) -> u64 {
-    pids.iter().flat_map(|pid| tasks(*pid)).map(|task| schedstat(&format!("{task}/schedstat"))).sum()
+    pids.iter()
+        .flat_map(|pid| tasks(*pid))
+        .map(|task| schedstat(&format!("{task}/schedstat")))
+        .sum()
 }
 
 fn schedstat(path: &str) -> u64 {
     let text = fs::read_to_string(path).unwrap_or_default();
-    text.split_whitespace().next().and_then(|nanos| nanos.parse().ok()).unwrap_or(0)
+    text.split_whitespace()
+        .next()
+        .and_then(|nanos| nanos.parse().ok())
+        .unwrap_or(0)
 }
 
 fn tasks(pid: u32) -> Vec<String> {
-    let entries = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
-    entries.map(|entry| entry.path().display().to_string()).collect()
+    let entries = fs::read_dir(format!("/proc/{pid}/task"))
+        .into_iter()
+        .flatten()
+        .flatten();
+    entries
+        .map(|entry| entry.path().display().to_string())
+        .collect()
 }
 
 /// Lets every thread of these processes run on these processors only.
 pub fn pin_all(pids: &[u32], processors: &[usize]) -> Result<()> {
     for task in pids.iter().flat_map(|pid| tasks(*pid)) {
-        let Some(id) = task.rsplit('/').next().and_then(|id| id.parse().ok()) else { continue };
+        let Some(id) = task.rsplit('/').next().and_then(|id| id.parse().ok()) else {
+            continue;
+        };
         match sys::pin(id, processors) {
             Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {} // a thread that has just ended
             other => other.with_context(|| format!("thread {id} can't be pinned"))?,
@@ -65,8 +92,9 @@ pub fn memory_kib(pids: &[u32]) -> Result<u64> {
         let path = format!("/proc/{pid}/smaps_rollup");
         let text = fs::read_to_string(&path).with_context(|| format!("{path} can't be read"))?;
         let line = text.lines().find(|line| line.starts_with("Pss:"));
-        let kib =
-            line.and_then(|line| line.split_whitespace().nth(1)).and_then(|kib| kib.parse::<u64>().ok());
+        let kib = line
+            .and_then(|line| line.split_whitespace().nth(1))
+            .and_then(|kib| kib.parse::<u64>().ok());
         sum += kib.with_context(|| format!("{path} has no Pss"))?;
     }
     Ok(sum)
@@ -77,7 +105,10 @@ fn machine() -> (f64, f64) {
     let text = fs::read_to_string("/proc/stat").unwrap_or_default();
     let line = text.lines().next().unwrap_or("");
     let field = |index: usize| {
-        line.split_whitespace().nth(index).and_then(|ticks| ticks.parse::<f64>().ok()).unwrap_or(0.0)
+        line.split_whitespace()
+            .nth(index)
+            .and_then(|ticks| ticks.parse::<f64>().ok())
+            .unwrap_or(0.0)
             / TICKS_PER_SECOND
     };
     (field(4) + field(5), field(8))
@@ -114,7 +145,12 @@ struct Reading {
 
 impl Meter {
     pub fn new(relay: &[u32], broker: &[u32]) -> Self {
-        Self { relay: relay.to_vec(), broker: broker.to_vec(), start: None, used: None }
+        Self {
+            relay: relay.to_vec(),
+            broker: broker.to_vec(),
+            start: None,
+            used: None,
+        }
     }
 
     pub fn used(&self) -> Result<Used> {
@@ -147,7 +183,8 @@ impl Watch for Meter {
             let relay_seconds = nanos(start.relay, end.relay);
             let broker_seconds = nanos(start.broker, end.broker);
             let load_seconds = nanos(start.load, end.load);
-            let (idle, steal) = (end.idle - start.idle, end.steal - start.steal);
+            let idle = end.idle - start.idle;
+            let steal = end.steal - start.steal;
             let own = relay_seconds + broker_seconds + load_seconds;
             let busy = seconds * processors() as f64 - idle - steal;
             Used {
@@ -169,7 +206,10 @@ pub fn await_quiet(foreign_cores_max: f64, patience: std::time::Duration) {
         meter.begin();
         std::thread::sleep(std::time::Duration::from_millis(250));
         meter.end();
-        if meter.used.is_some_and(|used| used.foreign_cores <= foreign_cores_max) {
+        if meter
+            .used
+            .is_some_and(|used| used.foreign_cores <= foreign_cores_max)
+        {
             return;
         }
     }
@@ -179,7 +219,8 @@ pub fn await_quiet(foreign_cores_max: f64, patience: std::time::Duration) {
 pub fn processors() -> usize {
     let text = fs::read_to_string("/proc/stat").unwrap_or_default();
     let is_processor = |line: &&str| {
-        line.strip_prefix("cpu").is_some_and(|rest| rest.starts_with(|first: char| first.is_ascii_digit()))
+        line.strip_prefix("cpu")
+            .is_some_and(|rest| rest.starts_with(|first: char| first.is_ascii_digit()))
     };
     text.lines().filter(is_processor).count().max(1)
 }

@@ -29,22 +29,35 @@ impl Options {
         let mut options = Self::default();
         let mut words = words.iter();
         while let Some(word) = words.next() {
-            let mut value = || words.next().with_context(|| format!("{word} needs a value"));
+            let mut value = || {
+                words
+                    .next()
+                    .with_context(|| format!("{word} needs a value"))
+            };
             match *word {
                 "--quick" => options.quick = true,
                 "--only" => options.only.extend(value()?.split(',').map(str::to_owned)),
-                "--relays" => options.relays.extend(value()?.split(',').map(str::to_owned)),
-                "--rounds" => options.rounds = Some(value()?.parse().context("--rounds needs a number")?),
+                "--relays" => options
+                    .relays
+                    .extend(value()?.split(',').map(str::to_owned)),
+                "--rounds" => {
+                    options.rounds = Some(value()?.parse().context("--rounds needs a number")?)
+                }
                 "--kafka-rate" => {
-                    options.kafka_rate = Some(value()?.parse().context("--kafka-rate needs a number")?)
+                    options.kafka_rate =
+                        Some(value()?.parse().context("--kafka-rate needs a number")?)
                 }
                 "--peer" => options.peers.push((*value()?).to_owned()),
                 other => bail!(
-                    "{other}: benches/run [--quick] [--only NAME,…] [--rounds N] [--relays NAME,…] [--peer NAME=PORT@PID]… [--kafka-rate N] | --codec"
+                    "{other}: benches/run [--quick] [--only NAME,…] [--rounds N] [--relays \
+                     NAME,…] [--peer NAME=PORT@PID]… [--kafka-rate N] | --codec"
                 ),
             }
         }
-        let mut names: Vec<_> = workloads::all()?.iter().map(|workload| workload.name).collect();
+        let mut names: Vec<_> = workloads::all()?
+            .iter()
+            .map(|workload| workload.name)
+            .collect();
         names.extend(["syscalls", "idle", "tls-idle", "kafka"]);
         for name in &options.only {
             ensure!(
@@ -56,7 +69,11 @@ impl Options {
         let relays: Vec<_> = KINDS.iter().map(|kind| kind.name()).collect();
         for name in &options.relays {
             let known = relays.contains(&name.as_str());
-            ensure!(known, "there is no relay {name}; there are {}", relays.join(", "));
+            ensure!(
+                known,
+                "there is no relay {name}; there are {}",
+                relays.join(", ")
+            );
         }
         ensure!(options.rounds != Some(0), "--rounds needs at least 1");
         Ok(options)
@@ -69,8 +86,9 @@ impl Options {
 
     /// The relays that take part.
     pub fn kinds(&self) -> Vec<Kind> {
-        let takes_part =
-            |kind: &Kind| self.relays.is_empty() || self.relays.iter().any(|name| name == kind.name());
+        let takes_part = |kind: &Kind| {
+            self.relays.is_empty() || self.relays.iter().any(|name| name == kind.name())
+        };
         KINDS.into_iter().filter(takes_part).collect()
     }
 
@@ -78,7 +96,8 @@ impl Options {
         self.only.is_empty() || self.only.iter().any(|name| is_of(workload, name))
     }
 
-    /// A full run takes about 30 minutes when nobody disturbs it, and not more than 40 when somebody does.
+    /// A full run takes about 30 minutes when nobody disturbs it, and not more than 40 when
+    /// somebody does.
     pub fn effort(&self) -> Effort {
         let millis = Duration::from_millis;
         let (rounds, warm_up, measure, patience) = match self.quick {
@@ -87,7 +106,12 @@ impl Options {
         };
         let rounds = self.rounds.unwrap_or(rounds);
         let retry_until = Instant::now() + Duration::from_secs(patience);
-        Effort { rounds, warm_up, measure, retry_until }
+        Effort {
+            rounds,
+            warm_up,
+            measure,
+            retry_until,
+        }
     }
 
     /// How many idle connections: 1,000 and 10,000, or as many as a relay's open files allow.
@@ -104,33 +128,53 @@ impl Options {
     /// Ten seconds of producing a lane.
     pub fn kafka_pace(&self) -> kafka::Pace {
         let rate = self.kafka_rate.unwrap_or(10_000);
-        kafka::Pace { rounds: self.rounds.unwrap_or(3), records: 100_000, rate }
+        kafka::Pace {
+            rounds: self.rounds.unwrap_or(3),
+            records: 100_000,
+            rate,
+        }
     }
 }
 
 /// Whether a workload is one of those that `name` stands for: `tls` stands for `tls-fetch-1m`.
 fn is_of(workload: &str, name: &str) -> bool {
-    workload.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
+    workload
+        .strip_prefix(name)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "a failed expectation is the result of a test")]
+#[allow(
+    clippy::unwrap_used,
+    reason = "a failed expectation is the result of a test"
+)]
 mod tests {
     use super::*;
 
     #[test]
     fn a_workload_that_there_is_not_is_named_with_those_that_there_are() {
-        let error = Options::read(&["--only", "fetch-1m,nonsense"]).unwrap_err().to_string();
-        assert!(error.contains("nonsense") && error.contains("storm"), "{error}");
+        let error = Options::read(&["--only", "fetch-1m,nonsense"])
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("nonsense") && error.contains("storm"),
+            "{error}"
+        );
         assert!(Options::read(&["--only", "fetch-1m,idle", "--rounds", "1"]).is_ok());
     }
 
     #[test]
     fn the_beginning_of_a_name_stands_for_every_workload_that_begins_so() {
         let options = Options::read(&["--only", "tls,produce"]).unwrap();
-        assert!(options.wants("tls-fetch-1m") && options.wants("tls-idle") && options.wants("produce-16k"));
         assert!(
-            !options.wants("fetch-1m") && !options.wants("idle") && !options.wants("small-beside-produce")
+            options.wants("tls-fetch-1m")
+                && options.wants("tls-idle")
+                && options.wants("produce-16k")
+        );
+        assert!(
+            !options.wants("fetch-1m")
+                && !options.wants("idle")
+                && !options.wants("small-beside-produce")
         );
         assert!(Options::read(&["--only", "tl"]).is_err());
     }

@@ -1,7 +1,9 @@
-//! The reference relay: what a relay costs that knows nothing and does nothing but move bytes. One thread, one epoll,
-//! one 256 KiB buffer; with `splice`, a direction whose last read was long goes through a pipe instead.
+//! The reference relay: what a relay costs that knows nothing and does nothing but move bytes. One
+//! thread, one epoll, one 256 KiB buffer; with `splice`, a direction whose last read was long goes
+//! through a pipe instead.
 //!
-//! It is the limit to measure against, not something to run: it connects while it accepts, and it trusts everybody.
+//! It is the limit to measure against, not something to run: it connects while it accepts, and it
+//! trusts everybody.
 
 use crate::sys::{self, Epoll};
 use anyhow::{Context, Result};
@@ -14,7 +16,8 @@ use std::time::Duration;
 const LISTENER: u64 = u64::MAX;
 const BUFFER_BYTES: usize = 256 * 1024;
 const PIPE_BYTES: usize = 1024 * 1024;
-/// A read of more than this lets the next one go through a pipe; a splice of less than the other goes back.
+/// A read of more than this lets the next one go through a pipe; a splice of less than the other
+/// goes back.
 const SPLICE_ABOVE_BYTES: usize = 32 * 1024;
 const COPY_BELOW_BYTES: usize = 16 * 1024;
 
@@ -61,7 +64,9 @@ pub fn run(port: u16, upstream: SocketAddr, splices: bool) -> Result<()> {
         buffer: vec![0; BUFFER_BYTES],
         splices,
     };
-    relay.epoll.add(listener.as_raw_fd(), LISTENER, true, false)?;
+    relay
+        .epoll
+        .add(listener.as_raw_fd(), LISTENER, true, false)?;
     let mut ready = Vec::new();
     loop {
         relay.epoll.wait(&mut ready, Duration::from_secs(3600))?;
@@ -70,8 +75,12 @@ pub fn run(port: u16, upstream: SocketAddr, splices: bool) -> Result<()> {
                 relay.accept(&listener, upstream)?;
                 continue;
             }
-            let (index, side) = ((event.token / 2) as usize, (event.token % 2) as usize);
-            if relay.turn(index, side, event.readable, event.writable).is_err() {
+            let index = (event.token / 2) as usize;
+            let side = (event.token % 2) as usize;
+            if relay
+                .turn(index, side, event.readable, event.writable)
+                .is_err()
+            {
                 relay.close(index);
             }
         }
@@ -89,28 +98,43 @@ impl Relay {
             };
             client.set_nodelay(true)?;
             client.set_nonblocking(true)?;
-            let sides = [client, sys::connect(upstream).context("the reference relay can't connect")?];
+            let sides = [
+                client,
+                sys::connect(upstream).context("the reference relay can't connect")?,
+            ];
             let index = self.free.pop().unwrap_or_else(|| {
                 self.pairs.push(None);
                 self.pairs.len() - 1
             });
             for (side, stream) in sides.iter().enumerate() {
-                self.epoll.add(stream.as_raw_fd(), (2 * index + side) as u64, true, false)?;
+                self.epoll
+                    .add(stream.as_raw_fd(), (2 * index + side) as u64, true, false)?;
             }
-            let way = || Way { held: Vec::new(), pipe: None, is_bulk: false };
-            let pair = Pair { sides, ways: [way(), way()], interest: [(true, false); 2] };
+            let way = || Way {
+                held: Vec::new(),
+                pipe: None,
+                is_bulk: false,
+            };
+            let pair = Pair {
+                sides,
+                ways: [way(), way()],
+                interest: [(true, false); 2],
+            };
             self.pairs[index] = Some(pair);
         }
     }
 
     fn turn(&mut self, index: usize, side: usize, readable: bool, writable: bool) -> Result<()> {
-        let Some(pair) = self.pairs.get_mut(index).and_then(Option::as_mut) else { return Ok(()) };
+        let Some(pair) = self.pairs.get_mut(index).and_then(Option::as_mut) else {
+            return Ok(());
+        };
         if writable {
             let from = 1 - side;
             pair.ways[from].flush(&pair.sides[side], &mut self.pipes)?;
         }
         if readable && pair.ways[side].is_empty() {
-            let (from, to) = (&pair.sides[side], &pair.sides[1 - side]);
+            let from = &pair.sides[side];
+            let to = &pair.sides[1 - side];
             pair.ways[side].pump(from, to, &mut self.buffer, &mut self.pipes, self.splices)?;
         }
         for side in 0..2 {
@@ -118,7 +142,8 @@ impl Relay {
             if wanted != pair.interest[side] {
                 pair.interest[side] = wanted;
                 let fd = pair.sides[side].as_raw_fd();
-                self.epoll.change(fd, (2 * index + side) as u64, wanted.0, wanted.1)?;
+                self.epoll
+                    .change(fd, (2 * index + side) as u64, wanted.0, wanted.1)?;
             }
         }
         Ok(())
@@ -160,12 +185,21 @@ impl Way {
         Ok(())
     }
 
-    fn pump_pipe(&mut self, from: &TcpStream, to: &TcpStream, pipes: &mut VecDeque<Pipe>) -> Result<()> {
+    fn pump_pipe(
+        &mut self,
+        from: &TcpStream,
+        to: &TcpStream,
+        pipes: &mut VecDeque<Pipe>,
+    ) -> Result<()> {
         let mut pipe = match pipes.pop_front() {
             Some(pipe) => pipe,
             None => {
                 let (read, write) = sys::pipe(PIPE_BYTES as i32)?;
-                Pipe { read, write, bytes: 0 }
+                Pipe {
+                    read,
+                    write,
+                    bytes: 0,
+                }
             }
         };
         match sys::splice(from.as_raw_fd(), pipe.write.as_raw_fd(), PIPE_BYTES, false) {

@@ -1,5 +1,6 @@
-//! The relays under test: how each is configured and started. Every one listens on 127.0.0.1 and leads to the
-//! simulator; what it is configured to do is what its documentation recommends for moving bytes.
+//! The relays under test: how each is configured and started. Every one listens on 127.0.0.1 and
+//! leads to the simulator; what it is configured to do is what its documentation recommends for
+//! moving bytes.
 
 use crate::certificates::Certificates;
 use crate::load;
@@ -80,7 +81,9 @@ impl Kind {
 
     pub fn transport(self) -> Transport {
         match self {
-            Self::NarrowsTls | Self::HaproxyTls | Self::HaproxyTls64k | Self::NginxTls => Transport::Tls,
+            Self::NarrowsTls | Self::HaproxyTls | Self::HaproxyTls64k | Self::NginxTls => {
+                Transport::Tls
+            }
             Self::NarrowsPassthrough | Self::HaproxyPassthrough => Transport::Passthrough,
             _ => Transport::Plain,
         }
@@ -132,19 +135,28 @@ pub struct Relay {
 }
 
 impl Relay {
-    /// Starts `kind` with `threads` workers, at `port` (Narrows also takes the three above it). The caller's processors
-    /// are the relay's.
+    /// Starts `kind` with `threads` workers, at `port` (Narrows also takes the three above it). The
+    /// caller's processors are the relay's.
     pub fn start(kind: Kind, setting: &Setting, port: u16, threads: usize) -> Result<Self> {
         if kind == Kind::Direct {
-            let (name, door) = (kind.name().to_owned(), Door::plain(setting.broker));
-            return Ok(Self { name, door, pids: Vec::new(), child: None });
+            let name = kind.name().to_owned();
+            let door = Door::plain(setting.broker);
+            return Ok(Self {
+                name,
+                door,
+                pids: Vec::new(),
+                child: None,
+            });
         }
         let mut command = command(kind, setting, port, threads)?;
         let address = match kind {
             Kind::Narrows => localhost(port + 1), // broker 1
             _ => localhost(port),
         };
-        let door = Door { address, wire: setting.wire(kind.transport())? };
+        let door = Door {
+            address,
+            wire: setting.wire(kind.transport())?,
+        };
         Self::spawn(kind.name(), &mut command, door, &setting.folder)
     }
 
@@ -166,7 +178,12 @@ impl Relay {
             .spawn()
             .with_context(|| format!("{name} can't be started: {}", how_to_get(name)))?;
         let pids = vec![child.id()];
-        Ok(Self { name: name.to_owned(), door, pids, child: Some(child) })
+        Ok(Self {
+            name: name.to_owned(),
+            door,
+            pids,
+            child: Some(child),
+        })
     }
 
     /// A relay that the user started: `NAME=PORT@PID`.
@@ -178,8 +195,12 @@ impl Relay {
         };
         let (name, port, pid): (_, u16, u32) =
             parse().with_context(|| format!("--peer {text}: it has to be NAME=PORT@PID"))?;
-        let mut relay =
-            Self { name: name.to_owned(), door: Door::plain(localhost(port)), pids: vec![pid], child: None };
+        let mut relay = Self {
+            name: name.to_owned(),
+            door: Door::plain(localhost(port)),
+            pids: vec![pid],
+            child: None,
+        };
         relay.await_ready(Path::new("(its own log)"))?;
         Ok(relay)
     }
@@ -191,11 +212,19 @@ impl Relay {
                 && let Some(status) = child.try_wait()?
             {
                 let said = fs::read_to_string(log).unwrap_or_default();
-                bail!("{} ended with {status} ({}): {said}", self.name, how_to_get(&self.name));
+                bail!(
+                    "{} ended with {status} ({}): {said}",
+                    self.name,
+                    how_to_get(&self.name)
+                );
             }
             if Instant::now() > deadline {
                 return Err(error).with_context(|| {
-                    format!("{} does not relay after {START_TIMEOUT:?}, see {}", self.name, log.display())
+                    format!(
+                        "{} does not relay after {START_TIMEOUT:?}, see {}",
+                        self.name,
+                        log.display()
+                    )
                 });
             }
             std::thread::sleep(Duration::from_millis(50));
@@ -243,9 +272,14 @@ fn how_to_get(name: &str) -> &'static str {
 fn command(kind: Kind, setting: &Setting, port: u16, threads: usize) -> Result<Command> {
     let file = |text: String| -> Result<PathBuf> {
         // Envoy goes by the ending.
-        let is_yaml = matches!(kind, Kind::Envoy | Kind::NarrowsTls | Kind::NarrowsPassthrough);
+        let is_yaml = matches!(
+            kind,
+            Kind::Envoy | Kind::NarrowsTls | Kind::NarrowsPassthrough
+        );
         let ending = if is_yaml { "yaml" } else { "conf" };
-        let path = setting.folder.join(format!("{}-{port}.{ending}", kind.name()));
+        let path = setting
+            .folder
+            .join(format!("{}-{port}.{ending}", kind.name()));
         fs::write(&path, text)?;
         Ok(path)
     };
@@ -257,13 +291,20 @@ fn command(kind: Kind, setting: &Setting, port: u16, threads: usize) -> Result<C
             command = Command::new(&setting.narrows);
             command
                 .args(["run", "--bootstrap-servers", &broker.to_string()])
-                .args(["--bind", &localhost(port).to_string(), "--advertised-host", "127.0.0.1"])
+                .args([
+                    "--bind",
+                    &localhost(port).to_string(),
+                    "--advertised-host",
+                    "127.0.0.1",
+                ])
                 .args(["--node-ids", "1-3", "--log-level", "warn"]);
         }
         Kind::NarrowsTls | Kind::NarrowsPassthrough => {
             let text = terminators::narrows(kind, setting, port);
             command = Command::new(&setting.narrows);
-            command.args(["run", "--log-level", "warn", "--config"]).arg(file(text)?);
+            command
+                .args(["run", "--log-level", "warn", "--config"])
+                .arg(file(text)?);
         }
         Kind::HaproxyTls | Kind::HaproxyTls64k | Kind::HaproxyPassthrough => {
             let text = terminators::haproxy(kind, setting, port, threads);
@@ -271,18 +312,36 @@ fn command(kind: Kind, setting: &Setting, port: u16, threads: usize) -> Result<C
             command.args(["-db", "-f"]).arg(file(text)?);
         }
         Kind::HaproxyCopy | Kind::HaproxySplice => {
-            let text = haproxy(kind == Kind::HaproxySplice, setting, threads, &[(localhost(port), broker)]);
+            let text = haproxy(
+                kind == Kind::HaproxySplice,
+                setting,
+                threads,
+                &[(localhost(port), broker)],
+            );
             command = Command::new("haproxy");
             command.args(["-db", "-f"]).arg(file(text)?);
         }
         Kind::Nginx | Kind::NginxTls => {
-            let tls = if kind == Kind::NginxTls { terminators::nginx(setting) } else { String::new() };
+            let tls = if kind == Kind::NginxTls {
+                terminators::nginx(setting)
+            } else {
+                String::new()
+            };
             let path = file(nginx(setting, port, threads, &tls)?)?;
             command = Command::new("nginx");
-            command.arg("-p").arg(&setting.folder).arg("-c").arg(path).args(["-e", "stderr"]);
+            command
+                .arg("-p")
+                .arg(&setting.folder)
+                .arg("-c")
+                .arg(path)
+                .args(["-e", "stderr"]);
         }
         Kind::Envoy => {
-            ensure!(setting.envoy.exists(), "Envoy is not there: {}", how_to_get("envoy"));
+            ensure!(
+                setting.envoy.exists(),
+                "Envoy is not there: {}",
+                how_to_get("envoy")
+            );
             command = Command::new(&setting.envoy);
             command
                 .arg("-c")
@@ -291,7 +350,11 @@ fn command(kind: Kind, setting: &Setting, port: u16, threads: usize) -> Result<C
                 .args(["--concurrency", &threads.to_string()]);
         }
         Kind::RawCopy | Kind::RawSplice => {
-            let mode = if kind == Kind::RawSplice { "splice" } else { "copy" };
+            let mode = if kind == Kind::RawSplice {
+                "splice"
+            } else {
+                "copy"
+            };
             command = Command::new(std::env::current_exe()?);
             command.args(["relay", &port.to_string(), &broker.to_string(), mode]);
         }
@@ -310,7 +373,8 @@ pub fn haproxy_head(splices: bool, setting: &Setting, threads: usize, global: &s
         false => ("", ""),
     };
     format!(
-        "global\n  maxconn {connections}\n  maxpipes {HAPROXY_PIPES}\n  nbthread {threads}\n{pipes}{global}defaults\n  mode tcp\n{options}\
+        "global\n  maxconn {connections}\n  maxpipes {HAPROXY_PIPES}\n  nbthread \
+         {threads}\n{pipes}{global}defaults\n  mode tcp\n{options}\
          \x20 timeout connect 5s\n  timeout client 1h\n  timeout server 1h\n"
     )
 }
@@ -331,14 +395,19 @@ pub fn haproxy(
 
 /// With `tls`, the directives of its server, it ends TLS.
 fn nginx(setting: &Setting, port: u16, threads: usize, tls: &str) -> Result<String> {
-    let folders = ["/usr/lib/nginx/modules", "/usr/lib64/nginx/modules", "/usr/local/lib/nginx/modules"];
+    let folders = [
+        "/usr/lib/nginx/modules",
+        "/usr/lib64/nginx/modules",
+        "/usr/local/lib/nginx/modules",
+    ];
     let module = folders
         .iter()
         .map(|folder| Path::new(folder).join("ngx_stream_module.so"))
         .find(|path| path.exists())
         .with_context(|| format!("nginx has no stream module: {}", how_to_get("nginx")))?;
     Ok(format!(
-        "load_module {};\ndaemon off;\nworker_processes {threads};\nworker_rlimit_nofile {files};\npid {}/nginx-{port}.pid;\n\
+        "load_module {};\ndaemon off;\nworker_processes {threads};\nworker_rlimit_nofile \
+         {files};\npid {}/nginx-{port}.pid;\n\
          error_log stderr error;\nevents {{ worker_connections {files}; }}\n\
          stream {{\n  server {{\n    listen 127.0.0.1:{port}{ssl} backlog=4096;\n{tls}    proxy_pass {};\n    proxy_buffer_size 64k;\n    \
          proxy_timeout 1h;\n  }}\n}}\n",
@@ -352,7 +421,8 @@ fn nginx(setting: &Setting, port: u16, threads: usize, tls: &str) -> Result<Stri
 
 /// Its circuit breaker would stop at 1,024 connections.
 fn envoy(port: u16, broker_port: u16) -> String {
-    let socket = |port: u16| format!("{{ socket_address: {{ address: 127.0.0.1, port_value: {port} }} }}");
+    let socket =
+        |port: u16| format!("{{ socket_address: {{ address: 127.0.0.1, port_value: {port} }} }}");
     format!(
         r#"static_resources:
   listeners:

@@ -1,4 +1,5 @@
-//! The report: Markdown with the facts of the run, the gates, and a table for each placement; and the chart.
+//! The report: Markdown with the facts of the run, the gates, and a table for each placement; and
+//! the chart.
 
 use crate::chart::{self, Group};
 use crate::environment::Environment;
@@ -25,7 +26,13 @@ pub struct Findings<'a> {
 }
 
 impl Findings<'_> {
-    fn median(&self, placement: Placement, workload: &str, relay: &str, metric: Metric) -> Option<f64> {
+    fn median(
+        &self,
+        placement: Placement,
+        workload: &str,
+        relay: &str,
+        metric: Metric,
+    ) -> Option<f64> {
         let values: Vec<f64> = self
             .samples
             .iter()
@@ -43,10 +50,16 @@ impl Findings<'_> {
         }
         let _ = writeln!(text, "- command: `{}`", self.command);
         text += &self.disturbance();
-        text += "\nProcessor time is the relay's, over all its threads, from schedstat; a GB is 10⁹ bytes in both directions. \
+        text += "\nProcessor time is the relay's, over all its threads, from schedstat; a GB is \
+                 10⁹ bytes in both directions. \
                  Medians of the rounds. Compare inside a run only.\n\n## Gates\n\nRatios within a round (placement `same`), \
                  their median and its 95 % bootstrap interval; missed only if the whole interval is beyond the limit.\n\n";
-        text += &gates::table(self.samples, self.counts, self.idle, &crate::kafka::gates(self.lanes));
+        text += &gates::table(
+            self.samples,
+            self.counts,
+            self.idle,
+            &crate::kafka::gates(self.lanes),
+        );
         for placement in [Placement::Same, Placement::Split, Placement::Free] {
             text += &self.placement(placement);
         }
@@ -57,12 +70,25 @@ impl Findings<'_> {
     }
 
     fn disturbance(&self) -> String {
-        let disturbed = self.samples.iter().filter(|sample| sample.is_disturbed()).count();
+        let disturbed = self
+            .samples
+            .iter()
+            .filter(|sample| sample.is_disturbed())
+            .count();
         let again: u32 = self.samples.iter().map(|sample| sample.tries - 1).sum();
-        let foreign: Vec<f64> = self.samples.iter().map(|sample| sample.used.foreign_cores).collect();
-        let steal: Vec<f64> = self.samples.iter().map(|sample| sample.used.steal_cores).collect();
+        let foreign: Vec<f64> = self
+            .samples
+            .iter()
+            .map(|sample| sample.used.foreign_cores)
+            .collect();
+        let steal: Vec<f64> = self
+            .samples
+            .iter()
+            .map(|sample| sample.used.steal_cores)
+            .collect();
         format!(
-            "- samples: {}; taken again for foreign load or steal: {again}; kept although more than {FOREIGN_CORES_MAX} of a \
+            "- samples: {}; taken again for foreign load or steal: {again}; kept although more \
+             than {FOREIGN_CORES_MAX} of a \
              core was taken: {disturbed}; median foreign load {:.3} cores, steal {:.3}\n",
             self.samples.len(),
             stats::median(&foreign).unwrap_or(0.0),
@@ -73,16 +99,24 @@ impl Findings<'_> {
     fn placement(&self, placement: Placement) -> String {
         let (title, about) = match placement {
             Placement::Same => ("One core", "Relay, load and simulator share one processor."),
-            Placement::Split => ("The relay on a core of its own", "Load and simulator on another one."),
+            Placement::Split => (
+                "The relay on a core of its own",
+                "Load and simulator on another one.",
+            ),
             Placement::Free => (
                 "Two cores",
-                "Relays with two threads, nothing pinned. Proxies that came by --peer take no part.",
+                "Relays with two threads, nothing pinned. Proxies that came by --peer take no \
+                 part.",
             ),
         };
         let measured: Vec<&Workload> = self
             .workloads
             .iter()
-            .filter(|w| self.samples.iter().any(|s| s.placement == placement && s.workload == w.name))
+            .filter(|w| {
+                self.samples
+                    .iter()
+                    .any(|s| s.placement == placement && s.workload == w.name)
+            })
             .collect();
         if measured.is_empty() {
             return String::new();
@@ -96,7 +130,11 @@ impl Findings<'_> {
             ),
             (Transport::Passthrough, "\n### TLS that passes through\n"),
         ] {
-            let of: Vec<&Workload> = measured.iter().copied().filter(|w| w.transport == transport).collect();
+            let of: Vec<&Workload> = measured
+                .iter()
+                .copied()
+                .filter(|w| w.transport == transport)
+                .collect();
             if !of.is_empty() {
                 text += title;
                 text += &self.tables(placement, &of);
@@ -108,15 +146,29 @@ impl Findings<'_> {
     /// A table for each metric, with the relays that took part.
     fn tables(&self, placement: Placement, workloads: &[&Workload]) -> String {
         let took_part = |relay: &&String| {
-            let is_of = |sample: &Sample| workloads.iter().any(|workload| workload.name == sample.workload);
-            self.samples.iter().any(|s| s.placement == placement && s.relay == **relay && is_of(s))
+            let is_of = |sample: &Sample| {
+                workloads
+                    .iter()
+                    .any(|workload| workload.name == sample.workload)
+            };
+            self.samples
+                .iter()
+                .any(|s| s.placement == placement && s.relay == **relay && is_of(s))
         };
         let relays: Vec<&String> = self.relays.iter().filter(took_part).collect();
-        let header = relays.iter().map(|relay| relay.as_str()).collect::<Vec<_>>().join(" | ");
+        let header = relays
+            .iter()
+            .map(|relay| relay.as_str())
+            .collect::<Vec<_>>()
+            .join(" | ");
         let mut text = String::new();
-        for metric in
-            [Metric::CpuPerGb, Metric::CpuPerRoundTrip, Metric::Throughput, Metric::P50, Metric::P99]
-        {
+        for metric in [
+            Metric::CpuPerGb,
+            Metric::CpuPerRoundTrip,
+            Metric::Throughput,
+            Metric::P50,
+            Metric::P99,
+        ] {
             let is_shown = |workload: &&&Workload| match metric {
                 Metric::CpuPerGb | Metric::Throughput => workload.shown == Metric::CpuPerGb,
                 Metric::CpuPerRoundTrip => workload.shown == Metric::CpuPerRoundTrip,
@@ -131,8 +183,8 @@ impl Findings<'_> {
             for workload in rows {
                 let cell = |relay: &&String| {
                     let value = self.median(placement, workload.name, relay, metric);
-                    let is_free =
-                        *relay == "direct" && matches!(metric, Metric::CpuPerGb | Metric::CpuPerRoundTrip);
+                    let is_free = *relay == "direct"
+                        && matches!(metric, Metric::CpuPerGb | Metric::CpuPerRoundTrip);
                     value.filter(|_| !is_free).map_or("–".to_owned(), figure)
                 };
                 let cells: Vec<String> = relays.iter().map(cell).collect();
@@ -151,7 +203,8 @@ impl Findings<'_> {
              | relay | a round trip of 200 B | a fetched MiB |\n|---|---|---|\n",
         );
         for count in self.counts {
-            let (small, mib) = (count.per_small_round_trip, count.per_fetched_mib);
+            let small = count.per_small_round_trip;
+            let mib = count.per_fetched_mib;
             let _ = writeln!(text, "| {} | {small:.2} | {mib:.2} |", count.relay);
         }
         text
@@ -162,7 +215,8 @@ impl Findings<'_> {
             return String::new();
         }
         let mut text = String::from(
-            "\n## Memory (Pss)\n\nA fresh process each; after one round trip on every connection, after 200 answers of \
+            "\n## Memory (Pss)\n\nA fresh process each; after one round trip on every connection, \
+             after 200 answers of \
              1 MiB, and after the close of all.\n\n| relay | connections | KiB each | before, KiB | idle | after the burst | \
              after close |\n|---|---|---|---|---|---|---|\n",
         );
@@ -187,7 +241,8 @@ impl Findings<'_> {
             return String::new();
         }
         let mut text = format!(
-            "\n## Real Kafka\n\n{}\n\n| lane | produce MB/s | produce CPU s/GB | consume MB/s | consume CPU s/GB |\n\
+            "\n## Real Kafka\n\n{}\n\n| lane | produce MB/s | produce CPU s/GB | consume MB/s | \
+             consume CPU s/GB |\n\
              |---|---|---|---|---|\n",
             crate::kafka::ABOUT
         );
@@ -199,8 +254,12 @@ impl Findings<'_> {
         }
         for name in names {
             let of = |value: fn(&Lane) -> f64| {
-                let values: Vec<f64> =
-                    self.lanes.iter().filter(|lane| lane.name == name).map(value).collect();
+                let values: Vec<f64> = self
+                    .lanes
+                    .iter()
+                    .filter(|lane| lane.name == name)
+                    .map(value)
+                    .collect();
                 stats::median(&values).map_or("–".to_owned(), figure)
             };
             let _ = writeln!(
@@ -215,7 +274,8 @@ impl Findings<'_> {
         text
     }
 
-    /// chart.svg: what bulk costs on one core, without TLS, whose names would not fit under its few bars.
+    /// chart.svg: what bulk costs on one core, without TLS, whose names would not fit under its few
+    /// bars.
     pub fn chart(&self) -> String {
         let is_bulk = |workload: &&Workload| {
             workload.shown == Metric::CpuPerGb && workload.transport == Transport::Plain
@@ -226,18 +286,36 @@ impl Findings<'_> {
             .filter(is_bulk)
             .map(|workload| {
                 let bar = |relay: &String| {
-                    let value = self.median(Placement::Same, workload.name, relay, Metric::CpuPerGb)?;
+                    let value =
+                        self.median(Placement::Same, workload.name, relay, Metric::CpuPerGb)?;
                     Some((relay.clone(), value))
                 };
-                let bars = self.relays.iter().filter(|relay| *relay != "direct").filter_map(bar).collect();
-                Group { name: workload.name.to_owned(), bars }
+                let bars = self
+                    .relays
+                    .iter()
+                    .filter(|relay| *relay != "direct")
+                    .filter_map(bar)
+                    .collect();
+                Group {
+                    name: workload.name.to_owned(),
+                    bars,
+                }
             })
             .filter(|group| !group.bars.is_empty())
             .collect();
         let fact = |name| self.environment.fact(name);
-        let caption =
-            format!("commit {}, Linux {}, {}; {}", fact("commit"), fact("kernel"), fact("CPU"), self.command);
-        chart::svg("CPU seconds of the relay per GB moved, one core (less is better)", &caption, &groups)
+        let caption = format!(
+            "commit {}, Linux {}, {}; {}",
+            fact("commit"),
+            fact("kernel"),
+            fact("CPU"),
+            self.command
+        );
+        chart::svg(
+            "CPU seconds of the relay per GB moved, one core (less is better)",
+            &caption,
+            &groups,
+        )
     }
 }
 

@@ -1,5 +1,6 @@
-//! Interleaved rounds: for each workload every relay, in reverse order in every other round. A sample that others
-//! disturbed is taken again, a bounded number of times, and the least disturbed one is kept.
+//! Interleaved rounds: for each workload every relay, in reverse order in every other round. A
+//! sample that others disturbed is taken again, a bounded number of times, and the least disturbed
+//! one is kept.
 
 use crate::load::{self, Outcome, Pace, Unwatched, Watch};
 use crate::meter::{self, Meter, Used};
@@ -23,7 +24,8 @@ const CALIBRATION: Duration = Duration::from_millis(400);
 /// Who runs where.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Placement {
-    /// Relay, load and simulator on one processor: what moving costs, without wake-ups across processors. The gates.
+    /// Relay, load and simulator on one processor: what moving costs, without wake-ups across
+    /// processors. The gates.
     Same,
     /// The relay alone on one processor.
     Split,
@@ -80,8 +82,9 @@ pub struct Sample {
 impl Sample {
     /// `None` where a number has no meaning.
     pub fn metric(&self, metric: Metric) -> Option<f64> {
-        let per =
-            |count: u64, scale: f64| (count > 0).then(|| self.used.relay_seconds * scale / count as f64);
+        let per = |count: u64, scale: f64| {
+            (count > 0).then(|| self.used.relay_seconds * scale / count as f64)
+        };
         match metric {
             Metric::CpuPerGb => per(self.bytes, 1e9),
             Metric::CpuPerRoundTrip => per(self.round_trips, 1e6),
@@ -117,7 +120,12 @@ pub struct Bench {
 
 impl Bench {
     pub fn new(broker: Relay, raw: File) -> Self {
-        Self { broker, samples: Vec::new(), raw, capacity: HashMap::new() }
+        Self {
+            broker,
+            samples: Vec::new(),
+            raw,
+            capacity: HashMap::new(),
+        }
     }
 
     /// All rounds of these workloads over these relays. What can't be measured is an error.
@@ -135,16 +143,32 @@ impl Bench {
             meter::pin_all(&relay.pids, &relay_processors)?;
         }
         for round in 0..effort.rounds {
-            eprintln!("{}: round {} of {}", placement.name(), round + 1, effort.rounds);
-            for workload in workloads.iter().filter(|workload| round < workload.rounds_max) {
-                let mut order: Vec<&Relay> = relays.iter().filter(|relay| workload.is_for(relay)).collect();
+            eprintln!(
+                "{}: round {} of {}",
+                placement.name(),
+                round + 1,
+                effort.rounds
+            );
+            for workload in workloads
+                .iter()
+                .filter(|workload| round < workload.rounds_max)
+            {
+                let mut order: Vec<&Relay> = relays
+                    .iter()
+                    .filter(|relay| workload.is_for(relay))
+                    .collect();
                 if round % 2 == 1 {
                     order.reverse();
                 }
                 for relay in order {
                     let taken = self.take(placement, workload, relay, round, effort);
                     let sample = taken.with_context(|| {
-                        format!("{} through {} ({})", workload.name, relay.name, placement.name())
+                        format!(
+                            "{} through {} ({})",
+                            workload.name,
+                            relay.name,
+                            placement.name()
+                        )
                     })?;
                     self.note(&sample.to_json())?;
                     self.samples.push(sample);
@@ -175,10 +199,14 @@ impl Bench {
             let mut watch = Meter::new(&relay.pids, &self.broker.pids);
             let outcome = self.measure(placement, workload, relay, effort, &mut watch)?;
             let used = watch.used()?;
-            ensure!(outcome.round_trips > 0, "nothing came back while it was measured");
+            ensure!(
+                outcome.round_trips > 0,
+                "nothing came back while it was measured"
+            );
             if workload.name == "small-depth-1" {
                 let capacity = outcome.round_trips as f64 / outcome.seconds;
-                self.capacity.insert((placement, relay.name.clone()), capacity);
+                self.capacity
+                    .insert((placement, relay.name.clone()), capacity);
             }
             let sample = Sample {
                 round,
@@ -194,7 +222,10 @@ impl Bench {
                 p99: outcome.percentile(99.0),
             };
             let disturbance = |sample: &Sample| sample.used.foreign_cores + sample.used.steal_cores;
-            if best.as_ref().is_none_or(|best| disturbance(&sample) < disturbance(best)) {
+            if best
+                .as_ref()
+                .is_none_or(|best| disturbance(&sample) < disturbance(best))
+            {
                 best = Some(sample);
             }
             let is_good = best.as_ref().is_some_and(|best| !best.is_disturbed());
@@ -213,20 +244,30 @@ impl Bench {
         effort: Effort,
         watch: &mut dyn Watch,
     ) -> Result<Outcome> {
-        let Effort { warm_up, measure, .. } = effort;
+        let Effort {
+            warm_up, measure, ..
+        } = effort;
         match &workload.shape {
             Shape::Load(work) => load::run(&relay.door, work, warm_up, measure, watch),
             Shape::Beside(work, beside) => std::thread::scope(|scope| {
                 let whole = warm_up + measure + Duration::from_millis(100);
-                let other = scope
-                    .spawn(move || load::run(&relay.door, beside, Duration::ZERO, whole, &mut Unwatched));
+                let other = scope.spawn(move || {
+                    load::run(&relay.door, beside, Duration::ZERO, whole, &mut Unwatched)
+                });
                 let outcome = load::run(&relay.door, work, warm_up, measure, watch)?;
-                other.join().map_err(|_| anyhow::anyhow!("the load beside it failed"))??;
+                other
+                    .join()
+                    .map_err(|_| anyhow::anyhow!("the load beside it failed"))??;
                 Ok(outcome)
             }),
             Shape::AtCapacity(share) => {
                 let capacity = self.capacity(placement, relay)?;
-                let work = workloads::small(64, Pace::Open { per_second: capacity * share })?;
+                let work = workloads::small(
+                    64,
+                    Pace::Open {
+                        per_second: capacity * share,
+                    },
+                )?;
                 load::run(&relay.door, &work, warm_up, measure, watch)
             }
             Shape::Storm(visit) => storm::run(&relay.door, *visit, warm_up, measure, watch),
@@ -245,7 +286,13 @@ impl Bench {
             return Ok(*capacity);
         }
         let work = workloads::small(64, Pace::Closed { depth: 1 })?;
-        let outcome = load::run(&relay.door, &work, CALIBRATION / 2, CALIBRATION, &mut Unwatched)?;
+        let outcome = load::run(
+            &relay.door,
+            &work,
+            CALIBRATION / 2,
+            CALIBRATION,
+            &mut Unwatched,
+        )?;
         let capacity = outcome.round_trips as f64 / outcome.seconds;
         self.capacity.insert(key, capacity);
         Ok(capacity)

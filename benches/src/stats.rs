@@ -20,20 +20,33 @@ pub fn median(values: &[f64]) -> Option<f64> {
     }
 }
 
-/// Bootstrap of the median; the same values give the same interval. With one value, the interval is that value.
+/// Bootstrap of the median; the same values give the same interval. With one value, the interval is
+/// that value.
 pub fn estimate(values: &[f64]) -> Option<Estimate> {
     let mut random = fastrand::Rng::with_seed(4);
-    let resample =
-        |_| median(&(0..values.len()).map(|_| values[random.usize(..values.len())]).collect::<Vec<_>>());
+    let resample = |_| {
+        median(
+            &(0..values.len())
+                .map(|_| values[random.usize(..values.len())])
+                .collect::<Vec<_>>(),
+        )
+    };
     let median = median(values)?;
     let mut medians: Vec<f64> = (0..RESAMPLES).filter_map(resample).collect();
     medians.sort_by(f64::total_cmp);
     let at = |share: f64| medians[((medians.len() - 1) as f64 * share).round() as usize];
-    Some(Estimate { median, low: at(0.025), high: at(0.975) })
+    Some(Estimate {
+        median,
+        low: at(0.025),
+        high: at(0.975),
+    })
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "a failed expectation is the result of a test")]
+#[allow(
+    clippy::unwrap_used,
+    reason = "a failed expectation is the result of a test"
+)]
 mod tests {
     use super::*;
 
@@ -53,7 +66,14 @@ mod tests {
 
     #[test]
     fn one_value_is_its_own_interval() {
-        assert_eq!(estimate(&[2.0]), Some(Estimate { median: 2.0, low: 2.0, high: 2.0 }));
+        assert_eq!(
+            estimate(&[2.0]),
+            Some(Estimate {
+                median: 2.0,
+                low: 2.0,
+                high: 2.0
+            })
+        );
         assert_eq!(estimate(&[]), None);
     }
 }

@@ -1,5 +1,5 @@
-//! Storms: connections that come, ask once and go, as after a restart of many clients; or that come with a hello which
-//! has to be turned away.
+//! Storms: connections that come, ask once and go, as after a restart of many clients; or that come
+//! with a hello which has to be turned away.
 
 use crate::certificates::UNKNOWN_NAME;
 use crate::frames;
@@ -21,7 +21,8 @@ pub enum Visit {
     Ask,
     /// The same, with a handshake that resumes an earlier session.
     AskResuming,
-    /// In turn: a hello that was cut in the middle, and plain Kafka where TLS is expected. Over when the relay closes.
+    /// In turn: a hello that was cut in the middle, and plain Kafka where TLS is expected. Over
+    /// when the relay closes.
     Garble,
     /// A good hello for a name that nobody has. Over when the relay closes.
     AskForNobody,
@@ -34,7 +35,10 @@ impl Visit {
             ensure!(self == Self::Ask, "{self:?} needs a relay that ends TLS");
             return Ok(vec![door.clone()]);
         };
-        let with = |wire| Door { address: door.address, wire };
+        let with = |wire| Door {
+            address: door.address,
+            wire,
+        };
         Ok(match self {
             Self::Ask => vec![door.clone()],
             Self::AskResuming => {
@@ -46,7 +50,9 @@ impl Visit {
                 with(Wire::Behind(cut_hello(&client.hello()?)?.into())),
                 with(Wire::Behind(frames::api_versions_request()?.into())),
             ],
-            Self::AskForNobody => vec![with(Wire::Behind(client.to(UNKNOWN_NAME)?.hello()?.into()))],
+            Self::AskForNobody => {
+                vec![with(Wire::Behind(client.to(UNKNOWN_NAME)?.hello()?.into()))]
+            }
         })
     }
 
@@ -55,10 +61,12 @@ impl Visit {
     }
 }
 
-/// Every visitor that resumes needs a ticket, and may get only one in its place. So this many say hello before the first
-/// has a ticket to use.
+/// Every visitor that resumes needs a ticket, and may get only one in its place. So this many say
+/// hello before the first has a ticket to use.
 fn gather_tickets(door: &Door) -> Result<()> {
-    let mut streams = (0..WIDTH).map(|_| Ok(door.connect()?)).collect::<Result<Vec<_>>>()?;
+    let mut streams = (0..WIDTH)
+        .map(|_| Ok(door.connect()?))
+        .collect::<Result<Vec<_>>>()?;
     for stream in &mut streams {
         stream.establish()?;
         // Tickets come in front of the first answer.
@@ -99,10 +107,14 @@ pub fn run(
         next: doors.into_iter().cycle(),
         buffer: [0; BUFFER_BYTES],
     };
-    let mut slots = (0..WIDTH).map(|token| storm.come(token).map(Some)).collect::<Result<Vec<_>>>()?;
+    let mut slots = (0..WIDTH)
+        .map(|token| storm.come(token).map(Some))
+        .collect::<Result<Vec<_>>>()?;
     let mut outcome = Outcome::default();
-    let (mut begun, mut ready) = (None, Vec::new());
-    let (start, mut heard) = (Instant::now(), Instant::now());
+    let mut begun = None;
+    let mut ready = Vec::new();
+    let start = Instant::now();
+    let mut heard = Instant::now();
     loop {
         let now = Instant::now();
         if begun.is_none() && now >= start + warm_up {
@@ -122,13 +134,17 @@ pub fn run(
         storm.epoll.wait(&mut ready, Duration::from_millis(20))?;
         for event in &ready {
             let token = event.token as usize;
-            let Some(visitor) = slots[token].as_mut() else { continue };
+            let Some(visitor) = slots[token].as_mut() else {
+                continue;
+            };
             if !storm.hear(visitor)? {
                 continue;
             }
             heard = Instant::now();
             outcome.round_trips += 1;
-            outcome.latencies.push(visitor.since.elapsed().as_nanos() as u64);
+            outcome
+                .latencies
+                .push(visitor.since.elapsed().as_nanos() as u64);
             slots[token] = None;
             slots[token] = Some(storm.come(token)?);
         }
@@ -146,9 +162,18 @@ struct Storm {
 impl Storm {
     fn come(&mut self, token: usize) -> Result<Visitor> {
         let since = Instant::now();
-        let stream = self.next.next().context("a storm without a door")?.connect()?;
+        let stream = self
+            .next
+            .next()
+            .context("a storm without a door")?
+            .connect()?;
         self.epoll.add(stream.fd(), token as u64, true, false)?;
-        let mut visitor = Visitor { stream, since, has_asked: self.visit.is_turned_away(), got: 0 };
+        let mut visitor = Visitor {
+            stream,
+            since,
+            has_asked: self.visit.is_turned_away(),
+            got: 0,
+        };
         self.ask(&mut visitor)?;
         Ok(visitor)
     }
@@ -159,7 +184,10 @@ impl Storm {
             return Ok(());
         }
         if self.visit == Visit::AskResuming {
-            ensure!(visitor.stream.is_resumed(), "the relay does not resume a session");
+            ensure!(
+                visitor.stream.is_resumed(),
+                "the relay does not resume a session"
+            );
         }
         visitor.stream.send(&self.request)?;
         visitor.has_asked = true;
@@ -178,18 +206,30 @@ impl Storm {
                 self.ask(visitor)?;
                 return Ok(false);
             }
-            Err(error) if is_turned_away && error.kind() == ErrorKind::ConnectionReset => return Ok(true),
+            Err(error) if is_turned_away && error.kind() == ErrorKind::ConnectionReset => {
+                return Ok(true);
+            }
             Err(error) => return Err(error).context("the relay reset a new connection"),
         }
-        let length = self.buffer.first_chunk().map_or(0, |length| u32::from_be_bytes(*length) as usize);
+        let length = self
+            .buffer
+            .first_chunk()
+            .map_or(0, |length| u32::from_be_bytes(*length) as usize);
         // Every answer comes whole: it is a hundred bytes, sent at once.
-        ensure!(visitor.got == 4 + length, "an answer of {} bytes that says {length}", visitor.got);
+        ensure!(
+            visitor.got == 4 + length,
+            "an answer of {} bytes that says {length}",
+            visitor.got
+        );
         Ok(true)
     }
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "a failed expectation is the result of a test")]
+#[allow(
+    clippy::unwrap_used,
+    reason = "a failed expectation is the result of a test"
+)]
 mod tests {
     use super::*;
 

@@ -1,5 +1,6 @@
-//! Data system calls of each relay, counted by strace while a load runs: for each round trip of 200 bytes, and for each
-//! MiB that is fetched. A count, so it needs no quiet machine; times under strace mean nothing and are not kept.
+//! Data system calls of each relay, counted by strace while a load runs: for each round trip of 200
+//! bytes, and for each MiB that is fetched. A count, so it needs no quiet machine; times under
+//! strace mean nothing and are not kept.
 
 use crate::load::{self, Unwatched, Work};
 use crate::relays::{Relay, Setting};
@@ -12,8 +13,8 @@ use std::time::{Duration, Instant};
 
 /// Whatever moves bytes; waiting, accepting and closing is not counted.
 const DATA_CALLS: [&str; 12] = [
-    "read", "write", "readv", "writev", "recvfrom", "sendto", "recvmsg", "sendmsg", "recvmmsg", "sendmmsg",
-    "splice", "sendfile",
+    "read", "write", "readv", "writev", "recvfrom", "sendto", "recvmsg", "sendmsg", "recvmmsg",
+    "sendmmsg", "splice", "sendfile",
 ];
 const MEASURE: Duration = Duration::from_secs(1);
 const ATTACH_TIMEOUT: Duration = Duration::from_secs(5);
@@ -40,7 +41,11 @@ pub fn measure(relay: &Relay, setting: &Setting, small: &Work, fetch: &Work) -> 
     let per_small_round_trip = calls / outcome.round_trips as f64;
     let (calls, outcome) = count(relay, setting, fetch)?;
     let per_fetched_mib = calls / (outcome.bytes as f64 / (1 << 20) as f64);
-    Ok(Count { relay: relay.name.clone(), per_small_round_trip, per_fetched_mib })
+    Ok(Count {
+        relay: relay.name.clone(),
+        per_small_round_trip,
+        per_fetched_mib,
+    })
 }
 
 fn count(relay: &Relay, setting: &Setting, work: &Work) -> Result<(f64, load::Outcome)> {
@@ -50,8 +55,13 @@ fn count(relay: &Relay, setting: &Setting, work: &Work) -> Result<(f64, load::Ou
     for pid in &relay.pids {
         command.args(["-p", &pid.to_string()]);
     }
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    let mut strace = command.spawn().context("strace can't be started: apt-get install strace")?;
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    let mut strace = command
+        .spawn()
+        .context("strace can't be started: apt-get install strace")?;
     await_traced(&relay.pids)?;
     // The first round trip of each connection is counted among the calls only: one in hundreds.
     let outcome = load::run(&relay.door, work, Duration::ZERO, MEASURE, &mut Unwatched);
@@ -66,7 +76,9 @@ fn await_traced(pids: &[u32]) -> Result<()> {
     let deadline = Instant::now() + ATTACH_TIMEOUT;
     let is_traced = |pid: &u32| {
         let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-        let tracer = status.lines().find_map(|line| line.strip_prefix("TracerPid:"));
+        let tracer = status
+            .lines()
+            .find_map(|line| line.strip_prefix("TracerPid:"));
         tracer.is_some_and(|pid| pid.trim() != "0")
     };
     while !pids.iter().all(is_traced) {

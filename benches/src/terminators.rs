@@ -6,12 +6,15 @@ use crate::relays::{Kind, Setting, haproxy_head, localhost};
 const SUITE: &str = "TLS_AES_128_GCM_SHA256";
 const CURVE: &str = "X25519";
 
-/// Scheme `sni`: the broker that a name stands for. rustls offers more suites and curves than the others here; the load
-/// takes only the one.
+/// Scheme `sni`: the broker that a name stands for. rustls offers more suites and curves than the
+/// others here; the load takes only the one.
 pub fn narrows(kind: Kind, setting: &Setting, port: u16) -> String {
-    let (certificates, hello_port) = (&setting.certificates, setting.broker_behind_hello.port());
+    let certificates = &setting.certificates;
+    let hello_port = setting.broker_behind_hello.port();
     let tls = match kind {
-        Kind::NarrowsPassthrough => format!("      mode: passthrough\n      broker_port: {hello_port}\n"),
+        Kind::NarrowsPassthrough => {
+            format!("      mode: passthrough\n      broker_port: {hello_port}\n")
+        }
         _ => format!(
             "      certificate: {}\n      key: {}\n",
             certificates.certificate.display(),
@@ -19,16 +22,17 @@ pub fn narrows(kind: Kind, setting: &Setting, port: u16) -> String {
         ),
     };
     format!(
-        "clusters:\n  bench:\n    bootstrap_servers: [\"{}\"]\nlisteners:\n  tls:\n    bind: {}\n    address:\n      scheme: sni\n      \
+        "clusters:\n  bench:\n    bootstrap_servers: [\"{}\"]\nlisteners:\n  tls:\n    bind: {}\n \
+         address:\n      scheme: sni\n      \
          bootstrap_host: {BOOTSTRAP_NAME}\n      broker_host: {BROKER_NAMES}\n    tls:\n{tls}",
         setting.broker,
         localhost(port)
     )
 }
 
-/// Names that the certificate does not have are turned away, as Narrows does it. `tune.bufsize` is 16 KiB, since its
-/// documentation strongly recommends not to change that; with 64 KiB, producing costs a quarter less, so the report has
-/// both.
+/// Names that the certificate does not have are turned away, as Narrows does it. `tune.bufsize` is
+/// 16 KiB, since its documentation strongly recommends not to change that; with 64 KiB, producing
+/// costs a quarter less, so the report has both.
 pub fn haproxy(kind: Kind, setting: &Setting, port: u16, threads: usize) -> String {
     let address = localhost(port);
     if kind == Kind::HaproxyPassthrough {
@@ -40,9 +44,14 @@ pub fn haproxy(kind: Kind, setting: &Setting, port: u16, threads: usize) -> Stri
                 setting.broker_behind_hello
             );
     }
-    let buffers = if kind == Kind::HaproxyTls64k { "  tune.bufsize 65536\n" } else { "" };
+    let buffers = if kind == Kind::HaproxyTls64k {
+        "  tune.bufsize 65536\n"
+    } else {
+        ""
+    };
     let global = format!(
-        "{buffers}  ssl-default-bind-options ssl-min-ver TLSv1.3\n  ssl-default-bind-ciphersuites {SUITE}\n  \
+        "{buffers}  ssl-default-bind-options ssl-min-ver TLSv1.3\n  ssl-default-bind-ciphersuites \
+         {SUITE}\n  \
          ssl-default-bind-curves {CURVE}\n"
     );
     haproxy_head(false, setting, threads, &global)

@@ -1,8 +1,8 @@
-//! TLS as the load speaks it: TLS 1.3, `TLS13_AES_128_GCM_SHA256` and X25519, nothing else, so that every relay does the
-//! same work; what was negotiated is checked.
+//! TLS as the load speaks it: TLS 1.3, `TLS13_AES_128_GCM_SHA256` and X25519, nothing else, so that
+//! every relay does the same work; what was negotiated is checked.
 //!
-//! On rustls' unbuffered interface, which encrypts and decrypts as much at a time as the load has: the load is not what
-//! waits, and relays see the long writes of a client that has much to say.
+//! On rustls' unbuffered interface, which encrypts and decrypts as much at a time as the load has:
+//! the load is not what waits, and relays see the long writes of a client that has much to say.
 
 use crate::certificates::Certificates;
 use crate::sys;
@@ -57,27 +57,43 @@ impl Client {
             .with_root_certificates(roots)
             .with_no_client_auth();
         config.resumption = Resumption::disabled();
-        Ok(Self { config: Arc::new(config), name: ServerName::try_from(name.to_owned())? })
+        Ok(Self {
+            config: Arc::new(config),
+            name: ServerName::try_from(name.to_owned())?,
+        })
     }
 
     /// The same for another name.
     pub fn to(&self, name: &str) -> Result<Self> {
-        Ok(Self { config: self.config.clone(), name: ServerName::try_from(name.to_owned())? })
+        Ok(Self {
+            config: self.config.clone(),
+            name: ServerName::try_from(name.to_owned())?,
+        })
     }
 
     /// The same with an empty store of tickets: it resumes as soon as it has one.
     pub fn resuming(&self) -> Self {
         let mut config = ClientConfig::clone(&self.config);
         config.resumption = Resumption::store(Arc::new(Tickets::default()));
-        Self { config: Arc::new(config), name: self.name.clone() }
+        Self {
+            config: Arc::new(config),
+            name: self.name.clone(),
+        }
     }
 
     /// The ClientHello of a new connection, one record.
     pub fn hello(&self) -> Result<Vec<u8>> {
         let mut session = UnbufferedClientConnection::new(self.config.clone(), self.name.clone())?;
-        let (mut out, mut ignored) = (Vec::new(), Vec::new());
-        process(&mut session, &mut [], &mut out, |plain| ignored.extend_from_slice(plain))?;
-        let record_bytes = out.get(3..5).and_then(|two| two.first_chunk()).copied().map(u16::from_be_bytes);
+        let mut out = Vec::new();
+        let mut ignored = Vec::new();
+        process(&mut session, &mut [], &mut out, |plain| {
+            ignored.extend_from_slice(plain)
+        })?;
+        let record_bytes = out
+            .get(3..5)
+            .and_then(|two| two.first_chunk())
+            .copied()
+            .map(u16::from_be_bytes);
         ensure!(
             record_bytes.is_some_and(|bytes| usize::from(bytes) + 5 == out.len()),
             "a hello of many records"
@@ -132,8 +148,8 @@ impl Stream {
         self.sent < self.outgoing.len()
     }
 
-    /// Takes up to 256 KiB. "Not now" during the handshake, and while something is left of what it took before; what it
-    /// takes is not lost, but [`Stream::flush`] may have to send it.
+    /// Takes up to 256 KiB. "Not now" during the handshake, and while something is left of what it
+    /// took before; what it takes is not lost, but [`Stream::flush`] may have to send it.
     pub fn send(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.flush()?;
         if !self.is_established {
@@ -144,15 +160,20 @@ impl Stream {
         let ConnectionState::WriteTraffic(mut traffic) = state.map_err(io::Error::other)? else {
             return Err(io::Error::other("the connection takes no data"));
         };
-        self.outgoing.resize(bytes.len() + (bytes.len() / RECORD_BYTES + 1) * RECORD_OVERHEAD_BYTES, 0);
-        let count = traffic.encrypt(bytes, &mut self.outgoing).map_err(io::Error::other)?;
+        self.outgoing.resize(
+            bytes.len() + (bytes.len() / RECORD_BYTES + 1) * RECORD_OVERHEAD_BYTES,
+            0,
+        );
+        let count = traffic
+            .encrypt(bytes, &mut self.outgoing)
+            .map_err(io::Error::other)?;
         self.outgoing.truncate(count);
         self.flush_if_possible()?;
         Ok(bytes.len())
     }
 
-    /// What it receives once, decrypted; `out` has to hold 256 KiB for bulk. 0 at the end; "not now" also if no record
-    /// with data is whole.
+    /// What it receives once, decrypted; `out` has to hold 256 KiB for bulk. 0 at the end; "not
+    /// now" also if no record with data is whole.
     pub fn recv(&mut self, out: &mut [u8]) -> io::Result<usize> {
         SCRATCH.with_borrow_mut(|scratch| {
             scratch.resize(SCRATCH_BYTES, 0);
@@ -173,7 +194,10 @@ impl Stream {
                 filled += plain.len();
             })?;
             if !fits {
-                return Err(io::Error::other(format!("{filled} bytes where {} were expected", out.len())));
+                return Err(io::Error::other(format!(
+                    "{filled} bytes where {} were expected",
+                    out.len()
+                )));
             }
             self.partial.clear();
             self.partial.extend_from_slice(&received[status.used..]);
@@ -182,7 +206,11 @@ impl Stream {
                 self.check()?;
                 self.is_established = true;
             }
-            if filled == 0 { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(filled) }
+            if filled == 0 {
+                Err(io::ErrorKind::WouldBlock.into())
+            } else {
+                Ok(filled)
+            }
         })
     }
 
@@ -204,7 +232,10 @@ impl Stream {
     }
 
     fn check(&self) -> io::Result<()> {
-        let suite = self.session.negotiated_cipher_suite().map(|suite| suite.suite());
+        let suite = self
+            .session
+            .negotiated_cipher_suite()
+            .map(|suite| suite.suite());
         if suite != Some(CipherSuite::TLS13_AES_128_GCM_SHA256) {
             return Err(io::Error::other(format!("the suite is {suite:?}")));
         }
@@ -227,7 +258,8 @@ fn process(
 ) -> io::Result<Status> {
     let mut used = 0;
     loop {
-        let UnbufferedStatus { mut discard, state } = session.process_tls_records(&mut received[used..]);
+        let UnbufferedStatus { mut discard, state } =
+            session.process_tls_records(&mut received[used..]);
         let mut is_established = None;
         match state.map_err(io::Error::other)? {
             ConnectionState::ReadTraffic(mut traffic) => {
@@ -240,7 +272,9 @@ fn process(
             ConnectionState::EncodeTlsData(mut data) => {
                 let from = outgoing.len();
                 outgoing.resize(from + RECORD_BYTES + RECORD_OVERHEAD_BYTES, 0);
-                let count = data.encode(&mut outgoing[from..]).map_err(io::Error::other)?;
+                let count = data
+                    .encode(&mut outgoing[from..])
+                    .map_err(io::Error::other)?;
                 outgoing.truncate(from + count);
             }
             // It is sent when all is processed.
@@ -251,12 +285,16 @@ fn process(
         }
         used += discard;
         if let Some(is_established) = is_established {
-            return Ok(Status { used, is_established });
+            return Ok(Status {
+                used,
+                is_established,
+            });
         }
     }
 }
 
-/// Tickets, each used once, the newest first. rustls' own store holds eight of a name, fewer than a storm has visitors.
+/// Tickets, each used once, the newest first. rustls' own store holds eight of a name, fewer than a
+/// storm has visitors.
 #[derive(Debug, Default)]
 struct Tickets(Mutex<Vec<Tls13ClientSessionValue>>);
 
@@ -296,7 +334,10 @@ impl ClientSessionStore for Tickets {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "a failed expectation is the result of a test")]
+#[allow(
+    clippy::unwrap_used,
+    reason = "a failed expectation is the result of a test"
+)]
 mod tests {
     use super::*;
     use crate::certificates::{BROKER_NAME, UNKNOWN_NAME};
@@ -307,9 +348,11 @@ mod tests {
     use std::io::{Read, Write};
     use std::net::TcpListener;
 
-    /// A server with all suites that sends back what it gets, and its client; `test` names its folder.
+    /// A server with all suites that sends back what it gets, and its client; `test` names its
+    /// folder.
     fn echo(test: &str) -> (Door, Client) {
-        let folder = std::env::temp_dir().join(format!("narrows-bench-{}-{test}", std::process::id()));
+        let folder =
+            std::env::temp_dir().join(format!("narrows-bench-{}-{test}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
         let certificates = Certificates::make(&folder).unwrap();
         let chain = vec![CertificateDer::from_pem_file(&certificates.certificate).unwrap()];
@@ -337,7 +380,13 @@ mod tests {
             }
         });
         let client = Client::new(&certificates, BROKER_NAME).unwrap();
-        (Door { address, wire: Wire::Tls(client.clone()) }, client)
+        (
+            Door {
+                address,
+                wire: Wire::Tls(client.clone()),
+            },
+            client,
+        )
     }
 
     #[test]
@@ -354,13 +403,19 @@ mod tests {
     #[test]
     fn a_client_resumes_only_when_it_was_told_to() {
         let (door, client) = echo("tickets");
-        let resuming = Door { wire: Wire::Tls(client.resuming()), ..door.clone() };
+        let resuming = Door {
+            wire: Wire::Tls(client.resuming()),
+            ..door.clone()
+        };
         let visit = |door: &Door| {
             let mut stream = door.connect_blocking().unwrap();
             stream.ask(&[0, 0, 0, 1, 7]).unwrap();
             stream.is_resumed()
         };
-        assert_eq!([visit(&resuming), visit(&resuming), visit(&resuming)], [false, true, true]);
+        assert_eq!(
+            [visit(&resuming), visit(&resuming), visit(&resuming)],
+            [false, true, true]
+        );
         assert_eq!([visit(&door), visit(&door)], [false, false]);
     }
 
@@ -369,6 +424,10 @@ mod tests {
         let (_, client) = echo("hello");
         let hello = client.to(UNKNOWN_NAME).unwrap().hello().unwrap();
         assert_eq!(hello[0], 22);
-        assert!(hello.windows(UNKNOWN_NAME.len()).any(|window| window == UNKNOWN_NAME.as_bytes()));
+        assert!(
+            hello
+                .windows(UNKNOWN_NAME.len())
+                .any(|window| window == UNKNOWN_NAME.as_bytes())
+        );
     }
 }

@@ -26,8 +26,8 @@ pub struct Door {
 pub enum Wire {
     Plain,
     Tls(tls::Client),
-    /// These bytes first, then plain Kafka. A relay that passes TLS through reads the hello and nothing after it, so
-    /// both ends save themselves the cipher.
+    /// These bytes first, then plain Kafka. A relay that passes TLS through reads the hello and
+    /// nothing after it, so both ends save themselves the cipher.
     Behind(Arc<[u8]>),
 }
 
@@ -42,7 +42,10 @@ pub enum Transport {
 
 impl Door {
     pub fn plain(address: SocketAddr) -> Self {
-        Self { address, wire: Wire::Plain }
+        Self {
+            address,
+            wire: Wire::Plain,
+        }
     }
 
     pub fn transport(&self) -> Transport {
@@ -53,7 +56,8 @@ impl Door {
         }
     }
 
-    /// A new connection that does not block and is reset when closed, so that no port waits. A hello is sent.
+    /// A new connection that does not block and is reset when closed, so that no port waits. A
+    /// hello is sent.
     pub fn connect(&self) -> io::Result<Stream> {
         let socket = sys::connect(self.address)?;
         sys::reset_on_close(&socket)?;
@@ -69,7 +73,9 @@ impl Door {
 
     /// The same, but it blocks, and its handshake is through.
     pub fn connect_blocking(&self) -> Result<Stream> {
-        let mut stream = self.connect().with_context(|| format!("no connection to {}", self.address))?;
+        let mut stream = self
+            .connect()
+            .with_context(|| format!("no connection to {}", self.address))?;
         stream.establish()?;
         Ok(stream)
     }
@@ -136,7 +142,9 @@ impl Stream {
             ensure!(began.elapsed() < STALL, "no TLS handshake in {STALL:?}");
             match self.recv(&mut []) {
                 Ok(0) => anyhow::bail!("closed in the TLS handshake"),
-                Err(error) if !sys::is_later(&error) => return Err(error).context("the TLS handshake"),
+                Err(error) if !sys::is_later(&error) => {
+                    return Err(error).context("the TLS handshake");
+                }
                 _ => {}
             }
         }
@@ -162,13 +170,21 @@ impl Stream {
         self.flush()
     }
 
-    /// The next frame without its length, on a stream that blocks and on which nothing follows that frame.
+    /// The next frame without its length, on a stream that blocks and on which nothing follows that
+    /// frame.
     pub fn frame(&mut self) -> Result<Vec<u8>> {
-        let block_bytes = if matches!(self, Self::Tls(_)) { TLS_BLOCK_BYTES } else { PLAIN_BLOCK_BYTES };
-        let (mut frame, mut block) = (Vec::new(), vec![0; block_bytes]);
+        let block_bytes = if matches!(self, Self::Tls(_)) {
+            TLS_BLOCK_BYTES
+        } else {
+            PLAIN_BLOCK_BYTES
+        };
+        let mut frame = Vec::new();
+        let mut block = vec![0; block_bytes];
         let began = Instant::now();
         loop {
-            let length = frame.first_chunk().map(|length| u32::from_be_bytes(*length) as usize);
+            let length = frame
+                .first_chunk()
+                .map(|length| u32::from_be_bytes(*length) as usize);
             if length.is_some_and(|length| frame.len() >= 4 + length) {
                 return Ok(frame.split_off(4));
             }

@@ -11,7 +11,8 @@ const KIB: usize = 1024;
 /// As much in flight as keeps every party busy: four connections, three requests each.
 const BULK_CONNECTIONS: usize = 4;
 const BULK_DEPTH: usize = 3;
-/// 1 MiB requests a second beside the small ones: well below what any relay here can carry on one core.
+/// 1 MiB requests a second beside the small ones: well below what any relay here can carry on one
+/// core.
 const BESIDE_BULK_PER_SECOND: f64 = 400.0;
 const BESIDE_SMALL_PER_SECOND: f64 = 2000.0;
 pub const SMALL_BYTES: usize = 200;
@@ -94,30 +95,73 @@ fn plain() -> Result<Vec<Workload>> {
             (produce, frames::produce_request(kib * KIB)?),
             (fetch, frames::fetch_request(kib * KIB, false)?),
         ] {
-            let (quick, elsewhere) = (matches!(kib, 1024 | 64 | 16), kib == 1024);
-            all.push(Workload { quick, elsewhere, ..bulk_workload(name, request) });
+            let quick = matches!(kib, 1024 | 64 | 16);
+            let elsewhere = kib == 1024;
+            all.push(Workload {
+                quick,
+                elsewhere,
+                ..bulk_workload(name, request)
+            });
         }
     }
     let cold = bulk_workload("fetch-cold-1m", frames::fetch_request(KIB * KIB, true)?);
-    all.push(Workload { quick: true, elsewhere: true, ..cold });
+    all.push(Workload {
+        quick: true,
+        elsewhere: true,
+        ..cold
+    });
     let depth_1 = each("small-depth-1", small_shape(64, 1)?);
-    all.push(Workload { quick: true, elsewhere: true, ..depth_1 });
-    all.push(Workload { quick: true, ..each("small-depth-16", small_shape(16, 16)?) });
-    all.push(beside("small-beside-produce", frames::produce_request(KIB * KIB)?, true)?);
-    all.push(beside("small-beside-fetch", frames::fetch_request(KIB * KIB, false)?, false)?);
+    all.push(Workload {
+        quick: true,
+        elsewhere: true,
+        ..depth_1
+    });
+    all.push(Workload {
+        quick: true,
+        ..each("small-depth-16", small_shape(16, 16)?)
+    });
+    all.push(beside(
+        "small-beside-produce",
+        frames::produce_request(KIB * KIB)?,
+        true,
+    )?);
+    all.push(beside(
+        "small-beside-fetch",
+        frames::fetch_request(KIB * KIB, false)?,
+        false,
+    )?);
     for (name, share) in [("open-30", 0.3), ("open-60", 0.6), ("open-80", 0.8)] {
-        let (shape, rounds_max) = (Shape::AtCapacity(share), UNGATED_ROUNDS);
-        all.push(Workload { shown: Metric::P99, rounds_max, ..each(name, shape) });
+        let shape = Shape::AtCapacity(share);
+        let rounds_max = UNGATED_ROUNDS;
+        all.push(Workload {
+            shown: Metric::P99,
+            rounds_max,
+            ..each(name, shape)
+        });
     }
     let metadata = Work {
         request: frames::metadata_request(METADATA_PARTITIONS)?,
         connections: 4,
-        pace: Pace::Open { per_second: METADATA_PER_SECOND },
+        pace: Pace::Open {
+            per_second: METADATA_PER_SECOND,
+        },
     };
-    all.push(Workload { quick: true, ..each("metadata-10k", Shape::Load(metadata)) });
-    all.push(Workload { quick: true, elsewhere: true, ..each("storm", Shape::Storm(Visit::Ask)) });
-    let (first, rounds_max) = (each("first-connection", Shape::FirstConnection), UNGATED_ROUNDS);
-    all.push(Workload { shown: Metric::P50, rounds_max, ..first });
+    all.push(Workload {
+        quick: true,
+        ..each("metadata-10k", Shape::Load(metadata))
+    });
+    all.push(Workload {
+        quick: true,
+        elsewhere: true,
+        ..each("storm", Shape::Storm(Visit::Ask))
+    });
+    let first = each("first-connection", Shape::FirstConnection);
+    let rounds_max = UNGATED_ROUNDS;
+    all.push(Workload {
+        shown: Metric::P50,
+        rounds_max,
+        ..first
+    });
     Ok(all)
 }
 
@@ -125,12 +169,21 @@ fn tls() -> Result<Vec<Workload>> {
     let storm = |name, visit| each(name, Shape::Storm(visit));
     let mut all = vec![
         bulk_workload("tls-produce-1m", frames::produce_request(KIB * KIB)?),
-        Workload { quick: true, ..bulk_workload("tls-fetch-1m", frames::fetch_request(KIB * KIB, false)?) },
+        Workload {
+            quick: true,
+            ..bulk_workload("tls-fetch-1m", frames::fetch_request(KIB * KIB, false)?)
+        },
         bulk_workload("tls-produce-64k", frames::produce_request(64 * KIB)?),
         bulk_workload("tls-fetch-64k", frames::fetch_request(64 * KIB, false)?),
         bulk_workload("tls-fetch-16k", frames::fetch_request(16 * KIB, false)?),
-        Workload { quick: true, ..each("tls-small-depth-1", small_shape(64, 1)?) },
-        Workload { quick: true, ..storm("tls-storm-full", Visit::Ask) },
+        Workload {
+            quick: true,
+            ..each("tls-small-depth-1", small_shape(64, 1)?)
+        },
+        Workload {
+            quick: true,
+            ..storm("tls-storm-full", Visit::Ask)
+        },
         storm("tls-storm-resumed", Visit::AskResuming),
         storm("tls-storm-bad", Visit::Garble),
         storm("tls-storm-unknown-name", Visit::AskForNobody),
@@ -143,13 +196,28 @@ fn tls() -> Result<Vec<Workload>> {
 
 fn passthrough() -> Result<Vec<Workload>> {
     let transport = Transport::Passthrough;
-    let produce = bulk_workload("passthrough-produce-1m", frames::produce_request(KIB * KIB)?);
-    let fetch = bulk_workload("passthrough-fetch-1m", frames::fetch_request(KIB * KIB, false)?);
-    Ok(vec![Workload { transport, ..produce }, Workload { transport, ..fetch }])
+    let produce = bulk_workload(
+        "passthrough-produce-1m",
+        frames::produce_request(KIB * KIB)?,
+    );
+    let fetch = bulk_workload(
+        "passthrough-fetch-1m",
+        frames::fetch_request(KIB * KIB, false)?,
+    );
+    Ok(vec![
+        Workload {
+            transport,
+            ..produce
+        },
+        Workload { transport, ..fetch },
+    ])
 }
 
 fn bulk_workload(name: &'static str, request: Vec<u8>) -> Workload {
-    Workload { shown: Metric::CpuPerGb, ..each(name, Shape::Load(bulk(request))) }
+    Workload {
+        shown: Metric::CpuPerGb,
+        ..each(name, Shape::Load(bulk(request)))
+    }
 }
 
 /// Plain, on one core, in full runs only, and what matters is what each round trip costs.
@@ -170,7 +238,11 @@ fn small_shape(connections: usize, depth: usize) -> Result<Shape> {
 }
 
 fn bulk(request: Vec<u8>) -> Work {
-    Work { request, connections: BULK_CONNECTIONS, pace: Pace::Closed { depth: BULK_DEPTH } }
+    Work {
+        request,
+        connections: BULK_CONNECTIONS,
+        pace: Pace::Closed { depth: BULK_DEPTH },
+    }
 }
 
 /// The bulk that system calls are counted with.
@@ -180,22 +252,37 @@ pub fn fetch_1m() -> Result<Work> {
 
 /// Produce requests of 200 bytes: their answers are as small.
 pub fn small(connections: usize, pace: Pace) -> Result<Work> {
-    Ok(Work { request: frames::produce_request(SMALL_BYTES)?, connections, pace })
+    Ok(Work {
+        request: frames::produce_request(SMALL_BYTES)?,
+        connections,
+        pace,
+    })
 }
 
 fn beside(name: &'static str, request: Vec<u8>, quick: bool) -> Result<Workload> {
     let bulk = Work {
         request,
         connections: BULK_CONNECTIONS,
-        pace: Pace::Open { per_second: BESIDE_BULK_PER_SECOND },
+        pace: Pace::Open {
+            per_second: BESIDE_BULK_PER_SECOND,
+        },
     };
-    let small = small(16, Pace::Open { per_second: BESIDE_SMALL_PER_SECOND })?;
-    Ok(Workload { shown: Metric::P99, quick, ..each(name, Shape::Beside(small, bulk)) })
+    let small = small(
+        16,
+        Pace::Open {
+            per_second: BESIDE_SMALL_PER_SECOND,
+        },
+    )?;
+    Ok(Workload {
+        shown: Metric::P99,
+        quick,
+        ..each(name, Shape::Beside(small, bulk))
+    })
 }
 
 impl Workload {
-    /// Whether a relay can do what is measured, and is worth it: nginx turns no name away, and HAProxy's buffers matter
-    /// to bulk only.
+    /// Whether a relay can do what is measured, and is worth it: nginx turns no name away, and
+    /// HAProxy's buffers matter to bulk only.
     pub fn is_for(&self, relay: &Relay) -> bool {
         let asks_for_nobody = matches!(self.shape, Shape::Storm(Visit::AskForNobody));
         let is_left_out = (asks_for_nobody && relay.name == Kind::NginxTls.name())

@@ -1,7 +1,9 @@
-//! How a listener's addresses stand for brokers, in both directions, as a pure function of its configuration.
+//! How a listener's addresses stand for brokers, in both directions, as a pure function of its
+//! configuration.
 //!
-//! `identify(advertise(node)) == node` for every node id that has an address: every replica of Narrows gives the same
-//! answer, before the first client connects. One file per scheme; `single` will stand beside these.
+//! `identify(advertise(node)) == node` for every node id that has an address: every replica of
+//! Narrows gives the same answer, before the first client connects. One file per scheme; `single`
+//! will stand beside these.
 
 pub mod port;
 pub mod sni;
@@ -26,7 +28,8 @@ pub enum Scheme {
 pub enum Advertised {
     /// The address that leads to this broker.
     Mapped(AdvertisedAddress),
-    /// The node id has no address here: this one leads nowhere, so that the broker's own does not get out.
+    /// The node id has no address here: this one leads nowhere, so that the broker's own does not
+    /// get out.
     Nowhere(AdvertisedAddress),
 }
 
@@ -59,7 +62,11 @@ impl Scheme {
 
     /// The names, where they tell brokers apart.
     pub fn sni(&self) -> Option<&SniScheme> {
-        if let Self::Sni(scheme) = self { Some(scheme) } else { None }
+        if let Self::Sni(scheme) = self {
+            Some(scheme)
+        } else {
+            None
+        }
     }
 
     /// Every socket that this listener binds, the bootstrap one first.
@@ -71,8 +78,11 @@ impl Scheme {
     }
 }
 
-/// The address of a node id that the configuration has no place for: a name that never resolves (RFC 6761, section
-/// 6.4) and that says in the client's own log what is wrong.
+/// The address of a node id that the configuration has no place for: a name that never resolves
+/// (RFC 6761, section 6.4) and that says in the client's own log what is wrong.
 pub fn nowhere(node: NodeId) -> AdvertisedAddress {
-    AdvertisedAddress { host: format!("node-{node}-is-not-in-node-ids.narrows.invalid").into(), port: 1 }
+    AdvertisedAddress {
+        host: format!("node-{node}-is-not-in-node-ids.narrows.invalid").into(),
+        port: 1,
+    }
 }

@@ -1,7 +1,7 @@
 //! Scheme `port`: the local port says which broker a connection is meant for.
 //!
-//! The bootstrap server has a port of its own; the node ids in `node_ids` get `first_port`, `first_port + 1`, … by
-//! their position in the ranges, in the order written.
+//! The bootstrap server has a port of its own; the node ids in `node_ids` get `first_port`,
+//! `first_port + 1`, … by their position in the ranges, in the order written.
 
 use super::{Advertised, Bind, nowhere};
 use crate::types::{AdvertisedAddress, NodeId, Target};
@@ -32,7 +32,10 @@ pub enum NodeIdRangesError {
     #[error("node id {0} stands in two ranges: each id gets one port")]
     Twice(i32),
     /// More ids than [`NODE_IDS_MAX`].
-    #[error("{0} node ids are more than the {NODE_IDS_MAX} that one listener can have: each needs a port")]
+    #[error(
+        "{0} node ids are more than the {NODE_IDS_MAX} that one listener can have: each needs a \
+         port"
+    )]
     TooMany(usize),
     /// No id at all.
     #[error("the list is empty: write at least one node id")]
@@ -42,7 +45,10 @@ pub enum NodeIdRangesError {
 impl NodeIdRanges {
     /// Reads ranges as they are written in the configuration.
     pub fn parse<'a>(items: impl IntoIterator<Item = &'a str>) -> Result<Self, NodeIdRangesError> {
-        let ranges = items.into_iter().map(parse_range).collect::<Result<Vec<_>, _>>()?;
+        let ranges = items
+            .into_iter()
+            .map(parse_range)
+            .collect::<Result<Vec<_>, _>>()?;
         Self::new(ranges)
     }
 
@@ -59,7 +65,10 @@ impl NodeIdRanges {
         if let Some(pair) = sorted.windows(2).find(|pair| pair[1].0 <= pair[0].1) {
             return Err(NodeIdRangesError::Twice(pair[1].0));
         }
-        let count = ranges.iter().map(|range| len(*range)).fold(0usize, usize::saturating_add);
+        let count = ranges
+            .iter()
+            .map(|range| len(*range))
+            .fold(0usize, usize::saturating_add);
         match count {
             0 => Err(NodeIdRangesError::Empty),
             count if count > NODE_IDS_MAX => Err(NodeIdRangesError::TooMany(count)),
@@ -74,7 +83,9 @@ impl NodeIdRanges {
 
     /// The node ids in order, which is the order of their ports.
     pub fn iter(&self) -> impl Iterator<Item = NodeId> + '_ {
-        self.ranges.iter().flat_map(|(first, last)| (*first..=*last).map(NodeId))
+        self.ranges
+            .iter()
+            .flat_map(|(first, last)| (*first..=*last).map(NodeId))
     }
 
     /// The position of `node`, counted from 0.
@@ -93,7 +104,9 @@ impl NodeIdRanges {
 impl Default for NodeIdRanges {
     /// 0–19: enough for most clusters, and within what a load balancer takes.
     fn default() -> Self {
-        Self { ranges: vec![(0, 19)] }
+        Self {
+            ranges: vec![(0, 19)],
+        }
     }
 }
 
@@ -101,7 +114,11 @@ impl fmt::Display for NodeIdRanges {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, (first, last)) in self.ranges.iter().enumerate() {
             let comma = if index == 0 { "" } else { ", " };
-            if first == last { write!(f, "{comma}{first}")? } else { write!(f, "{comma}{first}-{last}")? }
+            if first == last {
+                write!(f, "{comma}{first}")?
+            } else {
+                write!(f, "{comma}{first}-{last}")?
+            }
         }
         Ok(())
     }
@@ -114,7 +131,10 @@ fn len((first, last): (i32, i32)) -> usize {
 fn parse_range(text: &str) -> Result<(i32, i32), NodeIdRangesError> {
     let malformed = || NodeIdRangesError::Malformed(text.to_owned());
     let id = |part: &str| {
-        u32::from_str(part.trim()).ok().and_then(|id| i32::try_from(id).ok()).ok_or_else(malformed)
+        u32::from_str(part.trim())
+            .ok()
+            .and_then(|id| i32::try_from(id).ok())
+            .ok_or_else(malformed)
     };
     match text.split_once('-') {
         None => id(text).map(|id| (id, id)),
@@ -137,7 +157,8 @@ pub struct PortScheme {
 pub enum PortSchemeError {
     /// The last broker port would be above 65535.
     #[error(
-        "{count} node ids from port {first_port} on end at port {last}, above 65535: lower first_port, or list fewer node_ids"
+        "{count} node ids from port {first_port} on end at port {last}, above 65535: lower \
+         first_port, or list fewer node_ids"
     )]
     PortsEnd {
         /// The first broker port.
@@ -179,17 +200,35 @@ impl PortScheme {
         let count = node_ids.count();
         let last = usize::from(first_port) + count - 1;
         if last > usize::from(u16::MAX) || first_port == 0 {
-            return Err(PortSchemeError::PortsEnd { first_port, count, last });
+            return Err(PortSchemeError::PortsEnd {
+                first_port,
+                count,
+                last,
+            });
         }
-        let scheme = Self { bootstrap, first_port, node_ids, advertised_host, advertised_port_offset };
+        let scheme = Self {
+            bootstrap,
+            first_port,
+            node_ids,
+            advertised_host,
+            advertised_port_offset,
+        };
         if let Some(Target::Broker(node)) = scheme.identify_broker(bootstrap.port()) {
-            return Err(PortSchemeError::BootstrapClash { port: bootstrap.port(), node });
+            return Err(PortSchemeError::BootstrapClash {
+                port: bootstrap.port(),
+                node,
+            });
         }
         for port in [usize::from(first_port), last] {
-            let result = i64::try_from(port).unwrap_or(i64::MAX) + i64::from(advertised_port_offset);
+            let result =
+                i64::try_from(port).unwrap_or(i64::MAX) + i64::from(advertised_port_offset);
             if !(1..=i64::from(u16::MAX)).contains(&result) {
                 let port = u16::try_from(port).unwrap_or(u16::MAX);
-                return Err(PortSchemeError::Offset { offset: advertised_port_offset, port, result });
+                return Err(PortSchemeError::Offset {
+                    offset: advertised_port_offset,
+                    port,
+                    result,
+                });
             }
         }
         Ok(scheme)
@@ -209,12 +248,20 @@ impl PortScheme {
             + i64::from(self.advertised_port_offset);
         // `new` checked both ends of the range.
         let port = u16::try_from(port).unwrap_or(1);
-        Advertised::Mapped(AdvertisedAddress { host: self.advertised_host.clone(), port })
+        Advertised::Mapped(AdvertisedAddress {
+            host: self.advertised_host.clone(),
+            port,
+        })
     }
 
-    /// Whom a connection to the local `port` is meant for; `None` for a port that is not this listener's.
+    /// Whom a connection to the local `port` is meant for; `None` for a port that is not this
+    /// listener's.
     pub fn identify(&self, port: u16) -> Option<Target> {
-        if port == self.bootstrap.port() { Some(Target::Bootstrap) } else { self.identify_broker(port) }
+        if port == self.bootstrap.port() {
+            Some(Target::Bootstrap)
+        } else {
+            self.identify_broker(port)
+        }
     }
 
     fn identify_broker(&self, port: u16) -> Option<Target> {
@@ -229,9 +276,12 @@ impl PortScheme {
             address: SocketAddr::new(ip, port),
             target: Some(Target::Broker(node)),
         });
-        std::iter::once(Bind { address: self.bootstrap, target: Some(Target::Bootstrap) })
-            .chain(brokers)
-            .collect()
+        std::iter::once(Bind {
+            address: self.bootstrap,
+            target: Some(Target::Bootstrap),
+        })
+        .chain(brokers)
+        .collect()
     }
 }
 
@@ -244,8 +294,18 @@ mod tests {
         SocketAddr::from(([0, 0, 0, 0], port))
     }
 
-    fn scheme(first_port: u16, node_ids: NodeIdRanges, offset: i32) -> Result<PortScheme, PortSchemeError> {
-        PortScheme::new(bind(1000), first_port, node_ids, "kafka.example.com".into(), offset)
+    fn scheme(
+        first_port: u16,
+        node_ids: NodeIdRanges,
+        offset: i32,
+    ) -> Result<PortScheme, PortSchemeError> {
+        PortScheme::new(
+            bind(1000),
+            first_port,
+            node_ids,
+            "kafka.example.com".into(),
+            offset,
+        )
     }
 
     #[test]
@@ -262,43 +322,78 @@ mod tests {
     #[test]
     fn a_node_outside_the_ranges_is_sent_nowhere_and_by_name() {
         let scheme = scheme(19093, NodeIdRanges::default(), 0).unwrap();
-        let Advertised::Nowhere(address) = scheme.advertise(NodeId(20)) else { panic!("node 20 has a port") };
-        assert_eq!(address.to_string(), "node-20-is-not-in-node-ids.narrows.invalid:1");
+        let Advertised::Nowhere(address) = scheme.advertise(NodeId(20)) else {
+            panic!("node 20 has a port")
+        };
+        assert_eq!(
+            address.to_string(),
+            "node-20-is-not-in-node-ids.narrows.invalid:1"
+        );
     }
 
     #[test]
     fn an_offset_moves_what_is_advertised_and_not_what_is_bound() {
         let scheme = scheme(19093, NodeIdRanges::default(), -10_000).unwrap();
         assert_eq!(scheme.advertise(NodeId(0)).address().port, 9093);
-        assert_eq!(scheme.binds()[1], Bind { address: bind(19093), target: Some(Target::Broker(NodeId(0))) });
+        assert_eq!(
+            scheme.binds()[1],
+            Bind {
+                address: bind(19093),
+                target: Some(Target::Broker(NodeId(0)))
+            }
+        );
     }
 
     #[test]
     fn ports_that_can_not_be_are_refused_with_the_numbers() {
         assert_eq!(
             scheme(65530, NodeIdRanges::default(), 0),
-            Err(PortSchemeError::PortsEnd { first_port: 65530, count: 20, last: 65549 })
+            Err(PortSchemeError::PortsEnd {
+                first_port: 65530,
+                count: 20,
+                last: 65549
+            })
         );
         assert_eq!(
             scheme(990, NodeIdRanges::default(), 0),
-            Err(PortSchemeError::BootstrapClash { port: 1000, node: NodeId(10) })
+            Err(PortSchemeError::BootstrapClash {
+                port: 1000,
+                node: NodeId(10)
+            })
         );
         assert_eq!(
             scheme(2000, NodeIdRanges::default(), -2000),
-            Err(PortSchemeError::Offset { offset: -2000, port: 2000, result: 0 })
+            Err(PortSchemeError::Offset {
+                offset: -2000,
+                port: 2000,
+                result: 0
+            })
         );
     }
 
     #[test]
     fn malformed_ranges_are_refused_by_name() {
-        let parse =
-            |items: &[&str]| NodeIdRanges::parse(items.iter().copied()).map(|ranges| ranges.to_string());
+        let parse = |items: &[&str]| {
+            NodeIdRanges::parse(items.iter().copied()).map(|ranges| ranges.to_string())
+        };
         assert_eq!(parse(&["1-3", "7"]), Ok("1-3, 7".to_owned()));
-        assert_eq!(parse(&["3-1"]), Err(NodeIdRangesError::Backwards("3-1".to_owned())));
+        assert_eq!(
+            parse(&["3-1"]),
+            Err(NodeIdRangesError::Backwards("3-1".to_owned()))
+        );
         assert_eq!(parse(&["1-3", "2"]), Err(NodeIdRangesError::Twice(2)));
-        assert_eq!(parse(&["-1"]), Err(NodeIdRangesError::Malformed("-1".to_owned())));
-        assert_eq!(parse(&["x"]), Err(NodeIdRangesError::Malformed("x".to_owned())));
-        assert_eq!(parse(&["0-2147483647"]), Err(NodeIdRangesError::TooMany(2_147_483_648)));
+        assert_eq!(
+            parse(&["-1"]),
+            Err(NodeIdRangesError::Malformed("-1".to_owned()))
+        );
+        assert_eq!(
+            parse(&["x"]),
+            Err(NodeIdRangesError::Malformed("x".to_owned()))
+        );
+        assert_eq!(
+            parse(&["0-2147483647"]),
+            Err(NodeIdRangesError::TooMany(2_147_483_648))
+        );
         assert_eq!(parse(&[]), Err(NodeIdRangesError::Empty));
     }
 

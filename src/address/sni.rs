@@ -1,8 +1,10 @@
-//! Scheme `sni`: the server name in the TLS hello (RFC 6066, section 3) says which broker a connection is meant for.
+//! Scheme `sni`: the server name in the TLS hello (RFC 6066, section 3) says which broker a
+//! connection is meant for.
 //!
-//! All brokers share one port. The bootstrap server has a name of its own; each broker's name is the pattern with its
-//! node id as a plain decimal number in the place of `{node_id}`. Text goes one way: a name from a client is compared
-//! with the configured ones, and never resolved or dialled.
+//! All brokers share one port. The bootstrap server has a name of its own; each broker's name is
+//! the pattern with its node id as a plain decimal number in the place of `{node_id}`. Text goes
+//! one way: a name from a client is compared with the configured ones, and never resolved or
+//! dialled.
 
 use super::{Advertised, Bind, NodeIdRanges, nowhere};
 use crate::types::{AdvertisedAddress, NodeId, Target};
@@ -42,11 +44,14 @@ pub enum SniSchemeError {
     BrokerHost(HostError),
     /// The pattern has the placeholder not once.
     #[error(
-        "{PLACEHOLDER} stands {0} times in it: write it exactly once, as in broker-{PLACEHOLDER}.kafka.example.com"
+        "{PLACEHOLDER} stands {0} times in it: write it exactly once, as in \
+         broker-{PLACEHOLDER}.kafka.example.com"
     )]
     Placeholder(usize),
     /// The bootstrap host is what a broker is called.
-    #[error("{host} is also the name of broker {node}: choose a name that broker_host does not give")]
+    #[error(
+        "{host} is also the name of broker {node}: choose a name that broker_host does not give"
+    )]
     BootstrapClash {
         /// The name that both want.
         host: String,
@@ -54,26 +59,31 @@ pub enum SniSchemeError {
         node: NodeId,
     },
     /// Nobody can dial port 0.
-    #[error("0 is no port that a client can dial: set advertised_port to the one that clients reach")]
+    #[error(
+        "0 is no port that a client can dial: set advertised_port to the one that clients reach"
+    )]
     AdvertisedPort,
 }
 
-/// Why a text is no name that every client sends and every certificate can carry. For a pattern it is said of the name
-/// of some node id.
+/// Why a text is no name that every client sends and every certificate can carry. For a pattern it
+/// is said of the name of some node id.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum HostError {
     /// Nothing is there.
     #[error("it is empty: write a name, such as kafka.example.com")]
     Empty,
     /// An IP address.
-    #[error("{0} is an IP address, which TLS clients don't send as a server name: write a DNS name")]
+    #[error(
+        "{0} is an IP address, which TLS clients don't send as a server name: write a DNS name"
+    )]
     IpAddress(IpAddr),
     /// A port behind the name.
     #[error("a port stands behind the name: write the name alone, and the port as advertised_port")]
     Port,
     /// A wildcard, as certificates have it.
     #[error(
-        "a wildcard is no name that a client can dial: write it out, the wildcard belongs in the certificate"
+        "a wildcard is no name that a client can dial: write it out, the wildcard belongs in the \
+         certificate"
     )]
     Wildcard,
     /// Legal in DNS, but neither in certificates nor, for many clients, in TLS.
@@ -81,7 +91,8 @@ pub enum HostError {
     Underscore,
     /// A character that no host name has.
     #[error(
-        "{0:?} is no character of a host name: use letters, digits, hyphens and dots (another script as xn--)"
+        "{0:?} is no character of a host name: use letters, digits, hyphens and dots (another \
+         script as xn--)"
     )]
     Character(char),
     /// The dot of the root, which TLS leaves out.
@@ -94,10 +105,16 @@ pub enum HostError {
     #[error("{0} has no dot, and Java clients send no server name without one: add a domain")]
     NoDot(String),
     /// A label begins or ends with a hyphen.
-    #[error("{0} begins or ends with a hyphen: each part between dots needs a letter or digit at both ends")]
+    #[error(
+        "{0} begins or ends with a hyphen: each part between dots needs a letter or digit at both \
+         ends"
+    )]
     Hyphen(String),
     /// A label is too long.
-    #[error("a part between dots can get {0} characters, more than the {LABEL_CHARS_MAX} of DNS: shorten it")]
+    #[error(
+        "a part between dots can get {0} characters, more than the {LABEL_CHARS_MAX} of DNS: \
+         shorten it"
+    )]
     LongLabel(usize),
     /// The name is too long.
     #[error("it can get {0} characters, more than the {NAME_CHARS_MAX} of DNS: shorten it")]
@@ -108,7 +125,8 @@ pub enum HostError {
 }
 
 impl SniScheme {
-    /// `broker_host` is a pattern with one [`PLACEHOLDER`]; without `node_ids` every node id has a name.
+    /// `broker_host` is a pattern with one [`PLACEHOLDER`]; without `node_ids` every node id has a
+    /// name.
     pub fn new(
         bind: SocketAddr,
         bootstrap_host: &str,
@@ -126,13 +144,16 @@ impl SniScheme {
             node_ids,
         };
         check(&scheme.bootstrap_host).map_err(SniSchemeError::BootstrapHost)?;
-        // Whatever is wrong with a node id's name is wrong with one of these: the longest, and the only one that `0x` can
-        // begin with.
+        // Whatever is wrong with a node id's name is wrong with one of these: the longest, and the
+        // only one that `0x` can begin with.
         for node in [0, i32::MAX] {
             check(&scheme.broker_host(NodeId(node))).map_err(SniSchemeError::BrokerHost)?;
         }
         if let Some(node) = scheme.identify_broker(scheme.bootstrap_host.as_bytes()) {
-            return Err(SniSchemeError::BootstrapClash { host: scheme.bootstrap_host.to_string(), node });
+            return Err(SniSchemeError::BootstrapClash {
+                host: scheme.bootstrap_host.to_string(),
+                node,
+            });
         }
         if advertised_port == 0 {
             return Err(SniSchemeError::AdvertisedPort);
@@ -173,14 +194,17 @@ impl SniScheme {
     pub(super) fn advertise(&self, node: NodeId) -> Advertised {
         if self.has(node) {
             let host = self.broker_host(node).into();
-            Advertised::Mapped(AdvertisedAddress { host, port: self.advertised_port })
+            Advertised::Mapped(AdvertisedAddress {
+                host,
+                port: self.advertised_port,
+            })
         } else {
             Advertised::Nowhere(nowhere(node))
         }
     }
 
-    /// Whom a connection is meant for whose TLS hello says `name`; `None` for any but exactly the configured names, in
-    /// whatever case. Takes any bytes.
+    /// Whom a connection is meant for whose TLS hello says `name`; `None` for any but exactly the
+    /// configured names, in whatever case. Takes any bytes.
     pub fn identify(&self, name: &[u8]) -> Option<Target> {
         if name.eq_ignore_ascii_case(self.bootstrap_host.as_bytes()) {
             Some(Target::Bootstrap)
@@ -205,7 +229,10 @@ impl SniScheme {
     }
 
     pub(super) fn binds(&self) -> Vec<Bind> {
-        vec![Bind { address: self.bind, target: None }]
+        vec![Bind {
+            address: self.bind,
+            target: None,
+        }]
     }
 
     /// A name that both would claim, so that they can't share a port.
@@ -213,7 +240,8 @@ impl SniScheme {
         self.claimed_by(other).or_else(|| other.claimed_by(self))
     }
 
-    /// A name of this scheme that the other claims too. Sees every clash when asked both ways round.
+    /// A name of this scheme that the other claims too. Sees every clash when asked both ways
+    /// round.
     fn claimed_by(&self, other: &Self) -> Option<String> {
         let is_claimed = |name: &String| other.identify(name.as_bytes()).is_some();
         let name = |node| self.broker_host(node);
@@ -226,20 +254,27 @@ impl SniScheme {
 
     /// The node ids that tell whether two patterns share a name, when every node id has one.
     ///
-    /// Say that a name is shared. Where this id lies within the other one, 0 or (no id begins with a 0) 1 would do as well.
-    /// Where it begins before the other and ends before it does, it begins with digits that are text in the other pattern:
-    /// with some of them, or with all and more of its own, for which a 1 would do as well. What is left is the same with
-    /// the parts exchanged.
+    /// Say that a name is shared. Where this id lies within the other one, 0 or (no id begins with
+    /// a 0) 1 would do as well. Where it begins before the other and ends before it does, it begins
+    /// with digits that are text in the other pattern: with some of them, or with all and more of
+    /// its own, for which a 1 would do as well. What is left is the same with the parts exchanged.
     fn telling(&self, other: &Self) -> Vec<NodeId> {
-        let literal = other.before.strip_prefix(&*self.before).unwrap_or_default().as_bytes();
+        let literal = other
+            .before
+            .strip_prefix(&*self.before)
+            .unwrap_or_default()
+            .as_bytes();
         let within = (1..=literal.len().min(DIGITS_MAX)).map(|length| literal[..length].to_vec());
         let beyond = [literal, b"1"].concat();
-        let texts = [b"0".to_vec(), b"1".to_vec(), beyond].into_iter().chain(within);
+        let texts = [b"0".to_vec(), b"1".to_vec(), beyond]
+            .into_iter()
+            .chain(within);
         texts.filter_map(|text| node_id(&text)).collect()
     }
 
-    /// The configured name that is most like `name`, and how much, from 0 to 1: what its sender may have meant. A broker's
-    /// name is compared with the node id that `name` has in that place, where it has one.
+    /// The configured name that is most like `name`, and how much, from 0 to 1: what its sender may
+    /// have meant. A broker's name is compared with the node id that `name` has in that place,
+    /// where it has one.
     pub fn alike(&self, name: &str) -> (String, f64) {
         let bootstrap = self.bootstrap_host.to_string();
         // The comparison takes time and memory by the product of the lengths.
@@ -247,11 +282,20 @@ impl SniScheme {
             return (bootstrap, 0.0);
         }
         let name = name.to_ascii_lowercase();
-        let least = self.node_ids.as_ref().and_then(|ranges| ranges.iter().next()).unwrap_or(NodeId(0));
+        let least = self
+            .node_ids
+            .as_ref()
+            .and_then(|ranges| ranges.iter().next())
+            .unwrap_or(NodeId(0));
         let broker = self.broker_host(self.meant(&name).unwrap_or(least));
         let likeness = |host: &str| strsim::normalized_damerau_levenshtein(&name, host);
-        let (of_bootstrap, of_broker) = (likeness(&bootstrap), likeness(&broker));
-        if of_broker > of_bootstrap { (broker, of_broker) } else { (bootstrap, of_bootstrap) }
+        let of_bootstrap = likeness(&bootstrap);
+        let of_broker = likeness(&broker);
+        if of_broker > of_bootstrap {
+            (broker, of_broker)
+        } else {
+            (bootstrap, of_bootstrap)
+        }
     }
 
     /// The node id in `name` nearest to where the pattern has it.
@@ -261,8 +305,14 @@ impl SniScheme {
         });
         let ids = starts.filter_map(|(at, _)| {
             let rest = &name[at..];
-            let digits = &rest[..rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len())];
-            let node = digits.parse().ok().map(NodeId).filter(|node| self.has(*node))?;
+            let digits = &rest[..rest
+                .find(|c: char| !c.is_ascii_digit())
+                .unwrap_or(rest.len())];
+            let node = digits
+                .parse()
+                .ok()
+                .map(NodeId)
+                .filter(|node| self.has(*node))?;
             Some((at.abs_diff(self.before.len()), node))
         });
         ids.min().map(|(_, node)| node)
@@ -270,7 +320,10 @@ impl SniScheme {
 }
 
 fn split(pattern: &str) -> Result<(&str, &str), SniSchemeError> {
-    match (pattern.matches(PLACEHOLDER).count(), pattern.split_once(PLACEHOLDER)) {
+    match (
+        pattern.matches(PLACEHOLDER).count(),
+        pattern.split_once(PLACEHOLDER),
+    ) {
         (1, Some(parts)) => Ok(parts),
         (count, _) => Err(SniSchemeError::Placeholder(count)),
     }
@@ -292,7 +345,9 @@ fn check(name: &str) -> Result<(), HostError> {
     check_form(name)?;
     check_characters(name)?;
     if !name.contains('.') {
-        return Err(HostError::NoDot(name.chars().take(LABEL_CHARS_MAX).collect()));
+        return Err(HostError::NoDot(
+            name.chars().take(LABEL_CHARS_MAX).collect(),
+        ));
     }
     name.split('.').try_for_each(check_label)?;
     if name.len() > NAME_CHARS_MAX {
@@ -306,7 +361,10 @@ fn check(name: &str) -> Result<(), HostError> {
 
 /// What is something else than a name, or more than one.
 fn check_form(name: &str) -> Result<(), HostError> {
-    let unbracketed = name.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(name);
+    let unbracketed = name
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'))
+        .unwrap_or(name);
     if name.is_empty() {
         return Err(HostError::Empty);
     }
@@ -342,12 +400,13 @@ fn check_label(label: &str) -> Result<(), HostError> {
     }
 }
 
-/// Whether a name that ends with `label` would be read as an IPv4 address (the URL standard's "ends in a number"; TLS
-/// libraries refuse such names).
+/// Whether a name that ends with `label` would be read as an IPv4 address (the URL standard's "ends
+/// in a number"; TLS libraries refuse such names).
 fn is_number(label: &str) -> bool {
     let is_decimal = label.bytes().all(|byte| byte.is_ascii_digit());
     let hexadecimal = label.strip_prefix("0x");
-    is_decimal || hexadecimal.is_some_and(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()))
+    is_decimal
+        || hexadecimal.is_some_and(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()))
 }
 
 #[cfg(test)]
@@ -367,7 +426,8 @@ mod tests {
         node_ids: &[(i32, i32)],
     ) -> Result<SniScheme, SniSchemeError> {
         let bind = SocketAddr::from(([0, 0, 0, 0], 9094));
-        let node_ids = (!node_ids.is_empty()).then(|| NodeIdRanges::new(node_ids.to_vec()).unwrap());
+        let node_ids =
+            (!node_ids.is_empty()).then(|| NodeIdRanges::new(node_ids.to_vec()).unwrap());
         SniScheme::new(bind, bootstrap_host, broker_host, 443, node_ids)
     }
 
@@ -379,17 +439,28 @@ mod tests {
     fn every_broker_has_a_name_of_its_own_and_the_one_port() {
         let scheme = scheme(BOOTSTRAP, PATTERN);
         for node in [0, 7, 1000, i32::MAX] {
-            let Advertised::Mapped(address) = scheme.advertise(NodeId(node)) else { panic!("{node}") };
-            assert_eq!(address.to_string(), format!("broker-{node}.kafka.example.com:443"));
+            let Advertised::Mapped(address) = scheme.advertise(NodeId(node)) else {
+                panic!("{node}")
+            };
+            assert_eq!(
+                address.to_string(),
+                format!("broker-{node}.kafka.example.com:443")
+            );
         }
-        let bind = Bind { address: "0.0.0.0:9094".parse().unwrap(), target: None };
+        let bind = Bind {
+            address: "0.0.0.0:9094".parse().unwrap(),
+            target: None,
+        };
         assert_eq!(Scheme::Sni(scheme).binds(), [bind]);
     }
 
     #[test]
     fn a_node_outside_node_ids_has_no_name_in_either_direction() {
         let some = scheme_of(BOOTSTRAP, PATTERN, &[(1, 3)]).unwrap();
-        assert_eq!(some.identify(b"broker-3.kafka.example.com"), Some(Target::Broker(NodeId(3))));
+        assert_eq!(
+            some.identify(b"broker-3.kafka.example.com"),
+            Some(Target::Broker(NodeId(3)))
+        );
         assert_eq!(some.identify(b"broker-4.kafka.example.com"), None);
         assert!(matches!(some.advertise(NodeId(4)), Advertised::Nowhere(_)));
         let all = scheme(BOOTSTRAP, PATTERN);
@@ -400,9 +471,18 @@ mod tests {
     #[test]
     fn case_makes_no_difference() {
         let scheme = scheme("KAFKA.Example.com", "Broker-{node_id}.KAFKA.example.com");
-        assert_eq!((scheme.bootstrap_host(), scheme.pattern()), (BOOTSTRAP, PATTERN.to_owned()));
-        assert_eq!(scheme.identify(b"Kafka.EXAMPLE.com"), Some(Target::Bootstrap));
-        assert_eq!(scheme.identify(b"BROKER-7.kafka.example.COM"), Some(Target::Broker(NodeId(7))));
+        assert_eq!(
+            (scheme.bootstrap_host(), scheme.pattern()),
+            (BOOTSTRAP, PATTERN.to_owned())
+        );
+        assert_eq!(
+            scheme.identify(b"Kafka.EXAMPLE.com"),
+            Some(Target::Bootstrap)
+        );
+        assert_eq!(
+            scheme.identify(b"BROKER-7.kafka.example.COM"),
+            Some(Target::Broker(NodeId(7)))
+        );
     }
 
     #[test]
@@ -451,7 +531,10 @@ mod tests {
         };
         for (host, expected) in [
             ("", HostError::Empty),
-            ("10.0.0.1", HostError::IpAddress("10.0.0.1".parse().unwrap())),
+            (
+                "10.0.0.1",
+                HostError::IpAddress("10.0.0.1".parse().unwrap()),
+            ),
             ("[::1]", HostError::IpAddress("::1".parse().unwrap())),
             ("kafka.example.com:9092", HostError::Port),
             ("*.example.com", HostError::Wildcard),
@@ -472,36 +555,76 @@ mod tests {
         ] {
             assert_eq!(error(host), expected, "{host}");
             let sentence = expected.to_string();
-            assert!(sentence.rsplit_once(": ").is_some_and(|(_, cure)| cure.contains(' ')), "{sentence}");
+            assert!(
+                sentence
+                    .rsplit_once(": ")
+                    .is_some_and(|(_, cure)| cure.contains(' ')),
+                "{sentence}"
+            );
         }
     }
 
     #[test]
     fn a_pattern_must_give_every_node_id_a_legal_name() {
-        let error = |host: &str| scheme_of("boot.example.com", host, &[]).map(|scheme| scheme.pattern());
+        let error =
+            |host: &str| scheme_of("boot.example.com", host, &[]).map(|scheme| scheme.pattern());
         let wrong = |error| Err(SniSchemeError::BrokerHost(error));
-        assert_eq!(error("broker.example.com"), Err(SniSchemeError::Placeholder(0)));
-        assert_eq!(error("{node_id}-{node_id}.example.com"), Err(SniSchemeError::Placeholder(2)));
-        assert_eq!(error("broker-{node_id}"), wrong(HostError::NoDot("broker-0".to_owned())));
-        assert_eq!(error("{node_id}-.example.com"), wrong(HostError::Hyphen("0-".to_owned())));
-        assert_eq!(error("10.0.0.{node_id}"), wrong(HostError::IpAddress("10.0.0.0".parse().unwrap())));
-        assert_eq!(error("broker.{node_id}"), wrong(HostError::Number("0".to_owned())));
+        assert_eq!(
+            error("broker.example.com"),
+            Err(SniSchemeError::Placeholder(0))
+        );
+        assert_eq!(
+            error("{node_id}-{node_id}.example.com"),
+            Err(SniSchemeError::Placeholder(2))
+        );
+        assert_eq!(
+            error("broker-{node_id}"),
+            wrong(HostError::NoDot("broker-0".to_owned()))
+        );
+        assert_eq!(
+            error("{node_id}-.example.com"),
+            wrong(HostError::Hyphen("0-".to_owned()))
+        );
+        assert_eq!(
+            error("10.0.0.{node_id}"),
+            wrong(HostError::IpAddress("10.0.0.0".parse().unwrap()))
+        );
+        assert_eq!(
+            error("broker.{node_id}"),
+            wrong(HostError::Number("0".to_owned()))
+        );
         // Broker 0 alone has this problem.
-        assert_eq!(error("broker.{node_id}xbee"), wrong(HostError::Number("0xbee".to_owned())));
+        assert_eq!(
+            error("broker.{node_id}xbee"),
+            wrong(HostError::Number("0xbee".to_owned()))
+        );
         let label = "a".repeat(54);
         // The brokers with ten digits alone have these.
-        assert_eq!(error(&format!("{label}{{node_id}}.com")), wrong(HostError::LongLabel(64)));
+        assert_eq!(
+            error(&format!("{label}{{node_id}}.com")),
+            wrong(HostError::LongLabel(64))
+        );
         assert!(error(&format!("{}{{node_id}}.com", &label[1..])).is_ok());
         let labels = "a.".repeat(120);
-        assert_eq!(error(&format!("b{{node_id}}.{labels}abc")), wrong(HostError::Long(255)));
+        assert_eq!(
+            error(&format!("b{{node_id}}.{labels}abc")),
+            wrong(HostError::Long(255))
+        );
         assert!(error(&format!("b{{node_id}}.{labels}a")).is_ok());
     }
 
     #[test]
     fn the_bootstrap_host_must_not_be_a_brokers() {
-        let error = |node_ids| scheme_of("Broker-7.kafka.example.com", PATTERN, node_ids).unwrap_err();
+        let error =
+            |node_ids| scheme_of("Broker-7.kafka.example.com", PATTERN, node_ids).unwrap_err();
         let host = "broker-7.kafka.example.com".to_owned();
-        assert_eq!(error(&[]), SniSchemeError::BootstrapClash { host, node: NodeId(7) });
+        assert_eq!(
+            error(&[]),
+            SniSchemeError::BootstrapClash {
+                host,
+                node: NodeId(7)
+            }
+        );
         assert!(scheme_of("broker-7.kafka.example.com", PATTERN, &[(0, 6)]).is_ok());
         assert!(scheme_of("broker-07.kafka.example.com", PATTERN, &[]).is_ok());
     }
@@ -518,18 +641,36 @@ mod tests {
         let clash = |a: (&str, &str), b: (&str, &str)| scheme(a.0, a.1).clash(&scheme(b.0, b.1));
         let east = ("east.k", "broker-{node_id}.east.k");
         assert_eq!(clash(east, ("west.k", "broker-{node_id}.west.k")), None);
-        assert_eq!(clash(east, ("east.k", "broker-{node_id}.west.k")).as_deref(), Some("east.k"));
-        assert_eq!(clash(east, ("west.k", "broker-{node_id}.east.k")).as_deref(), Some("broker-0.east.k"));
+        assert_eq!(
+            clash(east, ("east.k", "broker-{node_id}.west.k")).as_deref(),
+            Some("east.k")
+        );
+        assert_eq!(
+            clash(east, ("west.k", "broker-{node_id}.east.k")).as_deref(),
+            Some("broker-0.east.k")
+        );
         assert_eq!(
             clash(east, ("broker-5.east.k", "broker-{node_id}.west.k")).as_deref(),
             Some("broker-5.east.k")
         );
         // A digit that is text in one and part of the id in the other.
         let pattern = |a, b| clash(("a.k", a), ("b.k", b));
-        assert_eq!(pattern("b{node_id}.k", "b1{node_id}.k").as_deref(), Some("b11.k"));
-        assert_eq!(pattern("b{node_id}.k", "b{node_id}7.k").as_deref(), Some("b17.k"));
-        assert_eq!(pattern("b{node_id}7.k", "b1{node_id}.k").as_deref(), Some("b17.k"));
-        assert_eq!(pattern("b{node_id}x5.k", "b3x{node_id}.k").as_deref(), Some("b3x5.k"));
+        assert_eq!(
+            pattern("b{node_id}.k", "b1{node_id}.k").as_deref(),
+            Some("b11.k")
+        );
+        assert_eq!(
+            pattern("b{node_id}.k", "b{node_id}7.k").as_deref(),
+            Some("b17.k")
+        );
+        assert_eq!(
+            pattern("b{node_id}7.k", "b1{node_id}.k").as_deref(),
+            Some("b17.k")
+        );
+        assert_eq!(
+            pattern("b{node_id}x5.k", "b3x{node_id}.k").as_deref(),
+            Some("b3x5.k")
+        );
         assert_eq!(pattern("b{node_id}.k", "b0{node_id}.k"), None);
         assert_eq!(pattern("b{node_id}.k", "b2147483648{node_id}.k"), None);
         assert_eq!(pattern("b{node_id}.k", "b{node_id}-0.k"), None);
@@ -538,7 +679,8 @@ mod tests {
     #[test]
     fn listeners_that_share_a_pattern_may_share_it_by_node_ids() {
         let listener = |host, node_ids: &[_]| scheme_of(host, PATTERN, node_ids).unwrap();
-        let (low, high) = (listener("low.k", &[(0, 9)]), listener("high.k", &[(100, 109)]));
+        let low = listener("low.k", &[(0, 9)]);
+        let high = listener("high.k", &[(100, 109)]);
         assert_eq!(low.clash(&high), None);
         let clash = listener("all.k", &[]).clash(&high);
         assert_eq!(clash.as_deref(), Some("broker-100.kafka.example.com"));
@@ -564,9 +706,15 @@ mod tests {
         let right = ("broker-3.kafka.example.com".to_owned(), 1.0);
         assert_eq!(scheme.alike("BROKER-3.KAFKA.EXAMPLE.COM"), right);
         assert!(scheme.alike("www.wikipedia.org").1 < 0.5);
-        assert_eq!(scheme.alike(&"k".repeat(65_535)), (BOOTSTRAP.to_owned(), 0.0));
+        assert_eq!(
+            scheme.alike(&"k".repeat(65_535)),
+            (BOOTSTRAP.to_owned(), 0.0)
+        );
         let some = scheme_of(BOOTSTRAP, PATTERN, &[(5, 6)]).unwrap();
-        assert_eq!(some.alike("broker-99.kafka.example.com").0, "broker-5.kafka.example.com");
+        assert_eq!(
+            some.alike("broker-99.kafka.example.com").0,
+            "broker-5.kafka.example.com"
+        );
     }
 
     /// Patterns with digits beside and around the node id.
@@ -574,7 +722,8 @@ mod tests {
         "([a-c]{1,3}[.-]?[0-9]{0,3}|[0-9]{0,2}|[0-2]{0,10})\\{node_id\\}([0-9]{0,3}|[a-c]|-[0-9]|x[0-9])\\.[a-c]\\.k"
     }
 
-    /// Few texts, so that two patterns often have much in common; `x` may stand where the other's id ends.
+    /// Few texts, so that two patterns often have much in common; `x` may stand where the other's
+    /// id ends.
     fn narrow_patterns() -> impl Strategy<Value = String> {
         prop_oneof![
             3 => "b[01]{0,2}\\{node_id\\}[01]{0,2}\\.k",
@@ -589,18 +738,24 @@ mod tests {
         ]
     }
 
-    /// Every id up to 20, alone and with the literal digits of a narrow pattern before and behind it.
+    /// Every id up to 20, alone and with the literal digits of a narrow pattern before and behind
+    /// it.
     static NARROW_NODES: LazyLock<BTreeSet<NodeId>> = LazyLock::new(|| {
         const LITERALS: [&str; 7] = ["", "0", "1", "00", "01", "10", "11"];
         let texts = (0..=20).flat_map(|id| {
-            LITERALS.iter().flat_map(move |x| LITERALS.iter().map(move |y| format!("{x}{id}{y}")))
+            LITERALS
+                .iter()
+                .flat_map(move |x| LITERALS.iter().map(move |y| format!("{x}{id}{y}")))
         });
         texts.filter_map(|text| node_id(text.as_bytes())).collect()
     });
 
     fn narrow_names(scheme: &SniScheme) -> HashSet<String> {
         let nodes = NARROW_NODES.iter().filter(|node| scheme.has(**node));
-        nodes.map(|node| scheme.broker_host(*node)).chain([scheme.bootstrap_host().to_owned()]).collect()
+        nodes
+            .map(|node| scheme.broker_host(*node))
+            .chain([scheme.bootstrap_host().to_owned()])
+            .collect()
     }
 
     proptest! {

@@ -3,13 +3,15 @@
 use crate::observe::Metrics;
 use http_body_util::Full;
 use hyper::body::{Body, Bytes};
-use hyper::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderValue, X_CONTENT_TYPE_OPTIONS};
+use hyper::header::{
+    ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderValue, X_CONTENT_TYPE_OPTIONS,
+};
 use hyper::{Method, Request, Response, StatusCode};
 use std::fmt::Write;
 use std::sync::Arc;
 
-/// Where the pages get what they show. Each function runs on an async task: it reads what is in memory, and neither waits
-/// nor blocks.
+/// Where the pages get what they show. Each function runs on an async task: it reads what is in
+/// memory, and neither waits nor blocks.
 pub struct Pages {
     /// For `/metrics`.
     pub metrics: Arc<Metrics>,
@@ -24,7 +26,8 @@ pub struct Pages {
 pub struct Readiness {
     /// Decides between 200 and 503.
     pub ready: bool,
-    /// Why not, each in a sentence for the operator; or, when ready, what is worth knowing all the same.
+    /// Why not, each in a sentence for the operator; or, when ready, what is worth knowing all the
+    /// same.
     pub reasons: Vec<String>,
 }
 
@@ -52,7 +55,10 @@ impl Pages {
             return method_not_allowed();
         }
         if !request.body().is_end_stream() {
-            return refuse(StatusCode::PAYLOAD_TOO_LARGE, "the admin port takes no request body\n");
+            return refuse(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "the admin port takes no request body\n",
+            );
         }
         match request.uri().path() {
             "/" => page(StatusCode::OK, TEXT, INDEX),
@@ -84,15 +90,21 @@ fn readyz(readiness: &Readiness) -> Page {
 }
 
 fn method_not_allowed() -> Page {
-    let mut page = refuse(StatusCode::METHOD_NOT_ALLOWED, "the admin port only reads: use GET or HEAD\n");
-    page.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+    let mut page = refuse(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "the admin port only reads: use GET or HEAD\n",
+    );
+    page.headers_mut()
+        .insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
     page
 }
 
-/// An answer that ends the connection, so that a body that may follow is not taken for the next request, nor read.
+/// An answer that ends the connection, so that a body that may follow is not taken for the next
+/// request, nor read.
 fn refuse(status: StatusCode, why: &'static str) -> Page {
     let mut page = page(status, TEXT, why);
-    page.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    page.headers_mut()
+        .insert(CONNECTION, HeaderValue::from_static("close"));
     page
 }
 

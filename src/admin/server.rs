@@ -1,7 +1,8 @@
 //! The HTTP server around the pages, bounded in every direction.
 //!
-//! A place on this port must always be had by a kubelet's probe, whoever else sits on it: when all places are taken, the
-//! newcomer gets that of the oldest connection, and likewise when there is no file descriptor left. Refusing the newcomer would let a few idle connections fail the probes,
+//! A place on this port must always be had by a kubelet's probe, whoever else sits on it: when all
+//! places are taken, the newcomer gets that of the oldest connection, and likewise when there is no
+//! file descriptor left. Refusing the newcomer would let a few idle connections fail the probes,
 //! and so have Narrows killed.
 
 use super::pages::Pages;
@@ -33,14 +34,16 @@ pub const PARTING_TIMEOUT: Duration = Duration::from_secs(2);
 /// Room for the request line and all headers.
 const HEADER_BYTES_MAX: usize = 16 * 1024;
 const HEADERS_MAX: usize = 64;
-/// After a failed accept: the usual cause, no file descriptor left, lasts until something else closes one.
+/// After a failed accept: the usual cause, no file descriptor left, lasts until something else
+/// closes one.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(500);
 /// When a connection was just evicted for it: as long as that takes to close.
 const EVICTION_PAUSE: Duration = Duration::from_millis(10);
 const ACCEPT_LOG_INTERVAL: Duration = Duration::from_secs(60);
 
-/// Serves `pages` until `shutdown` is ready. Then the port closes, and connections end: idle ones at once, the others when
-/// their response is out, in [`PARTING_TIMEOUT`] at the latest (await `tasks` for that).
+/// Serves `pages` until `shutdown` is ready. Then the port closes, and connections end: idle ones
+/// at once, the others when their response is out, in [`PARTING_TIMEOUT`] at the latest (await
+/// `tasks` for that).
 pub async fn serve(
     listener: TcpListener,
     pages: Arc<Pages>,
@@ -61,13 +64,22 @@ pub async fn serve(
         match accepted {
             Ok((stream, _peer)) => {
                 let evicted = places.take();
-                tasks.spawn(converse(stream, Arc::clone(&pages), closing.clone(), evicted));
+                tasks.spawn(converse(
+                    stream,
+                    Arc::clone(&pages),
+                    closing.clone(),
+                    evicted,
+                ));
             }
             Err(error) => {
                 if let Some(suppressed) = failures.admit(Instant::now()) {
                     tracing::warn!(%error, suppressed, "the admin port can't accept a connection");
                 }
-                let pause = if places.evict_oldest() { EVICTION_PAUSE } else { ACCEPT_PAUSE };
+                let pause = if places.evict_oldest() {
+                    EVICTION_PAUSE
+                } else {
+                    ACCEPT_PAUSE
+                };
                 tokio::select! {
                     () = sleep(pause) => {}
                     () = shutdown.as_mut() => return,
@@ -77,9 +89,16 @@ pub async fn serve(
     }
 }
 
-/// Serves one connection to its end, which comes within [`CONNECTION_LIFE`] and [`PARTING_TIMEOUT`], or when it is evicted.
-async fn converse(stream: TcpStream, pages: Arc<Pages>, closing: CancellationToken, evicted: Evicted) {
-    // Without it a response in two writes waits for an acknowledgement; if it can't be had, the response is only later.
+/// Serves one connection to its end, which comes within [`CONNECTION_LIFE`] and
+/// [`PARTING_TIMEOUT`], or when it is evicted.
+async fn converse(
+    stream: TcpStream,
+    pages: Arc<Pages>,
+    closing: CancellationToken,
+    evicted: Evicted,
+) {
+    // Without it a response in two writes waits for an acknowledgement; if it can't be had, the
+    // response is only later.
     let _ = stream.set_nodelay(true);
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new())
@@ -137,7 +156,10 @@ impl Places {
     fn evict_oldest(&mut self) -> bool {
         self.forget_ended();
         // It may have ended this very moment, which is as good.
-        self.taken.pop_front().map(|oldest| oldest.send(Eviction)).is_some()
+        self.taken
+            .pop_front()
+            .map(|oldest| oldest.send(Eviction))
+            .is_some()
     }
 
     fn forget_ended(&mut self) {
@@ -150,7 +172,8 @@ impl Places {
 struct Evicted(oneshot::Receiver<Eviction>);
 
 impl Evicted {
-    /// Ready when the place is needed by another; never when the server has gone, which says it differently.
+    /// Ready when the place is needed by another; never when the server has gone, which says it
+    /// differently.
     async fn wait(self) {
         if self.0.await.is_err() {
             pending::<()>().await;

@@ -29,7 +29,10 @@ impl Shown {
     }
 
     fn days_left(&self) -> i64 {
-        self.certificate.not_after.saturating_sub(now()).div_euclid(DAY_SECONDS)
+        self.certificate
+            .not_after
+            .saturating_sub(now())
+            .div_euclid(DAY_SECONDS)
     }
 }
 
@@ -49,7 +52,11 @@ pub(super) fn of(settings: &Settings) -> Vec<Shown> {
     });
     let clusters = settings.clusters.iter().filter_map(|cluster| {
         let certificate = cluster.tls.as_ref()?.certificate()?.clone();
-        Some(Shown { owner: cluster.name.to_string(), role: "cluster", certificate })
+        Some(Shown {
+            owner: cluster.name.to_string(),
+            role: "cluster",
+            certificate,
+        })
     });
     listeners.chain(clusters).collect()
 }

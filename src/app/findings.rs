@@ -1,8 +1,10 @@
-//! What there is to say about certificates in settings that are valid in themselves: those that have ended or will, names
-//! that clients are told and no certificate is good for, and verification that is off.
+//! What there is to say about certificates in settings that are valid in themselves: those that
+//! have ended or will, names that clients are told and no certificate is good for, and verification
+//! that is off.
 //!
-//! A function of the settings and the time. `narrows check` refuses what clients that verify will refuse; `narrows run` only
-//! warns of it, since a Narrows that runs serves those that don't, and a certificate can be replaced while it does.
+//! A function of the settings and the time. `narrows check` refuses what clients that verify will
+//! refuse; `narrows run` only warns of it, since a Narrows that runs serves those that don't, and a
+//! certificate can be replaced while it does.
 
 use super::Settings;
 use crate::address::sni::PLACEHOLDER;
@@ -18,7 +20,8 @@ use std::time::SystemTime;
 
 pub(super) const DAY_SECONDS: i64 = 86_400;
 
-/// A certificate that ends sooner should be on its way already: cert-manager renews 30 days ahead, Strimzi 30.
+/// A certificate that ends sooner should be on its way already: cert-manager renews 30 days ahead,
+/// Strimzi 30.
 const SOON_DAYS: i64 = 14;
 
 /// Where any node id has a name: the smallest, and one whose name is long.
@@ -70,7 +73,12 @@ pub enum Weight {
 
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { owner, reason, cure, .. } = self;
+        let Self {
+            owner,
+            reason,
+            cure,
+            ..
+        } = self;
         let kind = match self.about {
             About::Listener | About::ClientAuthorities => "listener",
             About::Client | About::BrokerAuthorities | About::Verify => "cluster",
@@ -81,14 +89,22 @@ impl fmt::Display for Finding {
 
 /// Everything that was found, in the order of the settings. `now` is the second since 1970.
 pub fn findings(settings: &Settings, now: i64) -> Vec<Finding> {
-    let clusters = settings.clusters.iter().flat_map(|cluster| of_cluster(cluster, now));
-    let listeners = settings.listeners.iter().flat_map(|listener| of_listener(listener, now));
+    let clusters = settings
+        .clusters
+        .iter()
+        .flat_map(|cluster| of_cluster(cluster, now));
+    let listeners = settings
+        .listeners
+        .iter()
+        .flat_map(|listener| of_listener(listener, now));
     clusters.chain(listeners).collect()
 }
 
 /// This second, since 1970.
 pub fn now() -> i64 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let since = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
     i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }
 
@@ -97,32 +113,62 @@ pub fn left(certificate: &Certificate, now: i64) -> String {
     match certificate.not_after.saturating_sub(now) {
         over if over < 0 => format!("ended {} ago", span(-over)),
         _ if certificate.not_before > now => {
-            format!("valid only in {}", span(certificate.not_before.saturating_sub(now)))
+            format!(
+                "valid only in {}",
+                span(certificate.not_before.saturating_sub(now))
+            )
         }
         left => format!("{} left", span(left)),
     }
 }
 
 fn of_cluster(cluster: &ClusterSettings, now: i64) -> Vec<Finding> {
-    let Some(tls) = &cluster.tls else { return Vec::new() };
-    let owner = Owner { name: &cluster.name.0, now };
+    let Some(tls) = &cluster.tls else {
+        return Vec::new();
+    };
+    let owner = Owner {
+        name: &cluster.name.0,
+        now,
+    };
     let mut found = owner.authorities(About::BrokerAuthorities, tls.authorities());
-    found.extend(tls.identity().into_iter().flat_map(|identity| owner.dates(About::Client, identity)));
+    found.extend(
+        tls.identity()
+            .into_iter()
+            .flat_map(|identity| owner.dates(About::Client, identity)),
+    );
     if tls.verify() == Verify::Off {
-        let reason = "brokers are not verified (tls.verify: off), so whoever gets into the way can be one";
-        let cure = "set tls.ca to the authorities that sign their certificates, and remove tls.verify";
-        found.push(owner.finding(About::Verify, Weight::Warning, None, reason.into(), cure.into()));
+        let reason =
+            "brokers are not verified (tls.verify: off), so whoever gets into the way can be one";
+        let cure =
+            "set tls.ca to the authorities that sign their certificates, and remove tls.verify";
+        found.push(owner.finding(
+            About::Verify,
+            Weight::Warning,
+            None,
+            reason.into(),
+            cure.into(),
+        ));
     }
     found
 }
 
 fn of_listener(listener: &ListenerSettings, now: i64) -> Vec<Finding> {
-    let Some(ListenerTls::Terminate(tls)) = &listener.tls else { return Vec::new() };
-    let owner = Owner { name: &listener.name.0, now };
-    let mut found: Vec<_> =
-        tls.identities().iter().flat_map(|identity| owner.dates(About::Listener, identity)).collect();
+    let Some(ListenerTls::Terminate(tls)) = &listener.tls else {
+        return Vec::new();
+    };
+    let owner = Owner {
+        name: &listener.name.0,
+        now,
+    };
+    let mut found: Vec<_> = tls
+        .identities()
+        .iter()
+        .flat_map(|identity| owner.dates(About::Listener, identity))
+        .collect();
     found.extend(owner.names(&listener.scheme, tls));
-    if let ClientAuth::Requested(authorities) | ClientAuth::Required(authorities) = tls.client_auth() {
+    if let ClientAuth::Requested(authorities) | ClientAuth::Required(authorities) =
+        tls.client_auth()
+    {
         found.extend(owner.authorities(About::ClientAuthorities, authorities));
     }
     found
@@ -143,8 +189,16 @@ impl Owner<'_> {
         reason: String,
         cure: String,
     ) -> Finding {
-        let (owner, file) = (self.name.to_owned(), file.map(Path::to_owned));
-        Finding { owner, about, weight, file, reason, cure }
+        let owner = self.name.to_owned();
+        let file = file.map(Path::to_owned);
+        Finding {
+            owner,
+            about,
+            weight,
+            file,
+            reason,
+            cure,
+        }
     }
 
     /// Of a chain: each certificate that is not valid now, or not for long.
@@ -152,8 +206,11 @@ impl Owner<'_> {
         let file = identity.file();
         let of = |certificate: &Certificate| {
             let (weight, cure) = self.weigh(certificate)?;
-            let reason =
-                format!("the certificate of {}: {}", certificate.subject, left(certificate, self.now));
+            let reason = format!(
+                "the certificate of {}: {}",
+                certificate.subject,
+                left(certificate, self.now)
+            );
             Some(self.finding(about, weight, Some(file), reason, cure.to_owned()))
         };
         identity.chain().iter().filter_map(of).collect()
@@ -171,12 +228,19 @@ impl Owner<'_> {
         }
     }
 
-    /// Of authorities in a file. Those that have ended are trusted all the same, but who they vouch for will not last.
+    /// Of authorities in a file. Those that have ended are trusted all the same, but who they vouch
+    /// for will not last.
     fn authorities(&self, about: About, authorities: &Authorities) -> Vec<Finding> {
-        let Source::File(file) = authorities.source() else { return Vec::new() };
+        let Source::File(file) = authorities.source() else {
+            return Vec::new();
+        };
         let of = |certificate: &Certificate| {
             self.weigh(certificate)?;
-            let reason = format!("the authority {}: {}", certificate.subject, left(certificate, self.now));
+            let reason = format!(
+                "the authority {}: {}",
+                certificate.subject,
+                left(certificate, self.now)
+            );
             let cure = "add its successor to the file while both are in use, then remove it";
             Some(self.finding(about, Weight::Warning, Some(file), reason, cure.to_owned()))
         };
@@ -185,21 +249,36 @@ impl Owner<'_> {
 
     /// Names that clients are told and none of the certificates is good for.
     fn names(&self, scheme: &Scheme, tls: &ServerTls) -> Option<Finding> {
-        let is_covered = |host: &String| tls.certificates().any(|certificate| certificate.covers(host));
-        let missing: Vec<_> = hosts(scheme).into_iter().filter(|host| !is_covered(host)).collect();
+        let is_covered = |host: &String| {
+            tls.certificates()
+                .any(|certificate| certificate.covers(host))
+        };
+        let missing: Vec<_> = hosts(scheme)
+            .into_iter()
+            .filter(|host| !is_covered(host))
+            .collect();
         let first = tls.identities().first()?;
         if missing.is_empty() {
             return None;
         }
-        let told = missing.iter().take(NAMES_TOLD_MAX).cloned().collect::<Vec<_>>().join(", ");
+        let told = missing
+            .iter()
+            .take(NAMES_TOLD_MAX)
+            .cloned()
+            .collect::<Vec<_>>()
+            .join(", ");
         let more = match missing.len().saturating_sub(NAMES_TOLD_MAX) {
             0 => String::new(),
             more => format!(" and {more} more"),
         };
-        let reason = format!("no certificate is good for {told}{more}, which clients are told to dial");
+        let reason =
+            format!("no certificate is good for {told}{more}, which clients are told to dial");
         let weight = Weight::Problem;
         let mut cure = cure(scheme, &missing);
-        if tls.certificates().all(|certificate| certificate.names().next().is_none()) {
+        if tls
+            .certificates()
+            .all(|certificate| certificate.names().next().is_none())
+        {
             cure += "; the common name does not count";
         }
         Some(self.finding(About::Listener, weight, Some(first.file()), reason, cure))
@@ -212,32 +291,48 @@ fn hosts(scheme: &Scheme) -> Vec<String> {
         Scheme::Port(scheme) => (None, scheme.node_ids().iter().take(1).collect()),
         Scheme::Sni(scheme) => {
             let all = scheme.node_ids().map(|ids| ids.iter().collect());
-            (Some(scheme.bootstrap_host().to_owned()), all.unwrap_or_else(|| SAMPLE_NODES.to_vec()))
+            (
+                Some(scheme.bootstrap_host().to_owned()),
+                all.unwrap_or_else(|| SAMPLE_NODES.to_vec()),
+            )
         }
     };
-    let brokers = nodes.into_iter().filter_map(|node| match scheme.advertise(node) {
-        Advertised::Mapped(address) => Some(address.host.to_string()),
-        Advertised::Nowhere(_) => None,
-    });
+    let brokers = nodes
+        .into_iter()
+        .filter_map(|node| match scheme.advertise(node) {
+            Advertised::Mapped(address) => Some(address.host.to_string()),
+            Advertised::Nowhere(_) => None,
+        });
     bootstrap.into_iter().chain(brokers).collect()
 }
 
 /// The names to ask for, with a wildcard where one will do.
 fn cure(scheme: &Scheme, missing: &[String]) -> String {
     let Scheme::Sni(names) = scheme else {
-        return format!("issue it with the subject alternative name {}", missing.join(", "));
+        return format!(
+            "issue it with the subject alternative name {}",
+            missing.join(", ")
+        );
     };
     let Some(wildcard) = wildcard(names) else {
         let pattern = names.pattern();
         return format!(
-            "no wildcard is good for {pattern}, since one stands for the first label only: move {{node_id}} there, or issue it with every broker's name"
+            "no wildcard is good for {pattern}, since one stands for the first label only: move \
+             {{node_id}} there, or issue it with every broker's name"
         );
     };
     let bootstrap = names.bootstrap_host();
-    let is_covered =
-        bootstrap.split_once('.').is_some_and(|(_, rest)| wildcard.strip_prefix("*.") == Some(rest));
-    let wanted = if is_covered { wildcard } else { format!("{bootstrap}, {wildcard}") };
-    format!("issue it with the subject alternative names {wanted}; a wildcard stands for one label only")
+    let is_covered = bootstrap
+        .split_once('.')
+        .is_some_and(|(_, rest)| wildcard.strip_prefix("*.") == Some(rest));
+    let wanted = if is_covered {
+        wildcard
+    } else {
+        format!("{bootstrap}, {wildcard}")
+    };
+    format!(
+        "issue it with the subject alternative names {wanted}; a wildcard stands for one label only"
+    )
 }
 
 /// The wildcard that covers every broker, where their names differ in the first label only.

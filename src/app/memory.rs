@@ -8,11 +8,12 @@ use std::time::Duration;
 /// How often the number of sessions is looked at.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Fewer closed connections than this leave less behind than it costs to give it back: some 4 KiB each.
+/// Fewer closed connections than this leave less behind than it costs to give it back: some 4 KiB
+/// each.
 const SESSIONS_MIN: usize = 250;
 
-/// Gives memory back whenever many sessions have ended, until stopped. A process that allocates much and frees much at
-/// the same time keeps what it has.
+/// Gives memory back whenever many sessions have ended, until stopped. A process that allocates
+/// much and frees much at the same time keeps what it has.
 pub(super) async fn give_back_after_waves(overview: &Overview, stop: &Stop) {
     let mut most = 0;
     loop {
@@ -24,7 +25,8 @@ pub(super) async fn give_back_after_waves(overview: &Overview, stop: &Stop) {
         most = most.max(now);
         if now + SESSIONS_MIN <= most && now <= most / 2 {
             most = now;
-            // Not on a thread that moves bytes. Should it fail, the memory stays: the next wave tries again.
+            // Not on a thread that moves bytes. Should it fail, the memory stays: the next wave
+            // tries again.
             let _ = tokio::task::spawn_blocking(heap::give_back).await;
         }
     }

@@ -1,7 +1,9 @@
-//! The running parts, and how they become those that other settings ask for: at the start, and at every reload.
+//! The running parts, and how they become those that other settings ask for: at the start, and at
+//! every reload.
 //!
-//! All new sockets are bound before anything is changed. Then everything is swapped at once, and what is not wanted any more is
-//! retired: its sockets close, and its sessions end as they do in a drain. Sessions of whatever stays are not touched.
+//! All new sockets are bound before anything is changed. Then everything is swapped at once, and
+//! what is not wanted any more is retired: its sockets close, and its sessions end as they do in a
+//! drain. Sessions of whatever stays are not touched.
 
 use super::{Settings, StartError};
 use crate::address::Scheme;
@@ -46,14 +48,29 @@ pub(super) struct Workshop {
 impl Parts {
     /// Nothing yet.
     pub(super) fn none(settings: Settings) -> Self {
-        Self { settings, clusters: BTreeMap::new(), listeners: BTreeMap::new(), doors: BTreeMap::new() }
+        Self {
+            settings,
+            clusters: BTreeMap::new(),
+            listeners: BTreeMap::new(),
+            doors: BTreeMap::new(),
+        }
     }
 
-    /// Becomes what `settings` ask for; an error means that nothing has changed. Must be called inside a tokio runtime.
-    pub(super) fn become_these(&mut self, settings: Settings, workshop: &Workshop) -> Result<(), StartError> {
+    /// Becomes what `settings` ask for; an error means that nothing has changed. Must be called
+    /// inside a tokio runtime.
+    pub(super) fn become_these(
+        &mut self,
+        settings: Settings,
+        workshop: &Workshop,
+    ) -> Result<(), StartError> {
         for listener in &settings.listeners {
-            if !settings.clusters.iter().any(|cluster| cluster.name == listener.cluster) {
-                let (listener, cluster) = (listener.name.to_string(), listener.cluster.clone());
+            if !settings
+                .clusters
+                .iter()
+                .any(|cluster| cluster.name == listener.cluster)
+            {
+                let cluster = listener.cluster.clone();
+                let listener = listener.name.to_string();
                 return Err(StartError::NoCluster { listener, cluster });
             }
         }
@@ -66,17 +83,26 @@ impl Parts {
     }
 
     /// The sockets that there are not yet, or every reason why they can't be had.
-    fn bind(&self, listeners: &[ListenerSettings]) -> Result<BTreeMap<SocketAddr, TcpListener>, StartError> {
-        let (mut sockets, mut errors) = (BTreeMap::new(), Vec::<BindError>::new());
+    fn bind(
+        &self,
+        listeners: &[ListenerSettings],
+    ) -> Result<BTreeMap<SocketAddr, TcpListener>, StartError> {
+        let mut sockets = BTreeMap::new();
+        let mut errors = Vec::<BindError>::new();
         for settings in listeners {
-            let is_new =
-                |address: &SocketAddr| !self.doors.contains_key(address) && !sockets.contains_key(address);
+            let is_new = |address: &SocketAddr| {
+                !self.doors.contains_key(address) && !sockets.contains_key(address)
+            };
             match listener::bind(settings, is_new) {
                 Ok(bound) => sockets.extend(bound),
                 Err(failed) => errors.extend(failed),
             }
         }
-        if errors.is_empty() { Ok(sockets) } else { Err(StartError::Bind(errors)) }
+        if errors.is_empty() {
+            Ok(sockets)
+        } else {
+            Err(StartError::Bind(errors))
+        }
     }
 
     fn change_clusters(&mut self, wanted: &[ClusterSettings], workshop: &Workshop) {
@@ -104,14 +130,20 @@ impl Parts {
     fn change_listeners(&mut self, settings: &Settings, workshop: &Workshop) {
         let mut before = std::mem::take(&mut self.listeners);
         for wanted in &settings.listeners {
-            let Some((cluster, _)) = self.clusters.get(&wanted.cluster) else { continue };
+            let Some((cluster, _)) = self.clusters.get(&wanted.cluster) else {
+                continue;
+            };
             let setup = Setup {
                 scheme: wanted.scheme.clone(),
                 tls: wanted.tls.clone(),
                 cluster: Arc::clone(cluster),
                 session: settings.session,
             };
-            let old = self.settings.listeners.iter().find(|old| old.name == wanted.name);
+            let old = self
+                .settings
+                .listeners
+                .iter()
+                .find(|old| old.name == wanted.name);
             let stays = old.is_some_and(|old| is_same_place(old, wanted));
             let context = match before.remove(&wanted.name) {
                 Some(context) if stays => {
@@ -125,9 +157,16 @@ impl Parts {
                     if let Some(context) = replaced {
                         workshop.retire(context.stop().clone(), settings.drain);
                     }
-                    let (metrics, stop) = (workshop.metrics.listener(&wanted.name), workshop.stop.child());
+                    let metrics = workshop.metrics.listener(&wanted.name);
+                    let stop = workshop.stop.child();
                     info!(listener = %wanted.name, "listening");
-                    Arc::new(Context::new(wanted.name.clone(), setup, workshop.shared.clone(), metrics, stop))
+                    Arc::new(Context::new(
+                        wanted.name.clone(),
+                        setup,
+                        workshop.shared.clone(),
+                        metrics,
+                        stop,
+                    ))
                 }
             };
             self.listeners.insert(wanted.name.clone(), context);
@@ -146,7 +185,8 @@ impl Parts {
     ) {
         let mut before = std::mem::take(&mut self.doors);
         for (address, (way, listener)) in self.ways(settings, &workshop.metrics) {
-            let (proxy_protocol, session) = (listener.proxy_protocol.clone(), settings.session);
+            let proxy_protocol = listener.proxy_protocol.clone();
+            let session = settings.session;
             let shared = workshop.shared.clone();
             if let Some(open) = before.remove(&address) {
                 let old = open.door.behind();
@@ -156,14 +196,30 @@ impl Parts {
                     workshop.retire(old.stop.clone(), settings.drain);
                     stop_of(&way, &open.stop)
                 };
-                open.door.change(Behind { proxy_protocol, way, shared, session, stop });
+                open.door.change(Behind {
+                    proxy_protocol,
+                    way,
+                    shared,
+                    session,
+                    stop,
+                });
                 self.doors.insert(address, open);
             } else if let Some(socket) = sockets.remove(&address) {
                 let stop = workshop.stop.child();
-                let behind = Behind { proxy_protocol, stop: stop_of(&way, &stop), way, shared, session };
+                let behind = Behind {
+                    proxy_protocol,
+                    stop: stop_of(&way, &stop),
+                    way,
+                    shared,
+                    session,
+                };
                 let door = Arc::new(Door::new(behind));
-                let accept =
-                    listener::accept(socket, Arc::clone(&door), workshop.sessions.clone(), stop.clone());
+                let accept = listener::accept(
+                    socket,
+                    Arc::clone(&door),
+                    workshop.sessions.clone(),
+                    stop.clone(),
+                );
                 workshop.tasks.spawn(accept);
                 self.doors.insert(address, OpenDoor { door, stop });
             }
@@ -174,7 +230,8 @@ impl Parts {
         }
     }
 
-    /// What is to stand behind each address, and a listener there: those that share one agree on what concerns all.
+    /// What is to stand behind each address, and a listener there: those that share one agree on
+    /// what concerns all.
     fn ways<'a>(
         &self,
         settings: &'a Settings,
@@ -182,7 +239,9 @@ impl Parts {
     ) -> BTreeMap<SocketAddr, (Way, &'a ListenerSettings)> {
         let mut ways: BTreeMap<SocketAddr, (Way, &ListenerSettings)> = BTreeMap::new();
         for listener in &settings.listeners {
-            let Some(context) = self.listeners.get(&listener.name) else { continue };
+            let Some(context) = self.listeners.get(&listener.name) else {
+                continue;
+            };
             for bind in listener.scheme.binds() {
                 let context = Arc::clone(context);
                 match (bind.target, ways.get_mut(&bind.address)) {
@@ -194,7 +253,13 @@ impl Parts {
                         let unnamed = context.metrics().clone();
                         ways.insert(
                             bind.address,
-                            (Way::Name { listeners: vec![context], unnamed }, listener),
+                            (
+                                Way::Name {
+                                    listeners: vec![context],
+                                    unnamed,
+                                },
+                                listener,
+                            ),
                         );
                     }
                 }
@@ -204,7 +269,10 @@ impl Parts {
             if let Way::Name { listeners, unnamed } = way
                 && listeners.len() > 1
             {
-                let names: Vec<_> = listeners.iter().map(|one| one.listener().to_string()).collect();
+                let names: Vec<_> = listeners
+                    .iter()
+                    .map(|one| one.listener().to_string())
+                    .collect();
                 *unnamed = metrics.listener(&ListenerName(names.join(",").into()));
             }
         }
@@ -212,7 +280,8 @@ impl Parts {
     }
 }
 
-/// Whether the sessions of a listener can go on under other settings: they are meant for the same brokers, by the same names.
+/// Whether the sessions of a listener can go on under other settings: they are meant for the same
+/// brokers, by the same names.
 fn is_same_place(old: &ListenerSettings, new: &ListenerSettings) -> bool {
     let is_same_scheme = match (&old.scheme, &new.scheme) {
         (Scheme::Port(_), Scheme::Port(_)) => true,
@@ -232,7 +301,8 @@ fn is_same_way(old: &Way, new: &Way) -> bool {
         (Way::Port(old, old_target), Way::Port(new, new_target)) => {
             Arc::ptr_eq(old, new) && old_target == new_target
         }
-        // Sessions that have said a name stop with their listener; those that have not find the new names.
+        // Sessions that have said a name stop with their listener; those that have not find the new
+        // names.
         (Way::Name { .. }, Way::Name { .. }) => true,
         _ => false,
     }
@@ -248,16 +318,21 @@ fn stop_of(way: &Way, door: &Stop) -> Stop {
 
 impl Workshop {
     fn run_cluster(&self, cluster: Cluster) -> (Arc<Cluster>, Stop) {
-        let (cluster, stop) = (Arc::new(cluster), self.stop.child());
-        let (running, until) = (Arc::clone(&cluster), stop.clone());
-        self.tasks.spawn(async move { running.keep_fresh(&until).await });
+        let cluster = Arc::new(cluster);
+        let stop = self.stop.child();
+        let running = Arc::clone(&cluster);
+        let until = stop.clone();
+        self.tasks
+            .spawn(async move { running.keep_fresh(&until).await });
         (cluster, stop)
     }
 
-    /// Ends what is not wanted any more as a drain does: requests in flight are answered, for so long.
+    /// Ends what is not wanted any more as a drain does: requests in flight are answered, for so
+    /// long.
     fn retire(&self, stop: Stop, drain: DrainSettings) {
         stop.drain();
-        self.tasks.spawn(async move { abort_after(drain.timeout, &stop).await });
+        self.tasks
+            .spawn(async move { abort_after(drain.timeout, &stop).await });
     }
 }
 

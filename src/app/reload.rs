@@ -1,7 +1,8 @@
-//! From the start to the end of a process: runs Narrows, reloads it when its files change or a SIGHUP asks for it, and drains it.
+//! From the start to the end of a process: runs Narrows, reloads it when its files change or a
+//! SIGHUP asks for it, and drains it.
 //!
-//! A reload reads everything anew. Only if all of it is well is it swapped in, and whole; otherwise what runs goes on, and the log,
-//! the metric `narrows_reloads_total` and the status page say why.
+//! A reload reads everything anew. Only if all of it is well is it swapped in, and whole; otherwise
+//! what runs goes on, and the log, the metric `narrows_reloads_total` and the status page say why.
 
 use super::findings::now;
 use super::watch::Watch;
@@ -35,7 +36,8 @@ pub enum ReloadError {
     #[error("{0}")]
     Settings(String),
     /// A key that holds from the start to the end.
-    #[error("{} can't be changed while Narrows runs: restart it for that, or put the old value back", .0.join(", "))]
+    #[error("{} can't be changed while Narrows runs: restart it for that, or put the old value \
+             back", .0.join(", "))]
     Fixed(Vec<&'static str>),
     /// The new parts can't be started.
     #[error("{0}")]
@@ -43,8 +45,8 @@ pub enum ReloadError {
 }
 
 impl Narrows {
-    /// Becomes what `settings` ask for; returns whether anything has changed. An error means that nothing has. Must be called
-    /// inside a tokio runtime.
+    /// Becomes what `settings` ask for; returns whether anything has changed. An error means that
+    /// nothing has. Must be called inside a tokio runtime.
     pub fn reload(&self, settings: Settings) -> Result<bool, ReloadError> {
         {
             let mut parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner);
@@ -63,22 +65,29 @@ impl Narrows {
 
     /// Reloads what has been read, and says how it went.
     fn take(&self, reading: Result<Settings, String>) {
-        let reloaded = reading.map_err(ReloadError::Settings).and_then(|settings| self.reload(settings));
+        let reloaded = reading
+            .map_err(ReloadError::Settings)
+            .and_then(|settings| self.reload(settings));
         let outcome = match &reloaded {
             Ok(true) => "applied",
             Ok(false) => "unchanged",
             Err(_) => "refused",
         };
         match &reloaded {
-            Ok(true) => info!("reloaded: new connections go by the new configuration and certificates"),
+            Ok(true) => {
+                info!("reloaded: new connections go by the new configuration and certificates")
+            }
             Ok(false) => info!("reloaded: nothing has changed"),
             Err(problem) => {
-                error!("not reloaded, the old configuration and certificates stay in use: {problem}")
+                error!(
+                    "not reloaded, the old configuration and certificates stay in use: {problem}"
+                )
             }
         }
         self.workshop.metrics.reloaded(outcome);
         let problem = reloaded.err().map(|problem| problem.to_string());
-        self.overview.reloaded(json!({ "outcome": outcome, "at": now(), "problem": problem }));
+        self.overview
+            .reloaded(json!({ "outcome": outcome, "at": now(), "problem": problem }));
     }
 }
 
@@ -89,11 +98,16 @@ fn fixed(old: &Settings, new: &Settings) -> Vec<&'static str> {
         ("log.level", old.log.level != new.log.level),
         ("log.format", old.log.format != new.log.format),
     ];
-    differs.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key).collect()
+    differs
+        .into_iter()
+        .filter(|(_, differs)| *differs)
+        .map(|(key, _)| key)
+        .collect()
 }
 
-/// Runs Narrows until a signal ends it: SIGTERM or SIGINT drains, a second one ends at once. SIGHUP, or a change of the `files` that
-/// the settings come from, has everything read again by `read`.
+/// Runs Narrows until a signal ends it: SIGTERM or SIGINT drains, a second one ends at once.
+/// SIGHUP, or a change of the `files` that the settings come from, has everything read again by
+/// `read`.
 pub async fn run(
     settings: Settings,
     files: Vec<PathBuf>,
@@ -122,9 +136,12 @@ pub async fn run(
         }
         let read = Arc::clone(&read);
         let files = watch.files().to_vec();
-        // Not on a thread that moves bytes: the files may be far away, and key pairs take a while to check.
+        // Not on a thread that moves bytes: the files may be far away, and key pairs take a while
+        // to check.
         let reading = tokio::task::spawn_blocking(move || read_watched(&*read, files)).await;
-        let Ok((settings, seen)) = reading else { continue };
+        let Ok((settings, seen)) = reading else {
+            continue;
+        };
         watch = seen;
         narrows.take(settings);
     };
@@ -140,8 +157,12 @@ pub async fn run(
     Ok(())
 }
 
-/// Reads, with a look at the files from before: whatever changes while they are read is noticed later.
-fn read_watched(read: impl Fn() -> Reading, files: Vec<PathBuf>) -> (Result<Settings, String>, Watch) {
+/// Reads, with a look at the files from before: whatever changes while they are read is noticed
+/// later.
+fn read_watched(
+    read: impl Fn() -> Reading,
+    files: Vec<PathBuf>,
+) -> (Result<Settings, String>, Watch) {
     let watch = Watch::over(files);
     let reading = read();
     if reading.files == watch.files() {

@@ -1,4 +1,5 @@
-//! What the admin port says of the whole: ready or not, the broker map, certificates, and what went wrong lately.
+//! What the admin port says of the whole: ready or not, the broker map, certificates, and what went
+//! wrong lately.
 
 use super::certificates::Shown;
 use crate::address::{Advertised, Scheme};
@@ -40,8 +41,16 @@ struct Running {
 
 impl Overview {
     pub(super) fn new(sessions: Tasks, incidents: Arc<Incidents>, stop: Stop) -> Self {
-        let (shown, reload) = (ArcSwap::default(), ArcSwap::from_pointee(Value::Null));
-        Self { shown, reload, sessions, incidents, stop, is_leaving: AtomicBool::new(false) }
+        let shown = ArcSwap::default();
+        let reload = ArcSwap::from_pointee(Value::Null);
+        Self {
+            shown,
+            reload,
+            sessions,
+            incidents,
+            stop,
+            is_leaving: AtomicBool::new(false),
+        }
     }
 
     /// From now on this runs.
@@ -51,7 +60,11 @@ impl Overview {
         listeners: Vec<Arc<Context>>,
         certificates: Vec<Shown>,
     ) {
-        self.shown.store(Arc::new(Running { clusters, listeners, certificates }));
+        self.shown.store(Arc::new(Running {
+            clusters,
+            listeners,
+            certificates,
+        }));
     }
 
     /// How the last reload ended.
@@ -69,12 +82,20 @@ impl Overview {
         self.sessions.count()
     }
 
-    /// Ready means: bound, configured, not draining. That the brokers are up is not part of it, since a load balancer
-    /// would otherwise refuse all clients where Kafka's own retriable errors would do.
+    /// Ready means: bound, configured, not draining. That the brokers are up is not part of it,
+    /// since a load balancer would otherwise refuse all clients where Kafka's own retriable errors
+    /// would do.
     pub(super) fn readiness(&self) -> Readiness {
         let is_draining = self.is_leaving.load(Relaxed) || self.stop.is_draining();
-        let reasons = if is_draining { vec!["draining".to_owned()] } else { Vec::new() };
-        Readiness { ready: !is_draining, reasons }
+        let reasons = if is_draining {
+            vec!["draining".to_owned()]
+        } else {
+            Vec::new()
+        };
+        Readiness {
+            ready: !is_draining,
+            reasons,
+        }
     }
 
     /// The broker map of each listener, and what is known of each cluster.
@@ -109,7 +130,9 @@ fn cluster_json(cluster: &Cluster) -> Value {
     let refresh = match cluster.last_refresh() {
         Outcome::None => "not yet".to_owned(),
         Outcome::Fresh => "fresh".to_owned(),
-        Outcome::Silent => "the brokers demand authentication: learned from responses that pass".to_owned(),
+        Outcome::Silent => {
+            "the brokers demand authentication: learned from responses that pass".to_owned()
+        }
         Outcome::Failed(why) => why,
     };
     json!({

@@ -1,8 +1,9 @@
-//! Notices that files have changed, however they are changed: written in place, renamed over, or reached through a symbolic link
-//! that Kubernetes has turned elsewhere.
+//! Notices that files have changed, however they are changed: written in place, renamed over, or
+//! reached through a symbolic link that Kubernetes has turned elsewhere.
 //!
-//! It looks instead of being told. A look costs a few system calls a second, and works the same on every file system; events
-//! differ between them, and a watch on a mounted file ends with the first swap.
+//! It looks instead of being told. A look costs a few system calls a second, and works the same on
+//! every file system; events differ between them, and a watch on a mounted file ends with the first
+//! swap.
 
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
@@ -24,7 +25,11 @@ impl Watch {
     /// Takes the files as they are now.
     pub(super) fn over(files: Vec<PathBuf>) -> Self {
         let read = looks(&files);
-        Self { files, last: read.clone(), read }
+        Self {
+            files,
+            last: read.clone(),
+            read,
+        }
     }
 
     /// The files that are looked at.
@@ -32,7 +37,8 @@ impl Watch {
         &self.files
     }
 
-    /// Waits until a file has changed and nothing changes any more; for ever, if `interval` is zero. Cancel-safe.
+    /// Waits until a file has changed and nothing changes any more; for ever, if `interval` is
+    /// zero. Cancel-safe.
     pub(super) async fn changed(&mut self, interval: Duration) {
         if interval.is_zero() {
             return std::future::pending().await;
@@ -41,7 +47,9 @@ impl Watch {
             tokio::time::sleep(interval).await;
             let files = self.files.clone();
             // Not on a thread that moves bytes: the files may be far away.
-            let Ok(now) = tokio::task::spawn_blocking(move || looks(&files)).await else { continue };
+            let Ok(now) = tokio::task::spawn_blocking(move || looks(&files)).await else {
+                continue;
+            };
             if self.settles(now) {
                 return;
             }
@@ -68,7 +76,10 @@ fn looks(files: &[PathBuf]) -> Looks {
             file.ctime_nsec(),
         )
     };
-    files.iter().map(|file| look_at(file).as_ref().map(look)).collect()
+    files
+        .iter()
+        .map(|file| look_at(file).as_ref().map(look))
+        .collect()
 }
 
 fn look_at(file: &Path) -> Option<Metadata> {

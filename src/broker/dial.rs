@@ -1,4 +1,5 @@
-//! Dials a broker: every address of its name in turn, each with a deadline of its own, and speaks TLS where the cluster does.
+//! Dials a broker: every address of its name in turn, each with a deadline of its own, and speaks
+//! TLS where the cluster does.
 
 use crate::net::buffer::BufferPool;
 use crate::net::stream::Stream;
@@ -16,7 +17,8 @@ use tokio::net::TcpStream;
 pub struct DialSettings {
     /// For one name resolution.
     pub dns_timeout: Duration,
-    /// For one TCP connect, and for the TLS handshake behind it; every resolved address gets its own.
+    /// For one TCP connect, and for the TLS handshake behind it; every resolved address gets its
+    /// own.
     pub connect_timeout: Duration,
     /// For Narrows' own requests on a new connection.
     pub probe_timeout: Duration,
@@ -72,7 +74,9 @@ impl DialError {
                 Some(Refusal::Tcp(error)) => match error.kind() {
                     io::ErrorKind::ConnectionRefused => "refused",
                     io::ErrorKind::TimedOut => "timeout",
-                    io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => "unreachable",
+                    io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => {
+                        "unreachable"
+                    }
                     _ => "other",
                 },
                 Some(Refusal::Tls(_) | Refusal::TlsTimeout(_)) => "tls",
@@ -88,13 +92,16 @@ impl fmt::Display for DialError {
             DialFailure::Resolve(error) => {
                 write!(
                     f,
-                    "{} can't be resolved ({error}): check the name, and the DNS search domains here",
+                    "{} can't be resolved ({error}): check the name, and the DNS search domains \
+                     here",
                     self.address
                 )
             }
             DialFailure::Connect(attempts) => {
                 write!(f, "{} can't be reached:", self.address)?;
-                attempts.iter().try_for_each(|(address, error)| write!(f, " {address}: {error};"))?;
+                attempts
+                    .iter()
+                    .try_for_each(|(address, error)| write!(f, " {address}: {error};"))?;
                 let is_tls = |(_, refusal): &(_, Refusal)| !matches!(refusal, Refusal::Tcp(_));
                 if attempts.iter().any(is_tls) {
                     return Ok(());
@@ -113,7 +120,10 @@ pub async fn dial(
     settings: &DialSettings,
     security: &Security,
 ) -> Result<(Stream, SocketAddr), DialError> {
-    let failed = |failure| DialError { address: address.clone(), failure };
+    let failed = |failure| DialError {
+        address: address.clone(),
+        failure,
+    };
     let resolved = resolve::resolve(address, settings.dns_timeout).await;
     let mut attempts = Vec::new();
     for peer in resolved.map_err(|error| failed(DialFailure::Resolve(error)))? {
@@ -134,7 +144,9 @@ async fn connect(
     let connected = tokio::time::timeout(timeout, TcpStream::connect(peer)).await;
     let tcp = connected.map_err(io::Error::from)??;
     socket::tune(&tcp)?;
-    let Some(tls) = &security.tls else { return Ok(Stream::Plain(tcp)) };
+    let Some(tls) = &security.tls else {
+        return Ok(Stream::Plain(tcp));
+    };
     let handshake = TlsStream::connect(tcp, host, tls, &security.buffers);
     let shaken = tokio::time::timeout(timeout, handshake).await;
     let stream = shaken.map_err(|_| Refusal::TlsTimeout(timeout))??;
@@ -156,21 +168,39 @@ mod tests {
     async fn a_port_where_nobody_listens_is_refused_by_name() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address: BrokerAddress = listener.local_addr().unwrap().to_string().parse().unwrap();
-        assert!(dial(&address, &SETTINGS, &Security::default()).await.is_ok());
+        assert!(
+            dial(&address, &SETTINGS, &Security::default())
+                .await
+                .is_ok()
+        );
         drop(listener);
-        let error = dial(&address, &SETTINGS, &Security::default()).await.unwrap_err();
+        let error = dial(&address, &SETTINGS, &Security::default())
+            .await
+            .unwrap_err();
         assert_eq!(error.code(), "refused");
         assert!(
-            error.to_string().starts_with(&format!("{address} can't be reached: {address}: ")),
+            error
+                .to_string()
+                .starts_with(&format!("{address} can't be reached: {address}: ")),
             "{error}"
         );
     }
 
     #[tokio::test]
     async fn a_name_that_does_not_exist_is_a_dns_failure() {
-        let address = BrokerAddress { host: "no-such-host.invalid".into(), port: 9092 };
-        let error = dial(&address, &SETTINGS, &Security::default()).await.unwrap_err();
+        let address = BrokerAddress {
+            host: "no-such-host.invalid".into(),
+            port: 9092,
+        };
+        let error = dial(&address, &SETTINGS, &Security::default())
+            .await
+            .unwrap_err();
         assert_eq!(error.code(), "dns");
-        assert!(error.to_string().starts_with("no-such-host.invalid:9092 can't be resolved"), "{error}");
+        assert!(
+            error
+                .to_string()
+                .starts_with("no-such-host.invalid:9092 can't be resolved"),
+            "{error}"
+        );
     }
 }

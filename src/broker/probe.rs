@@ -19,7 +19,9 @@ const TLS_ALERT: i32 = 0x1503_0000;
 #[derive(Debug, thiserror::Error)]
 pub enum ProbeError {
     /// It closed when asked: listeners that demand SASL do so.
-    #[error("the broker closed the connection when asked for metadata, as it does where it demands SASL")]
+    #[error(
+        "the broker closed the connection when asked for metadata, as it does where it demands SASL"
+    )]
     Closed,
     /// No answer in time.
     #[error("the broker did not answer within {0:?} (probe_timeout)")]
@@ -51,8 +53,8 @@ impl ProbeError {
     }
 }
 
-/// Asks on a fresh connection, which the client can use afterwards. With `expected`, the broker is also asked whether
-/// it is this node of this cluster, which it can tell from Kafka 4.4 on.
+/// Asks on a fresh connection, which the client can use afterwards. With `expected`, the broker is
+/// also asked whether it is this node of this cluster, which it can tell from Kafka 4.4 on.
 pub async fn ask(
     stream: &mut Stream,
     expected: Option<(&str, NodeId)>,
@@ -63,7 +65,10 @@ pub async fn ask(
         .map_err(|_| ProbeError::Timeout(timeout))?
 }
 
-async fn converse(stream: &mut Stream, expected: Option<(&str, NodeId)>) -> Result<Sighting, ProbeError> {
+async fn converse(
+    stream: &mut Stream,
+    expected: Option<(&str, NodeId)>,
+) -> Result<Sighting, ProbeError> {
     let identity = expected.map(|(cluster_id, node)| own::identity_request(0, cluster_id, node));
     let mut requests = identity.clone().unwrap_or_default();
     requests.extend_from_slice(&own::metadata_request(1));
@@ -79,7 +84,9 @@ async fn converse(stream: &mut Stream, expected: Option<(&str, NodeId)>) -> Resu
 async fn read_frame(stream: &mut (impl AsyncRead + Unpin)) -> Result<Vec<u8>, ProbeError> {
     let mut frame = Vec::new();
     read_some(stream, &mut frame, 4).await?;
-    let length = frame.first_chunk().map_or(0, |prefix| i32::from_be_bytes(*prefix));
+    let length = frame
+        .first_chunk()
+        .map_or(0, |prefix| i32::from_be_bytes(*prefix));
     if !(4..=ANSWER_BYTES_MAX).contains(&length) {
         return Err(ProbeError::NotKafka(length));
     }

@@ -1,7 +1,9 @@
-//! `narrows check`: validates without starting. Offline: names are not resolved and nothing is dialled.
+//! `narrows check`: validates without starting. Offline: names are not resolved and nothing is
+//! dialled.
 //!
-//! Beyond what keeps Narrows from running, it looks at what keeps clients and brokers from being served: certificates that
-//! are not valid now, and names that clients are told and no certificate is good for.
+//! Beyond what keeps Narrows from running, it looks at what keeps clients and brokers from being
+//! served: certificates that are not valid now, and names that clients are told and no certificate
+//! is good for.
 
 use super::config::print;
 use super::{ConfigArgs, EXIT_CONFIGURATION, loaded};
@@ -21,15 +23,22 @@ pub(super) fn run(args: ConfigArgs) -> ExitCode {
     };
     let now = now();
     let found = findings(&settings, now);
-    let (problems, warnings): (Vec<_>, Vec<_>) =
-        found.into_iter().partition(|finding| finding.weight == Weight::Problem);
+    let (problems, warnings): (Vec<_>, Vec<_>) = found
+        .into_iter()
+        .partition(|finding| finding.weight == Weight::Problem);
     for warning in &warnings {
         eprintln!("warning: {warning}");
     }
     if problems.is_empty() {
         return print(&(summary(&settings) + &details(&settings, now)));
     }
-    eprint!("{}", Problems { list: problems.into_iter().map(problem).collect(), files: Vec::new() });
+    eprint!(
+        "{}",
+        Problems {
+            list: problems.into_iter().map(problem).collect(),
+            files: Vec::new()
+        }
+    );
     ExitCode::from(EXIT_CONFIGURATION)
 }
 
@@ -54,11 +63,19 @@ fn key(about: About) -> &'static Key {
 
 /// One line: what would run.
 fn summary(settings: &Settings) -> String {
-    let clusters = settings.clusters.iter().map(|cluster| cluster.name.to_string());
+    let clusters = settings
+        .clusters
+        .iter()
+        .map(|cluster| cluster.name.to_string());
     let listeners = settings.listeners.iter().map(listener);
-    let admin =
-        settings.admin.map_or("no admin port".to_owned(), |admin| format!("admin port {}", admin.bind));
-    format!("OK: {}; {}; {admin}\n", list("cluster", clusters), list("listener", listeners))
+    let admin = settings.admin.map_or("no admin port".to_owned(), |admin| {
+        format!("admin port {}", admin.bind)
+    });
+    format!(
+        "OK: {}; {}; {admin}\n",
+        list("cluster", clusters),
+        list("listener", listeners)
+    )
 }
 
 fn listener(listener: &ListenerSettings) -> String {
@@ -72,12 +89,19 @@ fn listener(listener: &ListenerSettings) -> String {
 
 fn place(listener: &ListenerSettings) -> String {
     let binds = listener.scheme.binds();
-    let bootstrap = binds.first().map_or(String::new(), |bind| bind.address.to_string());
+    let bootstrap = binds
+        .first()
+        .map_or(String::new(), |bind| bind.address.to_string());
     if let Scheme::Sni(scheme) = &listener.scheme {
-        let (host, pattern) = (scheme.bootstrap_host(), scheme.pattern());
+        let host = scheme.bootstrap_host();
+        let pattern = scheme.pattern();
         return format!("{bootstrap}, bootstrap {host}, brokers {pattern}");
     }
-    let brokers: Vec<u16> = binds.iter().skip(1).map(|bind| bind.address.port()).collect();
+    let brokers: Vec<u16> = binds
+        .iter()
+        .skip(1)
+        .map(|bind| bind.address.port())
+        .collect();
     let ports = match brokers.as_slice() {
         [first, .., last] => format!("brokers on {first}-{last}"),
         [only] => format!("a broker on {only}"),
@@ -98,11 +122,19 @@ fn details(settings: &Settings, now: i64) -> String {
     for cluster in &settings.clusters {
         let Some(tls) = &cluster.tls else { continue };
         let owner = format!("cluster {}", cluster.name);
-        lines.push(format!("{owner} trusts {}", trusted(tls.authorities(), now)));
-        lines.extend(tls.identity().map(|identity| format!("{owner} shows {}", shown(identity, now))));
+        lines.push(format!(
+            "{owner} trusts {}",
+            trusted(tls.authorities(), now)
+        ));
+        lines.extend(
+            tls.identity()
+                .map(|identity| format!("{owner} shows {}", shown(identity, now))),
+        );
     }
     for listener in &settings.listeners {
-        let Some(ListenerTls::Terminate(tls)) = &listener.tls else { continue };
+        let Some(ListenerTls::Terminate(tls)) = &listener.tls else {
+            continue;
+        };
         let owner = format!("listener {}", listener.name);
         let identities = tls.identities().iter();
         lines.extend(identities.map(|identity| format!("{owner} shows {}", shown(identity, now))));
@@ -119,13 +151,19 @@ fn details(settings: &Settings, now: i64) -> String {
 fn shown(identity: &Identity, now: i64) -> String {
     let certificate = identity.certificate();
     let names: Vec<_> = certificate.names().collect();
-    let names = if names.is_empty() { "no name".to_owned() } else { names.join(", ") };
-    let (left, file) = (left(certificate, now), identity.file().display());
+    let names = if names.is_empty() {
+        "no name".to_owned()
+    } else {
+        names.join(", ")
+    };
+    let left = left(certificate, now);
+    let file = identity.file().display();
     format!("{} for {names}: {left} ({file})", certificate.subject)
 }
 
 fn trusted(authorities: &Authorities, now: i64) -> String {
-    let each = |certificate: &Certificate| format!("{}: {}", certificate.subject, left(certificate, now));
+    let each =
+        |certificate: &Certificate| format!("{}: {}", certificate.subject, left(certificate, now));
     match authorities.source() {
         Source::File(file) => {
             let all: Vec<_> = authorities.certificates().iter().map(each).collect();

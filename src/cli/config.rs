@@ -1,4 +1,5 @@
-//! `narrows config`: every value in effect with its origin, as YAML that loads again; or what follows from them for Strimzi.
+//! `narrows config`: every value in effect with its origin, as YAML that loads again; or what
+//! follows from them for Strimzi.
 
 use super::{ConfigCommandArgs, EXIT_CONFIGURATION, ended, loaded, strimzi};
 use crate::app::Settings;
@@ -22,7 +23,8 @@ fn strimzi(settings: &Settings) -> ExitCode {
         return print(&listeners);
     }
     eprintln!(
-        "narrows: no listener has tls.mode passthrough, and all others need nothing special from Strimzi: \
+        "narrows: no listener has tls.mode passthrough, and all others need nothing special from \
+         Strimzi: \
          its internal listeners will do"
     );
     ExitCode::from(EXIT_CONFIGURATION)

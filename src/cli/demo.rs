@@ -1,7 +1,8 @@
 //! `narrows demo`: the main job, on brokers inside this process or on a real cluster.
 //!
-//! Brokers, Narrows in front, a producer and a consumer that are told Narrows' address only; at the end what arrived is
-//! compared with what was sent. Read on in the order of [`run`]: [`brokers`], [`front`], [`traffic`], [`report`].
+//! Brokers, Narrows in front, a producer and a consumer that are told Narrows' address only; at the
+//! end what arrived is compared with what was sent. Read on in the order of [`run`]: [`brokers`],
+//! [`front`], [`traffic`], [`report`].
 
 mod brokers;
 mod flow;
@@ -25,14 +26,18 @@ use tokio::runtime::Runtime;
 const PARTITIONS: i32 = 6;
 
 pub(super) fn run(args: DemoArgs) -> anyhow::Result<()> {
-    logs::init(&LogSettings { level: "warn".to_owned(), format: LogFormat::Text })?;
+    logs::init(&LogSettings {
+        level: "warn".to_owned(),
+        format: LogFormat::Text,
+    })?;
     let runtime = runtime()?;
     say(screen::title(&args));
     let brokers = Brokers::start(args.bootstrap_servers.as_deref())?;
     let front = runtime.block_on(Front::start(&brokers))?;
     say(screen::map(&brokers, &front));
     let topic = brokers.create_topic(&front, PARTITIONS, &runtime)?;
-    let shown = show(&args, &brokers, &front, &topic).and_then(|()| stay(&args, &front, &topic, &runtime));
+    let shown =
+        show(&args, &brokers, &front, &topic).and_then(|()| stay(&args, &front, &topic, &runtime));
     // Also when something differed: nothing is left behind on a cluster that is not ours.
     if let Some(left) = brokers.remove_topic(&front, &topic, &runtime) {
         say(left);
@@ -42,22 +47,41 @@ pub(super) fn run(args: DemoArgs) -> anyhow::Result<()> {
 }
 
 /// The run itself, then what came of it.
-fn show(args: &DemoArgs, brokers: &Brokers, front: &Front, topic: &brokers::Topic) -> anyhow::Result<()> {
+fn show(
+    args: &DemoArgs,
+    brokers: &Brokers,
+    front: &Front,
+    topic: &brokers::Topic,
+) -> anyhow::Result<()> {
     let outcome = traffic::run(args, front, topic)?;
     let report = report::Report::new(args, brokers, front, topic, &outcome);
     say(report.to_string());
-    if report.is_ok() { Ok(()) } else { bail!("what arrived is not what was sent: see above") }
+    if report.is_ok() {
+        Ok(())
+    } else {
+        bail!("what arrived is not what was sent: see above")
+    }
 }
 
-fn stay(args: &DemoArgs, front: &Front, topic: &brokers::Topic, runtime: &Runtime) -> anyhow::Result<()> {
+fn stay(
+    args: &DemoArgs,
+    front: &Front,
+    topic: &brokers::Topic,
+    runtime: &Runtime,
+) -> anyhow::Result<()> {
     if !args.stay {
         return Ok(());
     }
     say(screen::invitation(&front.bootstrap, topic));
-    runtime.block_on(tokio::signal::ctrl_c()).context("Ctrl-C can't be waited for")
+    runtime
+        .block_on(tokio::signal::ctrl_c())
+        .context("Ctrl-C can't be waited for")
 }
 
 fn runtime() -> anyhow::Result<Runtime> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build();
     runtime.context("the async runtime can't be started")
 }

@@ -1,6 +1,7 @@
 //! The command line: what the commands and flags are called, and which exit code each end has.
 //!
-//! Exit codes: 0 all is well, 1 something went wrong while running, 2 the command line or the configuration is wrong.
+//! Exit codes: 0 all is well, 1 something went wrong while running, 2 the command line or the
+//! configuration is wrong.
 
 mod check;
 mod config;
@@ -45,7 +46,8 @@ enum Command {
     Check(ConfigArgs),
     /// Print the configuration in effect, each value with its origin
     Config(ConfigCommandArgs),
-    /// Show the main job: brokers, Narrows in front, a producer and a consumer that know only Narrows
+    /// Show the main job: brokers, Narrows in front, a producer and a consumer that know only
+    /// Narrows
     Demo(DemoArgs),
 }
 
@@ -128,7 +130,8 @@ fn demo(args: DemoArgs) -> ExitCode {
 #[cfg(not(feature = "demo"))]
 fn demo(_args: DemoArgs) -> ExitCode {
     eprintln!(
-        "This narrows was built without the demo. From a clone of its repository (needs gcc, g++ and make):\n\
+        "This narrows was built without the demo. From a clone of its repository (needs gcc, g++ \
+         and make):\n\
          \n  cargo run --release --features demo -- demo"
     );
     ExitCode::FAILURE
@@ -165,7 +168,9 @@ impl ConfigArgs {
             (keys::LOG_LEVEL, self.log_level),
             (keys::LOG_FORMAT, self.log_format),
         ];
-        let given = flags.into_iter().filter_map(|(key, value)| Some((key.flag?.to_owned(), value?)));
+        let given = flags
+            .into_iter()
+            .filter_map(|(key, value)| Some((key.flag?.to_owned(), value?)));
         Sources::of_process(self.config, given.collect())
     }
 }
@@ -186,7 +191,9 @@ mod tests {
         for command in ["run", "check", "config"] {
             let command = cli.find_subcommand(command).unwrap();
             for flag in keys::KEYS.iter().filter_map(|key| key.flag) {
-                let is_there = command.get_arguments().any(|arg| arg.get_long() == flag.strip_prefix("--"));
+                let is_there = command
+                    .get_arguments()
+                    .any(|arg| arg.get_long() == flag.strip_prefix("--"));
                 assert!(is_there, "{} has no {flag}", command.get_name());
             }
         }
@@ -197,17 +204,32 @@ mod tests {
         // Every flag is given its own name as the value, so that no two can be swapped.
         let flags: Vec<_> = keys::KEYS.iter().filter_map(|key| key.flag).collect();
         let args = flags.iter().map(|flag| format!("{flag}={flag}"));
-        let cli = Cli::parse_from(["narrows".to_owned(), "run".to_owned()].into_iter().chain(args));
-        let Command::Run(args) = cli.command else { panic!("run was parsed as something else") };
-        let expected: Vec<_> = flags.iter().map(|flag| ((*flag).to_owned(), (*flag).to_owned())).collect();
+        let cli = Cli::parse_from(
+            ["narrows".to_owned(), "run".to_owned()]
+                .into_iter()
+                .chain(args),
+        );
+        let Command::Run(args) = cli.command else {
+            panic!("run was parsed as something else")
+        };
+        let expected: Vec<_> = flags
+            .iter()
+            .map(|flag| ((*flag).to_owned(), (*flag).to_owned()))
+            .collect();
         assert_eq!(args.sources().flags, expected);
     }
 
     #[test]
     fn the_demo_sends_two_hundred_thousand_records_of_a_kibibyte_unless_told_otherwise() {
-        let Command::Demo(args) = Cli::parse_from(["narrows", "demo"]).command else { panic!("no demo") };
-        let expected =
-            DemoArgs { stay: false, bootstrap_servers: None, records: 200_000, record_bytes: 1_024 };
+        let Command::Demo(args) = Cli::parse_from(["narrows", "demo"]).command else {
+            panic!("no demo")
+        };
+        let expected = DemoArgs {
+            stay: false,
+            bootstrap_servers: None,
+            records: 200_000,
+            record_bytes: 1_024,
+        };
         assert_eq!(args, expected);
     }
 }

@@ -1,7 +1,9 @@
-//! `narrows config --strimzi`: the listeners that Strimzi has to have for TLS that passes through Narrows.
+//! `narrows config --strimzi`: the listeners that Strimzi has to have for TLS that passes through
+//! Narrows.
 //!
-//! Inside of TLS no address can be rewritten, so the brokers themselves have to advertise Narrows' names and to have them in
-//! their certificates. Strimzi does both for a listener of type `cluster-ip` with overrides.
+//! Inside of TLS no address can be rewritten, so the brokers themselves have to advertise Narrows'
+//! names and to have them in their certificates. Strimzi does both for a listener of type
+//! `cluster-ip` with overrides.
 
 use crate::address::{Scheme, SniScheme};
 use crate::app::Settings;
@@ -17,34 +19,41 @@ const NAME_CHARS_MAX: usize = 11;
 
 /// The listeners as YAML, for `spec.kafka.listeners`; `None` when no TLS passes through.
 pub(super) fn listeners(settings: &Settings) -> Option<String> {
-    let through = settings.listeners.iter().filter_map(|listener| match (&listener.tls, &listener.scheme) {
-        (Some(ListenerTls::Passthrough { broker_port }), Scheme::Sni(names)) => {
-            Some(yaml(listener, names, *broker_port))
-        }
-        _ => None,
-    });
+    let through =
+        settings
+            .listeners
+            .iter()
+            .filter_map(|listener| match (&listener.tls, &listener.scheme) {
+                (Some(ListenerTls::Passthrough { broker_port }), Scheme::Sni(names)) => {
+                    Some(yaml(listener, names, *broker_port))
+                }
+                _ => None,
+            });
     let all: Vec<_> = through.collect();
     (!all.is_empty()).then(|| all.join("\n"))
 }
 
 fn yaml(listener: &ListenerSettings, names: &SniScheme, broker_port: Option<u16>) -> String {
     let port = broker_port.unwrap_or(PORT);
-    let (own, cluster) = (&listener.name, &listener.cluster);
+    let own = &listener.name;
+    let cluster = &listener.cluster;
     let mut text = format!(
-        "# Narrows' listener {own}: add this to spec.kafka.listeners of the Kafka resource behind cluster {cluster},\n\
+        "# Narrows' listener {own}: add this to spec.kafka.listeners of the Kafka resource behind \
+         cluster {cluster},\n\
          # with the authentication that clients need.\n"
     );
     if broker_port.is_none() {
         text += &format!("# Then set listeners.{own}.tls.broker_port: {port}\n");
     }
     if port < 9092 || matches!(port, 9404 | 9999) {
-        text +=
-            "# Strimzi takes ports from 9092 on, without 9404 and 9999: choose another tls.broker_port.\n";
+        text += "# Strimzi takes ports from 9092 on, without 9404 and 9999: choose another \
+                 tls.broker_port.\n";
     }
     // Writing to a text can't fail.
     let _ = write!(
         text,
-        "- name: {}\n  port: {port}\n  type: cluster-ip\n  tls: true\n  configuration:\n    bootstrap:\n      \
+        "- name: {}\n  port: {port}\n  type: cluster-ip\n  tls: true\n  configuration:\n    \
+         bootstrap:\n      \
          alternativeNames:\n        - \"{}\"\n",
         name(&own.0),
         names.bootstrap_host(),
@@ -55,16 +64,20 @@ fn yaml(listener: &ListenerSettings, names: &SniScheme, broker_port: Option<u16>
 fn brokers(names: &SniScheme) -> String {
     let port = names.advertised_port();
     let Some(node_ids) = names.node_ids() else {
-        let template = names.pattern().replace(crate::address::sni::PLACEHOLDER, "{nodeId}");
+        let template = names
+            .pattern()
+            .replace(crate::address::sni::PLACEHOLDER, "{nodeId}");
         return format!(
-            "    # Strimzi 1.0.0 and newer; with an older one, list node_ids and print this again.\n    \
+            "    # Strimzi 1.0.0 and newer; with an older one, list node_ids and print this \
+             again.\n    \
              advertisedHostTemplate: \"{template}\"\n    advertisedPortTemplate: \"{port}\"\n"
         );
     };
     let broker = |node| {
         let host = names.broker_host(node);
         format!(
-            "      - broker: {node}\n        advertisedHost: \"{host}\"\n        advertisedPort: {port}\n"
+            "      - broker: {node}\n        advertisedHost: \"{host}\"\n        advertisedPort: \
+             {port}\n"
         )
     };
     "    brokers:\n".to_owned() + &node_ids.iter().map(broker).collect::<String>()
@@ -72,5 +85,8 @@ fn brokers(names: &SniScheme) -> String {
 
 fn name(own: &str) -> String {
     let name = own.to_ascii_lowercase();
-    name.chars().filter(char::is_ascii_alphanumeric).take(NAME_CHARS_MAX).collect()
+    name.chars()
+        .filter(char::is_ascii_alphanumeric)
+        .take(NAME_CHARS_MAX)
+        .collect()
 }

@@ -1,9 +1,10 @@
 //! Reaches the broker that a client connection is meant for, and makes sure that it is that one.
 //!
-//! Addresses get used again within seconds when pods move, so a new connection asks the broker whose it is before the
-//! client's first byte goes out. The answer holds for [`VERIFIED`]: a storm of connections asks once. Where the
-//! brokers demand SASL Narrows may not ask; there a broker that is not known yet is replaced by a bootstrap server (the
-//! connection is *lent*), and the session asks once the client has authenticated.
+//! Addresses get used again within seconds when pods move, so a new connection asks the broker
+//! whose it is before the client's first byte goes out. The answer holds for [`VERIFIED`]: a storm
+//! of connections asks once. Where the brokers demand SASL Narrows may not ask; there a broker that
+//! is not known yet is replaced by a bootstrap server (the connection is *lent*), and the session
+//! asks once the client has authenticated.
 
 use super::Cluster;
 use super::view::{KnownBroker, Lesson, Source};
@@ -17,7 +18,8 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
-/// How long a broker that has said who it is need not say it again. Any failure of a connection to it ends that.
+/// How long a broker that has said who it is need not say it again. Any failure of a connection to
+/// it ends that.
 const VERIFIED: Duration = Duration::from_secs(5);
 /// More addresses than a cluster has.
 const VERIFIED_ENTRIES_MAX: usize = 10_000;
@@ -71,7 +73,10 @@ pub enum ConnectError {
     },
     /// The map has an address that leads back to Narrows.
     #[error(
-        "cluster {cluster} says that broker {node} is at {address}, which is this listener's own name for it, so the connection would come back: let the cluster's bootstrap_servers be a listener of the brokers that advertises their own addresses, and name the port of the one for clients as tls.broker_port"
+        "cluster {cluster} says that broker {node} is at {address}, which is this listener's own \
+         name for it, so the connection would come back: let the cluster's bootstrap_servers be a \
+         listener of the brokers that advertises their own addresses, and name the port of the \
+         one for clients as tls.broker_port"
     )]
     OwnName {
         /// The cluster's name.
@@ -82,7 +87,10 @@ pub enum ConnectError {
         address: BrokerAddress,
     },
     /// Another broker has its address.
-    #[error("{address} is not broker {node} of cluster {cluster} any more: its address was given to another")]
+    #[error(
+        "{address} is not broker {node} of cluster {cluster} any more: its address was given to \
+         another"
+    )]
     WrongBroker {
         /// The cluster's name.
         cluster: String,
@@ -116,7 +124,9 @@ pub(super) struct Verified {
 impl Verified {
     fn holds(&self, peer: SocketAddr, node: Option<NodeId>) -> bool {
         let until = self.until.lock().unwrap_or_else(PoisonError::into_inner);
-        until.get(&(peer, node)).is_some_and(|until| Instant::now() < *until)
+        until
+            .get(&(peer, node))
+            .is_some_and(|until| Instant::now() < *until)
     }
 
     fn note(&self, peer: SocketAddr, node: Option<NodeId>) {
@@ -128,13 +138,16 @@ impl Verified {
     }
 
     fn doubt(&self, peer: SocketAddr) {
-        self.until.lock().unwrap_or_else(PoisonError::into_inner).retain(|(other, _), _| *other != peer);
+        self.until
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .retain(|(other, _), _| *other != peer);
     }
 }
 
 impl Cluster {
-    /// Reaches the broker that `target` means. Takes as long as its deadlines allow: a refresh, and every address of
-    /// the broker, twice if the first was the wrong one.
+    /// Reaches the broker that `target` means. Takes as long as its deadlines allow: a refresh, and
+    /// every address of the broker, twice if the first was the wrong one.
     pub async fn connect(&self, target: Target) -> Result<Connection, ConnectError> {
         match target {
             Target::Bootstrap => self.connect_any().await,
@@ -142,16 +155,20 @@ impl Cluster {
         }
     }
 
-    /// Reaches the broker that `target` means for a client that speaks TLS with it end to end: its address in the map, at `port`
-    /// if that is another. Who is there, the client sees by its certificate. Brokers may advertise the listener's own names, by
-    /// which nobody must be dialled: `is_own` tells them.
+    /// Reaches the broker that `target` means for a client that speaks TLS with it end to end: its
+    /// address in the map, at `port` if that is another. Who is there, the client sees by its
+    /// certificate. Brokers may advertise the listener's own names, by which nobody must be
+    /// dialled: `is_own` tells them.
     pub async fn connect_unseen(
         &self,
         target: Target,
         port: Option<u16>,
         is_own: impl Fn(&BrokerAddress) -> bool,
     ) -> Result<Connection, ConnectError> {
-        let at = |address: BrokerAddress| BrokerAddress { port: port.unwrap_or(address.port), ..address };
+        let at = |address: BrokerAddress| BrokerAddress {
+            port: port.unwrap_or(address.port),
+            ..address
+        };
         let (candidates, gone) = match target {
             Target::Bootstrap => {
                 let mut candidates = self.bootstrap_candidates();
@@ -162,7 +179,11 @@ impl Cluster {
                 let broker = self.known(node).await.ok_or_else(|| self.unknown(node))?;
                 if is_own(&broker.address) {
                     let cluster = self.name();
-                    return Err(ConnectError::OwnName { cluster, node, address: broker.address });
+                    return Err(ConnectError::OwnName {
+                        cluster,
+                        node,
+                        address: broker.address,
+                    });
                 }
                 (vec![broker.address], broker.gone)
             }
@@ -170,7 +191,15 @@ impl Cluster {
         let mut failures = Vec::new();
         for address in candidates.into_iter().map(at) {
             match self.dial_with(&address, &Security::default()).await {
-                Ok((stream, peer)) => return Ok(Connection { stream, address, peer, gone, is_lent: false }),
+                Ok((stream, peer)) => {
+                    return Ok(Connection {
+                        stream,
+                        address,
+                        peer,
+                        gone,
+                        is_lent: false,
+                    });
+                }
                 Err(error) => failures.push(error),
             }
         }
@@ -178,26 +207,36 @@ impl Cluster {
         match (target, failures.pop()) {
             (Target::Broker(_), Some(error)) => Err(error.into()),
             (_, last) => {
-                let failures = failures.into_iter().chain(last).map(|error| error.to_string());
+                let failures = failures
+                    .into_iter()
+                    .chain(last)
+                    .map(|error| error.to_string());
                 Err(self.no_bootstrap(failures.collect()))
             }
         }
     }
 
-    /// A connection to this address has failed or was closed by the other side: who is there now must say so again.
+    /// A connection to this address has failed or was closed by the other side: who is there now
+    /// must say so again.
     pub fn doubt(&self, peer: SocketAddr) {
         self.verified.doubt(peer);
     }
 
     /// Whether `peer` is one of the addresses of `node`, as far as is known now.
     pub async fn is_broker(&self, node: NodeId, peer: SocketAddr) -> bool {
-        let Some(broker) = self.view.locate(node) else { return false };
-        let resolved = crate::net::resolve::resolve(&broker.address, self.settings.dial.dns_timeout).await;
+        let Some(broker) = self.view.locate(node) else {
+            return false;
+        };
+        let resolved =
+            crate::net::resolve::resolve(&broker.address, self.settings.dial.dns_timeout).await;
         resolved.is_ok_and(|addresses| addresses.contains(&peer))
     }
 
     /// Dials, and counts a failure.
-    pub(super) async fn dial(&self, address: &BrokerAddress) -> Result<(Stream, SocketAddr), DialError> {
+    pub(super) async fn dial(
+        &self,
+        address: &BrokerAddress,
+    ) -> Result<(Stream, SocketAddr), DialError> {
         self.dial_with(address, &self.security).await
     }
 
@@ -216,7 +255,13 @@ impl Cluster {
             match self.connect_address(&address, None).await {
                 Ok((stream, peer)) => {
                     let gone = CancellationToken::new();
-                    return Ok(Connection { stream, address, peer, gone, is_lent: false });
+                    return Ok(Connection {
+                        stream,
+                        address,
+                        peer,
+                        gone,
+                        is_lent: false,
+                    });
                 }
                 Err(error) => failures.push(error.to_string()),
             }
@@ -226,25 +271,39 @@ impl Cluster {
     }
 
     fn no_bootstrap(&self, failures: Vec<String>) -> ConnectError {
-        ConnectError::NoBootstrap { cluster: self.name(), failures: failures.join("; ") }
+        ConnectError::NoBootstrap {
+            cluster: self.name(),
+            failures: failures.join("; "),
+        }
     }
 
     /// The broker, if the cluster has it; one that is not known yet is asked for.
     async fn known(&self, node: NodeId) -> Option<KnownBroker> {
         if self.view.locate(node).is_none() {
             let dial = &self.settings.dial;
-            self.refreshed(dial.dns_timeout + dial.connect_timeout + dial.probe_timeout).await;
+            self.refreshed(dial.dns_timeout + dial.connect_timeout + dial.probe_timeout)
+                .await;
         }
         self.view.locate(node)
     }
 
     async fn connect_broker(&self, node: NodeId) -> Result<Connection, ConnectError> {
         let Some(broker) = self.known(node).await else {
-            return if self.is_silent() { self.lend().await } else { Err(self.unknown(node)) };
+            return if self.is_silent() {
+                self.lend().await
+            } else {
+                Err(self.unknown(node))
+            };
         };
         let address = broker.address;
         match self.connect_address(&address, Some(node)).await {
-            Ok((stream, peer)) => Ok(Connection { stream, address, peer, gone: broker.gone, is_lent: false }),
+            Ok((stream, peer)) => Ok(Connection {
+                stream,
+                address,
+                peer,
+                gone: broker.gone,
+                is_lent: false,
+            }),
             Err(ConnectError::WrongBroker { .. }) => self.connect_moved(node, address).await,
             Err(error) => {
                 self.want_refresh();
@@ -254,32 +313,63 @@ impl Cluster {
     }
 
     /// The broker was not where the map said: learn where it is now, and try once more.
-    async fn connect_moved(&self, node: NodeId, old: BrokerAddress) -> Result<Connection, ConnectError> {
-        let wrong = ConnectError::WrongBroker { cluster: self.name(), node, address: old.clone() };
+    async fn connect_moved(
+        &self,
+        node: NodeId,
+        old: BrokerAddress,
+    ) -> Result<Connection, ConnectError> {
+        let wrong = ConnectError::WrongBroker {
+            cluster: self.name(),
+            node,
+            address: old.clone(),
+        };
         self.refreshed(self.settings.dial.probe_timeout).await;
         let broker = self.view.locate(node).ok_or_else(|| self.unknown(node))?;
         if broker.address == old {
             return Err(wrong);
         }
         let (stream, peer) = self.connect_address(&broker.address, Some(node)).await?;
-        Ok(Connection { stream, address: broker.address, peer, gone: broker.gone, is_lent: false })
+        Ok(Connection {
+            stream,
+            address: broker.address,
+            peer,
+            gone: broker.gone,
+            is_lent: false,
+        })
     }
 
     async fn lend(&self) -> Result<Connection, ConnectError> {
-        self.connect_any().await.map(|connection| Connection { is_lent: true, ..connection })
+        self.connect_any().await.map(|connection| Connection {
+            is_lent: true,
+            ..connection
+        })
     }
 
     fn unknown(&self, node: NodeId) -> ConnectError {
-        let known: Vec<_> = self.view.brokers().iter().map(|(node, _)| node.to_string()).collect();
-        let known = if known.is_empty() { "not known yet".to_owned() } else { known.join(", ") };
-        ConnectError::UnknownBroker { cluster: self.name(), node, known }
+        let known: Vec<_> = self
+            .view
+            .brokers()
+            .iter()
+            .map(|(node, _)| node.to_string())
+            .collect();
+        let known = if known.is_empty() {
+            "not known yet".to_owned()
+        } else {
+            known.join(", ")
+        };
+        ConnectError::UnknownBroker {
+            cluster: self.name(),
+            node,
+            known,
+        }
     }
 
     fn name(&self) -> String {
         self.settings.name.to_string()
     }
 
-    /// Dials an address, and has whoever answers say who it is, unless that is known or may not be asked.
+    /// Dials an address, and has whoever answers say who it is, unless that is known or may not be
+    /// asked.
     async fn connect_address(
         &self,
         address: &BrokerAddress,
@@ -291,8 +381,12 @@ impl Cluster {
         }
         match self.verify(&mut stream, address, node).await {
             Ok(()) => self.verified.note(peer, node),
-            // A listener that demands SASL closes when it is asked: it gets a connection on which nobody asked.
-            Err(ConnectError::Probe { source: ProbeError::Closed, .. }) => {
+            // A listener that demands SASL closes when it is asked: it gets a connection on which
+            // nobody asked.
+            Err(ConnectError::Probe {
+                source: ProbeError::Closed,
+                ..
+            }) => {
                 return self.dial(address).await.map_err(ConnectError::from);
             }
             Err(error) => return Err(error),
@@ -308,24 +402,43 @@ impl Cluster {
     ) -> Result<(), ConnectError> {
         let cluster_id = self.view.cluster_id();
         let expected = cluster_id.as_deref().zip(node);
-        let wrong = |node| ConnectError::WrongBroker { cluster: self.name(), node, address: address.clone() };
+        let wrong = |node| ConnectError::WrongBroker {
+            cluster: self.name(),
+            node,
+            address: address.clone(),
+        };
         let asked = broker::ask(stream, expected, self.settings.dial.probe_timeout).await;
         let sighting = asked.map_err(|source| match (source, node) {
             (ProbeError::SomebodyElse, Some(node)) => wrong(node),
-            (source, _) => ConnectError::Probe { address: address.clone(), source },
+            (source, _) => ConnectError::Probe {
+                address: address.clone(),
+                source,
+            },
         })?;
-        let is_ours = !matches!(self.learn(&sighting, Source::Passing), Lesson::WrongCluster { .. });
+        let is_ours = !matches!(
+            self.learn(&sighting, Source::Passing),
+            Lesson::WrongCluster { .. }
+        );
         match node {
             Some(node) => {
-                let is_at =
-                    |broker: &SeenBroker| *broker.host == *address.host && broker.port == address.port;
+                let is_at = |broker: &SeenBroker| {
+                    *broker.host == *address.host && broker.port == address.port
+                };
                 let broker = sighting.brokers.iter().find(|broker| broker.node == node);
-                // A broker that is starting is in no list yet; one whose address another has is not here.
+                // A broker that is starting is in no list yet; one whose address another has is not
+                // here.
                 let is_here = broker.map_or_else(|| !sighting.brokers.iter().any(is_at), is_at);
-                if is_ours && is_here { Ok(()) } else { Err(wrong(node)) }
+                if is_ours && is_here {
+                    Ok(())
+                } else {
+                    Err(wrong(node))
+                }
             }
             None if is_ours => Ok(()),
-            None => Err(ConnectError::Probe { address: address.clone(), source: ProbeError::SomebodyElse }),
+            None => Err(ConnectError::Probe {
+                address: address.clone(),
+                source: ProbeError::SomebodyElse,
+            }),
         }
     }
 }

@@ -1,7 +1,8 @@
 //! What Narrows knows of a cluster, and the way to each of its brokers.
 //!
-//! The [`view`] maps node ids to broker addresses. It learns from Narrows' own Metadata ([`refresh`]) and from every
-//! response that passes; [`connect`] uses it to reach the broker that a client connection is meant for.
+//! The [`view`] maps node ids to broker addresses. It learns from Narrows' own Metadata
+//! ([`refresh`]) and from every response that passes; [`connect`] uses it to reach the broker that
+//! a client connection is meant for.
 
 pub mod connect;
 pub mod refresh;
@@ -47,18 +48,22 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// A cluster of which nothing is known yet but its settings. Run [`keep_fresh`](Self::keep_fresh) beside it.
+    /// A cluster of which nothing is known yet but its settings. Run
+    /// [`keep_fresh`](Self::keep_fresh) beside it.
     pub fn new(settings: ClusterSettings, buffers: BufferPool, metrics: ClusterMetrics) -> Self {
         let view = Arc::new(View::new(settings.cluster_id.clone()));
         Self::with_view(settings, view, buffers, metrics)
     }
 
-    /// The same cluster with other settings: it knows what this one knows, unless it is pinned to another cluster id or has no
-    /// bootstrap server that this one has. It is another cluster then, or may be: what this one knows would lead to the old one.
+    /// The same cluster with other settings: it knows what this one knows, unless it is pinned to
+    /// another cluster id or has no bootstrap server that this one has. It is another cluster then,
+    /// or may be: what this one knows would lead to the old one.
     pub fn changed(&self, settings: ClusterSettings) -> Self {
-        let (buffers, metrics) = (self.security.buffers.clone(), self.metrics.clone());
+        let buffers = self.security.buffers.clone();
+        let metrics = self.metrics.clone();
         let is_known = |server| self.settings.bootstrap_servers.contains(server);
-        if settings.cluster_id != self.settings.cluster_id || !settings.bootstrap_servers.iter().any(is_known)
+        if settings.cluster_id != self.settings.cluster_id
+            || !settings.bootstrap_servers.iter().any(is_known)
         {
             return Self::new(settings, buffers, metrics);
         }
@@ -76,9 +81,19 @@ impl Cluster {
         buffers: BufferPool,
         metrics: ClusterMetrics,
     ) -> Self {
-        let security = Security { tls: settings.tls.clone(), buffers };
+        let security = Security {
+            tls: settings.tls.clone(),
+            buffers,
+        };
         let (refreshes, verified) = Default::default();
-        Self { settings, view, refreshes, verified, security, metrics }
+        Self {
+            settings,
+            view,
+            refreshes,
+            verified,
+            security,
+            metrics,
+        }
     }
 
     /// Its settings.

@@ -1,8 +1,8 @@
 //! Keeps the broker map fresh by asking bootstrap servers, in Narrows' own name.
 //!
-//! One task a cluster asks, at a jittered interval and whenever somebody wants to know now; whoever wants to know waits
-//! for that one answer. Where the brokers demand SASL, Narrows may not ask: the cluster is *silent*, and the map is
-//! learned from responses that pass.
+//! One task a cluster asks, at a jittered interval and whenever somebody wants to know now; whoever
+//! wants to know waits for that one answer. Where the brokers demand SASL, Narrows may not ask: the
+//! cluster is *silent*, and the map is learned from responses that pass.
 
 use super::view::{Lesson, Source};
 use super::{Cluster, ConnectError};
@@ -74,8 +74,8 @@ impl Cluster {
         self.refreshes.wanted.notify_one();
     }
 
-    /// Waits for a refresh that begins now or is under way, or, before the first has ended, for the first; not longer
-    /// than `timeout`. Cancel-safe.
+    /// Waits for a refresh that begins now or is under way, or, before the first has ended, for the
+    /// first; not longer than `timeout`. Cancel-safe.
     pub(super) async fn refreshed(&self, timeout: Duration) {
         let mut ended = self.refreshes.ended.subscribe();
         let (count, outcome) = ended.borrow_and_update().clone();
@@ -92,7 +92,11 @@ impl Cluster {
         let mut failures = 0u32;
         loop {
             let outcome = self.refresh().await;
-            failures = if matches!(outcome, Outcome::Failed(_)) { failures.saturating_add(1) } else { 0 };
+            failures = if matches!(outcome, Outcome::Failed(_)) {
+                failures.saturating_add(1)
+            } else {
+                0
+            };
             self.note(outcome);
             let pause = self.pause(failures);
             tokio::select! {
@@ -107,7 +111,9 @@ impl Cluster {
     fn pause(&self, failures: u32) -> Duration {
         let pause = match failures {
             0 => self.settings.metadata_refresh_interval,
-            n => RETRY_MIN.saturating_mul(1 << n.min(16).saturating_sub(1)).min(RETRY_MAX),
+            n => RETRY_MIN
+                .saturating_mul(1 << n.min(16).saturating_sub(1))
+                .min(RETRY_MAX),
         };
         pause.mul_f64(0.8 + 0.4 * fastrand::f64())
     }
@@ -115,13 +121,17 @@ impl Cluster {
     fn note(&self, outcome: Outcome) {
         let before = self.last_refresh();
         let cluster = &self.settings.name;
-        self.refreshes.is_silent.store(outcome == Outcome::Silent, Relaxed);
+        self.refreshes
+            .is_silent
+            .store(outcome == Outcome::Silent, Relaxed);
         match &outcome {
             Outcome::Failed(why) if before != outcome => {
-                warn!(%cluster, "no broker of the cluster can be asked for metadata, trying again: {why}");
+                warn!(%cluster, "no broker of the cluster can be asked for metadata, trying \
+                                 again: {why}");
             }
             Outcome::Silent if before != outcome => {
-                info!(%cluster, "the brokers demand authentication: Narrows learns the broker map from responses that pass");
+                info!(%cluster, "the brokers demand authentication: Narrows learns the broker map \
+                                 from responses that pass");
             }
             Outcome::Fresh if matches!(before, Outcome::Failed(_)) => {
                 info!(%cluster, "the cluster can be asked again")
@@ -147,32 +157,52 @@ impl Cluster {
             match self.ask(&address).await {
                 Ok(sighting) => match self.learn(&sighting, Source::Own) {
                     Lesson::WrongCluster { expected, seen } => {
-                        failures.push(format!("{address} belongs to cluster {seen}, not to {expected}"));
+                        failures.push(format!(
+                            "{address} belongs to cluster {seen}, not to {expected}"
+                        ));
                     }
                     _ => return Outcome::Fresh,
                 },
                 Err(failure) => {
-                    is_closed |= matches!(failure, ConnectError::Probe { source: ProbeError::Closed, .. });
+                    is_closed |= matches!(
+                        failure,
+                        ConnectError::Probe {
+                            source: ProbeError::Closed,
+                            ..
+                        }
+                    );
                     failures.push(failure.to_string());
                 }
             }
         }
-        if is_closed { Outcome::Silent } else { Outcome::Failed(failures.join("; ")) }
+        if is_closed {
+            Outcome::Silent
+        } else {
+            Outcome::Failed(failures.join("; "))
+        }
     }
 
     async fn ask(&self, address: &BrokerAddress) -> Result<Sighting, ConnectError> {
         let dial = &self.settings.dial;
         let (mut stream, _) = self.dial(address).await?;
         let asked = broker::ask(&mut stream, None, dial.probe_timeout).await;
-        asked.map_err(|source| ConnectError::Probe { address: address.clone(), source })
+        asked.map_err(|source| ConnectError::Probe {
+            address: address.clone(),
+            source,
+        })
     }
 
-    /// Where a connection to any broker may go: the bootstrap servers in random order, then the brokers that are
-    /// known, in case every bootstrap server is down or gone.
+    /// Where a connection to any broker may go: the bootstrap servers in random order, then the
+    /// brokers that are known, in case every bootstrap server is down or gone.
     pub(super) fn bootstrap_candidates(&self) -> Vec<BrokerAddress> {
         let mut candidates = self.settings.bootstrap_servers.clone();
         fastrand::shuffle(&mut candidates);
-        let mut known: Vec<_> = self.view.brokers().into_iter().map(|(_, address)| address).collect();
+        let mut known: Vec<_> = self
+            .view
+            .brokers()
+            .into_iter()
+            .map(|(_, address)| address)
+            .collect();
         known.retain(|address| !candidates.contains(address));
         fastrand::shuffle(&mut known);
         candidates.extend(known);
@@ -187,16 +217,21 @@ impl Cluster {
             Lesson::Nothing => {}
             Lesson::Changed => {
                 let brokers = self.view.brokers();
-                self.metrics.brokers_known.set(i64::try_from(brokers.len()).unwrap_or(i64::MAX));
-                let map: Vec<_> =
-                    brokers.iter().map(|(NodeId(node), address)| format!("{node}={address}")).collect();
+                self.metrics
+                    .brokers_known
+                    .set(i64::try_from(brokers.len()).unwrap_or(i64::MAX));
+                let map: Vec<_> = brokers
+                    .iter()
+                    .map(|(NodeId(node), address)| format!("{node}={address}"))
+                    .collect();
                 info!(%cluster, brokers = %map.join(" "), "the broker map has changed");
             }
             Lesson::Suspicion => self.refreshes.suspicion.notify_one(),
             Lesson::WrongCluster { expected, seen } => {
                 warn!(
                     %cluster, %expected, %seen,
-                    "a broker answered for another cluster id and was not believed: is a bootstrap server or a pod \
+                    "a broker answered for another cluster id and was not believed: is a \
+                     bootstrap server or a pod \
                      address shared by two clusters?"
                 );
             }

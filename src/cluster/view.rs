@@ -1,9 +1,10 @@
 //! The broker map: node id to broker address, and the cluster id that it belongs to.
 //!
-//! Lists of brokers come from several brokers, some of which lag behind the controller, and a broker is missing from
-//! them while it restarts. So one that is missing is only suspected; it is dropped when it is still missing
-//! [`ABSENCE`] later, with no list in between that has it. Connections to a broker that is dropped, or that has moved
-//! to another address, end at once: each holds the broker's [`CancellationToken`].
+//! Lists of brokers come from several brokers, some of which lag behind the controller, and a
+//! broker is missing from them while it restarts. So one that is missing is only suspected; it is
+//! dropped when it is still missing [`ABSENCE`] later, with no list in between that has it.
+//! Connections to a broker that is dropped, or that has moved to another address, end at once: each
+//! holds the broker's [`CancellationToken`].
 
 use crate::protocol::rewrite::{SeenBroker, Sighting};
 use crate::types::{BrokerAddress, NodeId};
@@ -12,8 +13,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
-/// How long a broker must be missing from every list before it counts as removed. A broker that lags behind the
-/// controller catches up within milliseconds.
+/// How long a broker must be missing from every list before it counts as removed. A broker that
+/// lags behind the controller catches up within milliseconds.
 pub const ABSENCE: Duration = Duration::from_secs(2);
 
 /// More brokers than any cluster has: the rest of a longer list is not believed.
@@ -77,8 +78,14 @@ struct Known {
 impl View {
     /// An empty map; of this cluster and no other if `pinned_id` is given.
     pub fn new(pinned_id: Option<String>) -> Self {
-        let known = Known { cluster_id: pinned_id.clone(), ..Known::default() };
-        Self { pinned_id, known: Mutex::new(known) }
+        let known = Known {
+            cluster_id: pinned_id.clone(),
+            ..Known::default()
+        };
+        Self {
+            pinned_id,
+            known: Mutex::new(known),
+        }
     }
 
     /// Where a broker is, if it is known.
@@ -93,14 +100,20 @@ impl View {
 
     /// Every broker that is known, by node id.
     pub fn brokers(&self) -> Vec<(NodeId, BrokerAddress)> {
-        self.lock().brokers.iter().map(|(node, broker)| (*node, broker.address.clone())).collect()
+        self.lock()
+            .brokers
+            .iter()
+            .map(|(node, broker)| (*node, broker.address.clone()))
+            .collect()
     }
 
     /// Takes in what a response says.
     pub fn learn(&self, sighting: &Sighting, source: Source, now: Instant) -> Lesson {
         let mut known = self.lock();
-        let wrong =
-            sighting.cluster_id.as_ref().and_then(|seen| self.check_cluster(&mut known, seen, source));
+        let wrong = sighting
+            .cluster_id
+            .as_ref()
+            .and_then(|seen| self.check_cluster(&mut known, seen, source));
         if let Some(wrong) = wrong {
             return wrong;
         }
@@ -119,8 +132,9 @@ impl View {
         }
     }
 
-    /// Whether a sighting is about this cluster. A cluster that was not pinned may be made anew under the same
-    /// addresses; Narrows believes that when its own refreshes say so several times in a row.
+    /// Whether a sighting is about this cluster. A cluster that was not pinned may be made anew
+    /// under the same addresses; Narrows believes that when its own refreshes say so several times
+    /// in a row.
     fn check_cluster(&self, known: &mut Known, seen: &str, source: Source) -> Option<Lesson> {
         let Some(expected) = known.cluster_id.clone().filter(|expected| expected != seen) else {
             known.cluster_id = Some(seen.to_owned());
@@ -137,7 +151,10 @@ impl View {
                 return None;
             }
         }
-        Some(Lesson::WrongCluster { expected, seen: seen.to_owned() })
+        Some(Lesson::WrongCluster {
+            expected,
+            seen: seen.to_owned(),
+        })
     }
 
     fn lock(&self) -> MutexGuard<'_, Known> {
@@ -157,14 +174,21 @@ impl Known {
         } else if self.brokers.len() >= BROKERS_MAX {
             return false;
         }
-        let address = BrokerAddress { host: seen.host.as_str().into(), port: seen.port };
-        let broker = KnownBroker { address, gone: CancellationToken::new(), absent_since: None };
+        let address = BrokerAddress {
+            host: seen.host.as_str().into(),
+            port: seen.port,
+        };
+        let broker = KnownBroker {
+            address,
+            gone: CancellationToken::new(),
+            absent_since: None,
+        };
         self.brokers.insert(seen.node, broker);
         true
     }
 
-    /// A complete list came: drop who has been missing for long. Returns whether the map changed, and whether anybody
-    /// is missing who was not dropped.
+    /// A complete list came: drop who has been missing for long. Returns whether the map changed,
+    /// and whether anybody is missing who was not dropped.
     fn miss(&mut self, present: &[SeenBroker], now: Instant, changed: bool) -> (bool, bool) {
         let before = self.brokers.len();
         let mut suspicion = false;
@@ -186,7 +210,9 @@ impl Known {
 
     fn forget_all(&mut self) {
         self.strange_refreshes = 0;
-        self.brokers.values().for_each(|broker| broker.gone.cancel());
+        self.brokers
+            .values()
+            .for_each(|broker| broker.gone.cancel());
         self.brokers.clear();
     }
 }
@@ -201,7 +227,11 @@ mod tests {
             host: (*host).to_owned(),
             port: 9092,
         });
-        Sighting { cluster_id: Some(cluster.to_owned()), brokers: brokers.collect(), is_complete: true }
+        Sighting {
+            cluster_id: Some(cluster.to_owned()),
+            brokers: brokers.collect(),
+            is_complete: true,
+        }
     }
 
     fn ids(view: &View) -> Vec<i32> {
@@ -210,24 +240,36 @@ mod tests {
 
     #[test]
     fn a_broker_that_is_missing_once_is_kept_and_one_that_stays_missing_is_dropped() {
-        let (view, start) = (View::new(None), Instant::now());
+        let view = View::new(None);
+        let start = Instant::now();
         view.learn(&sighting("c", &[(1, "a"), (2, "b")]), Source::Own, start);
         let gone = view.locate(NodeId(2)).unwrap().gone;
         let without = sighting("c", &[(1, "a")]);
-        assert_eq!(view.learn(&without, Source::Passing, start), Lesson::Suspicion);
+        assert_eq!(
+            view.learn(&without, Source::Passing, start),
+            Lesson::Suspicion
+        );
         assert_eq!((ids(&view), gone.is_cancelled()), (vec![1, 2], false));
-        assert_eq!(view.learn(&without, Source::Passing, start + ABSENCE), Lesson::Changed);
+        assert_eq!(
+            view.learn(&without, Source::Passing, start + ABSENCE),
+            Lesson::Changed
+        );
         assert_eq!((ids(&view), gone.is_cancelled()), (vec![1], true));
     }
 
     #[test]
     fn a_broker_that_is_seen_in_between_is_not_dropped() {
-        let (view, start) = (View::new(None), Instant::now());
-        let (with, without) = (sighting("c", &[(1, "a"), (2, "b")]), sighting("c", &[(1, "a")]));
+        let view = View::new(None);
+        let start = Instant::now();
+        let with = sighting("c", &[(1, "a"), (2, "b")]);
+        let without = sighting("c", &[(1, "a")]);
         view.learn(&with, Source::Own, start);
         view.learn(&without, Source::Passing, start);
         view.learn(&with, Source::Passing, start + ABSENCE / 2);
-        assert_eq!(view.learn(&without, Source::Passing, start + ABSENCE), Lesson::Suspicion);
+        assert_eq!(
+            view.learn(&without, Source::Passing, start + ABSENCE),
+            Lesson::Suspicion
+        );
         assert_eq!(ids(&view), [1, 2]);
     }
 
@@ -237,21 +279,38 @@ mod tests {
         view.learn(&sighting("c", &[(1, "old")]), Source::Own, Instant::now());
         let old = view.locate(NodeId(1)).unwrap();
         assert_eq!(
-            view.learn(&sighting("c", &[(1, "new")]), Source::Passing, Instant::now()),
+            view.learn(
+                &sighting("c", &[(1, "new")]),
+                Source::Passing,
+                Instant::now()
+            ),
             Lesson::Changed
         );
         assert!(old.gone.is_cancelled());
         let new = view.locate(NodeId(1)).unwrap();
-        assert_eq!((&*new.address.host, new.gone.is_cancelled()), ("new", false));
+        assert_eq!(
+            (&*new.address.host, new.gone.is_cancelled()),
+            ("new", false)
+        );
     }
 
     #[test]
     fn another_cluster_is_not_believed_until_own_refreshes_insist() {
-        let (view, now) = (View::new(None), Instant::now());
+        let view = View::new(None);
+        let now = Instant::now();
         view.learn(&sighting("ours", &[(1, "a")]), Source::Own, now);
         let other = sighting("other", &[(7, "x")]);
-        let refused = Lesson::WrongCluster { expected: "ours".into(), seen: "other".into() };
-        for source in [Source::Passing, Source::Passing, Source::Passing, Source::Own, Source::Own] {
+        let refused = Lesson::WrongCluster {
+            expected: "ours".into(),
+            seen: "other".into(),
+        };
+        for source in [
+            Source::Passing,
+            Source::Passing,
+            Source::Passing,
+            Source::Own,
+            Source::Own,
+        ] {
             assert_eq!(view.learn(&other, source, now), refused);
         }
         assert_eq!(view.learn(&other, Source::Own, now), Lesson::Changed);
@@ -260,7 +319,8 @@ mod tests {
 
     #[test]
     fn a_pinned_cluster_id_is_never_given_up() {
-        let (view, now) = (View::new(Some("ours".into())), Instant::now());
+        let view = View::new(Some("ours".into()));
+        let now = Instant::now();
         for _ in 0..10 {
             let lesson = view.learn(&sighting("other", &[(7, "x")]), Source::Own, now);
             assert!(matches!(lesson, Lesson::WrongCluster { .. }));
@@ -270,7 +330,8 @@ mod tests {
 
     #[test]
     fn a_list_of_a_hundred_thousand_brokers_is_believed_up_to_the_bound() {
-        let (view, began) = (View::new(None), Instant::now());
+        let view = View::new(None);
+        let began = Instant::now();
         let all: Vec<_> = (0..100_000).map(|node| (node, "k")).collect();
         view.learn(&sighting("c", &all), Source::Own, began);
         view.learn(&sighting("c", &all), Source::Passing, began);
@@ -279,9 +340,13 @@ mod tests {
 
     #[test]
     fn an_empty_list_teaches_nothing() {
-        let (view, now) = (View::new(None), Instant::now());
+        let view = View::new(None);
+        let now = Instant::now();
         view.learn(&sighting("c", &[(1, "a")]), Source::Own, now);
-        assert_eq!(view.learn(&sighting("c", &[]), Source::Own, now + ABSENCE * 2), Lesson::Nothing);
+        assert_eq!(
+            view.learn(&sighting("c", &[]), Source::Own, now + ABSENCE * 2),
+            Lesson::Nothing
+        );
         assert_eq!(ids(&view), [1]);
     }
 }

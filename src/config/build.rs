@@ -28,9 +28,14 @@ pub(super) fn settings(reader: &mut Reader) -> Option<Settings> {
     let cluster_names = names(reader, "clusters", &keys::BOOTSTRAP_SERVERS);
     let listener_names = names(reader, "listeners", &keys::BIND);
     // Everything is read before anything is given up, so that every problem is found.
-    let clusters: Vec<_> = cluster_names.iter().map(|name| cluster(reader, name)).collect();
-    let listeners: Vec<_> =
-        listener_names.iter().map(|name| listener::settings(reader, name, &cluster_names)).collect();
+    let clusters: Vec<_> = cluster_names
+        .iter()
+        .map(|name| cluster(reader, name))
+        .collect();
+    let listeners: Vec<_> = listener_names
+        .iter()
+        .map(|name| listener::settings(reader, name, &cluster_names))
+        .collect();
     let admin = reader
         .optional(&keys::ADMIN_BIND, "", parse::bind)
         .map(|bind| bind.map(|bind| AdminSettings { bind }));
@@ -76,10 +81,26 @@ fn names(reader: &mut Reader, section: &str, needed: &Key) -> Vec<String> {
 fn cluster(reader: &mut Reader, name: &str) -> Option<ClusterSettings> {
     let bootstrap_servers = reader.many(&keys::BOOTSTRAP_SERVERS, name, parse::bootstrap_servers);
     let cluster_id = reader.optional(&keys::CLUSTER_ID, name, parse::cluster_id);
-    let refresh = reader.one(&keys::METADATA_REFRESH_INTERVAL, name, parse::duration(SECOND..=DAY));
-    let dns_timeout = reader.one(&keys::DNS_TIMEOUT, name, parse::duration(MILLISECOND..=HOUR));
-    let connect_timeout = reader.one(&keys::CONNECT_TIMEOUT, name, parse::duration(MILLISECOND..=HOUR));
-    let probe_timeout = reader.one(&keys::PROBE_TIMEOUT, name, parse::duration(MILLISECOND..=HOUR));
+    let refresh = reader.one(
+        &keys::METADATA_REFRESH_INTERVAL,
+        name,
+        parse::duration(SECOND..=DAY),
+    );
+    let dns_timeout = reader.one(
+        &keys::DNS_TIMEOUT,
+        name,
+        parse::duration(MILLISECOND..=HOUR),
+    );
+    let connect_timeout = reader.one(
+        &keys::CONNECT_TIMEOUT,
+        name,
+        parse::duration(MILLISECOND..=HOUR),
+    );
+    let probe_timeout = reader.one(
+        &keys::PROBE_TIMEOUT,
+        name,
+        parse::duration(MILLISECOND..=HOUR),
+    );
     let tls = tls::of_cluster(reader, name);
     Some(ClusterSettings {
         name: ClusterName(name.into()),
@@ -98,7 +119,11 @@ fn cluster(reader: &mut Reader, name: &str) -> Option<ClusterSettings> {
 /// A cluster that nothing leads to is most likely a misspelt name, in a variable for instance.
 fn every_cluster_is_used(reader: &mut Reader, clusters: &[String], listeners: &[ListenerSettings]) {
     for name in clusters {
-        if !listeners.is_empty() && !listeners.iter().any(|listener| *listener.cluster.0 == **name) {
+        if !listeners.is_empty()
+            && !listeners
+                .iter()
+                .any(|listener| *listener.cluster.0 == **name)
+        {
             let reason = "no listener leads to this cluster";
             let cure = "remove it, or name it as the cluster of a listener";
             reader.wrong(&keys::BOOTSTRAP_SERVERS, name, Fault::new(reason, cure));
@@ -109,10 +134,26 @@ fn every_cluster_is_used(reader: &mut Reader, clusters: &[String], listeners: &[
 fn session(reader: &mut Reader) -> Option<SessionSettings> {
     let frame_bytes_max = reader.one(&keys::FRAME_BYTES_MAX, "", parse::frame_bytes);
     let sasl_frame_bytes_max = reader.one(&keys::SASL_FRAME_BYTES_MAX, "", parse::frame_bytes);
-    let in_flight = reader.one(&keys::IN_FLIGHT_REQUESTS_MAX, "", parse::integer::<usize>(1..=1_000_000));
-    let handshake = reader.one(&keys::TLS_HANDSHAKE_TIMEOUT, "", parse::duration(MILLISECOND..=HOUR));
-    let first_frame = reader.one(&keys::FIRST_FRAME_TIMEOUT, "", parse::duration(MILLISECOND..=HOUR));
-    let half_close = reader.one(&keys::HALF_CLOSE_TIMEOUT, "", parse::duration(Duration::ZERO..=HOUR));
+    let in_flight = reader.one(
+        &keys::IN_FLIGHT_REQUESTS_MAX,
+        "",
+        parse::integer::<usize>(1..=1_000_000),
+    );
+    let handshake = reader.one(
+        &keys::TLS_HANDSHAKE_TIMEOUT,
+        "",
+        parse::duration(MILLISECOND..=HOUR),
+    );
+    let first_frame = reader.one(
+        &keys::FIRST_FRAME_TIMEOUT,
+        "",
+        parse::duration(MILLISECOND..=HOUR),
+    );
+    let half_close = reader.one(
+        &keys::HALF_CLOSE_TIMEOUT,
+        "",
+        parse::duration(Duration::ZERO..=HOUR),
+    );
     let unvetted = reader.one(&keys::UNVETTED, "", parse::unvetted);
     let splice = reader.one(&keys::SPLICE, "", parse::splice);
     if let (Some(frame), Some(sasl)) = (frame_bytes_max, sasl_frame_bytes_max)
@@ -137,18 +178,38 @@ fn session(reader: &mut Reader) -> Option<SessionSettings> {
 }
 
 fn reload(reader: &mut Reader) -> Option<ReloadSettings> {
-    let interval = reader.one(&keys::RELOAD_INTERVAL, "", parse::duration(Duration::ZERO..=HOUR));
-    Some(ReloadSettings { interval: interval? })
+    let interval = reader.one(
+        &keys::RELOAD_INTERVAL,
+        "",
+        parse::duration(Duration::ZERO..=HOUR),
+    );
+    Some(ReloadSettings {
+        interval: interval?,
+    })
 }
 
 fn drain(reader: &mut Reader) -> Option<DrainSettings> {
-    let delay = reader.one(&keys::DRAIN_DELAY, "", parse::duration(Duration::ZERO..=HOUR));
-    let timeout = reader.one(&keys::DRAIN_TIMEOUT, "", parse::duration(Duration::ZERO..=HOUR));
-    Some(DrainSettings { delay: delay?, timeout: timeout? })
+    let delay = reader.one(
+        &keys::DRAIN_DELAY,
+        "",
+        parse::duration(Duration::ZERO..=HOUR),
+    );
+    let timeout = reader.one(
+        &keys::DRAIN_TIMEOUT,
+        "",
+        parse::duration(Duration::ZERO..=HOUR),
+    );
+    Some(DrainSettings {
+        delay: delay?,
+        timeout: timeout?,
+    })
 }
 
 fn log(reader: &mut Reader) -> Option<LogSettings> {
     let level = reader.one(&keys::LOG_LEVEL, "", parse::log_level);
     let format = reader.one(&keys::LOG_FORMAT, "", parse::log_format);
-    Some(LogSettings { level: level?, format: format? })
+    Some(LogSettings {
+        level: level?,
+        format: format?,
+    })
 }

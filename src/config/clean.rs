@@ -1,5 +1,5 @@
-//! Takes out of the file what doesn't belong there and says so: keys that nobody reads, and a plain value where a section
-//! belongs. A key without a value counts as not set.
+//! Takes out of the file what doesn't belong there and says so: keys that nobody reads, and a plain
+//! value where a section belongs. A key without a value counts as not set.
 
 use super::keys::{self, KEYS};
 use super::layers::File;
@@ -14,15 +14,24 @@ pub(super) struct Cleaned {
     pub(super) dict: Dict,
     /// What was taken out, and why.
     pub(super) problems: Vec<Problem>,
-    /// Keys whose absence needs no second complaint: a misspelt one was likely meant to be this, or it had a wrong shape.
+    /// Keys whose absence needs no second complaint: a misspelt one was likely meant to be this, or
+    /// it had a wrong shape.
     pub(super) told: Vec<String>,
 }
 
 /// Cleans the tree of `file`.
 pub(super) fn clean(file: &File, dict: Dict) -> Cleaned {
-    let mut cleaner = Cleaner { file, problems: Vec::new(), told: Vec::new() };
+    let mut cleaner = Cleaner {
+        file,
+        problems: Vec::new(),
+        told: Vec::new(),
+    };
     let dict = cleaner.clean(dict, &mut Vec::new(), &mut Vec::new());
-    Cleaned { dict, problems: cleaner.problems, told: cleaner.told }
+    Cleaned {
+        dict,
+        problems: cleaner.problems,
+        told: cleaner.told,
+    }
 }
 
 struct Cleaner<'a> {
@@ -33,12 +42,20 @@ struct Cleaner<'a> {
 
 impl Cleaner<'_> {
     /// `path` is where `dict` stands, `pattern` the same with `*` for names.
-    fn clean(&mut self, dict: Dict, path: &mut Vec<String>, pattern: &mut Vec<&'static str>) -> Dict {
+    fn clean(
+        &mut self,
+        dict: Dict,
+        path: &mut Vec<String>,
+        pattern: &mut Vec<&'static str>,
+    ) -> Dict {
         let allowed = keys::children(pattern);
         let mut clean = Dict::new();
         for (name, value) in dict {
             path.push(name.clone());
-            let level = allowed.iter().find(|level| **level == "*" || **level == name).copied();
+            let level = allowed
+                .iter()
+                .find(|level| **level == "*" || **level == name)
+                .copied();
             match level {
                 None => self.unknown(&name, &value, path, &allowed),
                 Some("*") if !keys::is_name(&name) => self.bad_name(&name, path),
@@ -64,8 +81,11 @@ impl Cleaner<'_> {
         let is_section = !keys::children(pattern).is_empty();
         match value {
             Value::Dict(_, dict) if is_section => Some(self.clean(dict, path, pattern).into()),
-            // A name with nothing under it yet is a section all the same; any other key without a value is not set.
-            Value::Empty(..) if is_section && pattern.last() == Some(&"*") => Some(Dict::new().into()),
+            // A name with nothing under it yet is a section all the same; any other key without a
+            // value is not set.
+            Value::Empty(..) if is_section && pattern.last() == Some(&"*") => {
+                Some(Dict::new().into())
+            }
             Value::Empty(..) => None,
             value if is_section => {
                 let levels = keys::children(pattern);
@@ -76,7 +96,11 @@ impl Cleaner<'_> {
                     _ => format!("keys belong under this one ({})", levels.join(", ")),
                 };
                 self.told.push(path.join("."));
-                self.push(path, Some(&value), Fault::new(reason, "see config/narrows.yaml for the shape"));
+                self.push(
+                    path,
+                    Some(&value),
+                    Fault::new(reason, "see config/narrows.yaml for the shape"),
+                );
                 None
             }
             value => Some(value),
@@ -85,22 +109,31 @@ impl Cleaner<'_> {
 
     fn unknown(&mut self, name: &str, value: &Value, path: &[String], allowed: &[&'static str]) {
         let parent = &path[..path.len() - 1];
-        let place =
-            if parent.is_empty() { "at the top".to_owned() } else { format!("under {}", parent.join(".")) };
+        let place = if parent.is_empty() {
+            "at the top".to_owned()
+        } else {
+            format!("under {}", parent.join("."))
+        };
         let cure = if let Some(near) = nearest(name, allowed.iter().copied()) {
-            self.told.push([parent, &[near.to_owned()]].concat().join("."));
+            self.told
+                .push([parent, &[near.to_owned()]].concat().join("."));
             format!("Did you mean {near}?")
         } else if let Some(key) = home_of(name) {
             format!("it belongs under {}", key)
         } else {
             format!("remove it; the keys here are {}", allowed.join(", "))
         };
-        self.push(path, Some(value), Fault::new(format!("there is no such key {place}"), cure));
+        self.push(
+            path,
+            Some(value),
+            Fault::new(format!("there is no such key {place}"), cure),
+        );
     }
 
     fn bad_name(&mut self, name: &str, path: &[String]) {
         let reason = format!("{} is no name for this", shown("", name));
-        let cure = "use letters, digits, hyphens and single underscores, 63 at most, beginning with a letter or digit";
+        let cure = "use letters, digits, hyphens and single underscores, 63 at most, beginning \
+                    with a letter or digit";
         self.push(path, None, Fault::new(reason, cure));
     }
 
@@ -108,7 +141,12 @@ impl Cleaner<'_> {
         let key = path.join(".");
         let value = value.map_or("the name".to_owned(), |value| show_value(&key, value));
         let found = Some(format!("{value} ({})", place(self.file, path)));
-        self.problems.push(Problem { key, found, reason: fault.reason, cure: fault.cure });
+        self.problems.push(Problem {
+            key,
+            found,
+            reason: fault.reason,
+            cure: fault.cure,
+        });
     }
 }
 

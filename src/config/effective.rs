@@ -1,5 +1,5 @@
-//! The configuration as it holds after all layers, each value with its origin: what `narrows config` prints. The print is
-//! YAML that loads again.
+//! The configuration as it holds after all layers, each value with its origin: what `narrows
+//! config` prints. The print is YAML that loads again.
 
 use super::problem::is_secret;
 use super::yaml;
@@ -37,7 +37,9 @@ pub enum Text {
 impl Effective {
     /// The entry at a dotted path.
     pub fn get(&self, path: &str) -> Option<&Entry> {
-        self.entries.iter().find(|entry| entry.path.iter().map(String::as_str).eq(path.split('.')))
+        self.entries
+            .iter()
+            .find(|entry| entry.path.iter().map(String::as_str).eq(path.split('.')))
     }
 }
 
@@ -45,12 +47,23 @@ impl fmt::Display for Effective {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut before: &[String] = &[];
         for entry in &self.entries {
-            let Some((last, sections)) = entry.path.split_last() else { continue };
-            let shared = before.iter().zip(sections).take_while(|(a, b)| a == b).count();
+            let Some((last, sections)) = entry.path.split_last() else {
+                continue;
+            };
+            let shared = before
+                .iter()
+                .zip(sections)
+                .take_while(|(a, b)| a == b)
+                .count();
             for (depth, section) in sections.iter().enumerate().skip(shared) {
                 writeln!(f, "{:indent$}{}:", "", quoted(section), indent = 2 * depth)?;
             }
-            let line = format!("{:indent$}{last}: {}", "", yaml_text(entry), indent = 2 * sections.len());
+            let line = format!(
+                "{:indent$}{last}: {}",
+                "",
+                yaml_text(entry),
+                indent = 2 * sections.len()
+            );
             writeln!(f, "{line:<48}  # {}", entry.origin)?;
             before = sections;
         }
@@ -64,7 +77,14 @@ fn yaml_text(entry: &Entry) -> String {
         Text::Nothing => "null".to_owned(),
         Text::One(text) => quoted(text),
         Text::Many(items) => {
-            format!("[{}]", items.iter().map(|item| quoted(item)).collect::<Vec<_>>().join(", "))
+            format!(
+                "[{}]",
+                items
+                    .iter()
+                    .map(|item| quoted(item))
+                    .collect::<Vec<_>>()
+                    .join(", ")
+            )
         }
     }
 }
@@ -82,5 +102,9 @@ impl fmt::Display for Text {
 
 /// The text, in quotes where YAML would take it for something else. A JSON string is a YAML one.
 fn quoted(text: &str) -> String {
-    if yaml::is_plain(text) { text.to_owned() } else { serde_json::Value::from(text).to_string() }
+    if yaml::is_plain(text) {
+        text.to_owned()
+    } else {
+        serde_json::Value::from(text).to_string()
+    }
 }

@@ -1,7 +1,9 @@
-//! Environment variables as configuration: `NARROWS_`, then the levels of a key in upper case, joined by `__`.
+//! Environment variables as configuration: `NARROWS_`, then the levels of a key in upper case,
+//! joined by `__`.
 //!
-//! Kubernetes puts variables of its own beside ours: a Service called `narrows` gives every pod `NARROWS_SERVICE_HOST`,
-//! `NARROWS_PORT_9092_TCP_ADDR` and the like. No key of ours has a single level, so none of those can be one.
+//! Kubernetes puts variables of its own beside ours: a Service called `narrows` gives every pod
+//! `NARROWS_SERVICE_HOST`, `NARROWS_PORT_9092_TCP_ADDR` and the like. No key of ours has a single
+//! level, so none of those can be one.
 
 use super::keys::{KEYS, Key, is_name};
 use super::problem::{Problem, closest, nearest, shown};
@@ -9,7 +11,8 @@ use super::problem::{Problem, closest, nearest, shown};
 /// What the names of our variables begin with.
 pub(super) const PREFIX: &str = "NARROWS_";
 
-/// The names that a file has already, which variables are matched to regardless of case, `-` and `_`.
+/// The names that a file has already, which variables are matched to regardless of case, `-` and
+/// `_`.
 pub(super) struct Names {
     /// Of clusters.
     pub(super) clusters: Vec<String>,
@@ -20,12 +23,20 @@ pub(super) struct Names {
 impl Names {
     /// The names that may stand for `*` in `key`.
     pub(super) fn of(&self, key: &Key) -> &[String] {
-        if key.path.starts_with("clusters.") { &self.clusters } else { &self.listeners }
+        if key.path.starts_with("clusters.") {
+            &self.clusters
+        } else {
+            &self.listeners
+        }
     }
 }
 
 /// Which key's path a variable sets; `None` for one that is not ours.
-pub(super) fn path(variable: &str, value: &str, names: &Names) -> Option<Result<Vec<String>, Problem>> {
+pub(super) fn path(
+    variable: &str,
+    value: &str,
+    names: &Names,
+) -> Option<Result<Vec<String>, Problem>> {
     let rest = variable.strip_prefix(PREFIX)?;
     // A template that leaves a value empty means "not set".
     if value.is_empty() || is_service_link(rest, value) {
@@ -51,26 +62,39 @@ fn is_service_link(rest: &str, value: &str) -> bool {
         [.., "SERVICE", "HOST"] => true,
         [.., "PORT"] if value.contains("://") => true,
         [.., "PORT", number, kind] if is_port(number) && protocol(kind) => true,
-        [.., "PORT", number, kind, "PROTO" | "PORT" | "ADDR"] if is_port(number) && protocol(kind) => true,
+        [.., "PORT", number, kind, "PROTO" | "PORT" | "ADDR"]
+            if is_port(number) && protocol(kind) =>
+        {
+            true
+        }
         parts => parts.windows(2).any(|pair| pair == ["SERVICE", "PORT"]),
     }
 }
 
 fn matches(key: &Key, levels: &[String]) -> bool {
     key.levels().count() == levels.len()
-        && key.levels().zip(levels).all(|(want, got)| if want == "*" { is_name(got) } else { want == got })
+        && key.levels().zip(levels).all(|(want, got)| {
+            if want == "*" {
+                is_name(got)
+            } else {
+                want == got
+            }
+        })
 }
 
 fn resolve(key: &Key, levels: Vec<String>, names: &Names) -> Vec<String> {
     if !key.path.contains('*') {
         return levels;
     }
-    let known = names.of(key).iter().find(|name| name.to_lowercase().replace('-', "_") == levels[1]);
+    let known = names
+        .of(key)
+        .iter()
+        .find(|name| name.to_lowercase().replace('-', "_") == levels[1]);
     key.at(known.unwrap_or(&levels[1]))
 }
 
-/// A variable with levels that no key has, or one that is nearly a key's. Others that merely begin like ours
-/// (`NARROWS_VERSION` in an image, say) are nobody's business here.
+/// A variable with levels that no key has, or one that is nearly a key's. Others that merely begin
+/// like ours (`NARROWS_VERSION` in an image, say) are nobody's business here.
 fn unknown(variable: &str, value: &str, names: &Names) -> Option<Problem> {
     const ALIKE_MIN: f64 = 0.85;
     let own_name = variable.split("__").nth(1).unwrap_or("NAME").to_lowercase();
@@ -80,8 +104,9 @@ fn unknown(variable: &str, value: &str, names: &Names) -> Option<Problem> {
         candidates.extend(names.of(key).iter().map(|name| key.variable(name)));
     }
     let candidates = || candidates.iter().map(String::as_str);
-    let is_named =
-        ["CLUSTERS_", "LISTENERS_"].iter().any(|section| variable[PREFIX.len()..].starts_with(section));
+    let is_named = ["CLUSTERS_", "LISTENERS_"]
+        .iter()
+        .any(|section| variable[PREFIX.len()..].starts_with(section));
     let has_levels = variable.contains("__") || is_named;
     // One underscore for two is the likeliest slip.
     let flat = |name: &str| name.replace("__", "_");
@@ -95,9 +120,17 @@ fn unknown(variable: &str, value: &str, names: &Names) -> Option<Problem> {
         None if has_levels => "remove it, or see `narrows config --keys` for every key".to_owned(),
         None => return None,
     };
-    let found = Some(format!("{} (environment {variable})", shown(variable, value)));
+    let found = Some(format!(
+        "{} (environment {variable})",
+        shown(variable, value)
+    ));
     let reason = "no key belongs to this environment variable".to_owned();
-    Some(Problem { key: variable.to_owned(), found, reason, cure })
+    Some(Problem {
+        key: variable.to_owned(),
+        found,
+        reason,
+        cure,
+    })
 }
 
 #[cfg(test)]
@@ -105,12 +138,18 @@ mod tests {
     use super::*;
 
     fn names() -> Names {
-        Names { clusters: vec!["orders-EU".into()], listeners: vec!["external".into()] }
+        Names {
+            clusters: vec!["orders-EU".into()],
+            listeners: vec!["external".into()],
+        }
     }
 
     fn path_of(variable: &str) -> Option<Result<String, String>> {
         let path = path(variable, "tcp://10.0.0.1:9092", &names())?;
-        Some(path.map(|path| path.join(".")).map_err(|problem| problem.cure))
+        Some(
+            path.map(|path| path.join("."))
+                .map_err(|problem| problem.cure),
+        )
     }
 
     #[test]
@@ -154,9 +193,14 @@ mod tests {
 
     #[test]
     fn a_variable_that_only_begins_like_ours_is_passed_over() {
-        for variable in
-            ["NARROWS_VERSION", "NARROWS_HOME", "NARROWS_KAFKA_VERSION", "NARROWS_", "NARROWSER__X", "PATH"]
-        {
+        for variable in [
+            "NARROWS_VERSION",
+            "NARROWS_HOME",
+            "NARROWS_KAFKA_VERSION",
+            "NARROWS_",
+            "NARROWSER__X",
+            "PATH",
+        ] {
             assert_eq!(path_of(variable), None, "{variable}");
         }
     }
@@ -172,10 +216,18 @@ mod tests {
         let Some(Err(cure)) = path_of("NARROWS_CLUSTERS__NEW__BOOSTRAP_SERVERS") else {
             panic!("it has a key")
         };
-        assert!(cure.contains("NARROWS_CLUSTERS__NEW__BOOTSTRAP_SERVERS"), "{cure}");
-        assert!(matches!(path("NARROWS_LISTENERS_X_ADDRESS_FIRST_PORT", "9093", &names()), Some(Err(_))));
+        assert!(
+            cure.contains("NARROWS_CLUSTERS__NEW__BOOTSTRAP_SERVERS"),
+            "{cure}"
+        );
+        assert!(matches!(
+            path("NARROWS_LISTENERS_X_ADDRESS_FIRST_PORT", "9093", &names()),
+            Some(Err(_))
+        ));
         assert!(matches!(path_of("NARROWS_LOG_LEVL"), Some(Err(_))));
-        let Some(Err(cure)) = path_of("NARROWS_WEATHER__IN__PRAGUE") else { panic!("it has a key") };
+        let Some(Err(cure)) = path_of("NARROWS_WEATHER__IN__PRAGUE") else {
+            panic!("it has a key")
+        };
         assert!(cure.starts_with("remove it"), "{cure}");
     }
 

@@ -1,5 +1,6 @@
-//! The one table of configuration keys: name, default, flag and meaning. The readers, the defaults, the check for unknown
-//! keys, the environment's names, the reference file's test and the README's table all come from here.
+//! The one table of configuration keys: name, default, flag and meaning. The readers, the defaults,
+//! the check for unknown keys, the environment's names, the reference file's test and the README's
+//! table all come from here.
 
 /// One key. `*` in the path stands for a name that the operator chooses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,7 +43,8 @@ macro_rules! keys {
 
 keys! {
     BOOTSTRAP_SERVERS = "clusters.*.bootstrap_servers", Required, Some("--bootstrap-servers"),
-        "Where the cluster is asked first: a list of `host:port`, or one text with commas. Names are resolved at every dial.";
+        "Where the cluster is asked first: a list of `host:port`, or one text with commas. Names \
+         are resolved at every dial.";
     CLUSTER_ID = "clusters.*.cluster_id", Nothing("any cluster"), None,
         "Kafka's cluster id, to pin it: an answer from another cluster is never trusted.";
     METADATA_REFRESH_INTERVAL = "clusters.*.metadata_refresh_interval", Value("60s"), None,
@@ -65,33 +67,43 @@ keys! {
     CLUSTER_TLS_SERVER_NAME = "clusters.*.tls.server_name", Nothing("the host that is dialled"), None,
         "The name that the brokers' certificates have to be for.";
     CLUSTER_TLS_VERIFY = "clusters.*.tls.verify", Value("full"), None,
-        "How much of the brokers' certificates is verified: `full`, or `off`, with which whoever gets into the way is the broker.";
+        "How much of the brokers' certificates is verified: `full`, or `off`, with which whoever \
+         gets into the way is the broker.";
 
     CLUSTER = "listeners.*.cluster", Derived("the only cluster"), None,
         "The cluster that the listener leads to; may be left out when there is exactly one.";
     BIND = "listeners.*.bind", Required, Some("--bind"),
-        "IP address and port of the bootstrap listener; the broker ports are on the same IP address.";
+        "IP address and port of the bootstrap listener; the broker ports are on the same IP \
+         address.";
     SCHEME = "listeners.*.address.scheme", Value("port"), None,
-        "How brokers are told apart: `port` gives each its own port, `sni` its own TLS server name on one port.";
+        "How brokers are told apart: `port` gives each its own port, `sni` its own TLS server \
+         name on one port.";
     ADVERTISED_HOST = "listeners.*.address.advertised_host", RequiredWith("port"), Some("--advertised-host"),
         "Scheme `port`: the host that clients are told to dial in every broker's place.";
     FIRST_PORT = "listeners.*.address.first_port", Derived("the port of bind + 1"), Some("--first-port"),
-        "Scheme `port`: the port of the first node id; the others follow in the order of `node_ids`.";
-    NODE_IDS = "listeners.*.address.node_ids", Derived("0-19 with scheme port, all with scheme sni"), Some("--node-ids"),
-        "The node ids that have an address: single ids and inclusive ranges, as a list or one text with commas.";
+        "Scheme `port`: the port of the first node id; the others follow in the order of \
+         `node_ids`.";
+    NODE_IDS = "listeners.*.address.node_ids", Derived("0-19 with scheme port, all with scheme \
+                                                        sni"), Some("--node-ids"),
+        "The node ids that have an address: single ids and inclusive ranges, as a list or one \
+         text with commas.";
     ADVERTISED_PORT_OFFSET = "listeners.*.address.advertised_port_offset", Value("0"), None,
-        "Scheme `port`: added to a broker's port to get the one that clients are told, for a load balancer whose ports differ.";
+        "Scheme `port`: added to a broker's port to get the one that clients are told, for a load \
+         balancer whose ports differ.";
     BOOTSTRAP_HOST = "listeners.*.address.bootstrap_host", RequiredWith("sni"), None,
         "Scheme `sni`: the name that clients have in their bootstrap.servers.";
     BROKER_HOST = "listeners.*.address.broker_host", RequiredWith("sni"), None,
-        "Scheme `sni`: the name of each broker, with one `{node_id}`: `broker-{node_id}.kafka.example.com`.";
+        "Scheme `sni`: the name of each broker, with one `{node_id}`: \
+         `broker-{node_id}.kafka.example.com`.";
     ADVERTISED_PORT = "listeners.*.address.advertised_port", Derived("the port of bind"), None,
         "Scheme `sni`: the port that clients are told.";
 
     TLS_MODE = "listeners.*.tls.mode", Derived("terminate where a certificate is set, else off"), None,
-        "`terminate`: TLS ends at Narrows. `passthrough`: it goes on to the broker, unread; scheme `sni` only. `off`: there is none.";
+        "`terminate`: TLS ends at Narrows. `passthrough`: it goes on to the broker, unread; \
+         scheme `sni` only. `off`: there is none.";
     TLS_CERTIFICATE = "listeners.*.tls.certificate", Nothing("no TLS"), None,
-        "PEM files with the certificate that clients are shown, and its chain; of several the one for the name that a client asks for.";
+        "PEM files with the certificate that clients are shown, and its chain; of several the one \
+         for the name that a client asks for.";
     TLS_KEY = "listeners.*.tls.key", Nothing("no TLS"), None,
         "PEM files with the key of each certificate, in the same order; not encrypted.";
     CLIENT_AUTH_MODE = "listeners.*.tls.client_auth.mode", Value("none"), None,
@@ -102,9 +114,11 @@ keys! {
         "Mode `passthrough`: the TLS port of the brokers.";
 
     PROXY_PROTOCOL_MODE = "listeners.*.proxy_protocol.mode", Value("off"), None,
-        "Whether connections begin with a PROXY protocol header (v1 or v2), which says whose they are: `off`, `optional`, `required`.";
+        "Whether connections begin with a PROXY protocol header (v1 or v2), which says whose they \
+         are: `off`, `optional`, `required`.";
     PROXY_PROTOCOL_TRUSTED = "listeners.*.proxy_protocol.trusted", Nothing("nobody"), None,
-        "The networks of the load balancers whose headers count: addresses and prefixes (10.0.0.0/8), as a list or one text with commas.";
+        "The networks of the load balancers whose headers count: addresses and prefixes \
+         (10.0.0.0/8), as a list or one text with commas.";
 
     ADMIN_BIND = "admin.bind", Nothing("no admin port"), Some("--admin-bind"),
         "IP address and port for health, metrics and status.";
@@ -114,22 +128,27 @@ keys! {
     SASL_FRAME_BYTES_MAX = "limits.sasl_frame_bytes_max", Value("512KiB"), None,
         "The largest request between a SaslHandshake and its success.";
     IN_FLIGHT_REQUESTS_MAX = "limits.in_flight_requests_max", Value("10000"), None,
-        "Requests of one connection that may wait for their responses before Narrows stops reading.";
+        "Requests of one connection that may wait for their responses before Narrows stops \
+         reading.";
     TLS_HANDSHAKE_TIMEOUT = "limits.tls_handshake_timeout", Value("10s"), None,
         "How long the TLS handshake of a new connection may take, from its accept on.";
     FIRST_FRAME_TIMEOUT = "limits.first_frame_timeout", Value("30s"), None,
         "How long a new connection may take for its first complete frame.";
     HALF_CLOSE_TIMEOUT = "limits.half_close_timeout", Value("10s"), None,
-        "How long the pending responses of a client that has closed its sending side are waited for.";
+        "How long the pending responses of a client that has closed its sending side are waited \
+         for.";
 
     UNVETTED = "protocol.unvetted", Value("hide"), None,
-        "API keys and versions newer than Narrows' table: `hide` cuts them out of ApiVersions, `pass` lets them through unread.";
+        "API keys and versions newer than Narrows' table: `hide` cuts them out of ApiVersions, \
+         `pass` lets them through unread.";
 
     SPLICE = "relay.splice", Value("auto"), None,
-        "Large requests and record sets pass through the kernel alone where both sides are plain TCP: `auto`, or `off` to copy everything.";
+        "Large requests and record sets pass through the kernel alone where both sides are plain \
+         TCP: `auto`, or `off` to copy everything.";
 
     RELOAD_INTERVAL = "reload.interval", Value("1s"), None,
-        "How often the configuration's files, certificates among them, are looked at for changes; `0s`: only on SIGHUP.";
+        "How often the configuration's files, certificates among them, are looked at for changes; \
+         `0s`: only on SIGHUP.";
 
     DRAIN_DELAY = "drain.delay", Value("0s"), None,
         "Between \"not ready\" and the end of accepting, so that a load balancer notices.";
@@ -137,7 +156,8 @@ keys! {
         "How long requests in flight may take after that.";
 
     LOG_LEVEL = "log.level", Value("info"), Some("--log-level"),
-        "`off`, `error`, `warn`, `info`, `debug`, `trace`, or a filter such as `info,narrows::session=debug`.";
+        "`off`, `error`, `warn`, `info`, `debug`, `trace`, or a filter such as \
+         `info,narrows::session=debug`.";
     LOG_FORMAT = "log.format", Value("auto"), Some("--log-format"),
         "`text`, `json`, or `auto`: text on a terminal, JSON otherwise.";
 }
@@ -145,7 +165,9 @@ keys! {
 impl Key {
     /// The levels of the path, with `name` in the place of `*`.
     pub fn at(&self, name: &str) -> Vec<String> {
-        self.levels().map(|level| if level == "*" { name } else { level }.to_owned()).collect()
+        self.levels()
+            .map(|level| if level == "*" { name } else { level }.to_owned())
+            .collect()
     }
 
     /// The levels of the path.
@@ -155,7 +177,11 @@ impl Key {
 
     /// The environment variable that sets it, with `name` in the place of `*`.
     pub fn variable(&self, name: &str) -> String {
-        format!("{}{}", super::environment::PREFIX, self.at(name).join("__").to_uppercase().replace('-', "_"))
+        format!(
+            "{}{}",
+            super::environment::PREFIX,
+            self.at(name).join("__").to_uppercase().replace('-', "_")
+        )
     }
 
     /// The default as people read it.
@@ -170,12 +196,16 @@ impl Key {
     }
 }
 
-/// Which levels may follow `levels`, where `*` stands for any name; empty for a key itself and for what isn't known.
+/// Which levels may follow `levels`, where `*` stands for any name; empty for a key itself and for
+/// what isn't known.
 pub fn children(levels: &[&str]) -> Vec<&'static str> {
     let mut children = Vec::new();
     for key in KEYS {
         let path: Vec<_> = key.levels().collect();
-        if path.len() > levels.len() && path.starts_with(levels) && !children.contains(&path[levels.len()]) {
+        if path.len() > levels.len()
+            && path.starts_with(levels)
+            && !children.contains(&path[levels.len()])
+        {
             children.push(path[levels.len()]);
         }
     }
@@ -184,10 +214,13 @@ pub fn children(levels: &[&str]) -> Vec<&'static str> {
 
 /// The key with this path, where `*` stands for names.
 pub fn find(levels: &[&str]) -> Option<Key> {
-    KEYS.iter().find(|key| key.levels().eq(levels.iter().copied())).copied()
+    KEYS.iter()
+        .find(|key| key.levels().eq(levels.iter().copied()))
+        .copied()
 }
 
-/// Whether a cluster or a listener can be called so: the environment and metric labels must be able to say it.
+/// Whether a cluster or a listener can be called so: the environment and metric labels must be able
+/// to say it.
 pub(super) fn is_name(name: &str) -> bool {
     let legal = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
     name.len() <= 63
@@ -202,7 +235,11 @@ pub fn markdown() -> String {
     for key in KEYS {
         let path = key.path.replace('*', "NAME");
         let flag = key.flag.map(|flag| format!("`{flag}`")).unwrap_or_default();
-        table += &format!("| `{path}` | {} | {flag} | {} |\n", key.default_text(), key.meaning);
+        table += &format!(
+            "| `{path}` | {} | {flag} | {} |\n",
+            key.default_text(),
+            key.meaning
+        );
     }
     table
 }
@@ -222,7 +259,10 @@ mod tests {
 
     #[test]
     fn a_key_of_a_named_section_is_set_by_a_variable_with_that_name() {
-        assert_eq!(BOOTSTRAP_SERVERS.variable("orders-eu"), "NARROWS_CLUSTERS__ORDERS_EU__BOOTSTRAP_SERVERS");
+        assert_eq!(
+            BOOTSTRAP_SERVERS.variable("orders-eu"),
+            "NARROWS_CLUSTERS__ORDERS_EU__BOOTSTRAP_SERVERS"
+        );
         assert_eq!(LOG_LEVEL.variable("-"), "NARROWS_LOG__LEVEL");
     }
 }

@@ -1,7 +1,7 @@
 //! Collects the layers and merges them with figment: defaults < file < environment < flags.
 //!
-//! What is merged has the right shape already: the file is cleaned of keys that nobody reads ([`super::clean`]), and
-//! the environment and the flags can only set keys of the table.
+//! What is merged has the right shape already: the file is cleaned of keys that nobody reads
+//! ([`super::clean`]), and the environment and the flags can only set keys of the table.
 
 use super::environment::{self, Names};
 use super::keys::{Fallback, KEYS};
@@ -36,27 +36,41 @@ pub(super) struct File {
     pub(super) text: String,
 }
 
-/// Reads all layers. `Err` when the file can't be read at all; other problems come along with what is well.
+/// Reads all layers. `Err` when the file can't be read at all; other problems come along with what
+/// is well.
 pub(super) fn collect(sources: &Sources) -> Result<(Layers, Vec<Problem>), Problems> {
-    let (file, clean::Cleaned { dict, mut problems, told }) = match &sources.file {
+    let (
+        file,
+        clean::Cleaned {
+            dict,
+            mut problems,
+            told,
+        },
+    ) = match &sources.file {
         None => (None, clean::Cleaned::default()),
         Some(path) => {
-            let (file, dict) = read_file(path)
-                .map_err(|problem| Problems { list: vec![problem], files: vec![path.clone()] })?;
+            let (file, dict) = read_file(path).map_err(|problem| Problems {
+                list: vec![problem],
+                files: vec![path.clone()],
+            })?;
             let cleaned = clean::clean(&file, dict);
             (Some(file), cleaned)
         }
     };
     let file_dict = dict;
     let mut over_file = Vec::new();
-    let mut names =
-        Names { clusters: names_in(&file_dict, "clusters"), listeners: names_in(&file_dict, "listeners") };
+    let mut names = Names {
+        clusters: names_in(&file_dict, "clusters"),
+        listeners: names_in(&file_dict, "listeners"),
+    };
 
     for (variable, value) in &sources.environment {
         match environment::path(variable, value, &names) {
             None => {}
             Some(Err(problem)) => problems.push(problem),
-            Some(Ok(path)) => over_file.push((format!("environment {variable}"), nest(&path, value))),
+            Some(Ok(path)) => {
+                over_file.push((format!("environment {variable}"), nest(&path, value)))
+            }
         }
     }
     for (_, dict) in &over_file {
@@ -72,14 +86,29 @@ pub(super) fn collect(sources: &Sources) -> Result<(Layers, Vec<Problem>), Probl
         add_names(&mut names, dict);
     }
 
-    let file_name = file.as_ref().map_or(String::new(), |file| format!("file {}", file.name));
-    let bottom = [(DEFAULT.to_owned(), defaults(&names)), (file_name, file_dict)];
+    let file_name = file
+        .as_ref()
+        .map_or(String::new(), |file| format!("file {}", file.name));
+    let bottom = [
+        (DEFAULT.to_owned(), defaults(&names)),
+        (file_name, file_dict),
+    ];
     let mut figment = Figment::new();
     for (origin, dict) in bottom.into_iter().chain(over_file) {
         figment = figment.merge(Layer { origin, dict });
     }
-    let root = figment.find_value("").unwrap_or_else(|_| Dict::new().into());
-    Ok((Layers { root, figment, file, told }, problems))
+    let root = figment
+        .find_value("")
+        .unwrap_or_else(|_| Dict::new().into());
+    Ok((
+        Layers {
+            root,
+            figment,
+            file,
+            told,
+        },
+        problems,
+    ))
 }
 
 /// One layer: a tree whose values all have the same origin.
@@ -100,15 +129,23 @@ impl Provider for Layer {
 
 fn read_file(path: &Path) -> Result<(File, Dict), Problem> {
     let name = path.display().to_string();
-    let problem =
-        |key: String, fault: Fault| Problem { key, found: None, reason: fault.reason, cure: fault.cure };
+    let problem = |key: String, fault: Fault| Problem {
+        key,
+        found: None,
+        reason: fault.reason,
+        cure: fault.cure,
+    };
     let text = read_text(path).map_err(|fault| problem(name.clone(), fault))?;
     match yaml::parse(&text) {
         Ok(dict) => Ok((File { name, text }, dict)),
         Err(error) => {
-            let place =
-                error.place.map_or(String::new(), |(line, column)| format!(", line {line}, column {column}"));
-            let line = error.place.and_then(|(line, _)| text.lines().nth(line - 1)).unwrap_or_default();
+            let place = error.place.map_or(String::new(), |(line, column)| {
+                format!(", line {line}, column {column}")
+            });
+            let line = error
+                .place
+                .and_then(|(line, _)| text.lines().nth(line - 1))
+                .unwrap_or_default();
             Err(problem(format!("{name}{place}"), {
                 let cure = yaml_cure(&error.reason, line);
                 Fault::new(error.reason, cure)
@@ -119,12 +156,18 @@ fn read_file(path: &Path) -> Result<(File, Dict), Problem> {
 
 fn read_text(path: &Path) -> Result<String, Fault> {
     let cure = "name a YAML file that this user may read: --config FILE";
-    let fault = |error: std::io::Error| Fault::new(format!("the file can't be read: {error}"), cure);
+    let fault =
+        |error: std::io::Error| Fault::new(format!("the file can't be read: {error}"), cure);
     let file = std::fs::File::open(path).map_err(fault)?;
     let mut bytes = Vec::new();
-    file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(fault)?;
+    file.take(FILE_BYTES_MAX + 1)
+        .read_to_end(&mut bytes)
+        .map_err(fault)?;
     if bytes.len() as u64 > FILE_BYTES_MAX {
-        return Err(Fault::new(format!("the file is larger than {} MiB", FILE_BYTES_MAX >> 20), cure));
+        return Err(Fault::new(
+            format!("the file is larger than {} MiB", FILE_BYTES_MAX >> 20),
+            cure,
+        ));
     }
     String::from_utf8(bytes).map_err(|_| Fault::new("the file is no UTF-8 text", cure))
 }
@@ -149,7 +192,10 @@ fn names_in(dict: &Dict, section: &str) -> Vec<String> {
 }
 
 fn add_names(names: &mut Names, dict: &Dict) {
-    for (section, list) in [("clusters", &mut names.clusters), ("listeners", &mut names.listeners)] {
+    for (section, list) in [
+        ("clusters", &mut names.clusters),
+        ("listeners", &mut names.listeners),
+    ] {
         for name in names_in(dict, section) {
             if !list.contains(&name) {
                 list.push(name);
@@ -163,7 +209,9 @@ fn nest(path: &[String], value: &str) -> Dict {
     for level in path.iter().skip(1).rev() {
         value = Dict::from([(level.clone(), value)]).into();
     }
-    path.first().map(|first| Dict::from([(first.clone(), value)])).unwrap_or_default()
+    path.first()
+        .map(|first| Dict::from([(first.clone(), value)]))
+        .unwrap_or_default()
 }
 
 /// The path that a flag sets; flags name no cluster and no listener, so there must be one only.
@@ -175,7 +223,10 @@ fn flag_path(flag: &str, value: &str, names: &Names) -> Result<Vec<String>, Prob
         cure: fault.cure,
     };
     let Some(key) = KEYS.iter().find(|key| key.flag == Some(flag)) else {
-        return Err(problem(Fault::new("no key belongs to this flag", "see `narrows run --help`")));
+        return Err(problem(Fault::new(
+            "no key belongs to this flag",
+            "see `narrows run --help`",
+        )));
     };
     let what = key.path.split('.').next().unwrap_or_default();
     match names.of(key) {
@@ -198,9 +249,14 @@ fn flag_path(flag: &str, value: &str, names: &Names) -> Result<Vec<String>, Prob
 fn defaults(names: &Names) -> Dict {
     let mut root = Dict::new();
     for key in KEYS {
-        let Fallback::Value(text) = key.fallback else { continue };
+        let Fallback::Value(text) = key.fallback else {
+            continue;
+        };
         if key.path.contains('*') {
-            names.of(key).iter().for_each(|name| insert(&mut root, &key.at(name), text));
+            names
+                .of(key)
+                .iter()
+                .for_each(|name| insert(&mut root, &key.at(name), text));
         } else {
             insert(&mut root, &key.at(""), text);
         }
@@ -215,7 +271,9 @@ fn insert(dict: &mut Dict, path: &[String], text: &str) {
             dict.insert(last.clone(), text.into());
         }
         [first, rest @ ..] => {
-            let section = dict.entry(first.clone()).or_insert_with(|| Dict::new().into());
+            let section = dict
+                .entry(first.clone())
+                .or_insert_with(|| Dict::new().into());
             if let Value::Dict(_, section) = section {
                 insert(section, rest, text);
             }

@@ -1,13 +1,15 @@
 //! Configuration: from a file, the environment and flags to the validated settings of every module.
 //!
-//! Layers, each above the one before: defaults < file (YAML) < environment (`NARROWS_`, `__` between levels) < flags.
-//! Only this module knows what keys are called; [`keys`] is the one table that says so. A load either gives settings
-//! that can't be wrong in themselves, or every problem there is, not only the first: the key, the value found, where
-//! it came from, the reason and the cure.
+//! Layers, each above the one before: defaults < file (YAML) < environment (`NARROWS_`, `__`
+//! between levels) < flags. Only this module knows what keys are called; [`keys`] is the one table
+//! that says so. A load either gives settings that can't be wrong in themselves, or every problem
+//! there is, not only the first: the key, the value found, where it came from, the reason and the
+//! cure.
 //!
-//! On the way: `layers` merges, `reader` types single values, `build` assembles settings, `ports` looks at all listeners
-//! together. Certificates and keys are read here too, so that what is wrong with them is told like everything else.
-//! Nothing here resolves a name or opens a socket, so `narrows check` works anywhere.
+//! On the way: `layers` merges, `reader` types single values, `build` assembles settings, `ports`
+//! looks at all listeners together. Certificates and keys are read here too, so that what is wrong
+//! with them is told like everything else. Nothing here resolves a name or opens a socket, so
+//! `narrows check` works anywhere.
 
 mod build;
 mod clean;
@@ -52,10 +54,17 @@ pub struct Loaded {
 impl Sources {
     /// The `file`, the `flags`, and the environment of this process.
     pub fn of_process(file: Option<PathBuf>, flags: Vec<(String, String)>) -> Self {
-        // A value that isn't UTF-8 keeps a replacement character, which no key takes: it is refused where it is read.
+        // A value that isn't UTF-8 keeps a replacement character, which no key takes: it is refused
+        // where it is read.
         let text = |text: std::ffi::OsString| text.to_string_lossy().into_owned();
-        let environment = std::env::vars_os().map(|(name, value)| (text(name), text(value))).collect();
-        Self { file, environment, flags }
+        let environment = std::env::vars_os()
+            .map(|(name, value)| (text(name), text(value)))
+            .collect();
+        Self {
+            file,
+            environment,
+            flags,
+        }
     }
 }
 

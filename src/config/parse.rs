@@ -1,4 +1,5 @@
-//! From a text to a value, for each kind of value; what can't be read comes back with the reason and the cure.
+//! From a text to a value, for each kind of value; what can't be read comes back with the reason
+//! and the cure.
 
 use super::problem::{Fault, nearest};
 use crate::address::NodeIdRanges;
@@ -15,7 +16,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// A duration within bounds: an integer and `ms`, `s`, `m` or `h`.
-pub(super) fn duration(bounds: RangeInclusive<Duration>) -> impl Fn(&str) -> Result<Duration, Fault> {
+pub(super) fn duration(
+    bounds: RangeInclusive<Duration>,
+) -> impl Fn(&str) -> Result<Duration, Fault> {
     const UNITS: [(&str, u64); 4] = [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000)];
     move |text| {
         let cure = format!(
@@ -24,12 +27,21 @@ pub(super) fn duration(bounds: RangeInclusive<Duration>) -> impl Fn(&str) -> Res
             show(*bounds.end())
         );
         let malformed = || Fault::new("it is no duration", cure.clone());
-        let digits = text.find(|c: char| !c.is_ascii_digit()).ok_or_else(malformed)?;
+        let digits = text
+            .find(|c: char| !c.is_ascii_digit())
+            .ok_or_else(malformed)?;
         let (number, unit) = text.split_at(digits);
-        let (_, millis) = UNITS.iter().find(|(name, _)| *name == unit.trim()).ok_or_else(malformed)?;
+        let (_, millis) = UNITS
+            .iter()
+            .find(|(name, _)| *name == unit.trim())
+            .ok_or_else(malformed)?;
         let number = number.parse::<u64>().map_err(|_| malformed())?;
         let duration = Duration::from_millis(number.saturating_mul(*millis));
-        if bounds.contains(&duration) { Ok(duration) } else { Err(Fault::new("it is out of bounds", cure)) }
+        if bounds.contains(&duration) {
+            Ok(duration)
+        } else {
+            Err(Fault::new("it is out of bounds", cure))
+        }
     }
 }
 
@@ -41,29 +53,54 @@ fn show(duration: Duration) -> String {
     }
 }
 
-/// A size in bytes: an integer, alone or with `B`, `KiB`, `MiB` or `GiB`. Kafka's lengths end at 2³¹ − 1.
+/// A size in bytes: an integer, alone or with `B`, `KiB`, `MiB` or `GiB`. Kafka's lengths end at
+/// 2³¹ − 1.
 pub(super) fn frame_bytes(text: &str) -> Result<usize, Fault> {
-    const UNITS: [(&str, u64); 5] = [("", 1), ("B", 1), ("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30)];
+    const UNITS: [(&str, u64); 5] = [
+        ("", 1),
+        ("B", 1),
+        ("KiB", 1 << 10),
+        ("MiB", 1 << 20),
+        ("GiB", 1 << 30),
+    ];
     const BOUNDS: RangeInclusive<u64> = 1_024..=i32::MAX as u64;
-    let cure =
-        "write an integer, alone or with B, KiB, MiB or GiB, from 1KiB to 2147483647 (Kafka's largest frame)";
+    let cure = "write an integer, alone or with B, KiB, MiB or GiB, from 1KiB to 2147483647 \
+                (Kafka's largest frame)";
     let malformed = || Fault::new("it is no size in bytes", cure);
-    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let digits = text
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);
-    let (_, unit) = UNITS.iter().find(|(name, _)| *name == unit.trim()).ok_or_else(malformed)?;
+    let (_, unit) = UNITS
+        .iter()
+        .find(|(name, _)| *name == unit.trim())
+        .ok_or_else(malformed)?;
     let number = number.parse::<u64>().map_err(|_| malformed())?;
     let bytes = Some(number.saturating_mul(*unit)).filter(|bytes| BOUNDS.contains(bytes));
-    bytes.and_then(|bytes| usize::try_from(bytes).ok()).ok_or_else(|| Fault::new("it is out of bounds", cure))
+    bytes
+        .and_then(|bytes| usize::try_from(bytes).ok())
+        .ok_or_else(|| Fault::new("it is out of bounds", cure))
 }
 
 /// An integer within bounds.
-pub(super) fn integer<T: TryFrom<i64>>(bounds: RangeInclusive<i64>) -> impl Fn(&str) -> Result<T, Fault> {
+pub(super) fn integer<T: TryFrom<i64>>(
+    bounds: RangeInclusive<i64>,
+) -> impl Fn(&str) -> Result<T, Fault> {
     move |text| {
-        let number = text.parse::<i64>().ok().filter(|number| bounds.contains(number));
-        number.and_then(|number| T::try_from(number).ok()).ok_or_else(|| {
-            let (first, last) = (bounds.start(), bounds.end());
-            Fault::new("it is no integer in the bounds", format!("write an integer from {first} to {last}"))
-        })
+        let number = text
+            .parse::<i64>()
+            .ok()
+            .filter(|number| bounds.contains(number));
+        number
+            .and_then(|number| T::try_from(number).ok())
+            .ok_or_else(|| {
+                let first = bounds.start();
+                let last = bounds.end();
+                Fault::new(
+                    "it is no integer in the bounds",
+                    format!("write an integer from {first} to {last}"),
+                )
+            })
     }
 }
 
@@ -77,10 +114,18 @@ pub(super) fn bind(text: &str) -> Result<SocketAddr, Fault> {
             Ok(bind)
         };
     }
-    let port = text.rsplit(':').next().and_then(|port| port.parse::<u16>().ok()).unwrap_or(9092);
-    let cure =
-        format!("write 127.0.0.1:{port} for this machine only, or 0.0.0.0:{port} for all its addresses");
-    Err(Fault::new("it is no IP address with a port; a name is not resolved here", cure))
+    let port = text
+        .rsplit(':')
+        .next()
+        .and_then(|port| port.parse::<u16>().ok())
+        .unwrap_or(9092);
+    let cure = format!(
+        "write 127.0.0.1:{port} for this machine only, or 0.0.0.0:{port} for all its addresses"
+    );
+    Err(Fault::new(
+        "it is no IP address with a port; a name is not resolved here",
+        cure,
+    ))
 }
 
 /// Bootstrap servers, at least one. Every one that can't be read is told.
@@ -89,20 +134,31 @@ pub(super) fn bootstrap_servers(items: &[&str]) -> Result<Vec<BrokerAddress>, Fa
     if items.is_empty() {
         return Err(Fault::new("the list is empty", cure));
     }
-    let (mut servers, mut reasons) = (Vec::new(), Vec::new());
+    let mut servers = Vec::new();
+    let mut reasons = Vec::new();
     for item in items {
         match item.parse::<BrokerAddress>() {
             Ok(server) => servers.push(server),
-            Err(error) => reasons.push(format!("`{item}`: {}", Fault::from_error(&error, "").reason)),
+            Err(error) => reasons.push(format!(
+                "`{item}`: {}",
+                Fault::from_error(&error, "").reason
+            )),
         }
     }
-    if reasons.is_empty() { Ok(servers) } else { Err(Fault::new(reasons.join("; "), cure)) }
+    if reasons.is_empty() {
+        Ok(servers)
+    } else {
+        Err(Fault::new(reasons.join("; "), cure))
+    }
 }
 
 /// The host that clients are told.
 pub(super) fn advertised_host(text: &str) -> Result<Arc<str>, Fault> {
     let cure = "write the name or the address that clients dial, without a port: kafka.example.com";
-    let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
+    let bare = text
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'))
+        .unwrap_or(text);
     if let Ok(ip) = bare.parse::<IpAddr>() {
         return match ip.is_unspecified() {
             true => Err(Fault::new("nobody can dial a wildcard address", cure)),
@@ -110,7 +166,8 @@ pub(super) fn advertised_host(text: &str) -> Result<Arc<str>, Fault> {
         };
     }
     if text.parse::<BrokerAddress>().is_ok() {
-        let cure = "leave the port out: brokers get theirs from first_port and advertised_port_offset";
+        let cure =
+            "leave the port out: brokers get theirs from first_port and advertised_port_offset";
         return Err(Fault::new("a port stands behind the host", cure));
     }
     let label = |label: &str| {
@@ -120,9 +177,13 @@ pub(super) fn advertised_host(text: &str) -> Result<Arc<str>, Fault> {
             && !label.starts_with('-')
             && !label.ends_with('-')
     };
-    // A last label of digits only makes an IPv4 address of it (RFC 3696, section 2), and that it isn't.
+    // A last label of digits only makes an IPv4 address of it (RFC 3696, section 2), and that it
+    // isn't.
     let name = text.strip_suffix('.').unwrap_or(text);
-    let ends_in_number = name.rsplit('.').next().is_some_and(|last| last.chars().all(|c| c.is_ascii_digit()));
+    let ends_in_number = name
+        .rsplit('.')
+        .next()
+        .is_some_and(|last| last.chars().all(|c| c.is_ascii_digit()));
     if name.len() <= 253 && !ends_in_number && name.split('.').all(label) {
         Ok(text.into())
     } else {
@@ -139,18 +200,26 @@ pub(super) fn node_ids(items: &[&str]) -> Result<NodeIdRanges, Fault> {
 /// Who has to send a PROXY protocol header.
 pub(super) fn proxy_mode(text: &str) -> Result<ProxyMode, Fault> {
     use ProxyMode::{Off, Optional, Required};
-    choose(text, &[("off", Off), ("optional", Optional), ("required", Required)])
+    choose(
+        text,
+        &[("off", Off), ("optional", Optional), ("required", Required)],
+    )
 }
 
-/// Networks: addresses, alone or with the length of a prefix. At least one; every one that can't be read is told.
+/// Networks: addresses, alone or with the length of a prefix. At least one; every one that can't be
+/// read is told.
 pub(super) fn networks(items: &[&str]) -> Result<Vec<IpNet>, Fault> {
     let cure = "write addresses and prefixes: 10.0.0.0/8, 192.0.2.7, fd00::/8";
     if items.is_empty() {
         return Err(Fault::new("the list is empty", cure));
     }
-    let (mut networks, mut wrong) = (Vec::new(), Vec::new());
+    let mut networks = Vec::new();
+    let mut wrong = Vec::new();
     for item in items {
-        match item.parse::<IpNet>().or_else(|_| item.parse::<IpAddr>().map(IpNet::from)) {
+        match item
+            .parse::<IpNet>()
+            .or_else(|_| item.parse::<IpAddr>().map(IpNet::from))
+        {
             Ok(network) => networks.push(network),
             Err(_) => wrong.push(format!("`{item}`")),
         }
@@ -158,7 +227,10 @@ pub(super) fn networks(items: &[&str]) -> Result<Vec<IpNet>, Fault> {
     if wrong.is_empty() {
         Ok(networks)
     } else {
-        Err(Fault::new(format!("no network: {}", wrong.join(", ")), cure))
+        Err(Fault::new(
+            format!("no network: {}", wrong.join(", ")),
+            cure,
+        ))
     }
 }
 
@@ -172,8 +244,14 @@ pub(super) enum SchemeKind {
 /// An address scheme.
 pub(super) fn scheme(text: &str) -> Result<SchemeKind, Fault> {
     match text {
-        "single" => Err(Fault::new("scheme single is not there yet", "use `scheme: port` or `scheme: sni`")),
-        _ => choose(text, &[("port", SchemeKind::Port), ("sni", SchemeKind::Sni)]),
+        "single" => Err(Fault::new(
+            "scheme single is not there yet",
+            "use `scheme: port` or `scheme: sni`",
+        )),
+        _ => choose(
+            text,
+            &[("port", SchemeKind::Port), ("sni", SchemeKind::Sni)],
+        ),
     }
 }
 
@@ -198,7 +276,14 @@ impl fmt::Display for TlsMode {
 /// What a listener does with TLS.
 pub(super) fn tls_mode(text: &str) -> Result<TlsMode, Fault> {
     use TlsMode::{Off, Passthrough, Terminate};
-    choose(text, &[("off", Off), ("terminate", Terminate), ("passthrough", Passthrough)])
+    choose(
+        text,
+        &[
+            ("off", Off),
+            ("terminate", Terminate),
+            ("passthrough", Passthrough),
+        ],
+    )
 }
 
 /// Whether TLS is spoken with brokers.
@@ -230,7 +315,14 @@ pub(super) enum ClientAuthMode {
 /// Whether clients have to show a certificate.
 pub(super) fn client_auth(text: &str) -> Result<ClientAuthMode, Fault> {
     use ClientAuthMode::{None, Requested, Required};
-    choose(text, &[("none", None), ("requested", Requested), ("required", Required)])
+    choose(
+        text,
+        &[
+            ("none", None),
+            ("requested", Requested),
+            ("required", Required),
+        ],
+    )
 }
 
 /// How much of a broker's certificate is verified.
@@ -243,9 +335,10 @@ pub(super) fn path(text: &str) -> Result<PathBuf, Fault> {
     let cure = "write the path of a PEM file: /etc/narrows/tls/tls.crt";
     match text {
         "" => Err(Fault::new("it is empty", cure)),
-        _ if text.contains("-----BEGIN") => {
-            Err(Fault::new("a path belongs here, not what is in the file", cure))
-        }
+        _ if text.contains("-----BEGIN") => Err(Fault::new(
+            "a path belongs here, not what is in the file",
+            cure,
+        )),
         _ => Ok(text.into()),
     }
 }
@@ -253,14 +346,18 @@ pub(super) fn path(text: &str) -> Result<PathBuf, Fault> {
 /// Paths of files, at least one.
 pub(super) fn paths(items: &[&str]) -> Result<Vec<PathBuf>, Fault> {
     match items {
-        [] => Err(Fault::new("the list is empty", "write the path of a PEM file, or remove the key")),
+        [] => Err(Fault::new(
+            "the list is empty",
+            "write the path of a PEM file, or remove the key",
+        )),
         items => items.iter().map(|item| path(item)).collect(),
     }
 }
 
 /// The name in a peer's certificate: what clients can be told to dial, which is without a port too.
 pub(super) fn server_name(text: &str) -> Result<Arc<str>, Fault> {
-    let cure = "write a name that stands in the brokers' certificates, without a port: kafka.example.com";
+    let cure =
+        "write a name that stands in the brokers' certificates, without a port: kafka.example.com";
     advertised_host(text).map_err(|fault| Fault::new(fault.reason, cure))
 }
 
@@ -274,23 +371,35 @@ pub(super) fn unvetted(text: &str) -> Result<Unvetted, Fault> {
     choose(text, &[("hide", Unvetted::Hide), ("pass", Unvetted::Pass)])
 }
 
-/// Whether large runs go through the kernel alone. A bare `off` is a boolean in YAML 1.1, a word in YAML 1.2.
+/// Whether large runs go through the kernel alone. A bare `off` is a boolean in YAML 1.1, a word in
+/// YAML 1.2.
 pub(super) fn splice(text: &str) -> Result<Splice, Fault> {
     choose(text, &[("auto", Splice::Auto), ("off", Splice::Off)])
 }
 
 /// The shape of a log line.
 pub(super) fn log_format(text: &str) -> Result<LogFormat, Fault> {
-    choose(text, &[("auto", LogFormat::Auto), ("text", LogFormat::Text), ("json", LogFormat::Json)])
+    choose(
+        text,
+        &[
+            ("auto", LogFormat::Auto),
+            ("text", LogFormat::Text),
+            ("json", LogFormat::Json),
+        ],
+    )
 }
 
-/// A tracing filter. A single word must be a level: tracing would take a misspelt one for the name of a module.
+/// A tracing filter. A single word must be a level: tracing would take a misspelt one for the name
+/// of a module.
 pub(super) fn log_level(text: &str) -> Result<String, Fault> {
     const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
     for part in text.split(',').map(str::trim) {
         let is_word = !part.contains(['=', '[', ':']);
         if is_word && !LEVELS.contains(&part.to_ascii_lowercase().as_str()) {
-            return Err(Fault::new(format!("`{part}` is no level"), did_you_mean(part, &LEVELS)));
+            return Err(Fault::new(
+                format!("`{part}` is no level"),
+                did_you_mean(part, &LEVELS),
+            ));
         }
     }
     match tracing_subscriber::EnvFilter::builder().parse(text) {
@@ -313,13 +422,20 @@ pub(super) fn cluster_id(text: &str) -> Result<String, Fault> {
 
 fn choose<T: Copy>(text: &str, choices: &[(&str, T)]) -> Result<T, Fault> {
     let names: Vec<&str> = choices.iter().map(|(name, _)| *name).collect();
-    let choice = choices.iter().find(|(name, _)| *name == text).map(|(_, choice)| *choice);
+    let choice = choices
+        .iter()
+        .find(|(name, _)| *name == text)
+        .map(|(_, choice)| *choice);
     choice.ok_or_else(|| Fault::new("there is no such choice", did_you_mean(text, &names)))
 }
 
 fn did_you_mean(text: &str, names: &[&str]) -> String {
     let near = nearest(text, names.iter().copied()).map(|near| format!("Did you mean {near}? "));
-    format!("{}Write one of {}", near.unwrap_or_default(), names.join(", "))
+    format!(
+        "{}Write one of {}",
+        near.unwrap_or_default(),
+        names.join(", ")
+    )
 }
 
 #[cfg(test)]
@@ -330,14 +446,26 @@ mod tests {
 
     #[test]
     fn a_duration_has_an_integer_and_a_unit() {
-        let read = |text| duration(Duration::ZERO..=DAY)(text).ok().map(|duration| duration.as_millis());
+        let read = |text| {
+            duration(Duration::ZERO..=DAY)(text)
+                .ok()
+                .map(|duration| duration.as_millis())
+        };
         assert_eq!(read("250ms"), Some(250));
         assert_eq!(read("0s"), Some(0));
         assert_eq!(read("2 m"), Some(120_000));
         assert_eq!(read("1h"), Some(3_600_000));
-        for text in
-            ["", "5", "s", "5d", "1.5s", "-1s", "25h", "99999999999999999999s", "18446744073709551615h"]
-        {
+        for text in [
+            "",
+            "5",
+            "s",
+            "5d",
+            "1.5s",
+            "-1s",
+            "25h",
+            "99999999999999999999s",
+            "18446744073709551615h",
+        ] {
             assert_eq!(read(text), None, "{text}");
         }
     }
@@ -349,7 +477,17 @@ mod tests {
         assert_eq!(read("512KiB"), Some(524_288));
         assert_eq!(read("1 GiB"), Some(1 << 30));
         assert_eq!(read("2147483647B"), Some(2_147_483_647));
-        for text in ["", "KiB", "1MB", "1.5MiB", "-1", "0", "1023", "2GiB", "18446744073709551615GiB"] {
+        for text in [
+            "",
+            "KiB",
+            "1MB",
+            "1.5MiB",
+            "-1",
+            "0",
+            "1023",
+            "2GiB",
+            "18446744073709551615GiB",
+        ] {
             assert_eq!(read(text), None, "{text}");
         }
     }
@@ -357,20 +495,42 @@ mod tests {
     #[test]
     fn a_bind_is_an_ip_address_and_a_port() {
         assert!(bind("0.0.0.0:9092").is_ok() && bind("[::]:9092").is_ok());
-        for text in
-            ["localhost:9092", ":9092", "9092", "0.0.0.0", "*:9092", "0.0.0.0:0", "0.0.0.0:65536", "::1:9092"]
-        {
+        for text in [
+            "localhost:9092",
+            ":9092",
+            "9092",
+            "0.0.0.0",
+            "*:9092",
+            "0.0.0.0:0",
+            "0.0.0.0:65536",
+            "::1:9092",
+        ] {
             assert!(bind(text).is_err(), "{text}");
         }
-        assert!(bind("localhost:19092").unwrap_err().cure.contains("0.0.0.0:19092"));
+        assert!(
+            bind("localhost:19092")
+                .unwrap_err()
+                .cure
+                .contains("0.0.0.0:19092")
+        );
     }
 
     #[test]
     fn an_advertised_host_can_be_dialled() {
-        for text in ["kafka.example.com", "localhost", "10.0.0.1", "::1", "kafka_0.svc.", "1.example"] {
+        for text in [
+            "kafka.example.com",
+            "localhost",
+            "10.0.0.1",
+            "::1",
+            "kafka_0.svc.",
+            "1.example",
+        ] {
             assert!(advertised_host(text).is_ok(), "{text}");
         }
-        assert_eq!(advertised_host("[2001:db8::1]").as_deref(), Ok("2001:db8::1"));
+        assert_eq!(
+            advertised_host("[2001:db8::1]").as_deref(),
+            Ok("2001:db8::1")
+        );
         let long = "a".repeat(64);
         for text in [
             "",
@@ -391,12 +551,22 @@ mod tests {
 
     #[test]
     fn a_misspelt_level_is_not_taken_for_a_module() {
-        for text in ["info", "WARN", "info,narrows::session=debug", "off,narrows=trace"] {
+        for text in [
+            "info",
+            "WARN",
+            "info,narrows::session=debug",
+            "off,narrows=trace",
+        ] {
             assert!(log_level(text).is_ok(), "{text}");
         }
         for text in ["inof", "", "info,", "narrows=loud", "verbose"] {
             assert!(log_level(text).is_err(), "{text}");
         }
-        assert!(log_level("inof").unwrap_err().cure.starts_with("Did you mean info?"));
+        assert!(
+            log_level("inof")
+                .unwrap_err()
+                .cure
+                .starts_with("Did you mean info?")
+        );
     }
 }

@@ -1,5 +1,5 @@
-//! Looks at all listeners and the admin port together: no two may want the same port, unless the names of scheme sni tell
-//! them apart, and none may be a bootstrap server of its own cluster.
+//! Looks at all listeners and the admin port together: no two may want the same port, unless the
+//! names of scheme sni tell them apart, and none may be a bootstrap server of its own cluster.
 
 use super::keys::{self, Key};
 use super::problem::Fault;
@@ -29,16 +29,30 @@ pub(super) fn check(
         }
     }
     for ((first, second), ports) in clashes(&owners) {
-        let (first, second) = (&owners[first], &owners[second]);
+        let first = &owners[first];
+        let second = &owners[second];
         reader.wrong(second.key, &second.name, clash(first, &ports));
     }
     for cluster in clusters {
-        for owner in owners.iter().filter(|owner| owner.cluster == Some(&*cluster.name.0)) {
-            if let Some(server) = cluster.bootstrap_servers.iter().find(|server| owner.is_dialled_by(server))
+        for owner in owners
+            .iter()
+            .filter(|owner| owner.cluster == Some(&*cluster.name.0))
+        {
+            if let Some(server) = cluster
+                .bootstrap_servers
+                .iter()
+                .find(|server| owner.is_dialled_by(server))
             {
-                let reason = format!("{server} is {} itself: Narrows would dial itself", owner.title);
+                let reason = format!(
+                    "{server} is {} itself: Narrows would dial itself",
+                    owner.title
+                );
                 let cure = "name the brokers' own addresses, or bind another port";
-                reader.wrong(&keys::BOOTSTRAP_SERVERS, &cluster.name.0, Fault::new(reason, cure));
+                reader.wrong(
+                    &keys::BOOTSTRAP_SERVERS,
+                    &cluster.name.0,
+                    Fault::new(reason, cure),
+                );
             }
         }
     }
@@ -46,7 +60,8 @@ pub(super) fn check(
 
 /// Looks at two listeners that may be on one port, since names tell them apart.
 fn shared(reader: &mut Reader, first: &ListenerSettings, second: &ListenerSettings) {
-    let (Scheme::Sni(first_names), Scheme::Sni(second_names)) = (&first.scheme, &second.scheme) else {
+    let (Scheme::Sni(first_names), Scheme::Sni(second_names)) = (&first.scheme, &second.scheme)
+    else {
         return;
     };
     if first_names.bind() != second_names.bind() {
@@ -54,16 +69,26 @@ fn shared(reader: &mut Reader, first: &ListenerSettings, second: &ListenerSettin
     }
     let name = &second.name.0;
     if let Some(host) = first_names.clash(second_names) {
-        let reason = format!("listener {} is on the same port and claims {host} too", first.name);
-        let fault = Fault::new(reason, "choose other names (bootstrap_host, broker_host), or another bind");
+        let reason = format!(
+            "listener {} is on the same port and claims {host} too",
+            first.name
+        );
+        let fault = Fault::new(
+            reason,
+            "choose other names (bootstrap_host, broker_host), or another bind",
+        );
         reader.wrong(&keys::BROKER_HOST, name, fault);
     }
     if first.proxy_protocol != second.proxy_protocol {
         let reason = format!(
-            "listener {} is on the same port with another proxy_protocol, which comes before any name",
+            "listener {} is on the same port with another proxy_protocol, which comes before any \
+             name",
             first.name
         );
-        let fault = Fault::new(reason, "write the same mode and the same networks for both, or another bind");
+        let fault = Fault::new(
+            reason,
+            "write the same mode and the same networks for both, or another bind",
+        );
         reader.wrong(&keys::PROXY_PROTOCOL_MODE, name, fault);
     }
 }
@@ -88,9 +113,15 @@ struct Clash {
 
 fn owners(listeners: &[ListenerSettings], admin: Option<AdminSettings>) -> Vec<Owner<'_>> {
     let listener = |listener: &ListenerSettings| {
-        let role =
-            |target: Option<Target>| target.map_or("brokers by name".to_owned(), |target| target.to_string());
-        listener.scheme.binds().into_iter().map(|bind| (bind.address, role(bind.target))).collect()
+        let role = |target: Option<Target>| {
+            target.map_or("brokers by name".to_owned(), |target| target.to_string())
+        };
+        listener
+            .scheme
+            .binds()
+            .into_iter()
+            .map(|bind| (bind.address, role(bind.target)))
+            .collect()
     };
     let listeners = listeners.iter().map(|settings| Owner {
         key: &keys::BIND,
@@ -115,17 +146,24 @@ fn clashes(owners: &[Owner<'_>]) -> BTreeMap<(usize, usize), Vec<Clash>> {
     let mut by_port: BTreeMap<u16, Vec<(usize, IpAddr, &str)>> = BTreeMap::new();
     for (owner, wanted) in owners.iter().enumerate() {
         for (address, role) in &wanted.ports {
-            by_port.entry(address.port()).or_default().push((owner, address.ip(), role));
+            by_port
+                .entry(address.port())
+                .or_default()
+                .push((owner, address.ip(), role));
         }
     }
     let mut clashes: BTreeMap<_, Vec<_>> = BTreeMap::new();
     for (port, wanted) in by_port {
         for (index, (second, second_ip, second_role)) in wanted.iter().enumerate() {
             for (first, first_ip, first_role) in &wanted[..index] {
-                let is_shared = first_ip == second_ip && owners[*first].is_named && owners[*second].is_named;
+                let is_shared =
+                    first_ip == second_ip && owners[*first].is_named && owners[*second].is_named;
                 if !is_shared && overlap(*first_ip, *second_ip) {
-                    let clash =
-                        Clash { port, first: (*first_role).to_owned(), second: (*second_role).to_owned() };
+                    let clash = Clash {
+                        port,
+                        first: (*first_role).to_owned(),
+                        second: (*second_role).to_owned(),
+                    };
                     clashes.entry((*first, *second)).or_default().push(clash);
                 }
             }
@@ -134,9 +172,11 @@ fn clashes(owners: &[Owner<'_>]) -> BTreeMap<(usize, usize), Vec<Clash>> {
     clashes
 }
 
-/// Whether one host can't listen at both on the same port. `[::]` takes IPv4 too, as Linux has it by default.
+/// Whether one host can't listen at both on the same port. `[::]` takes IPv4 too, as Linux has it
+/// by default.
 fn overlap(a: IpAddr, b: IpAddr) -> bool {
-    let covers = |wild: IpAddr, other: IpAddr| wild.is_unspecified() && (wild.is_ipv6() || other.is_ipv4());
+    let covers =
+        |wild: IpAddr, other: IpAddr| wild.is_unspecified() && (wild.is_ipv6() || other.is_ipv4());
     a.to_canonical() == b.to_canonical() || covers(a, b) || covers(b, a)
 }
 
@@ -144,14 +184,27 @@ fn clash(first: &Owner<'_>, ports: &[Clash]) -> Fault {
     let told: Vec<_> = ports
         .iter()
         .take(PORTS_TOLD_MAX)
-        .map(|clash| format!("{} ({} here, {} there)", clash.port, clash.second, clash.first))
+        .map(|clash| {
+            format!(
+                "{} ({} here, {} there)",
+                clash.port, clash.second, clash.first
+            )
+        })
         .collect();
     let more = match ports.len().saturating_sub(PORTS_TOLD_MAX) {
         0 => String::new(),
         more => format!(" and {more} more"),
     };
-    let count = if ports.len() == 1 { "a port is".to_owned() } else { format!("{} ports are", ports.len()) };
-    let reason = format!("{count} wanted by {} too: {}{more}", first.title, told.join(", "));
+    let count = if ports.len() == 1 {
+        "a port is".to_owned()
+    } else {
+        format!("{} ports are", ports.len())
+    };
+    let reason = format!(
+        "{count} wanted by {} too: {}{more}",
+        first.title,
+        told.join(", ")
+    );
     Fault::new(
         reason,
         "move one of them (bind, first_port, node_ids), or bind each to an IP address of its own",
@@ -159,7 +212,8 @@ fn clash(first: &Owner<'_>, ports: &[Clash]) -> Fault {
 }
 
 impl Owner<'_> {
-    /// Whether `server` says an address that is surely ours; other names may lead here too, but nobody resolves them now.
+    /// Whether `server` says an address that is surely ours; other names may lead here too, but
+    /// nobody resolves them now.
     fn is_dialled_by(&self, server: &BrokerAddress) -> bool {
         let ip = match &*server.host {
             "localhost" => Some(IpAddr::from([127, 0, 0, 1])),
@@ -167,7 +221,8 @@ impl Owner<'_> {
         };
         let Some(ip) = ip else { return false };
         self.ports.iter().any(|(address, _)| {
-            let is_same_host = address.ip() == ip || (ip.is_loopback() && overlap(address.ip(), ip));
+            let is_same_host =
+                address.ip() == ip || (ip.is_loopback() && overlap(address.ip(), ip));
             address.port() == server.port && is_same_host
         })
     }

@@ -1,4 +1,5 @@
-//! What is wrong with a configuration, in the words an operator needs: which key, what was found, where, why, the cure.
+//! What is wrong with a configuration, in the words an operator needs: which key, what was found,
+//! where, why, the cure.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -34,10 +35,14 @@ pub(super) struct Fault {
 
 impl Fault {
     pub(super) fn new(reason: impl Into<String>, cure: impl Into<String>) -> Self {
-        Self { reason: reason.into(), cure: cure.into() }
+        Self {
+            reason: reason.into(),
+            cure: cure.into(),
+        }
     }
 
-    /// From an error of a lower layer. Those say `reason: cure` in one sentence, or only the reason; then `cure` is used.
+    /// From an error of a lower layer. Those say `reason: cure` in one sentence, or only the
+    /// reason; then `cure` is used.
     pub(super) fn from_error(error: &impl fmt::Display, cure: &str) -> Self {
         let text = error.to_string();
         match text.rsplit_once(": ") {
@@ -64,7 +69,9 @@ impl fmt::Display for Problems {
             1 => writeln!(f, "The configuration has a problem.")?,
             count => writeln!(f, "The configuration has {count} problems.")?,
         }
-        self.list.iter().try_for_each(|problem| write!(f, "\n{problem}"))
+        self.list
+            .iter()
+            .try_for_each(|problem| write!(f, "\n{problem}"))
     }
 }
 
@@ -76,7 +83,11 @@ pub(super) fn shown(key: &str, value: &str) -> String {
     if is_secret(key) || value.contains("PRIVATE KEY") {
         return "(hidden)".to_owned();
     }
-    let mut text: String = value.chars().take(SHOWN_CHARS_MAX).flat_map(char::escape_debug).collect();
+    let mut text: String = value
+        .chars()
+        .take(SHOWN_CHARS_MAX)
+        .flat_map(char::escape_debug)
+        .collect();
     if value.chars().nth(SHOWN_CHARS_MAX).is_some() {
         text.push('…');
     }
@@ -85,13 +96,24 @@ pub(super) fn shown(key: &str, value: &str) -> String {
 
 /// Whether values under this key may hold a secret itself; a path to a file with one is none.
 pub(super) fn is_secret(key: &str) -> bool {
-    const MARKS: [&str; 7] = ["password", "passwd", "secret", "token", "credential", "jaas", "_key"];
+    const MARKS: [&str; 7] = [
+        "password",
+        "passwd",
+        "secret",
+        "token",
+        "credential",
+        "jaas",
+        "_key",
+    ];
     let key = key.to_ascii_lowercase();
     !key.ends_with("_file") && MARKS.iter().any(|mark| key.contains(mark))
 }
 
 /// The candidate that `word` was most likely meant to be, if any is close.
-pub(super) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub(super) fn nearest<'a>(
+    word: &str,
+    candidates: impl IntoIterator<Item = &'a str>,
+) -> Option<&'a str> {
     closest(word, 0.6, candidates)
 }
 
@@ -102,9 +124,12 @@ pub(super) fn closest<'a>(
     candidates: impl IntoIterator<Item = &'a str>,
 ) -> Option<&'a str> {
     let alike = |candidate: &str| strsim::normalized_damerau_levenshtein(word, candidate);
-    let scored = candidates.into_iter().map(|candidate| (candidate, alike(candidate)));
+    let scored = candidates
+        .into_iter()
+        .map(|candidate| (candidate, alike(candidate)));
     let best = scored.max_by(|a, b| a.1.total_cmp(&b.1));
-    best.filter(|(_, score)| *score >= alike_min).map(|(candidate, _)| candidate)
+    best.filter(|(_, score)| *score >= alike_min)
+        .map(|(candidate, _)| candidate)
 }
 
 #[cfg(test)]
@@ -115,8 +140,14 @@ mod tests {
     fn a_value_whose_key_looks_like_a_secret_is_never_shown() {
         assert_eq!(shown("sasl.password", "hunter2"), "(hidden)");
         assert_eq!(shown("NARROWS_SASL__CLIENT_SECRET", "hunter2"), "(hidden)");
-        assert_eq!(shown("sasl.password_file", "/run/secrets/p"), "`/run/secrets/p`");
-        assert_eq!(shown("tls.key", "-----BEGIN EC PRIVATE KEY-----\nMHcC"), "(hidden)");
+        assert_eq!(
+            shown("sasl.password_file", "/run/secrets/p"),
+            "`/run/secrets/p`"
+        );
+        assert_eq!(
+            shown("tls.key", "-----BEGIN EC PRIVATE KEY-----\nMHcC"),
+            "(hidden)"
+        );
     }
 
     #[test]

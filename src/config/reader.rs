@@ -1,4 +1,5 @@
-//! Reads single values out of the merged tree: gives them a type, remembers every problem and every value's origin.
+//! Reads single values out of the merged tree: gives them a type, remembers every problem and every
+//! value's origin.
 
 use super::Loaded;
 use super::clean::{num_text, place, show_value};
@@ -24,7 +25,12 @@ pub(super) struct Reader {
 impl Reader {
     /// Begins with the `problems` that the layers had, and the `files` that they were read from.
     pub(super) fn new(layers: Layers, problems: Vec<Problem>, files: Vec<PathBuf>) -> Self {
-        Self { layers, problems, entries: Vec::new(), files }
+        Self {
+            layers,
+            problems,
+            entries: Vec::new(),
+            files,
+        }
     }
 
     /// Remembers a file that a value names, whether or not it can be read.
@@ -37,7 +43,9 @@ impl Reader {
     /// The names of clusters or listeners, in order.
     pub(super) fn names(&self, section: &str) -> Vec<String> {
         let named = self.find(&[section.to_owned()]).and_then(Value::as_dict);
-        named.map(|named| named.keys().cloned().collect()).unwrap_or_default()
+        named
+            .map(|named| named.keys().cloned().collect())
+            .unwrap_or_default()
     }
 
     /// A value that has a default, or must be there: `None` means that a problem has been noted.
@@ -54,7 +62,8 @@ impl Reader {
         }
     }
 
-    /// A value whose absence means something: `None` is a problem that has been noted, `Some(None)` is absence.
+    /// A value whose absence means something: `None` is a problem that has been noted, `Some(None)`
+    /// is absence.
     pub(super) fn optional<T>(
         &mut self,
         key: &Key,
@@ -71,7 +80,8 @@ impl Reader {
         }
     }
 
-    /// A value that follows from others when nobody sets it. Where those are in doubt (`derived` is `None`), so is it.
+    /// A value that follows from others when nobody sets it. Where those are in doubt (`derived` is
+    /// `None`), so is it.
     pub(super) fn derived<T: ToString>(
         &mut self,
         key: &Key,
@@ -84,8 +94,15 @@ impl Reader {
             Read::Wrong => None,
             Read::Absent => {
                 let value = derived?;
-                let Fallback::Derived(how) = key.fallback else { return Some(value) };
-                self.note(key, name, Text::One(value.to_string()), format!("default: {how}"));
+                let Fallback::Derived(how) = key.fallback else {
+                    return Some(value);
+                };
+                self.note(
+                    key,
+                    name,
+                    Text::One(value.to_string()),
+                    format!("default: {how}"),
+                );
                 Some(value)
             }
         }
@@ -99,10 +116,13 @@ impl Reader {
         parse: impl Fn(&[&str]) -> Result<T, Fault>,
     ) -> Option<T> {
         let path = key.at(name);
-        let Some(value) = self.find(&path).cloned() else { return self.missing(key, name) };
+        let Some(value) = self.find(&path).cloned() else {
+            return self.missing(key, name);
+        };
         let items = match &value {
             Value::Array(_, items) => items.iter().map(scalar).collect::<Result<Vec<_>, _>>(),
-            value => scalar(value).map(|text| text.split(',').map(|item| item.trim().to_owned()).collect()),
+            value => scalar(value)
+                .map(|text| text.split(',').map(|item| item.trim().to_owned()).collect()),
         };
         let parsed = items.and_then(|items| {
             let texts: Vec<&str> = items.iter().map(String::as_str).collect();
@@ -139,13 +159,26 @@ impl Reader {
         let path = key.at(name);
         let text = path.join(".");
         let found = match self.find(&path) {
-            Some(value) => Some(format!("{} ({})", show_value(&text, value), self.place(value, &path))),
-            None => self.entries.iter().find(|entry| entry.path == path).map(|entry| match &entry.value {
-                Text::One(value) => format!("{} ({})", shown(&text, value), entry.origin),
-                _ => entry.origin.clone(),
-            }),
+            Some(value) => Some(format!(
+                "{} ({})",
+                show_value(&text, value),
+                self.place(value, &path)
+            )),
+            None => self
+                .entries
+                .iter()
+                .find(|entry| entry.path == path)
+                .map(|entry| match &entry.value {
+                    Text::One(value) => format!("{} ({})", shown(&text, value), entry.origin),
+                    _ => entry.origin.clone(),
+                }),
         };
-        self.problems.push(Problem { key: text, found, reason: fault.reason, cure: fault.cure });
+        self.problems.push(Problem {
+            key: text,
+            found,
+            reason: fault.reason,
+            cure: fault.cure,
+        });
     }
 
     /// Notes that a whole section is not there.
@@ -186,7 +219,8 @@ impl Reader {
 
     /// Whether anybody sets the key: a default does not.
     pub(super) fn is_set(&self, key: &Key, name: &str) -> bool {
-        self.find(&key.at(name)).is_some_and(|value| self.origin(value) != DEFAULT)
+        self.find(&key.at(name))
+            .is_some_and(|value| self.origin(value) != DEFAULT)
     }
 
     /// Whether enough has been said about the key at `path`, so that its absence is no news.
@@ -197,15 +231,29 @@ impl Reader {
     /// The settings, unless there was a problem anywhere.
     pub(super) fn finish(self, settings: Option<Settings>) -> Result<Loaded, Problems> {
         match settings {
-            Some(settings) if self.problems.is_empty() => {
-                Ok(Loaded { settings, effective: Effective { entries: self.entries }, files: self.files })
-            }
-            _ => Err(Problems { list: self.problems, files: self.files }),
+            Some(settings) if self.problems.is_empty() => Ok(Loaded {
+                settings,
+                effective: Effective {
+                    entries: self.entries,
+                },
+                files: self.files,
+            }),
+            _ => Err(Problems {
+                list: self.problems,
+                files: self.files,
+            }),
         }
     }
 
-    fn read<T>(&mut self, key: &Key, name: &str, parse: impl Fn(&str) -> Result<T, Fault>) -> Read<T> {
-        let Some(value) = self.find(&key.at(name)).cloned() else { return Read::Absent };
+    fn read<T>(
+        &mut self,
+        key: &Key,
+        name: &str,
+        parse: impl Fn(&str) -> Result<T, Fault>,
+    ) -> Read<T> {
+        let Some(value) = self.find(&key.at(name)).cloned() else {
+            return Read::Absent;
+        };
         match scalar(&value).and_then(|text| parse(&text).map(|parsed| (parsed, text))) {
             Ok((parsed, text)) => {
                 self.note(key, name, Text::One(text), self.origin(&value));
@@ -221,24 +269,44 @@ impl Reader {
     fn missing<T>(&mut self, key: &Key, name: &str) -> Option<T> {
         let path = key.at(name).join(".");
         if !self.is_told(&path) {
-            let flag = key.flag.map(|flag| format!(", or the flag {flag}")).unwrap_or_default();
-            let cure = format!("set it in the file, or the variable {}{flag}", key.variable(name));
-            self.wrong(key, name, Fault::new(format!("it is missing. {}", key.meaning), cure));
+            let flag = key
+                .flag
+                .map(|flag| format!(", or the flag {flag}"))
+                .unwrap_or_default();
+            let cure = format!(
+                "set it in the file, or the variable {}{flag}",
+                key.variable(name)
+            );
+            self.wrong(
+                key,
+                name,
+                Fault::new(format!("it is missing. {}", key.meaning), cure),
+            );
         }
         None
     }
 
     fn note_absent(&mut self, key: &Key, name: &str) {
-        let meaning = if let Fallback::Nothing(meaning) = key.fallback { meaning } else { "not set" };
+        let meaning = if let Fallback::Nothing(meaning) = key.fallback {
+            meaning
+        } else {
+            "not set"
+        };
         self.note(key, name, Text::Nothing, format!("default: {meaning}"));
     }
 
     fn note(&mut self, key: &Key, name: &str, value: Text, origin: String) {
-        self.entries.push(Entry { path: key.at(name), value, origin });
+        self.entries.push(Entry {
+            path: key.at(name),
+            value,
+            origin,
+        });
     }
 
     fn find(&self, path: &[String]) -> Option<&Value> {
-        path.iter().try_fold(&self.layers.root, |value, level| value.as_dict()?.get(level))
+        path.iter().try_fold(&self.layers.root, |value, level| {
+            value.as_dict()?.get(level)
+        })
     }
 
     fn origin(&self, value: &Value) -> String {
@@ -261,7 +329,8 @@ enum Read<T> {
     Wrong,
 }
 
-/// The text of a plain value. A fraction is refused, since its text is not what the user wrote (1e5, 1.10).
+/// The text of a plain value. A fraction is refused, since its text is not what the user wrote
+/// (1e5, 1.10).
 fn scalar(value: &Value) -> Result<String, Fault> {
     match value {
         Value::String(_, text) => Ok(text.trim().to_owned()),
@@ -272,10 +341,17 @@ fn scalar(value: &Value) -> Result<String, Fault> {
             "write an integer, or put a text in quotes",
         )),
         Value::Num(_, num) => Ok(num_text(*num)),
-        Value::Array(..) => Err(Fault::new("a list stands where one plain value belongs", "write one value")),
-        Value::Dict(..) => {
-            Err(Fault::new("keys stand where a plain value belongs", "write the value behind the colon"))
-        }
-        Value::Empty(..) => Err(Fault::new("there is no value", "write one, or remove the key")),
+        Value::Array(..) => Err(Fault::new(
+            "a list stands where one plain value belongs",
+            "write one value",
+        )),
+        Value::Dict(..) => Err(Fault::new(
+            "keys stand where a plain value belongs",
+            "write the value behind the colon",
+        )),
+        Value::Empty(..) => Err(Fault::new(
+            "there is no value",
+            "write one, or remove the key",
+        )),
     }
 }

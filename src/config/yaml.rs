@@ -1,10 +1,12 @@
 //! Reads YAML into plain values, and finds the line of a key again.
 //!
-//! A key that stands twice is an error here (the second would silently win). The parser is serde_yaml, which figment
-//! brings; nothing outside this file knows it.
+//! A key that stands twice is an error here (the second would silently win). The parser is
+//! serde_yaml, which figment brings; nothing outside this file knows it.
 
 use figment::value::{Dict, Value};
-use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{
+    DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor,
+};
 use std::fmt;
 
 /// Why a text is no YAML that a configuration can be read from.
@@ -18,25 +20,30 @@ pub(super) struct YamlError {
 
 /// The sections of a file; an empty one has none.
 pub(super) fn parse(text: &str) -> Result<Dict, YamlError> {
-    let value = Node.deserialize(serde_yaml::Deserializer::from_str(text)).map_err(|error| split(&error))?;
+    let value = Node
+        .deserialize(serde_yaml::Deserializer::from_str(text))
+        .map_err(|error| split(&error))?;
     match value {
         Value::Dict(_, dict) => Ok(dict),
         Value::Empty(..) => Ok(Dict::new()),
-        _ => {
-            Err(YamlError { place: Some((1, 1)), reason: "the file holds no sections, only a value".into() })
-        }
+        _ => Err(YamlError {
+            place: Some((1, 1)),
+            reason: "the file holds no sections, only a value".into(),
+        }),
     }
 }
 
 /// The line of the key at `path`, counted from 1.
 pub(super) fn line(text: &str, path: &[String]) -> Option<usize> {
     // serde_yaml tells places in errors only: the search ends with one, raised at the key.
-    let error = Find(path).deserialize(serde_yaml::Deserializer::from_str(text)).err()?;
+    let error = Find(path)
+        .deserialize(serde_yaml::Deserializer::from_str(text))
+        .err()?;
     Some(error.location()?.line())
 }
 
-/// Whether `text` may stand without quotes, by itself and in a list: it then reads as the same text, or as the number
-/// that it says.
+/// Whether `text` may stand without quotes, by itself and in a list: it then reads as the same
+/// text, or as the number that it says.
 pub(super) fn is_plain(text: &str) -> bool {
     let is_same = |value: &Value| match value {
         Value::String(_, read) => read == text,
@@ -126,7 +133,9 @@ impl<'de> Visitor<'de> for Node {
 
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
         let mut dict = Dict::new();
-        while let Some(key) = entries.next_key_seed(Name { taken: &|name| dict.contains_key(name) })? {
+        while let Some(key) = entries.next_key_seed(Name {
+            taken: &|name| dict.contains_key(name),
+        })? {
             dict.insert(key, entries.next_value_seed(Node)?);
         }
         Ok(dict.into())
@@ -181,9 +190,13 @@ impl<'de> Visitor<'de> for Find<'_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<(), A::Error> {
-        let Some((first, rest)) = self.0.split_first() else { return Ok(()) };
+        let Some((first, rest)) = self.0.split_first() else {
+            return Ok(());
+        };
         let is_last = rest.is_empty();
-        while let Some(key) = entries.next_key_seed(Name { taken: &|name| is_last && name == first })? {
+        while let Some(key) = entries.next_key_seed(Name {
+            taken: &|name| is_last && name == first,
+        })? {
             if key == *first {
                 entries.next_value_seed(Find(rest))?;
             } else {
@@ -215,7 +228,11 @@ mod tests {
     fn a_key_that_stands_twice_is_an_error_at_the_second() {
         let error = parse("a:\n  b: 1\n  c: 2\n  b: 3\n").unwrap_err();
         assert_eq!(error.place, Some((4, 3)));
-        assert!(error.reason.contains("the key `b` stands here twice"), "{}", error.reason);
+        assert!(
+            error.reason.contains("the key `b` stands here twice"),
+            "{}",
+            error.reason
+        );
     }
 
     #[test]

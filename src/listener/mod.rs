@@ -48,9 +48,15 @@ pub struct BindError {
 
 fn hint(error: &io::Error) -> &'static str {
     match error.kind() {
-        io::ErrorKind::AddrInUse => " (another process has this port: stop it, or move bind or first_port)",
-        io::ErrorKind::PermissionDenied => " (ports below 1024 need CAP_NET_BIND_SERVICE: use a higher port)",
-        io::ErrorKind::AddrNotAvailable => " (this host has no such address: use 0.0.0.0 to listen on all)",
+        io::ErrorKind::AddrInUse => {
+            " (another process has this port: stop it, or move bind or first_port)"
+        }
+        io::ErrorKind::PermissionDenied => {
+            " (ports below 1024 need CAP_NET_BIND_SERVICE: use a higher port)"
+        }
+        io::ErrorKind::AddrNotAvailable => {
+            " (this host has no such address: use 0.0.0.0 to listen on all)"
+        }
         _ => "",
     }
 }
@@ -60,19 +66,35 @@ pub fn bind(
     settings: &ListenerSettings,
     is_new: impl Fn(&SocketAddr) -> bool,
 ) -> Result<Vec<(SocketAddr, TcpListener)>, Vec<BindError>> {
-    let (mut sockets, mut errors) = (Vec::new(), Vec::new());
-    for bind in settings.scheme.binds().into_iter().filter(|bind| is_new(&bind.address)) {
+    let mut sockets = Vec::new();
+    let mut errors = Vec::new();
+    for bind in settings
+        .scheme
+        .binds()
+        .into_iter()
+        .filter(|bind| is_new(&bind.address))
+    {
         let address = bind.address;
         match socket::listen(address) {
             Ok(socket) => sockets.push((address, socket)),
             Err(source) => {
-                let meant_for =
-                    bind.target.map_or_else(|| "all names".to_owned(), |target| target.to_string());
-                errors.push(BindError { listener: settings.name.clone(), address, meant_for, source });
+                let meant_for = bind
+                    .target
+                    .map_or_else(|| "all names".to_owned(), |target| target.to_string());
+                errors.push(BindError {
+                    listener: settings.name.clone(),
+                    address,
+                    meant_for,
+                    source,
+                });
             }
         }
     }
-    if errors.is_empty() { Ok(sockets) } else { Err(errors) }
+    if errors.is_empty() {
+        Ok(sockets)
+    } else {
+        Err(errors)
+    }
 }
 
 /// Accepts connections until it has to stop. Each gets a task among the `sessions`.
@@ -86,13 +108,20 @@ pub async fn accept(socket: TcpListener, door: Arc<Door>, sessions: Tasks, stop:
         let behind = door.behind();
         match accepted {
             Ok((client, peer)) => sessions.spawn(session::run(client, peer, behind, stop.clone())),
-            Err(error) if is_of_one_connection(&error) => behind.metrics().accept_error("client_gone"),
+            Err(error) if is_of_one_connection(&error) => {
+                behind.metrics().accept_error("client_gone")
+            }
             Err(error) => {
-                let reason = if is_exhausted(&error) { "no_file_descriptors" } else { "other" };
+                let reason = if is_exhausted(&error) {
+                    "no_file_descriptors"
+                } else {
+                    "other"
+                };
                 behind.metrics().accept_error(reason);
                 if let Some(suppressed) = warnings.admit(Instant::now()) {
                     let listener = behind.name();
-                    warn!(%listener, suppressed, "can't accept a connection, trying again: {error}{}", cure(&error));
+                    warn!(%listener, suppressed, "can't accept a connection, trying again: \
+                                                  {error}{}", cure(&error));
                 }
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
@@ -108,7 +137,10 @@ fn tuned((client, peer): (TcpStream, SocketAddr)) -> io::Result<(TcpStream, Sock
 /// The client has gone again before it was accepted: nothing is wrong with the socket.
 fn is_of_one_connection(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionReset, InvalidInput, NotConnected};
-    matches!(error.kind(), ConnectionAborted | ConnectionReset | NotConnected | InvalidInput)
+    matches!(
+        error.kind(),
+        ConnectionAborted | ConnectionReset | NotConnected | InvalidInput
+    )
 }
 
 /// EMFILE and ENFILE: the process or the machine has no file descriptor left.

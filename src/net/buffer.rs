@@ -3,10 +3,12 @@
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// The size of a pooled buffer: large enough that bulk costs few system calls, small enough for a core's cache.
+/// The size of a pooled buffer: large enough that bulk costs few system calls, small enough for a
+/// core's cache.
 pub const BUFFER_BYTES: usize = 128 * 1024;
 
-/// The beginning of a Kafka frame that is this small is kept in a place of its own while more is waited for.
+/// The beginning of a Kafka frame that is this small is kept in a place of its own while more is
+/// waited for.
 pub const PARKED_BYTES_MAX: usize = 1024;
 
 /// How many returned buffers are kept: 8 MiB, more than two cores ever use at once.
@@ -21,11 +23,20 @@ pub struct BufferPool {
 impl BufferPool {
     /// Takes an empty buffer of [`BUFFER_BYTES`].
     pub fn borrow(&self) -> Buffer {
-        Buffer { bytes: self.take(), filled: 0..0, is_edited: false, pool: self.clone() }
+        Buffer {
+            bytes: self.take(),
+            filled: 0..0,
+            is_edited: false,
+            pool: self.clone(),
+        }
     }
 
     fn take(&self) -> Vec<u8> {
-        let kept = self.shelf.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let kept = self
+            .shelf
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .pop();
         kept.unwrap_or_else(|| vec![0; BUFFER_BYTES])
     }
 
@@ -67,8 +78,9 @@ impl Buffer {
         &mut self.bytes[self.filled.clone()]
     }
 
-    /// More bytes are waited for, perhaps for ever: those that are there move to a place of their own size, if they are
-    /// `bytes_max` at the most, so that whoever stops in the middle of a header does not keep a whole buffer.
+    /// More bytes are waited for, perhaps for ever: those that are there move to a place of their
+    /// own size, if they are `bytes_max` at the most, so that whoever stops in the middle of a
+    /// header does not keep a whole buffer.
     pub fn park(&mut self, bytes_max: usize) {
         if self.bytes.len() != BUFFER_BYTES || self.filled.len() > bytes_max {
             return;
@@ -87,8 +99,8 @@ impl Buffer {
         }
     }
 
-    /// Room for more bytes. When the buffer is full of bytes that are still needed, it grows, up to `bytes_max` in all;
-    /// `None` when that is reached.
+    /// Room for more bytes. When the buffer is full of bytes that are still needed, it grows, up to
+    /// `bytes_max` in all; `None` when that is reached.
     pub fn spare(&mut self, bytes_max: usize) -> Option<&mut [u8]> {
         self.unpark();
         if self.filled.end == self.bytes.len() {
@@ -105,7 +117,8 @@ impl Buffer {
         Some(&mut self.bytes[self.filled.end..])
     }
 
-    /// Room for at least `bytes` more, by moving those that are there or by growing. For whoever bounds what it adds.
+    /// Room for at least `bytes` more, by moving those that are there or by growing. For whoever
+    /// bounds what it adds.
     pub fn room(&mut self, bytes: usize) -> &mut [u8] {
         self.unpark();
         if self.bytes.len() - self.filled.end < bytes {
@@ -135,7 +148,8 @@ impl Buffer {
     /// Puts `bytes` in the place of a range of the filled bytes.
     pub fn replace(&mut self, range: Range<usize>, bytes: &[u8]) {
         self.is_edited = true;
-        let (start, end) = (self.filled.start + range.start, self.filled.start + range.end);
+        let start = self.filled.start + range.start;
+        let end = self.filled.start + range.end;
         if bytes.len() == range.len() {
             self.bytes[start..end].copy_from_slice(bytes);
             return;
@@ -174,7 +188,11 @@ mod tests {
 
     #[test]
     fn a_replaced_range_moves_what_is_behind_it() {
-        for (with, expected) in [("", "xxEND"), ("ab", "xxabEND"), ("abcdefgh", "xxabcdefghEND")] {
+        for (with, expected) in [
+            ("", "xxEND"),
+            ("ab", "xxabEND"),
+            ("abcdefgh", "xxabcdefghEND"),
+        ] {
             let mut buffer = filled(b"__xx1234END");
             buffer.consume(2);
             buffer.replace(2..6, with.as_bytes());
@@ -189,16 +207,27 @@ mod tests {
         assert_eq!(buffer.spare(BUFFER_BYTES).map(|spare| spare.len()), Some(1));
         buffer.add(1);
         assert_eq!(buffer.spare(BUFFER_BYTES), None);
-        assert_eq!(buffer.spare(BUFFER_BYTES + 10).map(|spare| spare.len()), Some(10));
+        assert_eq!(
+            buffer.spare(BUFFER_BYTES + 10).map(|spare| spare.len()),
+            Some(10)
+        );
     }
 
     #[test]
     fn room_is_made_by_moving_what_is_there_and_by_growing_only_where_that_does_not_do() {
         let mut buffer = filled(&vec![7; BUFFER_BYTES - 10]);
         buffer.consume(BUFFER_BYTES - 20);
-        assert_eq!(buffer.room(1000).len(), BUFFER_BYTES - 10, "ten bytes have moved to the front");
+        assert_eq!(
+            buffer.room(1000).len(),
+            BUFFER_BYTES - 10,
+            "ten bytes have moved to the front"
+        );
         assert_eq!(buffer.filled(), [7; 10]);
-        assert_eq!(buffer.room(BUFFER_BYTES).len(), BUFFER_BYTES, "it has grown");
+        assert_eq!(
+            buffer.room(BUFFER_BYTES).len(),
+            BUFFER_BYTES,
+            "it has grown"
+        );
         buffer.filled_mut()[0] = 8;
         assert_eq!(buffer.filled(), [8, 7, 7, 7, 7, 7, 7, 7, 7, 7]);
     }
@@ -212,7 +241,10 @@ mod tests {
         assert_eq!(buffer.pool.shelf.lock().unwrap().len(), 1);
         buffer.spare(BUFFER_BYTES).unwrap()[..2].copy_from_slice(b"++");
         buffer.add(2);
-        assert_eq!((buffer.filled(), buffer.bytes.len()), (&b"header++"[..], BUFFER_BYTES));
+        assert_eq!(
+            (buffer.filled(), buffer.bytes.len()),
+            (&b"header++"[..], BUFFER_BYTES)
+        );
         let mut many = filled(&[7; PARKED_BYTES_MAX + 1]);
         many.park(PARKED_BYTES_MAX);
         assert_eq!(many.bytes.len(), BUFFER_BYTES);

@@ -1,6 +1,6 @@
-//! The ClientHello that a TLS connection begins with (RFC 8446, section 4.1.2; RFC 5246, section 7.4.1.2), read for the
-//! server name in it (RFC 6066, section 3). Bytes alone: nothing is answered, and whether the name is anybody's is for
-//! others to judge.
+//! The ClientHello that a TLS connection begins with (RFC 8446, section 4.1.2; RFC 5246, section
+//! 7.4.1.2), read for the server name in it (RFC 6066, section 3). Bytes alone: nothing is
+//! answered, and whether the name is anybody's is for others to judge.
 
 use std::borrow::Cow;
 
@@ -21,8 +21,8 @@ pub enum Beginning<'a> {
 /// A TLS client's first message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hello<'a> {
-    /// The first host name, as sent: it may be empty, an IP address, or no text at all. `None` where no name was sent.
-    /// Borrowed, unless the hello came in several records.
+    /// The first host name, as sent: it may be empty, an IP address, or no text at all. `None`
+    /// where no name was sent. Borrowed, unless the hello came in several records.
     pub server_name: Option<Cow<'a, [u8]>>,
     /// How many bytes the hello has with its record headers.
     pub wire_bytes: usize,
@@ -36,7 +36,8 @@ pub enum HelloError {
     TooLarge,
     /// A record of another type or protocol stands within it.
     #[error(
-        "within the TLS hello stands a record of type {kind}, version {major}, where type 22, version 3 belongs"
+        "within the TLS hello stands a record of type {kind}, version {major}, where type 22, \
+         version 3 belongs"
     )]
     Record {
         /// The record's type: 22 is a handshake.
@@ -74,18 +75,31 @@ const SESSION_ID_BYTES_MAX: usize = 32;
 const SERVER_NAME: [u8; 2] = [0, 0];
 const HOST_NAME: u8 = 0;
 
-/// Reads what a connection begins with. Allocates only for a whole hello that came in several records, and not more than
-/// has arrived.
+/// Reads what a connection begins with. Allocates only for a whole hello that came in several
+/// records, and not more than has arrived.
 pub fn read(bytes: &[u8]) -> Result<Beginning<'_>, HelloError> {
-    if !bytes.iter().zip(&START).all(|(byte, expected)| byte == expected) {
+    if !bytes
+        .iter()
+        .zip(&START)
+        .all(|(byte, expected)| byte == expected)
+    {
         return Ok(Beginning::Other);
     }
-    let Some(Extent { message_bytes, wire_bytes }) = extent(bytes)? else { return Ok(Beginning::Incomplete) };
+    let Some(Extent {
+        message_bytes,
+        wire_bytes,
+    }) = extent(bytes)?
+    else {
+        return Ok(Beginning::Incomplete);
+    };
     let server_name = match body(&bytes[..wire_bytes], message_bytes)? {
         Cow::Borrowed(body) => server_name(body)?.map(Cow::Borrowed),
         Cow::Owned(body) => server_name(&body)?.map(|name| Cow::Owned(name.to_vec())),
     };
-    Ok(Beginning::Hello(Hello { server_name, wire_bytes }))
+    Ok(Beginning::Hello(Hello {
+        server_name,
+        wire_bytes,
+    }))
 }
 
 /// How much a whole hello is.
@@ -98,9 +112,12 @@ struct Extent {
 
 /// Looks for the hello's end; `None` while any of it is missing.
 fn extent(bytes: &[u8]) -> Result<Option<Extent>, HelloError> {
-    let mut records = Records { rest: &bytes[..bytes.len().min(HELLO_BYTES_MAX)] };
+    let mut records = Records {
+        rest: &bytes[..bytes.len().min(HELLO_BYTES_MAX)],
+    };
     let mut head = [0; HEAD_BYTES];
-    let (mut arrived, mut on_wire) = (0, 0);
+    let mut arrived = 0;
+    let mut on_wire = 0;
     while let Some(payload) = records.next().transpose()? {
         for (place, byte) in head.iter_mut().skip(arrived).zip(payload) {
             *place = *byte;
@@ -115,13 +132,20 @@ fn extent(bytes: &[u8]) -> Result<Option<Extent>, HelloError> {
         }
         let message_bytes = HEAD_BYTES + number(&head[1..]);
         if let Some(behind) = arrived.checked_sub(message_bytes) {
-            return Ok(Some(Extent { message_bytes, wire_bytes: on_wire - behind }));
+            return Ok(Some(Extent {
+                message_bytes,
+                wire_bytes: on_wire - behind,
+            }));
         }
         if on_wire + (message_bytes - arrived) > HELLO_BYTES_MAX {
             return Err(HelloError::TooLarge);
         }
     }
-    if bytes.len() < HELLO_BYTES_MAX { Ok(None) } else { Err(HelloError::TooLarge) }
+    if bytes.len() < HELLO_BYTES_MAX {
+        Ok(None)
+    } else {
+        Err(HelloError::TooLarge)
+    }
 }
 
 /// The body of the hello that these records are, without its type and length.
@@ -149,7 +173,8 @@ impl<'a> Iterator for Records<'a> {
     type Item = Result<&'a [u8], HelloError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let (&[kind, major, _, high, low], behind) = self.rest.split_first_chunk::<RECORD_HEADER_BYTES>()?;
+        let (&[kind, major, _, high, low], behind) =
+            self.rest.split_first_chunk::<RECORD_HEADER_BYTES>()?;
         if [kind, major] != START {
             return Some(Err(HelloError::Record { kind, major }));
         }
@@ -174,7 +199,9 @@ fn server_name(body: &[u8]) -> Result<Option<&[u8]>, HelloError> {
         // A hello of TLS 1.2 may have no extensions at all.
         return Ok(None);
     }
-    let mut extensions = Reader { rest: body.list::<2>("extensions", |_| true)? };
+    let mut extensions = Reader {
+        rest: body.list::<2>("extensions", |_| true)?,
+    };
     body.end("body")?;
     let mut found = None;
     while !extensions.is_empty() {
@@ -190,15 +217,21 @@ fn server_name(body: &[u8]) -> Result<Option<&[u8]>, HelloError> {
 /// The host name in a server name extension.
 fn host_name(content: &[u8]) -> Result<Option<&[u8]>, HelloError> {
     let mut content = Reader { rest: content };
-    let mut names = Reader { rest: content.list::<2>("server names", |length| length > 0)? };
+    let mut names = Reader {
+        rest: content.list::<2>("server names", |length| length > 0)?,
+    };
     content.end("server names")?;
     let mut found = None;
     while !names.is_empty() {
-        // There is no other type, and what one would look like is unknown: nothing behind it can be read.
+        // There is no other type, and what one would look like is unknown: nothing behind it can be
+        // read.
         if names.take(1, "server names")? != [HOST_NAME] {
             break;
         }
-        if found.replace(names.list::<2>("server name", |_| true)?).is_some() {
+        if found
+            .replace(names.list::<2>("server name", |_| true)?)
+            .is_some()
+        {
             return Err(HelloError::TwoNames);
         }
     }
@@ -216,7 +249,10 @@ impl<'a> Reader<'a> {
 
     /// The next `count` bytes of `what`.
     fn take(&mut self, count: usize, what: &'static str) -> Result<&'a [u8], HelloError> {
-        let (taken, rest) = self.rest.split_at_checked(count).ok_or(HelloError::Length(what))?;
+        let (taken, rest) = self
+            .rest
+            .split_at_checked(count)
+            .ok_or(HelloError::Length(what))?;
         self.rest = rest;
         Ok(taken)
     }
@@ -228,17 +264,27 @@ impl<'a> Reader<'a> {
         may_be: impl Fn(usize) -> bool,
     ) -> Result<&'a [u8], HelloError> {
         let length = number(self.take(N, what)?);
-        if may_be(length) { self.take(length, what) } else { Err(HelloError::Length(what)) }
+        if may_be(length) {
+            self.take(length, what)
+        } else {
+            Err(HelloError::Length(what))
+        }
     }
 
     fn end(&self, what: &'static str) -> Result<(), HelloError> {
-        if self.is_empty() { Ok(()) } else { Err(HelloError::Length(what)) }
+        if self.is_empty() {
+            Ok(())
+        } else {
+            Err(HelloError::Length(what))
+        }
     }
 }
 
 /// A number of at most three bytes.
 fn number(bytes: &[u8]) -> usize {
-    bytes.iter().fold(0, |number, byte| number << 8 | usize::from(*byte))
+    bytes
+        .iter()
+        .fold(0, |number, byte| number << 8 | usize::from(*byte))
 }
 
 #[cfg(test)]
@@ -247,21 +293,34 @@ mod tests {
     use proptest::prelude::*;
     use rustls::pki_types::ServerName;
     use rustls::server::Acceptor;
-    use rustls::{ClientConfig, ClientConnection, RootCertStore, SupportedProtocolVersion, version};
+    use rustls::{
+        ClientConfig, ClientConnection, RootCertStore, SupportedProtocolVersion, version,
+    };
     use std::sync::Arc;
 
     const NAME: &str = "Broker-7.kafka.example.com";
 
     /// The hello that rustls sends for `name`.
-    fn sent(name: &str, versions: &[&'static SupportedProtocolVersion], sends_name: bool) -> Vec<u8> {
+    fn sent(
+        name: &str,
+        versions: &[&'static SupportedProtocolVersion],
+        sends_name: bool,
+    ) -> Vec<u8> {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let config = ClientConfig::builder_with_provider(provider).with_protocol_versions(versions).unwrap();
-        let mut config = config.with_root_certificates(RootCertStore::empty()).with_no_client_auth();
+        let config = ClientConfig::builder_with_provider(provider)
+            .with_protocol_versions(versions)
+            .unwrap();
+        let mut config = config
+            .with_root_certificates(RootCertStore::empty())
+            .with_no_client_auth();
         config.enable_sni = sends_name;
         config.alpn_protocols = vec![b"kafka".to_vec()];
         let name = ServerName::try_from(name.to_owned()).unwrap();
         let mut bytes = Vec::new();
-        ClientConnection::new(Arc::new(config), name).unwrap().write_tls(&mut bytes).unwrap();
+        ClientConnection::new(Arc::new(config), name)
+            .unwrap()
+            .write_tls(&mut bytes)
+            .unwrap();
         bytes
     }
 
@@ -298,15 +357,22 @@ mod tests {
     }
 
     fn names(names: &[(u8, &[u8])]) -> Vec<u8> {
-        let names: Vec<_> =
-            names.iter().flat_map(|(kind, name)| [vec![*kind], list::<2>(name)].concat()).collect();
+        let names: Vec<_> = names
+            .iter()
+            .flat_map(|(kind, name)| [vec![*kind], list::<2>(name)].concat())
+            .collect();
         extension(0, &list::<2>(&names))
     }
 
     /// A small hello with these extensions.
     fn hello_of(extensions: Option<&[u8]>) -> Vec<u8> {
         let extensions = extensions.map(list::<2>).unwrap_or_default();
-        hello_with(&[&list::<1>(&[7; 32]), &list::<2>(&[0x13, 1]), &list::<1>(&[0]), &extensions])
+        hello_with(&[
+            &list::<1>(&[7; 32]),
+            &list::<2>(&[0x13, 1]),
+            &list::<1>(&[0]),
+            &extensions,
+        ])
     }
 
     fn hello_with(parts: &[&[u8]]) -> Vec<u8> {
@@ -325,14 +391,20 @@ mod tests {
     fn the_name_in_a_real_hello_is_found_in_place() {
         for (bytes, name) in hellos() {
             let server_name = name.map(Cow::Borrowed);
-            let expected = Beginning::Hello(Hello { server_name, wire_bytes: bytes.len() });
+            let expected = Beginning::Hello(Hello {
+                server_name,
+                wire_bytes: bytes.len(),
+            });
             let behind = [&bytes[..], b"\x14\x03\x03\0\x01\x01 and more"].concat();
             for bytes in [&bytes, &behind] {
                 let beginning = read(bytes).unwrap();
                 assert_eq!(beginning, expected);
                 assert!(!matches!(
                     beginning,
-                    Beginning::Hello(Hello { server_name: Some(Cow::Owned(_)), .. })
+                    Beginning::Hello(Hello {
+                        server_name: Some(Cow::Owned(_)),
+                        ..
+                    })
                 ));
             }
         }
@@ -343,7 +415,11 @@ mod tests {
         for (bytes, _) in hellos() {
             for bytes in [bytes.clone(), in_records(&bytes[5..], 7)] {
                 for arrived in 0..bytes.len() {
-                    assert_eq!(read(&bytes[..arrived]), Ok(Beginning::Incomplete), "{arrived}");
+                    assert_eq!(
+                        read(&bytes[..arrived]),
+                        Ok(Beginning::Incomplete),
+                        "{arrived}"
+                    );
                 }
                 assert!(matches!(read(&bytes), Ok(Beginning::Hello(_))));
             }
@@ -357,8 +433,15 @@ mod tests {
             for bytes_each in 1..=payload.len() {
                 let records = in_records(payload, bytes_each);
                 let server_name = name.map(Cow::Borrowed);
-                let expected = Beginning::Hello(Hello { server_name, wire_bytes: records.len() });
-                assert_eq!(read(&[&records[..], b"\x17"].concat()), Ok(expected), "{bytes_each}");
+                let expected = Beginning::Hello(Hello {
+                    server_name,
+                    wire_bytes: records.len(),
+                });
+                assert_eq!(
+                    read(&[&records[..], b"\x17"].concat()),
+                    Ok(expected),
+                    "{bytes_each}"
+                );
             }
         }
     }
@@ -367,26 +450,50 @@ mod tests {
     fn what_follows_in_the_same_record_is_not_the_hellos() {
         let bytes = modern();
         let longer = record(&[&bytes[5..], b"\x0b\0\0\0"].concat());
-        let Ok(Beginning::Hello(hello)) = read(&longer) else { panic!() };
-        assert_eq!((hello.server_name.as_deref(), hello.wire_bytes), (Some(NAME.as_bytes()), bytes.len()));
+        let Ok(Beginning::Hello(hello)) = read(&longer) else {
+            panic!()
+        };
+        assert_eq!(
+            (hello.server_name.as_deref(), hello.wire_bytes),
+            (Some(NAME.as_bytes()), bytes.len())
+        );
     }
 
     #[test]
     fn a_name_is_given_as_it_was_sent() {
         let long = vec![b'a'; 8000];
-        for name in [&b""[..], b"10.0.0.1", b"KAFKA.example.com.", b"a_b", b"\0\xff\r\n", &long] {
-            assert_eq!(name_in(&hello_of(Some(&names(&[(0, name)])))), Ok(Some(name.to_vec())));
+        for name in [
+            &b""[..],
+            b"10.0.0.1",
+            b"KAFKA.example.com.",
+            b"a_b",
+            b"\0\xff\r\n",
+            &long,
+        ] {
+            assert_eq!(
+                name_in(&hello_of(Some(&names(&[(0, name)])))),
+                Ok(Some(name.to_vec()))
+            );
         }
         let with_another_type = names(&[(0, b"kafka"), (1, b"\0\0what")]);
-        assert_eq!(name_in(&hello_of(Some(&with_another_type))), Ok(Some(b"kafka".to_vec())));
+        assert_eq!(
+            name_in(&hello_of(Some(&with_another_type))),
+            Ok(Some(b"kafka".to_vec()))
+        );
         assert_eq!(name_in(&hello_of(Some(&names(&[(1, b"kafka")])))), Ok(None));
         assert_eq!(name_in(&hello_of(Some(&[]))), Ok(None));
     }
 
     #[test]
     fn what_is_no_tls_record_is_told_from_what_is_a_wrong_one() {
-        for other in [&b"\0\0\0\x20"[..], b"\x15\x03\x01", b"\x16\x02", b"\x80\x2e\x01", b"GET /", b"PROXY "]
-        {
+        for other in [
+            &b"\0\0\0\x20"[..],
+            b"\x15\x03\x01",
+            b"\x16\x02",
+            b"\x80\x2e\x01",
+            b"GET /",
+            b"PROXY ",
+        ] {
             assert_eq!(read(other), Ok(Beginning::Other), "{other:?}");
         }
         let first = &modern()[..5 + 40];
@@ -395,21 +502,41 @@ mod tests {
         let cut = [&record(&first[5..])[..], b"\x16\x04\x03\0\x01\0"].concat();
         assert_eq!(read(&cut), Err(HelloError::Record { kind: 22, major: 4 }));
         assert_eq!(read(&record(b"")), Err(HelloError::RecordLength(0)));
-        assert_eq!(read(b"\x16\x03\x01\x40\x01"), Err(HelloError::RecordLength(16_385)));
+        assert_eq!(
+            read(b"\x16\x03\x01\x40\x01"),
+            Err(HelloError::RecordLength(16_385))
+        );
         assert_eq!(read(b"\x16\x03\x01\x40\x00"), Ok(Beginning::Incomplete));
         assert_eq!(read(&record(b"\x02")), Err(HelloError::Message(2)));
     }
 
     #[test]
     fn a_hello_is_too_large_as_soon_as_it_is_known_to_be() {
-        let body = |length: usize| [&[CLIENT_HELLO], &length.to_be_bytes()[5..], &vec![0; length]].concat();
+        let body = |length: usize| {
+            [
+                &[CLIENT_HELLO],
+                &length.to_be_bytes()[5..],
+                &vec![0; length],
+            ]
+            .concat()
+        };
         // 9 bytes frame a hello in one record.
-        let (largest, larger) = (HELLO_BYTES_MAX - 9, HELLO_BYTES_MAX - 8);
-        assert_eq!(read(&record(&body(largest))), Err(HelloError::Length("cipher suites")));
-        assert_eq!(read(&record(&body(largest))[..9]), Ok(Beginning::Incomplete));
+        let largest = HELLO_BYTES_MAX - 9;
+        let larger = HELLO_BYTES_MAX - 8;
+        assert_eq!(
+            read(&record(&body(largest))),
+            Err(HelloError::Length("cipher suites"))
+        );
+        assert_eq!(
+            read(&record(&body(largest))[..9]),
+            Ok(Beginning::Incomplete)
+        );
         assert_eq!(read(&record(&body(larger))[..9]), Err(HelloError::TooLarge));
         assert_eq!(read(&record(&body(larger))), Err(HelloError::TooLarge));
-        assert_eq!(read(b"\x16\x03\x01\x40\0\x01\xff\xff\xff"), Err(HelloError::TooLarge));
+        assert_eq!(
+            read(b"\x16\x03\x01\x40\0\x01\xff\xff\xff"),
+            Err(HelloError::TooLarge)
+        );
         // What is missing would have room, but for the header of its record.
         let last_byte_apart = in_records(&body(HELLO_BYTES_MAX - 11), HELLO_BYTES_MAX - 8);
         assert_eq!(read(&last_byte_apart), Err(HelloError::TooLarge));
@@ -421,27 +548,65 @@ mod tests {
 
     #[test]
     fn a_wrong_length_is_an_error_that_names_it() {
-        let (session_id, suites, methods) = (list::<1>(&[7; 32]), list::<2>(&[0x13, 1]), list::<1>(&[0]));
+        let session_id = list::<1>(&[7; 32]);
+        let suites = list::<2>(&[0x13, 1]);
+        let methods = list::<1>(&[0]);
         let parts = |parts: &[&[u8]]| name_in(&hello_with(parts));
         let extensions = |extensions: &[u8]| name_in(&hello_of(Some(extensions)));
         let wrong = |what| Err(HelloError::Length(what));
-        assert_eq!(parts(&[&list::<1>(&[7; 33]), &suites, &methods]), wrong("session id"));
-        assert_eq!(parts(&[&session_id, &list::<2>(&[]), &methods]), wrong("cipher suites"));
-        assert_eq!(parts(&[&session_id, &list::<2>(&[1, 2, 3]), &methods]), wrong("cipher suites"));
-        assert_eq!(parts(&[&session_id, &suites, &[0]]), wrong("compression methods"));
-        assert_eq!(parts(&[&session_id, &suites, &[2, 0]]), wrong("compression methods"));
-        assert_eq!(parts(&[&session_id, &suites, &methods, &[0]]), wrong("extensions"));
-        assert_eq!(parts(&[&session_id, &suites, &methods, &[0, 1]]), wrong("extensions"));
-        assert_eq!(parts(&[&session_id, &suites, &methods, &[0, 0, 9]]), wrong("body"));
+        assert_eq!(
+            parts(&[&list::<1>(&[7; 33]), &suites, &methods]),
+            wrong("session id")
+        );
+        assert_eq!(
+            parts(&[&session_id, &list::<2>(&[]), &methods]),
+            wrong("cipher suites")
+        );
+        assert_eq!(
+            parts(&[&session_id, &list::<2>(&[1, 2, 3]), &methods]),
+            wrong("cipher suites")
+        );
+        assert_eq!(
+            parts(&[&session_id, &suites, &[0]]),
+            wrong("compression methods")
+        );
+        assert_eq!(
+            parts(&[&session_id, &suites, &[2, 0]]),
+            wrong("compression methods")
+        );
+        assert_eq!(
+            parts(&[&session_id, &suites, &methods, &[0]]),
+            wrong("extensions")
+        );
+        assert_eq!(
+            parts(&[&session_id, &suites, &methods, &[0, 1]]),
+            wrong("extensions")
+        );
+        assert_eq!(
+            parts(&[&session_id, &suites, &methods, &[0, 0, 9]]),
+            wrong("body")
+        );
         assert_eq!(parts(&[]), wrong("session id"));
         assert_eq!(name_in(&record(&[CLIENT_HELLO, 0, 0, 1, 3])), wrong("body"));
         assert_eq!(extensions(&[0, 0, 0]), wrong("extensions"));
         assert_eq!(extensions(&[0, 1, 0, 1]), wrong("extensions"));
         assert_eq!(extensions(&extension(0, b"")), wrong("server names"));
-        assert_eq!(extensions(&extension(0, &list::<2>(b""))), wrong("server names"));
-        assert_eq!(extensions(&extension(0, b"\0\x05\0\0\x01k")), wrong("server names"));
-        assert_eq!(extensions(&extension(0, b"\0\x04\0\0\x01k!")), wrong("server names"));
-        assert_eq!(extensions(&extension(0, b"\0\x04\0\0\x02k")), wrong("server name"));
+        assert_eq!(
+            extensions(&extension(0, &list::<2>(b""))),
+            wrong("server names")
+        );
+        assert_eq!(
+            extensions(&extension(0, b"\0\x05\0\0\x01k")),
+            wrong("server names")
+        );
+        assert_eq!(
+            extensions(&extension(0, b"\0\x04\0\0\x01k!")),
+            wrong("server names")
+        );
+        assert_eq!(
+            extensions(&extension(0, b"\0\x04\0\0\x02k")),
+            wrong("server name")
+        );
     }
 
     #[test]
@@ -449,12 +614,20 @@ mod tests {
         let name = names(&[(0, b"a.example.com")]);
         let two = names(&[(0, b"a.example.com"), (0, b"b.example.com")]);
         let nameless = names(&[(1, b"")]);
-        for extensions in [two, [&name[..], &name].concat(), [&nameless[..], &name].concat()] {
-            assert_eq!(name_in(&hello_of(Some(&extensions))), Err(HelloError::TwoNames));
+        for extensions in [
+            two,
+            [&name[..], &name].concat(),
+            [&nameless[..], &name].concat(),
+        ] {
+            assert_eq!(
+                name_in(&hello_of(Some(&extensions))),
+                Err(HelloError::TwoNames)
+            );
         }
     }
 
-    /// The name that rustls finds, where it takes the hello; `None` also for a name that is no DNS name.
+    /// The name that rustls finds, where it takes the hello; `None` also for a name that is no DNS
+    /// name.
     fn name_to_rustls(mut bytes: &[u8]) -> Option<String> {
         let mut acceptor = Acceptor::default();
         while !bytes.is_empty() {
@@ -478,7 +651,10 @@ mod tests {
     fn rustls_finds_the_same_name() {
         for (bytes, name) in hellos() {
             let name = name.map(|name| String::from_utf8_lossy(name).to_ascii_lowercase());
-            assert_eq!(name_to_rustls(&bytes).map(|name| name.to_ascii_lowercase()), name);
+            assert_eq!(
+                name_to_rustls(&bytes).map(|name| name.to_ascii_lowercase()),
+                name
+            );
         }
     }
 

@@ -1,7 +1,7 @@
 //! SO_RCVLOWAT: how many bytes must have arrived before a socket counts as readable.
 //!
-//! In the middle of a large frame there is no use in being woken for every segment. No crate that Narrows uses has this
-//! option, so here is the one system call that it makes itself.
+//! In the middle of a large frame there is no use in being woken for every segment. No crate that
+//! Narrows uses has this option, so here is the one system call that it makes itself.
 
 #![allow(
     unsafe_code,
@@ -16,8 +16,8 @@ use tokio::net::TcpStream;
 pub fn set(stream: &TcpStream, bytes: u32) -> io::Result<()> {
     let value = libc::c_int::try_from(bytes).unwrap_or(libc::c_int::MAX);
     let size = libc::socklen_t::try_from(size_of_val(&value)).unwrap_or(4);
-    // SAFETY: the descriptor is open for as long as `stream` is borrowed; the pointer and the size describe `value`,
-    // which the kernel copies before the call returns.
+    // SAFETY: the descriptor is open for as long as `stream` is borrowed; the pointer and the size
+    // describe `value`, which the kernel copies before the call returns.
     let result = unsafe {
         libc::setsockopt(
             stream.as_raw_fd(),
@@ -27,5 +27,9 @@ pub fn set(stream: &TcpStream, bytes: u32) -> io::Result<()> {
             size,
         )
     };
-    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
 }

@@ -1,24 +1,28 @@
-//! Pipes through which the kernel moves bytes from socket to socket, without their entering this process.
+//! Pipes through which the kernel moves bytes from socket to socket, without their entering this
+//! process.
 //!
-//! A pipe that has bytes in it belongs to one connection: it goes back to its pool only when it is empty, and is closed
-//! otherwise, so that one client's bytes can never reach another.
+//! A pipe that has bytes in it belongs to one connection: it goes back to its pool only when it is
+//! empty, and is closed otherwise, so that one client's bytes can never reach another.
 
 use super::socket::is_transient;
 use rustix::fd::OwnedFd;
 use rustix::io::Errno;
-use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_getpipe_size, fcntl_setpipe_size, pipe_with, splice};
+use rustix::pipe::{
+    PipeFlags, SpliceFlags, fcntl_getpipe_size, fcntl_setpipe_size, pipe_with, splice,
+};
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 
-/// What a pipe is asked to hold, best first. The kernel refuses more than `pipe-max-size`, and more than
-/// `pipe-user-pages-soft` in all, to users without privileges; a pipe has 64 KiB without asking.
+/// What a pipe is asked to hold, best first. The kernel refuses more than `pipe-max-size`, and more
+/// than `pipe-user-pages-soft` in all, to users without privileges; a pipe has 64 KiB without
+/// asking.
 const PIPE_BYTES: [usize; 2] = [1024 * 1024, 256 * 1024];
 
-/// All pipes there may be: with 1 MiB each as many as `pipe-user-pages-soft` allows. It bounds what slow readers can
-/// hold in the kernel, outside of any socket's accounting.
+/// All pipes there may be: with 1 MiB each as many as `pipe-user-pages-soft` allows. It bounds what
+/// slow readers can hold in the kernel, outside of any socket's accounting.
 const PIPES_MAX: usize = 64;
 
 const FLAGS: SpliceFlags = SpliceFlags::NONBLOCK.union(SpliceFlags::MOVE);
@@ -52,7 +56,11 @@ impl PipePool {
         }
         let ends = shelf.idle.pop().or_else(|| Ends::new().ok())?;
         shelf.lent += 1;
-        Some(Pipe { ends: Some(ends), held: 0, pool: self.clone() })
+        Some(Pipe {
+            ends: Some(ends),
+            held: 0,
+            pool: self.clone(),
+        })
     }
 }
 
@@ -60,9 +68,15 @@ impl Ends {
     fn new() -> io::Result<Self> {
         let (read, write) = pipe_with(PipeFlags::NONBLOCK | PipeFlags::CLOEXEC)?;
         // Whichever size is refused, the pipe keeps the one that it has.
-        let _ = PIPE_BYTES.iter().find(|bytes| fcntl_setpipe_size(&write, **bytes).is_ok());
+        let _ = PIPE_BYTES
+            .iter()
+            .find(|bytes| fcntl_setpipe_size(&write, **bytes).is_ok());
         let capacity = fcntl_getpipe_size(&write)?;
-        Ok(Self { read, write, capacity })
+        Ok(Self {
+            read,
+            write,
+            capacity,
+        })
     }
 }
 
@@ -82,15 +96,18 @@ impl Pipe {
         self.held
     }
 
-    /// Moves up to `bytes_max` bytes from a socket into the pipe, which must be empty: only then does "nothing moved"
-    /// mean that the socket has nothing. 0 at the end of the stream. Cancel-safe, as all polling is.
+    /// Moves up to `bytes_max` bytes from a socket into the pipe, which must be empty: only then
+    /// does "nothing moved" mean that the socket has nothing. 0 at the end of the stream.
+    /// Cancel-safe, as all polling is.
     pub fn poll_fill(
         &mut self,
         cx: &mut Context<'_>,
         from: &TcpStream,
         bytes_max: usize,
     ) -> Poll<io::Result<usize>> {
-        let Some(ends) = &self.ends else { return Poll::Ready(Ok(0)) };
+        let Some(ends) = &self.ends else {
+            return Poll::Ready(Ok(0));
+        };
         let bytes_max = bytes_max.min(ends.capacity);
         let moved = loop {
             ready!(from.poll_read_ready(cx))?;
@@ -104,8 +121,9 @@ impl Pipe {
         Poll::Ready(Ok(moved))
     }
 
-    /// Moves up to `bytes_max` bytes that are known to have arrived into a pipe that need not be empty: whether the socket
-    /// counts as ready is neither asked nor changed. An error of kind `WouldBlock` says that the pipe is full.
+    /// Moves up to `bytes_max` bytes that are known to have arrived into a pipe that need not be
+    /// empty: whether the socket counts as ready is neither asked nor changed. An error of kind
+    /// `WouldBlock` says that the pipe is full.
     pub fn try_add(&mut self, from: &TcpStream, bytes_max: usize) -> io::Result<usize> {
         let Some(ends) = &self.ends else { return Ok(0) };
         let bytes_max = bytes_max.min(ends.capacity.saturating_sub(self.held));
@@ -119,14 +137,17 @@ impl Pipe {
         Ok(moved)
     }
 
-    /// Moves what is in the pipe to a socket, or some of it; `has_more` says that more of the same frame follows.
+    /// Moves what is in the pipe to a socket, or some of it; `has_more` says that more of the same
+    /// frame follows.
     pub fn poll_drain(
         &mut self,
         cx: &mut Context<'_>,
         to: &TcpStream,
         has_more: bool,
     ) -> Poll<io::Result<usize>> {
-        let Some(ends) = &self.ends else { return Poll::Ready(Ok(0)) };
+        let Some(ends) = &self.ends else {
+            return Poll::Ready(Ok(0));
+        };
         let mut flags = FLAGS;
         flags.set(SpliceFlags::MORE, has_more);
         let moved = loop {
@@ -144,7 +165,11 @@ impl Pipe {
 
 impl Drop for Pipe {
     fn drop(&mut self) {
-        let mut shelf = self.pool.shelf.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut shelf = self
+            .pool
+            .shelf
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         shelf.lent -= 1;
         if self.held == 0 {
             shelf.idle.extend(self.ends.take());
@@ -171,9 +196,16 @@ mod tests {
         let ((mut client, from), (to, mut broker)) = (pair().await, pair().await);
         client.write_all(b"abcdefgh").await.unwrap();
         let mut pipe = pool.borrow().unwrap();
-        let moved = std::future::poll_fn(|cx| pipe.poll_fill(cx, &from, 5)).await.unwrap();
+        let moved = std::future::poll_fn(|cx| pipe.poll_fill(cx, &from, 5))
+            .await
+            .unwrap();
         assert_eq!((moved, pipe.held()), (5, 5));
-        assert_eq!(std::future::poll_fn(|cx| pipe.poll_drain(cx, &to, false)).await.unwrap(), 5);
+        assert_eq!(
+            std::future::poll_fn(|cx| pipe.poll_drain(cx, &to, false))
+                .await
+                .unwrap(),
+            5
+        );
         let mut arrived = [0; 5];
         broker.read_exact(&mut arrived).await.unwrap();
         assert_eq!(&arrived, b"abcde");
@@ -187,7 +219,9 @@ mod tests {
         let (mut client, from) = pair().await;
         client.write_all(b"secret").await.unwrap();
         let mut pipe = pool.borrow().unwrap();
-        std::future::poll_fn(|cx| pipe.poll_fill(cx, &from, 100)).await.unwrap();
+        std::future::poll_fn(|cx| pipe.poll_fill(cx, &from, 100))
+            .await
+            .unwrap();
         drop(pipe);
         let shelf = pool.shelf.lock().unwrap();
         assert_eq!((shelf.idle.len(), shelf.lent), (0, 0));

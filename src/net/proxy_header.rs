@@ -1,5 +1,6 @@
-//! The PROXY protocol header, versions 1 and 2: what a load balancer puts in front of a connection to say whose it is
-//! (proxy-protocol.txt of HAProxy, sections 2.1 and 2.2). Bytes alone; who may send one is the session's matter.
+//! The PROXY protocol header, versions 1 and 2: what a load balancer puts in front of a connection
+//! to say whose it is (proxy-protocol.txt of HAProxy, sections 2.1 and 2.2). Bytes alone; who may
+//! send one is the session's matter.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -8,8 +9,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 pub enum Beginning {
     /// A whole header.
     Header {
-        /// The client that it names; `None` where it speaks of its sender itself: `LOCAL`, as health checks have it, or
-        /// `UNKNOWN`, or no internet address.
+        /// The client that it names; `None` where it speaks of its sender itself: `LOCAL`, as
+        /// health checks have it, or `UNKNOWN`, or no internet address.
         client: Option<SocketAddr>,
         /// How many bytes the header has.
         bytes: usize,
@@ -27,7 +28,9 @@ pub enum HeaderError {
     #[error("the line does not end within {LINE_BYTES_MAX} bytes")]
     Endless,
     /// The line of version 1 is not one of its forms.
-    #[error("the line is not of the form `PROXY TCP4 SOURCE DESTINATION PORT PORT`, nor TCP6 or UNKNOWN")]
+    #[error(
+        "the line is not of the form `PROXY TCP4 SOURCE DESTINATION PORT PORT`, nor TCP6 or UNKNOWN"
+    )]
     Line,
     /// Behind the signature of version 2 stands another version, or a command that there is not.
     #[error("version and command are {0:#04x}, where 0x20 (LOCAL) or 0x21 (PROXY) belongs")]
@@ -62,7 +65,10 @@ pub fn read(bytes: &[u8]) -> Result<Beginning, HeaderError> {
 
 /// Whether `bytes` begin with `start`, as far as they have arrived.
 fn begins(bytes: &[u8], start: &[u8]) -> bool {
-    bytes.iter().zip(start).all(|(byte, expected)| byte == expected)
+    bytes
+        .iter()
+        .zip(start)
+        .all(|(byte, expected)| byte == expected)
 }
 
 /// Version 1: one line of text.
@@ -80,15 +86,23 @@ fn read_line(bytes: &[u8]) -> Result<Beginning, HeaderError> {
     let mut word = || words.next().ok_or(HeaderError::Line);
     let family = word()?;
     if family == "UNKNOWN" {
-        return Ok(Beginning::Header { client: None, bytes: end + 2 });
+        return Ok(Beginning::Header {
+            client: None,
+            bytes: end + 2,
+        });
     }
     // Both addresses are of the family that the line names.
-    let (source, _) = (ip(family, word()?)?, ip(family, word()?)?);
-    let (source_port, _) = (port(word()?)?, port(word()?)?);
+    let source = ip(family, word()?)?;
+    let _ = ip(family, word()?)?;
+    let source_port = port(word()?)?;
+    let _ = port(word()?)?;
     if words.next().is_some() {
         return Err(HeaderError::Line);
     }
-    Ok(Beginning::Header { client: Some(SocketAddr::new(source, source_port)), bytes: end + 2 })
+    Ok(Beginning::Header {
+        client: Some(SocketAddr::new(source, source_port)),
+        bytes: end + 2,
+    })
 }
 
 fn ip(family: &str, text: &str) -> Result<IpAddr, HeaderError> {
@@ -102,7 +116,10 @@ fn ip(family: &str, text: &str) -> Result<IpAddr, HeaderError> {
 
 fn port(text: &str) -> Result<u16, HeaderError> {
     let is_plain = text.bytes().all(|byte| byte.is_ascii_digit());
-    text.parse().ok().filter(|_| is_plain).ok_or(HeaderError::Line)
+    text.parse()
+        .ok()
+        .filter(|_| is_plain)
+        .ok_or(HeaderError::Line)
 }
 
 /// Version 2: a signature, fixed fields, addresses by family, and TLVs.
@@ -111,7 +128,9 @@ fn read_binary(bytes: &[u8]) -> Result<Beginning, HeaderError> {
         return Ok(Beginning::Incomplete);
     };
     let end = FIXED_BYTES + usize::from(u16::from_be_bytes([high, low]));
-    let Some(rest) = bytes.get(FIXED_BYTES..end) else { return Ok(Beginning::Incomplete) };
+    let Some(rest) = bytes.get(FIXED_BYTES..end) else {
+        return Ok(Beginning::Incomplete);
+    };
     let client = match command {
         0x20 => None,
         0x21 => source(family, rest)?,
@@ -132,7 +151,10 @@ fn source(family: u8, rest: &[u8]) -> Result<Option<SocketAddr>, HeaderError> {
         0x21 | 0x22 => {
             let (both, tlvs) = addresses::<36>(rest)?;
             let ip = both.first_chunk::<16>().copied().unwrap_or_default();
-            (Some((IpAddr::V6(Ipv6Addr::from(ip)), [both[32], both[33]])), tlvs)
+            (
+                Some((IpAddr::V6(Ipv6Addr::from(ip)), [both[32], both[33]])),
+                tlvs,
+            )
         }
         0x31 | 0x32 => (None, addresses::<216>(rest)?.1),
         other => return Err(HeaderError::Family(other)),
@@ -145,13 +167,18 @@ fn addresses<const N: usize>(rest: &[u8]) -> Result<(&[u8; N], &[u8]), HeaderErr
     rest.split_first_chunk::<N>().ok_or(HeaderError::Addresses)
 }
 
-/// A type, a length of two bytes, a value: none of them concerns Narrows, and none may reach out of the header.
+/// A type, a length of two bytes, a value: none of them concerns Narrows, and none may reach out of
+/// the header.
 fn look_at_tlvs(mut rest: &[u8]) -> Result<(), HeaderError> {
     while let Some((&[_, high, low], behind)) = rest.split_first_chunk::<3>() {
         let length = usize::from(u16::from_be_bytes([high, low]));
         rest = behind.get(length..).ok_or(HeaderError::Tlv)?;
     }
-    if rest.is_empty() { Ok(()) } else { Err(HeaderError::Tlv) }
+    if rest.is_empty() {
+        Ok(())
+    } else {
+        Err(HeaderError::Tlv)
+    }
 }
 
 #[cfg(test)]
@@ -167,19 +194,36 @@ mod tests {
     }
 
     fn ipv4() -> Vec<u8> {
-        [&[192, 0, 2, 7, 10, 0, 0, 1][..], &51_000u16.to_be_bytes(), &9092u16.to_be_bytes()].concat()
+        [
+            &[192, 0, 2, 7, 10, 0, 0, 1][..],
+            &51_000u16.to_be_bytes(),
+            &9092u16.to_be_bytes(),
+        ]
+        .concat()
     }
 
     fn ipv6() -> Vec<u8> {
         let ip: Ipv6Addr = "2001:db8::7".parse().unwrap();
-        [&ip.octets()[..], &ip.octets(), &51_000u16.to_be_bytes(), &9092u16.to_be_bytes()].concat()
+        [
+            &ip.octets()[..],
+            &ip.octets(),
+            &51_000u16.to_be_bytes(),
+            &9092u16.to_be_bytes(),
+        ]
+        .concat()
     }
 
     fn headers() -> Vec<(Vec<u8>, Option<&'static str>)> {
         let tlvs = [&ipv4()[..], &[0x04, 0, 0], &[0xea, 0, 3, 1, 2, 3]].concat();
         vec![
-            (b"PROXY TCP4 192.0.2.7 10.0.0.1 51000 9092\r\n".to_vec(), Some(CLIENT)),
-            (b"PROXY TCP6 2001:db8::7 2001:db8::1 51000 9092\r\n".to_vec(), Some("[2001:db8::7]:51000")),
+            (
+                b"PROXY TCP4 192.0.2.7 10.0.0.1 51000 9092\r\n".to_vec(),
+                Some(CLIENT),
+            ),
+            (
+                b"PROXY TCP6 2001:db8::7 2001:db8::1 51000 9092\r\n".to_vec(),
+                Some("[2001:db8::7]:51000"),
+            ),
             (b"PROXY UNKNOWN\r\n".to_vec(), None),
             (b"PROXY UNKNOWN ff 10.0.0.1 what ever\r\n".to_vec(), None),
             (binary(0x21, 0x11, &ipv4()), Some(CLIENT)),
@@ -196,9 +240,16 @@ mod tests {
     fn a_header_names_its_client_and_ends_where_it_says_whatever_follows() {
         for (header, client) in headers() {
             let client = client.map(|client| client.parse().unwrap());
-            let expected = Ok(Beginning::Header { client, bytes: header.len() });
+            let expected = Ok(Beginning::Header {
+                client,
+                bytes: header.len(),
+            });
             assert_eq!(read(&header), expected, "{header:02x?}");
-            assert_eq!(read(&[&header[..], b"\0\0\0\x20and a frame"].concat()), expected, "{header:02x?}");
+            assert_eq!(
+                read(&[&header[..], b"\0\0\0\x20and a frame"].concat()),
+                expected,
+                "{header:02x?}"
+            );
         }
     }
 
@@ -206,7 +257,11 @@ mod tests {
     fn a_header_of_which_any_byte_is_missing_is_incomplete() {
         for (header, _) in headers() {
             for arrived in 0..header.len() {
-                assert_eq!(read(&header[..arrived]), Ok(Beginning::Incomplete), "{arrived} of {header:02x?}");
+                assert_eq!(
+                    read(&header[..arrived]),
+                    Ok(Beginning::Incomplete),
+                    "{arrived} of {header:02x?}"
+                );
             }
         }
     }
@@ -238,7 +293,10 @@ mod tests {
         ] {
             assert_eq!(line(wrong), Err(HeaderError::Line), "{wrong:?}");
         }
-        assert_eq!(read(&[b"PROXY ", &[b'a'; 200][..]].concat()), Err(HeaderError::Endless));
+        assert_eq!(
+            read(&[b"PROXY ", &[b'a'; 200][..]].concat()),
+            Err(HeaderError::Endless)
+        );
         let v4 = ipv4();
         for (wrong, error) in [
             (binary(0x11, 0x11, &v4), HeaderError::Command(0x11)),
@@ -246,9 +304,18 @@ mod tests {
             (binary(0x21, 0x41, &v4), HeaderError::Family(0x41)),
             (binary(0x21, 0x11, &v4[..11]), HeaderError::Addresses),
             (binary(0x21, 0x21, &v4), HeaderError::Addresses),
-            (binary(0x21, 0x11, &[&v4[..], &[1, 0]].concat()), HeaderError::Tlv),
-            (binary(0x21, 0x11, &[&v4[..], &[1, 0, 1]].concat()), HeaderError::Tlv),
-            (binary(0x21, 0x11, &[&v4[..], &[1, 0xff, 0xff, 7]].concat()), HeaderError::Tlv),
+            (
+                binary(0x21, 0x11, &[&v4[..], &[1, 0]].concat()),
+                HeaderError::Tlv,
+            ),
+            (
+                binary(0x21, 0x11, &[&v4[..], &[1, 0, 1]].concat()),
+                HeaderError::Tlv,
+            ),
+            (
+                binary(0x21, 0x11, &[&v4[..], &[1, 0xff, 0xff, 7]].concat()),
+                HeaderError::Tlv,
+            ),
         ] {
             assert_eq!(read(&wrong), Err(error), "{wrong:02x?}");
         }

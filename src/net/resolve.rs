@@ -1,4 +1,5 @@
-//! Names are resolved at every dial and never kept: pods move, and their addresses are used again within seconds.
+//! Names are resolved at every dial and never kept: pods move, and their addresses are used again
+//! within seconds.
 
 use crate::types::BrokerAddress;
 use std::io;
@@ -9,5 +10,9 @@ use std::time::Duration;
 pub async fn resolve(address: &BrokerAddress, timeout: Duration) -> io::Result<Vec<SocketAddr>> {
     let lookup = tokio::net::lookup_host((&*address.host, address.port));
     let found: Vec<_> = tokio::time::timeout(timeout, lookup).await??.collect();
-    if found.is_empty() { Err(io::ErrorKind::NotFound.into()) } else { Ok(found) }
+    if found.is_empty() {
+        Err(io::ErrorKind::NotFound.into())
+    } else {
+        Ok(found)
+    }
 }

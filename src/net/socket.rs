@@ -9,8 +9,8 @@ use std::time::Duration;
 use tokio::io::Interest;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
-/// Below the shortest idle timeout of the usual load balancers (Azure: 240 s), so that idle clients, many of which send
-/// no keepalives themselves, are not cut off in silence.
+/// Below the shortest idle timeout of the usual load balancers (Azure: 240 s), so that idle
+/// clients, many of which send no keepalives themselves, are not cut off in silence.
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 const KEEPALIVE_PROBES: u32 = 6;
@@ -30,14 +30,18 @@ pub fn tune(stream: &TcpStream) -> io::Result<()> {
 
 /// Binds and listens.
 pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    let socket = if address.is_ipv4() {
+        TcpSocket::new_v4()
+    } else {
+        TcpSocket::new_v6()
+    }?;
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)
 }
 
-/// Sends what the socket takes of `bytes`; `has_more` keeps a last segment that is not full for what follows at once.
-/// Cancel-safe.
+/// Sends what the socket takes of `bytes`; `has_more` keeps a last segment that is not full for
+/// what follows at once. Cancel-safe.
 pub fn poll_send(
     cx: &mut Context<'_>,
     to: &TcpStream,
@@ -56,12 +60,16 @@ pub fn poll_send(
     }
 }
 
-/// Copies what the socket has next, up to the size of `bytes`, and leaves it there: how much, 0 at the end of the stream.
-/// Cancel-safe.
+/// Copies what the socket has next, up to the size of `bytes`, and leaves it there: how much, 0 at
+/// the end of the stream. Cancel-safe.
 ///
-/// When it is less than asked for, there was no more: the socket then counts as not ready until something new arrives.
-/// Whoever has peeked takes the bytes without asking whether it is ready.
-pub fn poll_peek(cx: &mut Context<'_>, from: &TcpStream, bytes: &mut [u8]) -> Poll<io::Result<usize>> {
+/// When it is less than asked for, there was no more: the socket then counts as not ready until
+/// something new arrives. Whoever has peeked takes the bytes without asking whether it is ready.
+pub fn poll_peek(
+    cx: &mut Context<'_>,
+    from: &TcpStream,
+    bytes: &mut [u8],
+) -> Poll<io::Result<usize>> {
     loop {
         ready!(from.poll_read_ready(cx))?;
         let mut short = None;
@@ -88,11 +96,22 @@ pub const PEEKED_BYTES_MAX: usize = 1024;
 pub fn discard(from: &TcpStream, count: usize) -> io::Result<()> {
     // With MSG_TRUNC, TCP drops the bytes and writes nothing: tcp(7).
     let mut nothing = [0; PEEKED_BYTES_MAX];
-    let (_, dropped) = recv(from, &mut nothing[..count], RecvFlags::TRUNC | RecvFlags::DONTWAIT)?;
-    if dropped == count { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
+    let (_, dropped) = recv(
+        from,
+        &mut nothing[..count],
+        RecvFlags::TRUNC | RecvFlags::DONTWAIT,
+    )?;
+    if dropped == count {
+        Ok(())
+    } else {
+        Err(io::ErrorKind::UnexpectedEof.into())
+    }
 }
 
 /// Tokio has noted that the socket is not ready, or a signal came: poll again.
 pub(super) fn is_transient(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
+    matches!(
+        error.kind(),
+        io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
+    )
 }

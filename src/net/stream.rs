@@ -18,9 +18,14 @@ pub enum Stream {
 }
 
 impl Stream {
-    /// The TCP connection, if it is nothing more: only then are its bytes those that the other side means.
+    /// The TCP connection, if it is nothing more: only then are its bytes those that the other side
+    /// means.
     pub fn plain(&self) -> Option<&TcpStream> {
-        if let Self::Plain(tcp) = self { Some(tcp) } else { None }
+        if let Self::Plain(tcp) = self {
+            Some(tcp)
+        } else {
+            None
+        }
     }
 
     /// Waits until a read may find something, or registers to be woken. Cancel-safe.
@@ -62,18 +67,26 @@ impl Stream {
 }
 
 impl AsyncRead for Stream {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Plain(tcp) => Pin::new(tcp).poll_read(cx, into),
-            Self::Tls(tls) => {
-                tls.poll_read(cx, into.initialize_unfilled()).map_ok(|count| into.advance(count))
-            }
+            Self::Tls(tls) => tls
+                .poll_read(cx, into.initialize_unfilled())
+                .map_ok(|count| into.advance(count)),
         }
     }
 }
 
 impl AsyncWrite for Stream {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         self.get_mut().poll_send(cx, bytes, false)
     }
 

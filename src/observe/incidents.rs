@@ -1,8 +1,8 @@
 //! What went wrong lately, by cause and source: keeps the log readable and the status page full.
 //!
-//! Whoever can reach a port can provoke a warning at will. So each source gets one line of a kind in [`SOURCE_INTERVAL`], all
-//! sources together [`LINES_PER_SECOND`] of a kind, and no more is remembered than [`INCIDENTS_MAX`]; what is held back is
-//! counted, and said with the next line.
+//! Whoever can reach a port can provoke a warning at will. So each source gets one line of a kind
+//! in [`SOURCE_INTERVAL`], all sources together [`LINES_PER_SECOND`] of a kind, and no more is
+//! remembered than [`INCIDENTS_MAX`]; what is held back is counted, and said with the next line.
 
 use super::throttle::Throttle;
 use std::collections::HashMap;
@@ -49,7 +49,8 @@ struct State {
 }
 
 impl Incidents {
-    /// Notes one more. `Some(n)`: log it, `n` of its kind and source were not since the last line; `None`: hold it back.
+    /// Notes one more. `Some(n)`: log it, `n` of its kind and source were not since the last line;
+    /// `None`: hold it back.
     pub fn note(
         &self,
         (listener, cause, source): (&str, &'static str, IpAddr),
@@ -95,7 +96,11 @@ impl State {
         if self.seen.len() < INCIDENTS_MAX {
             return;
         }
-        let oldest = self.seen.iter().min_by_key(|(_, incident)| incident.last).map(|(key, _)| key.clone());
+        let oldest = self
+            .seen
+            .iter()
+            .min_by_key(|(_, incident)| incident.last)
+            .map(|(key, _)| key.clone());
         oldest.and_then(|key| self.seen.remove(&key));
     }
 
@@ -119,7 +124,8 @@ mod tests {
 
     #[test]
     fn a_source_gets_one_line_of_a_kind_and_what_was_held_back_is_said_with_the_next() {
-        let (incidents, start) = (Incidents::default(), Instant::now());
+        let incidents = Incidents::default();
+        let start = Instant::now();
         let note = |cause, from, at| incidents.note(("external", cause, source(from)), "text", at);
         assert_eq!(note("http", 1, start), Some(0));
         assert_eq!(note("http", 1, start), None);
@@ -130,9 +136,16 @@ mod tests {
 
     #[test]
     fn many_sources_together_get_a_few_lines_a_second() {
-        let (incidents, start) = (Incidents::default(), Instant::now());
+        let incidents = Incidents::default();
+        let start = Instant::now();
         let lines = |at| {
-            (0..100).filter(|from| incidents.note(("l", "http", source(*from)), "t", at).is_some()).count()
+            (0..100)
+                .filter(|from| {
+                    incidents
+                        .note(("l", "http", source(*from)), "t", at)
+                        .is_some()
+                })
+                .count()
         };
         assert_eq!(lines(start), LINES_PER_SECOND as usize);
         assert_eq!(lines(start + SOURCE_INTERVAL), LINES_PER_SECOND as usize);
@@ -140,7 +153,8 @@ mod tests {
 
     #[test]
     fn no_more_is_remembered_than_the_bound_and_the_oldest_goes_first() {
-        let (incidents, start) = (Incidents::default(), Instant::now());
+        let incidents = Incidents::default();
+        let start = Instant::now();
         for number in 0..1000u32 {
             let source = IpAddr::from(number.to_be_bytes());
             incidents.note(
@@ -151,7 +165,10 @@ mod tests {
         }
         let latest = incidents.latest(usize::MAX);
         assert_eq!(latest.len(), INCIDENTS_MAX);
-        assert_eq!((&*latest[0].text, &*latest[INCIDENTS_MAX - 1].text), ("999", "744"));
+        assert_eq!(
+            (&*latest[0].text, &*latest[INCIDENTS_MAX - 1].text),
+            ("999", "744")
+        );
         assert_eq!(incidents.latest(3).len(), 3);
     }
 }

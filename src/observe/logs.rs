@@ -1,7 +1,8 @@
 //! Logs on standard error: text on a terminal, JSON otherwise.
 //!
-//! A JSON line is one flat object: `timestamp` (UTC), `level`, `message`, `target` (the module), the event's own fields, and
-//! `span` with the fields of the session that it belongs to. An event must not name a field like one of these.
+//! A JSON line is one flat object: `timestamp` (UTC), `level`, `message`, `target` (the module),
+//! the event's own fields, and `span` with the fields of the session that it belongs to. An event
+//! must not name a field like one of these.
 
 use std::io::IsTerminal;
 use tracing::Subscriber;
@@ -33,7 +34,8 @@ pub enum LogFormat {
 pub enum LogError {
     /// The operator's filter can't be read.
     #[error(
-        "log level `{value}` can't be read: {reason}; write one of error, warn, info, debug, trace, off, \
+        "log level `{value}` can't be read: {reason}; write one of error, warn, info, debug, \
+         trace, off, \
          or add modules to it as in `info,narrows::session=debug`"
     )]
     BadFilter {
@@ -54,7 +56,8 @@ impl LogSettings {
     }
 }
 
-/// Starts logging for the whole process, to standard error. Once; a second call is `Err(AlreadyStarted)`.
+/// Starts logging for the whole process, to standard error. Once; a second call is
+/// `Err(AlreadyStarted)`.
 pub fn init(settings: &LogSettings) -> Result<(), LogError> {
     let terminal = std::io::stderr().is_terminal();
     let subscriber = subscriber(settings, terminal, std::io::stderr)?;
@@ -69,7 +72,9 @@ fn subscriber<W>(
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
-    let lines = tracing_subscriber::fmt().with_env_filter(filter(&settings.level)?).with_writer(writer);
+    let lines = tracing_subscriber::fmt()
+        .with_env_filter(filter(&settings.level)?)
+        .with_writer(writer);
     let json = match settings.format {
         LogFormat::Auto => !terminal,
         LogFormat::Text => false,
@@ -77,9 +82,17 @@ where
     };
     if json {
         // The list of spans would repeat the current one: there is one span a session.
-        return Ok(Box::new(lines.json().flatten_event(true).with_span_list(false).finish()));
+        return Ok(Box::new(
+            lines
+                .json()
+                .flatten_event(true)
+                .with_span_list(false)
+                .finish(),
+        ));
     }
-    Ok(Box::new(lines.with_ansi(terminal && colours_wanted()).finish()))
+    Ok(Box::new(
+        lines.with_ansi(terminal && colours_wanted()).finish(),
+    ))
 }
 
 /// The convention of no-color.org.
@@ -91,8 +104,15 @@ fn colours_wanted() -> bool {
 const LEVELS: [&str; 6] = ["error", "warn", "info", "debug", "trace", "off"];
 
 fn filter(value: &str) -> Result<EnvFilter, LogError> {
-    let bad = |reason: String| LogError::BadFilter { value: value.to_owned(), reason };
-    let parts: Vec<&str> = value.split(',').map(str::trim).filter(|part| !part.is_empty()).collect();
+    let bad = |reason: String| LogError::BadFilter {
+        value: value.to_owned(),
+        reason,
+    };
+    let parts: Vec<&str> = value
+        .split(',')
+        .map(str::trim)
+        .filter(|part| !part.is_empty())
+        .collect();
     if parts.is_empty() {
         return Err(bad("it is empty".to_owned()));
     }
@@ -102,18 +122,26 @@ fn filter(value: &str) -> Result<EnvFilter, LogError> {
     EnvFilter::try_new(parts.join(",")).map_err(|error| bad(error.to_string()))
 }
 
-/// Refuses a lone word that is neither a level nor a module of Narrows. To the filter `inof` is a module of that name, which
-/// would silence everything else without a word.
+/// Refuses a lone word that is neither a level nor a module of Narrows. To the filter `inof` is a
+/// module of that name, which would silence everything else without a word.
 fn check_word(part: &str) -> Result<(), String> {
-    let lone = part.chars().all(|c| c.is_alphanumeric() || matches!(c, '_' | '-'));
-    if !lone || part == env!("CARGO_PKG_NAME") || LEVELS.iter().any(|level| level.eq_ignore_ascii_case(part))
+    let lone = part
+        .chars()
+        .all(|c| c.is_alphanumeric() || matches!(c, '_' | '-'));
+    if !lone
+        || part == env!("CARGO_PKG_NAME")
+        || LEVELS.iter().any(|level| level.eq_ignore_ascii_case(part))
     {
         return Ok(());
     }
     let word = part.to_ascii_lowercase();
-    let near = LEVELS.into_iter().min_by_key(|level| strsim::damerau_levenshtein(level, &word));
+    let near = LEVELS
+        .into_iter()
+        .min_by_key(|level| strsim::damerau_levenshtein(level, &word));
     let guess = near.filter(|level| strsim::damerau_levenshtein(level, &word) <= 2);
-    let hint = guess.map(|level| format!(", did you mean `{level}`?")).unwrap_or_default();
+    let hint = guess
+        .map(|level| format!(", did you mean `{level}`?"))
+        .unwrap_or_default();
     Err(format!("`{part}` is no level{hint}"))
 }
 
@@ -124,7 +152,10 @@ mod tests {
     use std::sync::{Arc, Mutex};
 
     fn settings(level: &str, format: LogFormat) -> LogSettings {
-        LogSettings { level: level.to_owned(), format }
+        LogSettings {
+            level: level.to_owned(),
+            format,
+        }
     }
 
     #[derive(Clone, Default)]
@@ -171,8 +202,14 @@ mod tests {
         assert!(!logged(&settings("info", LogFormat::Auto), true, hello).starts_with('{'));
         assert!(logged(&settings("info", LogFormat::Json), true, hello).starts_with('{'));
         let piped = logged(&settings("info", LogFormat::Text), false, hello);
-        assert!(piped.contains("WARN") && piped.contains("port=9092"), "{piped}");
-        assert!(!piped.contains('\u{1b}'), "no colours where there is no terminal: {piped:?}");
+        assert!(
+            piped.contains("WARN") && piped.contains("port=9092"),
+            "{piped}"
+        );
+        assert!(
+            !piped.contains('\u{1b}'),
+            "no colours where there is no terminal: {piped:?}"
+        );
     }
 
     #[test]
@@ -182,8 +219,15 @@ mod tests {
             tracing::debug!("unseen");
             tracing::debug!(target: "narrows::session", "asked for");
         };
-        let text = logged(&settings("info,narrows::session=debug", LogFormat::Text), false, act);
-        assert!(text.contains("seen") && text.contains("asked for") && !text.contains("unseen"), "{text}");
+        let text = logged(
+            &settings("info,narrows::session=debug", LogFormat::Text),
+            false,
+            act,
+        );
+        assert!(
+            text.contains("seen") && text.contains("asked for") && !text.contains("unseen"),
+            "{text}"
+        );
         assert_eq!(logged(&settings("off", LogFormat::Text), false, act), "");
     }
 
@@ -204,12 +248,29 @@ mod tests {
 
     #[test]
     fn a_bad_filter_is_refused_with_its_value_and_the_cure() {
-        for level in ["", " , ", "inof", "verbose", "info,debg", "narrows=loud", "narrows=info=debug"] {
-            let error = settings(level, LogFormat::Auto).check().unwrap_err().to_string();
+        for level in [
+            "",
+            " , ",
+            "inof",
+            "verbose",
+            "info,debg",
+            "narrows=loud",
+            "narrows=info=debug",
+        ] {
+            let error = settings(level, LogFormat::Auto)
+                .check()
+                .unwrap_err()
+                .to_string();
             assert!(error.contains(&format!("`{level}`")), "{error}");
             assert!(error.contains("write one of error, warn, info"), "{error}");
         }
-        let error = settings("info,debg", LogFormat::Auto).check().unwrap_err().to_string();
-        assert!(error.contains("`debg` is no level, did you mean `debug`?"), "{error}");
+        let error = settings("info,debg", LogFormat::Auto)
+            .check()
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("`debg` is no level, did you mean `debug`?"),
+            "{error}"
+        );
     }
 }

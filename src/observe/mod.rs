@@ -1,6 +1,7 @@
 //! What operators see: metrics and logs.
 //!
-//! * [`metrics`]: every metric that Narrows has, handed out as handles so that the data path touches only atomics;
+//! * [`metrics`]: every metric that Narrows has, handed out as handles so that the data path
+//!   touches only atomics;
 //! * [`logs`]: where log lines go, and in which shape;
 //! * [`incidents`]: what went wrong lately, and which of it becomes a log line;
 //! * [`text`]: how a name that came over the wire is put into a log line;

@@ -1,9 +1,11 @@
-//! The usual `process_*` metrics, from `/proc/self`. Where there is no such thing they are left out.
+//! The usual `process_*` metrics, from `/proc/self`. Where there is no such thing they are left
+//! out.
 
 use std::fmt::Write;
 use std::fs;
 
-/// Ticks a second in `/proc/*/stat`: the kernel's USER_HZ, which is 100 on every architecture that Rust's Linux targets have.
+/// Ticks a second in `/proc/*/stat`: the kernel's USER_HZ, which is 100 on every architecture that
+/// Rust's Linux targets have.
 const TICKS_PER_SECOND: f64 = 100.0;
 
 /// Appends what can be read, in the Prometheus text format.
@@ -11,32 +13,63 @@ pub(super) fn render(out: &mut String) {
     let stat = read("/proc/self/stat").and_then(|text| Stat::parse(&text));
     let status = read("/proc/self/status").unwrap_or_default();
     let limits = read("/proc/self/limits").unwrap_or_default();
-    let boot_seconds = read("/proc/stat").and_then(|text| field(&text, "btime")?.parse::<f64>().ok());
+    let boot_seconds =
+        read("/proc/stat").and_then(|text| field(&text, "btime")?.parse::<f64>().ok());
 
     let cpu_seconds = stat.as_ref().map(|stat| stat.cpu_ticks / TICKS_PER_SECOND);
-    let start_seconds =
-        stat.as_ref().zip(boot_seconds).map(|(stat, boot)| boot + stat.start_ticks / TICKS_PER_SECOND);
+    let start_seconds = stat
+        .as_ref()
+        .zip(boot_seconds)
+        .map(|(stat, boot)| boot + stat.start_ticks / TICKS_PER_SECOND);
     let resident_bytes = field(&status, "VmRSS:").and_then(kibibytes);
     let threads = field(&status, "Threads:").and_then(|text| text.parse().ok());
     let fds_max = field(&limits, "Max open files").and_then(first_number);
 
     let metrics = [
-        ("process_cpu_seconds_total", "counter", "CPU time used, in seconds.", cpu_seconds),
-        ("process_open_fds", "gauge", "Open file descriptors.", open_fds()),
-        ("process_max_fds", "gauge", "How many file descriptors may be open.", fds_max),
-        ("process_resident_memory_bytes", "gauge", "Resident memory, in bytes.", resident_bytes),
+        (
+            "process_cpu_seconds_total",
+            "counter",
+            "CPU time used, in seconds.",
+            cpu_seconds,
+        ),
+        (
+            "process_open_fds",
+            "gauge",
+            "Open file descriptors.",
+            open_fds(),
+        ),
+        (
+            "process_max_fds",
+            "gauge",
+            "How many file descriptors may be open.",
+            fds_max,
+        ),
+        (
+            "process_resident_memory_bytes",
+            "gauge",
+            "Resident memory, in bytes.",
+            resident_bytes,
+        ),
         (
             "process_start_time_seconds",
             "gauge",
             "Start time, in seconds since the Unix epoch.",
             start_seconds,
         ),
-        ("process_threads", "gauge", "Threads of the operating system.", threads),
+        (
+            "process_threads",
+            "gauge",
+            "Threads of the operating system.",
+            threads,
+        ),
     ];
     for (name, kind, help, value) in metrics {
         let Some(value) = value else { continue };
         // Writing to a String does not fail.
-        let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}");
+        let _ = writeln!(
+            out,
+            "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}"
+        );
     }
 }
 
@@ -44,22 +77,33 @@ fn read(path: &str) -> Option<String> {
     fs::read_to_string(path).ok()
 }
 
-/// Since Linux 6.2 the size of the directory is the number of descriptors. Before that it is 0, and they are counted one by
-/// one, which takes milliseconds when there are ten thousand.
+/// Since Linux 6.2 the size of the directory is the number of descriptors. Before that it is 0, and
+/// they are counted one by one, which takes milliseconds when there are ten thousand.
 fn open_fds() -> Option<f64> {
-    let counted = || fs::read_dir("/proc/self/fd").ok().map(|entries| entries.count());
-    let known = fs::metadata("/proc/self/fd").ok().and_then(|fds| usize::try_from(fds.len()).ok());
+    let counted = || {
+        fs::read_dir("/proc/self/fd")
+            .ok()
+            .map(|entries| entries.count())
+    };
+    let known = fs::metadata("/proc/self/fd")
+        .ok()
+        .and_then(|fds| usize::try_from(fds.len()).ok());
     let count = known.filter(|count| *count > 0).or_else(counted)?;
     u32::try_from(count).ok().map(f64::from)
 }
 
 /// What stands behind `name` on the line that begins with it.
 fn field<'t>(text: &'t str, name: &str) -> Option<&'t str> {
-    text.lines().find_map(|line| line.strip_prefix(name)).map(str::trim)
+    text.lines()
+        .find_map(|line| line.strip_prefix(name))
+        .map(str::trim)
 }
 
 fn kibibytes(text: &str) -> Option<f64> {
-    text.strip_suffix(" kB")?.parse::<f64>().ok().map(|kibibytes| kibibytes * 1024.0)
+    text.strip_suffix(" kB")?
+        .parse::<f64>()
+        .ok()
+        .map(|kibibytes| kibibytes * 1024.0)
 }
 
 /// The soft limit stands first; `unlimited` is no number and gives none.
@@ -75,12 +119,16 @@ struct Stat {
 }
 
 impl Stat {
-    /// The command name, field 2, may hold spaces and parentheses itself; only the last one ends it.
+    /// The command name, field 2, may hold spaces and parentheses itself; only the last one ends
+    /// it.
     fn parse(text: &str) -> Option<Self> {
         let (_, rest) = text.rsplit_once(") ")?;
         let fields: Vec<&str> = rest.split_whitespace().collect();
         let ticks = |number: usize| fields.get(number - 3)?.parse::<f64>().ok();
-        Some(Self { cpu_ticks: ticks(14)? + ticks(15)?, start_ticks: ticks(22)? })
+        Some(Self {
+            cpu_ticks: ticks(14)? + ticks(15)?,
+            start_ticks: ticks(22)?,
+        })
     }
 }
 
@@ -88,12 +136,18 @@ impl Stat {
 mod tests {
     use super::*;
 
-    const STAT: &str =
-        "42 (a) b (c) S 1 42 42 0 -1 4194560 100 0 0 0 150 50 0 0 20 0 3 0 4200 1000 20 18446744073709551615";
+    const STAT: &str = "42 (a) b (c) S 1 42 42 0 -1 4194560 100 0 0 0 150 50 0 0 20 0 3 0 4200 \
+                        1000 20 18446744073709551615";
 
     #[test]
     fn a_command_name_with_parentheses_does_not_shift_the_fields() {
-        assert_eq!(Stat::parse(STAT), Some(Stat { cpu_ticks: 200.0, start_ticks: 4200.0 }));
+        assert_eq!(
+            Stat::parse(STAT),
+            Some(Stat {
+                cpu_ticks: 200.0,
+                start_ticks: 4200.0
+            })
+        );
     }
 
     #[test]
@@ -106,10 +160,16 @@ mod tests {
 
     #[test]
     fn units_are_bytes_and_unlimited_is_left_out() {
-        assert_eq!(field("Threads:\t3\nVmRSS:\t    12 kB\n", "VmRSS:").and_then(kibibytes), Some(12288.0));
         assert_eq!(
-            field("Max open files            1024       4096      files", "Max open files")
-                .and_then(first_number),
+            field("Threads:\t3\nVmRSS:\t    12 kB\n", "VmRSS:").and_then(kibibytes),
+            Some(12288.0)
+        );
+        assert_eq!(
+            field(
+                "Max open files            1024       4096      files",
+                "Max open files"
+            )
+            .and_then(first_number),
             Some(1024.0)
         );
         assert_eq!(first_number("unlimited unlimited files"), None);
@@ -121,11 +181,18 @@ mod tests {
         let _open = fs::File::open("/proc/self/stat").unwrap();
         let mut text = String::new();
         render(&mut text);
-        let value = |name: &str| -> f64 { field(&text, &format!("{name} ")).unwrap().parse().unwrap() };
-        assert!((4.0..100_000.0).contains(&value("process_open_fds")), "{text}");
+        let value =
+            |name: &str| -> f64 { field(&text, &format!("{name} ")).unwrap().parse().unwrap() };
+        assert!(
+            (4.0..100_000.0).contains(&value("process_open_fds")),
+            "{text}"
+        );
         assert!(value("process_resident_memory_bytes") > 500_000.0, "{text}");
         assert!(value("process_threads") >= 1.0, "{text}");
-        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs_f64();
+        let now = std::time::SystemTime::now()
+            .duration_since(std::time::UNIX_EPOCH)
+            .unwrap()
+            .as_secs_f64();
         let age_seconds = now - value("process_start_time_seconds");
         assert!((-2.0..86_400.0).contains(&age_seconds), "{age_seconds}");
     }

@@ -1,19 +1,23 @@
-//! Names that came over the wire (client ids, software names, server names, hosts in a response) on their way into a log
-//! line, an error or the status page: they can't start a new line, colour a terminal, hide text or fill a disk.
+//! Names that came over the wire (client ids, software names, server names, hosts in a response) on
+//! their way into a log line, an error or the status page: they can't start a new line, colour a
+//! terminal, hide text or fill a disk.
 
 use std::fmt;
 
 /// As much of one name as a log line needs to bear.
 pub const NAME_BYTES_MAX: usize = 128;
 
-/// Shows `text` with everything escaped that does not print, in at most `bytes_max` bytes; when there is more, `…` and
-/// the whole length in bytes follow: `consumer-aaa…(65536 bytes)`.
+/// Shows `text` with everything escaped that does not print, in at most `bytes_max` bytes; when
+/// there is more, `…` and the whole length in bytes follow: `consumer-aaa…(65536 bytes)`.
 ///
-/// Takes what there is: `&str`, `&[u8]`, `String`, `Bytes`. A byte that is not UTF-8 is shown as `\xff`, a control
-/// character, a text direction mark or any other that takes no visible place as `\u{202e}`, and a backslash twice, so
-/// that nothing can pretend to have been escaped.
+/// Takes what there is: `&str`, `&[u8]`, `String`, `Bytes`. A byte that is not UTF-8 is shown as
+/// `\xff`, a control character, a text direction mark or any other that takes no visible place as
+/// `\u{202e}`, and a backslash twice, so that nothing can pretend to have been escaped.
 pub fn shown<T: AsRef<[u8]> + ?Sized>(text: &T, bytes_max: usize) -> Shown<'_> {
-    Shown { text: text.as_ref(), bytes_max }
+    Shown {
+        text: text.as_ref(),
+        bytes_max,
+    }
 }
 
 /// A name from the wire that is safe to print; made by [`shown`].
@@ -32,7 +36,10 @@ impl<'a> Shown<'a> {
 
 impl fmt::Display for Shown<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut line = Bounded { out: f, bytes_left: self.bytes_max };
+        let mut line = Bounded {
+            out: f,
+            bytes_left: self.bytes_max,
+        };
         match line.put_all(self.text)? {
             Outcome::Whole => Ok(()),
             Outcome::Full => write!(f, "…({} bytes)", self.text.len()),
@@ -70,7 +77,8 @@ impl Bounded<'_, '_> {
     }
 
     fn put_character(&mut self, character: char) -> Result<Outcome, fmt::Error> {
-        // Quotes stay as they are: they are harmless, and doubled backslashes would only be harder to read.
+        // Quotes stay as they are: they are harmless, and doubled backslashes would only be harder
+        // to read.
         if matches!(character, '"' | '\'') {
             return self.put(format_args!("{character}"), 1);
         }
@@ -100,7 +108,13 @@ mod tests {
 
     #[test]
     fn an_ordinary_name_is_shown_as_it_is() {
-        for text in ["", "console-consumer", "Kafka 4.3.1 (x86)", "café-日本", "it's \"quoted\""] {
+        for text in [
+            "",
+            "console-consumer",
+            "Kafka 4.3.1 (x86)",
+            "café-日本",
+            "it's \"quoted\"",
+        ] {
             assert_eq!(name(text), text);
         }
     }
@@ -109,7 +123,11 @@ mod tests {
     fn what_could_forge_a_line_or_steer_a_terminal_is_escaped() {
         assert_eq!(name("a\r\nERROR all lost"), "a\\r\\nERROR all lost");
         assert_eq!(name("\x1b[31mred\x07"), "\\u{1b}[31mred\\u{7}");
-        assert_eq!(name("\u{202e}txt.exe"), "\\u{202e}txt.exe", "text direction");
+        assert_eq!(
+            name("\u{202e}txt.exe"),
+            "\\u{202e}txt.exe",
+            "text direction"
+        );
         assert_eq!(
             name("a\u{200b}b\u{a0}c\u{2028}"),
             "a\\u{200b}b\\u{a0}c\\u{2028}",
@@ -126,7 +144,11 @@ mod tests {
 
     #[test]
     fn a_long_name_is_cut_and_tells_its_length() {
-        assert_eq!(name(&"a".repeat(NAME_BYTES_MAX)), "a".repeat(NAME_BYTES_MAX), "just fits");
+        assert_eq!(
+            name(&"a".repeat(NAME_BYTES_MAX)),
+            "a".repeat(NAME_BYTES_MAX),
+            "just fits"
+        );
         let cut = format!("{}…(65536 bytes)", "a".repeat(NAME_BYTES_MAX));
         assert_eq!(name(&"a".repeat(65536)), cut);
         assert_eq!(shown("abc", 0).to_string(), "…(3 bytes)");

@@ -1,5 +1,5 @@
-//! Keeps a log line that an outsider can provoke from filling the log: the first goes through, then one an interval,
-//! and each says how many were held back before it.
+//! Keeps a log line that an outsider can provoke from filling the log: the first goes through, then
+//! one an interval, and each says how many were held back before it.
 
 use std::time::{Duration, Instant};
 
@@ -23,14 +23,20 @@ pub struct Throttle {
 impl Throttle {
     /// Lets the first line through, and after each line none for `interval`.
     pub fn every(interval: Duration) -> Self {
-        Self { interval, last: None, suppressed: 0 }
+        Self {
+            interval,
+            last: None,
+            suppressed: 0,
+        }
     }
 
     /// `Some(n)`: log this one; `n` were held back since the last. `None`: hold it back.
     ///
     /// A `now` before the last line counts as no time passed.
     pub fn admit(&mut self, now: Instant) -> Option<u64> {
-        let early = self.last.is_some_and(|last| now.saturating_duration_since(last) < self.interval);
+        let early = self
+            .last
+            .is_some_and(|last| now.saturating_duration_since(last) < self.interval);
         if early {
             self.suppressed = self.suppressed.saturating_add(1);
             return None;
@@ -52,9 +58,20 @@ mod tests {
         let mut throttle = Throttle::every(INTERVAL);
         assert_eq!(throttle.admit(start), Some(0));
         assert_eq!(throttle.admit(start), None);
-        assert_eq!(throttle.admit(start + INTERVAL - Duration::from_nanos(1)), None);
-        assert_eq!(throttle.admit(start + INTERVAL), Some(2), "it tells how many were held back");
-        assert_eq!(throttle.admit(start + 2 * INTERVAL), Some(0), "and counts anew");
+        assert_eq!(
+            throttle.admit(start + INTERVAL - Duration::from_nanos(1)),
+            None
+        );
+        assert_eq!(
+            throttle.admit(start + INTERVAL),
+            Some(2),
+            "it tells how many were held back"
+        );
+        assert_eq!(
+            throttle.admit(start + 2 * INTERVAL),
+            Some(0),
+            "and counts anew"
+        );
     }
 
     #[test]

@@ -5,7 +5,8 @@ use super::table::{self, Api, Treatment, Versions};
 /// What to do with API keys and versions that are newer than Narrows' table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unvetted {
-    /// Cut them out of ApiVersions, refuse them when used: what nobody has looked at may carry an address.
+    /// Cut them out of ApiVersions, refuse them when used: what nobody has looked at may carry an
+    /// address.
     Hide,
     /// Let them through unread, except in APIs whose responses carry broker addresses.
     Pass,
@@ -16,8 +17,8 @@ pub enum Unvetted {
 pub enum Admission {
     /// Request and response pass; the response is looked at if the table says so.
     Forward,
-    /// ApiVersions in a version that Narrows does not know: the broker is asked in one that it does not know either, so
-    /// that it answers in the form of v0.
+    /// ApiVersions in a version that Narrows does not know: the broker is asked in one that it does
+    /// not know either, so that it answers in the form of v0.
     Downgrade,
     /// Refused as a broker refuses what it did not offer: the connection ends.
     Close,
@@ -27,7 +28,10 @@ pub enum Admission {
 pub fn admitted(api: &Api, unvetted: Unvetted) -> Option<Versions> {
     match (api.treatment, unvetted) {
         (Treatment::Refuse, _) => None,
-        (Treatment::Opaque, Unvetted::Pass) => Some(Versions { min: 0, max: i16::MAX }),
+        (Treatment::Opaque, Unvetted::Pass) => Some(Versions {
+            min: 0,
+            max: i16::MAX,
+        }),
         _ => Some(api.versions),
     }
 }
@@ -36,7 +40,11 @@ pub fn admitted(api: &Api, unvetted: Unvetted) -> Option<Versions> {
 pub fn admit(api_key: i16, version: i16, unvetted: Unvetted) -> Admission {
     let Some(api) = table::api(api_key) else {
         let is_passed = unvetted == Unvetted::Pass && api_key >= 0;
-        return if is_passed { Admission::Forward } else { Admission::Close };
+        return if is_passed {
+            Admission::Forward
+        } else {
+            Admission::Close
+        };
     };
     match admitted(api, unvetted) {
         Some(versions) if versions.contains(version) => Admission::Forward,
@@ -66,8 +74,16 @@ mod tests {
             (4, 0, Admission::Close, Admission::Close), // LeaderAndIsr is for brokers
         ];
         for (key, version, hide, pass) in cases {
-            assert_eq!(admit(key, version, Unvetted::Hide), hide, "key {key} v{version} hide");
-            assert_eq!(admit(key, version, Unvetted::Pass), pass, "key {key} v{version} pass");
+            assert_eq!(
+                admit(key, version, Unvetted::Hide),
+                hide,
+                "key {key} v{version} hide"
+            );
+            assert_eq!(
+                admit(key, version, Unvetted::Pass),
+                pass,
+                "key {key} v{version} pass"
+            );
         }
     }
 }

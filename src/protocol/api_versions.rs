@@ -1,8 +1,9 @@
 //! ApiVersions (key 18) v0–v5: cuts what the broker offers to what Narrows has vetted.
 //!
-//! The response header is v0 in every version (KIP-511). A version that the broker does not know is answered in the
-//! form of v0 with error 35, so the error decides how the rest is read. Features, their epochs and all other tagged
-//! fields pass as they are (KIP-584); so does everything in the request, v5's cluster id and node id too (KIP-1242).
+//! The response header is v0 in every version (KIP-511). A version that the broker does not know is
+//! answered in the form of v0 with error 35, so the error decides how the rest is read. Features,
+//! their epochs and all other tagged fields pass as they are (KIP-584); so does everything in the
+//! request, v5's cluster id and node id too (KIP-1242).
 
 use super::admission::{self, Unvetted};
 use super::table;
@@ -10,7 +11,8 @@ use super::wire::{Malformed, Reader, Unread, put_varint, to_usize};
 
 /// UNSUPPORTED_VERSION.
 const UNSUPPORTED_VERSION: i16 = 35;
-/// A version that no broker has, so that it answers in the form of v0 with the versions that it does have.
+/// A version that no broker has, so that it answers in the form of v0 with the versions that it
+/// does have.
 pub const TOO_NEW: i16 = i16::MAX;
 /// The api key.
 pub const API_KEY: i16 = 18;
@@ -28,12 +30,17 @@ struct Offer<'a> {
 pub fn cut(body: &[u8], version: i16, unvetted: Unvetted) -> Result<Vec<u8>, Malformed> {
     let (offers, rest, is_flexible) = match read(body, version) {
         Ok(read) => read,
-        // librdkafka's mock cluster (2.12) says error 35 in neither form. Nothing of it is passed on: an empty list in
-        // the form of v0 tells every client to ask again with v0 (KIP-511).
-        Err(_) if body.starts_with(&UNSUPPORTED_VERSION.to_be_bytes()) => (Vec::new(), &[][..], false),
+        // librdkafka's mock cluster (2.12) says error 35 in neither form. Nothing of it is passed
+        // on: an empty list in the form of v0 tells every client to ask again with v0 (KIP-511).
+        Err(_) if body.starts_with(&UNSUPPORTED_VERSION.to_be_bytes()) => {
+            (Vec::new(), &[][..], false)
+        }
         Err(unread) => return Err(unread.in_whole()),
     };
-    let kept: Vec<_> = offers.into_iter().filter_map(|offer| vetted(offer, unvetted)).collect();
+    let kept: Vec<_> = offers
+        .into_iter()
+        .filter_map(|offer| vetted(offer, unvetted))
+        .collect();
     let mut out = Vec::with_capacity(body.len());
     out.extend_from_slice(&body[..2]);
     put_count(&mut out, kept.len(), is_flexible);
@@ -58,13 +65,20 @@ fn read(body: &[u8], version: i16) -> Result<(Vec<Offer<'_>>, &[u8], bool), Unre
     };
     let mut offers = Vec::new();
     for _ in 0..count {
-        let (api_key, min, max) = (reader.int16()?, reader.int16()?, reader.int16()?);
+        let api_key = reader.int16()?;
+        let min = reader.int16()?;
+        let max = reader.int16()?;
         let tags_at = reader.position();
         if is_flexible {
             reader.skip_tags()?;
         }
         let tags = &body[tags_at..reader.position()];
-        offers.push(Offer { api_key, min, max, tags });
+        offers.push(Offer {
+            api_key,
+            min,
+            max,
+            tags,
+        });
     }
     Ok((offers, &body[reader.position()..], is_flexible))
 }
@@ -75,14 +89,19 @@ fn vetted(offer: Offer<'_>, unvetted: Unvetted) -> Option<Offer<'_>> {
         return (unvetted == Unvetted::Pass).then_some(offer);
     };
     let versions = admission::admitted(api, unvetted)?;
-    let (min, max) = (offer.min.max(versions.min), offer.max.min(versions.max));
+    let min = offer.min.max(versions.min);
+    let max = offer.max.min(versions.max);
     (min <= max).then_some(Offer { min, max, ..offer })
 }
 
 fn put_count(out: &mut Vec<u8>, count: usize, is_flexible: bool) {
     // There were as many offers at least in the frame, whose length is an int32.
     let count = u32::try_from(count).unwrap_or(u32::MAX);
-    if is_flexible { put_varint(out, count + 1) } else { out.extend_from_slice(&count.to_be_bytes()) }
+    if is_flexible {
+        put_varint(out, count + 1)
+    } else {
+        out.extend_from_slice(&count.to_be_bytes())
+    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,8 @@
-//! Reads the beginning of a request: its header, and `acks` of a Produce, which says whether a response will come.
+//! Reads the beginning of a request: its header, and `acks` of a Produce, which says whether a
+//! response will come.
 //!
-//! Request header v1 and v2 (KIP-482). The client id is a string with an int16 length in both; v2 adds tagged fields.
+//! Request header v1 and v2 (KIP-482). The client id is a string with an int16 length in both; v2
+//! adds tagged fields.
 
 use super::table;
 use super::wire::{Malformed, Reader, Unread};
@@ -27,21 +29,30 @@ const PRODUCE: i16 = 0;
 /// The first bytes of a header, enough to know the API.
 pub const API_BYTES: usize = 4;
 
-/// Reads the header of a request of `frame_bytes` of which `bytes` have arrived, both without the length prefix.
+/// Reads the header of a request of `frame_bytes` of which `bytes` have arrived, both without the
+/// length prefix.
 pub fn read(bytes: &[u8], frame_bytes: usize) -> Result<RequestHeader<'_>, Unread> {
     let mut reader = Reader::new(bytes, frame_bytes);
     let api_key = reader.int16()?;
     let version = reader.int16()?;
     let correlation_id = reader.int32()?;
     let client_id = reader.string()?;
-    // An API or version that the table lacks is passed unread or refused: where its body begins doesn't matter.
+    // An API or version that the table lacks is passed unread or refused: where its body begins
+    // doesn't matter.
     let is_flexible = table::api(api_key).is_some_and(|api| api.is_flexible(version));
     if is_flexible {
         reader.skip_tags()?;
     }
     let body_at = reader.position();
     let is_answered = api_key != PRODUCE || reads_acks(&mut reader, version, is_flexible)?;
-    Ok(RequestHeader { api_key, version, correlation_id, client_id, is_answered, body_at })
+    Ok(RequestHeader {
+        api_key,
+        version,
+        correlation_id,
+        client_id,
+        is_answered,
+        body_at,
+    })
 }
 
 /// Whether a Produce asks for an acknowledgement: `acks` stands behind the transactional id (v3+).
@@ -52,7 +63,8 @@ fn reads_acks(reader: &mut Reader<'_>, version: i16, is_flexible: bool) -> Resul
     Ok(reader.int16()? != 0)
 }
 
-/// The client software's name and version, from the body of an ApiVersions request of v3 or newer (KIP-511).
+/// The client software's name and version, from the body of an ApiVersions request of v3 or newer
+/// (KIP-511).
 pub fn read_software(body: &[u8]) -> Result<(&[u8], &[u8]), Malformed> {
     let mut reader = Reader::whole(body);
     let mut text = || match reader.compact_string() {
@@ -103,9 +115,16 @@ mod tests {
     fn a_header_that_has_not_arrived_is_incomplete_at_every_byte() {
         let frame = produce(12, -1);
         for arrived in 0..frame.len() {
-            assert_eq!(read(&frame[..arrived], frame.len()), Err(Unread::Incomplete), "{arrived}");
+            assert_eq!(
+                read(&frame[..arrived], frame.len()),
+                Err(Unread::Incomplete),
+                "{arrived}"
+            );
             let cut = read(&frame[..arrived], arrived);
-            assert!(matches!(cut, Err(Unread::Malformed(_))), "{arrived}: {cut:?}");
+            assert!(
+                matches!(cut, Err(Unread::Malformed(_))),
+                "{arrived}: {cut:?}"
+            );
         }
     }
 }

@@ -1,8 +1,9 @@
 //! Narrows' own requests to a broker: who are you, and who are the others.
 //!
-//! ApiVersions v5 carries the cluster id and node id that the broker is expected to have (KIP-1242): Kafka 4.4 answers
-//! REBOOTSTRAP_REQUIRED when they are not its own, older brokers answer that they don't know the version. Metadata v4
-//! for no topics, which every broker since 0.11 knows, names the cluster and all its brokers.
+//! ApiVersions v5 carries the cluster id and node id that the broker is expected to have
+//! (KIP-1242): Kafka 4.4 answers REBOOTSTRAP_REQUIRED when they are not its own, older brokers
+//! answer that they don't know the version. Metadata v4 for no topics, which every broker since
+//! 0.11 knows, names the cluster and all its brokers.
 
 use super::rewrite::{Advertise, PREFIX_BYTES, Rewrite, Sighting};
 use super::wire::{Malformed, Reader, put_varint};
@@ -28,11 +29,14 @@ pub fn metadata_request(correlation_id: i32) -> Vec<u8> {
         .with_request_api_version(METADATA_VERSION)
         .with_correlation_id(correlation_id)
         .with_client_id(Some(StrBytes::from_static_str(CLIENT_ID)));
-    let request =
-        MetadataRequest::default().with_topics(Some(Vec::new())).with_allow_auto_topic_creation(false);
+    let request = MetadataRequest::default()
+        .with_topics(Some(Vec::new()))
+        .with_allow_auto_topic_creation(false);
     let mut body = Vec::new();
     // Both encode into memory, and every field exists in this version.
-    let encoded = header.encode(&mut body, 1).and_then(|()| request.encode(&mut body, METADATA_VERSION));
+    let encoded = header
+        .encode(&mut body, 1)
+        .and_then(|()| request.encode(&mut body, METADATA_VERSION));
     debug_assert!(encoded.is_ok());
     framed(&body)
 }
@@ -40,7 +44,8 @@ pub fn metadata_request(correlation_id: i32) -> Vec<u8> {
 /// What the body of a [`metadata_request`]'s response says: `frame` begins with the length.
 pub fn read_metadata(frame: &[u8]) -> Result<Sighting, Malformed> {
     let frame_bytes = frame.len().saturating_sub(4);
-    let mut rewrite = Rewrite::new(METADATA, METADATA_VERSION, frame_bytes).ok_or(Malformed::TooLong)?;
+    let mut rewrite =
+        Rewrite::new(METADATA, METADATA_VERSION, frame_bytes).ok_or(Malformed::TooLong)?;
     rewrite.push(frame.get(PREFIX_BYTES..).ok_or(Malformed::TooLong)?)?;
     if !rewrite.is_ready() {
         return Err(Malformed::TooLong);
@@ -48,8 +53,8 @@ pub fn read_metadata(frame: &[u8]) -> Result<Sighting, Malformed> {
     Ok(rewrite.finish(frame, 0, &Nobody)?.sighting)
 }
 
-/// An ApiVersions request that says whom Narrows means to speak to, with its length in front. Brokers before 4.4 don't
-/// know the version, and say so.
+/// An ApiVersions request that says whom Narrows means to speak to, with its length in front.
+/// Brokers before 4.4 don't know the version, and say so.
 pub fn identity_request(correlation_id: i32, cluster_id: &str, node: NodeId) -> Vec<u8> {
     let mut body = Vec::new();
     body.put_i16(super::api_versions::API_KEY);
@@ -67,7 +72,8 @@ pub fn identity_request(correlation_id: i32, cluster_id: &str, node: NodeId) -> 
     framed(&body)
 }
 
-/// Whether the broker says that it is not the one it was taken for: `frame` answers an [`identity_request`].
+/// Whether the broker says that it is not the one it was taken for: `frame` answers an
+/// [`identity_request`].
 pub fn is_somebody_else(frame: &[u8]) -> bool {
     let mut reader = Reader::whole(frame.get(PREFIX_BYTES..).unwrap_or(&[]));
     reader.int16() == Ok(REBOOTSTRAP_REQUIRED)
@@ -85,7 +91,10 @@ struct Nobody;
 
 impl Advertise for Nobody {
     fn advertise(&self, _: NodeId) -> AdvertisedAddress {
-        AdvertisedAddress { host: "".into(), port: 0 }
+        AdvertisedAddress {
+            host: "".into(),
+            port: 0,
+        }
     }
 }
 
@@ -100,8 +109,15 @@ mod tests {
         let frame = metadata_request(7);
         assert_eq!(frame[..4], (frame.len() as u32 - 4).to_be_bytes());
         let header = super::super::header::read(&frame[4..], frame.len() - 4).unwrap();
-        assert_eq!((header.api_key, header.version, header.correlation_id), (3, 4, 7));
-        assert_eq!(frame[4 + header.body_at..], [0, 0, 0, 0, 0], "no topics, none created");
+        assert_eq!(
+            (header.api_key, header.version, header.correlation_id),
+            (3, 4, 7)
+        );
+        assert_eq!(
+            frame[4 + header.body_at..],
+            [0, 0, 0, 0, 0],
+            "no topics, none created"
+        );
     }
 
     #[test]
@@ -117,7 +133,10 @@ mod tests {
         response.encode(&mut body, METADATA_VERSION).unwrap();
         let sighting = read_metadata(&framed(&body)).unwrap();
         assert_eq!(sighting.cluster_id.as_deref(), Some("abc"));
-        assert_eq!((sighting.brokers[0].node, sighting.brokers[0].host.as_str()), (NodeId(5), "kafka-5"));
+        assert_eq!(
+            (sighting.brokers[0].node, sighting.brokers[0].host.as_str()),
+            (NodeId(5), "kafka-5")
+        );
         assert!(sighting.is_complete);
     }
 }

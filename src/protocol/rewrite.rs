@@ -1,4 +1,5 @@
-//! Replaces broker addresses in responses by the addresses that Narrows advertises, and touches nothing else.
+//! Replaces broker addresses in responses by the addresses that Narrows advertises, and touches
+//! nothing else.
 //!
 //! | response | versions | addresses |
 //! |---|---|---|
@@ -10,10 +11,11 @@
 //! | Fetch (1) | 16–18 | `NodeEndpoints`, tag 0, behind the records |
 //! | ShareFetch (78), ShareAcknowledge (79) | 0–2 | `NodeEndpoints`, last field |
 //!
-//! A response with its addresses in front ([`Extent::Head`]) is held up to the last address, edited, and its rest
-//! flows. One with its addresses at the end ([`Extent::Tail`]) is held whole when it is small, and edited exactly; a
-//! larger one flows, so that its length has been sent when its tail arrives: the tail is then edited at unchanged
-//! length ([`pad`]). Which of the two depends on the frame's length alone, never on how it arrived.
+//! A response with its addresses in front ([`Extent::Head`]) is held up to the last address,
+//! edited, and its rest flows. One with its addresses at the end ([`Extent::Tail`]) is held whole
+//! when it is small, and edited exactly; a larger one flows, so that its length has been sent when
+//! its tail arrives: the tail is then edited at unchanged length ([`pad`]). Which of the two
+//! depends on the frame's length alone, never on how it arrived.
 
 mod pad;
 mod splice;
@@ -76,23 +78,30 @@ pub struct Rewrite {
 }
 
 impl Rewrite {
-    /// Begins with a response of `frame_bytes` (its length prefix not counted); `None` if nothing in it is rewritten.
+    /// Begins with a response of `frame_bytes` (its length prefix not counted); `None` if nothing
+    /// in it is rewritten.
     pub fn new(api_key: i16, version: i16, frame_bytes: usize) -> Option<Self> {
         table::api(api_key).filter(|api| api.rewrites(version))?;
         let schema = schema(api_key)?;
         let walker = Walker::new(schema, version, frame_bytes);
-        Some(Self { api_key, walker, extent: schema.extent, frame_bytes })
+        Some(Self {
+            api_key,
+            walker,
+            extent: schema.extent,
+            frame_bytes,
+        })
     }
 
-    /// Whether a whole frame, its length prefix in front, can pass as it is: a quick look, which need not find out.
+    /// Whether a whole frame, its length prefix in front, can pass as it is: a quick look, which
+    /// need not find out.
     pub fn passes(api_key: i16, version: i16, frame: &[u8]) -> bool {
         frame.len() <= HELD_WHOLE_BYTES_MAX
             && table::api(api_key).is_some_and(|api| api.rewrites(version))
             && schema(api_key).is_some_and(|schema| walk::names_nobody(schema, version, frame))
     }
 
-    /// Takes the next bytes of the frame, from behind its correlation id on. Returns how many it looked at: fewer than
-    /// given only when [`is_ready`](Self::is_ready).
+    /// Takes the next bytes of the frame, from behind its correlation id on. Returns how many it
+    /// looked at: fewer than given only when [`is_ready`](Self::is_ready).
     pub fn push(&mut self, bytes: &[u8]) -> Result<usize, Malformed> {
         self.walker.push(bytes)
     }
@@ -102,8 +111,8 @@ impl Rewrite {
         self.walker.is_done()
     }
 
-    /// The offset in the frame, counted from its length prefix, from which on its bytes must be held back; everything
-    /// before it may go out. `None` while nothing needs to be held.
+    /// The offset in the frame, counted from its length prefix, from which on its bytes must be
+    /// held back; everything before it may go out. `None` while nothing needs to be held.
     pub fn held_from(&self) -> Option<usize> {
         match self.extent {
             Extent::Tail if self.frame_bytes > HELD_WHOLE_BYTES_MAX => self.walker.marks().tail,
@@ -111,7 +120,8 @@ impl Rewrite {
         }
     }
 
-    /// How many of the next bytes need not be pushed: records. See [`skip_passed`](Self::skip_passed).
+    /// How many of the next bytes need not be pushed: records. See
+    /// [`skip_passed`](Self::skip_passed).
     pub fn skippable(&self) -> usize {
         self.walker.skippable()
     }
@@ -121,22 +131,35 @@ impl Rewrite {
         self.walker.largest_run()
     }
 
-    /// So many of the [`skippable`](Self::skippable) bytes have been passed on without being pushed.
+    /// So many of the [`skippable`](Self::skippable) bytes have been passed on without being
+    /// pushed.
     pub fn skip_passed(&mut self, count: usize) {
         self.walker.skip_passed(count);
     }
 
-    /// Edits what is held: the frame's bytes from `from` (see [`held_from`](Self::held_from)) to where the walk ended.
-    pub fn finish(&self, held: &[u8], from: usize, advertise: &dyn Advertise) -> Result<Edited, Malformed> {
+    /// Edits what is held: the frame's bytes from `from` (see [`held_from`](Self::held_from)) to
+    /// where the walk ended.
+    pub fn finish(
+        &self,
+        held: &[u8],
+        from: usize,
+        advertise: &dyn Advertise,
+    ) -> Result<Edited, Malformed> {
         let marks = self.walker.marks();
-        let text =
-            |range: &std::ops::Range<usize>| held.get(range.start - from..range.end - from).unwrap_or(&[]);
+        let text = |range: &std::ops::Range<usize>| {
+            held.get(range.start - from..range.end - from)
+                .unwrap_or(&[])
+        };
         let sighting = self.sighting(marks, &text);
         let mut edits = Edits::new(held, from, self.walker.is_flexible());
         for range in &marks.blanked {
             edits.blank(range);
         }
-        for endpoint in marks.endpoints.iter().filter(|endpoint| !is_marker(endpoint)) {
+        for endpoint in marks
+            .endpoints
+            .iter()
+            .filter(|endpoint| !is_marker(endpoint))
+        {
             edits.address(endpoint, &advertise.advertise(endpoint.node));
         }
         for tagged in &marks.tagged {
@@ -153,14 +176,30 @@ impl Rewrite {
         Ok(Edited { bytes, sighting })
     }
 
-    fn sighting<'a>(&self, marks: &Marks, text: &impl Fn(&std::ops::Range<usize>) -> &'a [u8]) -> Sighting {
-        let brokers = marks.endpoints.iter().filter(|endpoint| endpoint.node.0 >= 0);
+    fn sighting<'a>(
+        &self,
+        marks: &Marks,
+        text: &impl Fn(&std::ops::Range<usize>) -> &'a [u8],
+    ) -> Sighting {
+        let brokers = marks
+            .endpoints
+            .iter()
+            .filter(|endpoint| endpoint.node.0 >= 0);
         let brokers = brokers.filter_map(|endpoint| {
-            let host = std::str::from_utf8(text(&endpoint.host_text)).ok().filter(|host| !host.is_empty())?;
+            let host = std::str::from_utf8(text(&endpoint.host_text))
+                .ok()
+                .filter(|host| !host.is_empty())?;
             let port = u16::try_from(endpoint.port).ok().filter(|port| *port > 0)?;
-            Some(SeenBroker { node: endpoint.node, host: host.to_owned(), port })
+            Some(SeenBroker {
+                node: endpoint.node,
+                host: host.to_owned(),
+                port,
+            })
         });
-        let cluster_id = marks.cluster_id.as_ref().and_then(|range| std::str::from_utf8(text(range)).ok());
+        let cluster_id = marks
+            .cluster_id
+            .as_ref()
+            .and_then(|range| std::str::from_utf8(text(range)).ok());
         Sighting {
             brokers: brokers.collect(),
             cluster_id: cluster_id.map(str::to_owned),
@@ -186,7 +225,8 @@ fn schema(api_key: i16) -> Option<&'static Schema> {
     }
 }
 
-/// "No node" is written as id −1 with an empty host; the error stands beside it, and clients look at that.
+/// "No node" is written as id −1 with an empty host; the error stands beside it, and clients look
+/// at that.
 fn is_marker(endpoint: &Endpoint) -> bool {
     endpoint.node.0 < 0 && endpoint.host_text.is_empty()
 }

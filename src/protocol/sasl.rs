@@ -1,9 +1,10 @@
 //! Follows a SASL authentication that passes through, as far as framing depends on it.
 //!
-//! SaslHandshake v1 is followed by SaslAuthenticate requests; v0 by raw tokens, frames without any Kafka header, in
-//! both directions (KIP-43, KIP-152). Nobody says when raw tokens end: for PLAIN, SCRAM and OAUTHBEARER their number is
-//! known; for any other mechanism (GSSAPI) the first frame that is a Kafka request ends them, as no GSSAPI token
-//! begins like one. A connection may authenticate again (KIP-368), with requests in flight.
+//! SaslHandshake v1 is followed by SaslAuthenticate requests; v0 by raw tokens, frames without any
+//! Kafka header, in both directions (KIP-43, KIP-152). Nobody says when raw tokens end: for PLAIN,
+//! SCRAM and OAUTHBEARER their number is known; for any other mechanism (GSSAPI) the first frame
+//! that is a Kafka request ends them, as no GSSAPI token begins like one. A connection may
+//! authenticate again (KIP-368), with requests in flight.
 
 use super::header;
 use super::table;
@@ -55,7 +56,11 @@ impl Sasl {
     /// A SaslHandshake of `version` for `mechanism` has been sent.
     pub fn handshake_sent(&mut self, version: i16, mechanism: &[u8]) {
         let rounds = rounds(mechanism);
-        self.exchange = Some(Exchange { is_raw: version == 0, tokens_left: rounds, answers_left: rounds });
+        self.exchange = Some(Exchange {
+            is_raw: version == 0,
+            tokens_left: rounds,
+            answers_left: rounds,
+        });
     }
 
     /// The broker has answered a SaslHandshake.
@@ -67,7 +72,9 @@ impl Sasl {
 
     /// The broker has answered a token, in a SaslAuthenticate or raw.
     pub fn token_answered(&mut self, error: i16) {
-        let Some(exchange) = &mut self.exchange else { return };
+        let Some(exchange) = &mut self.exchange else {
+            return;
+        };
         if error != 0 {
             self.exchange = None;
             return;
@@ -81,7 +88,10 @@ impl Sasl {
 
     /// A request has been sent that is no part of an authentication.
     pub fn request_sent(&mut self) {
-        if self.exchange.is_some_and(|exchange| exchange.answers_left.is_none()) {
+        if self
+            .exchange
+            .is_some_and(|exchange| exchange.answers_left.is_none())
+        {
             self.succeed();
         }
     }
@@ -101,7 +111,8 @@ impl Sasl {
         self.has_succeeded
     }
 
-    /// Says what the client's next frame is: of `frame_bytes`, of which `bytes` have arrived. `None`: more are needed.
+    /// Says what the client's next frame is: of `frame_bytes`, of which `bytes` have arrived.
+    /// `None`: more are needed.
     pub fn next(&mut self, bytes: &[u8], frame_bytes: usize) -> Option<Next> {
         let Some(exchange) = self.exchange.as_mut().filter(|exchange| exchange.is_raw) else {
             return Some(Next::Request);
@@ -113,15 +124,21 @@ impl Sasl {
             None if is_request(bytes) => return Some(Next::Request),
             None => {}
         }
-        Some(Next::RawToken { is_answered: exchange.tokens_left.is_some() || !bytes.starts_with(&[5, 4]) })
+        Some(Next::RawToken {
+            is_answered: exchange.tokens_left.is_some() || !bytes.starts_with(&[5, 4]),
+        })
     }
 }
 
-/// Whether a frame begins with an api key and a version that exist. GSSAPI tokens begin with 0x60 or 0x0504.
+/// Whether a frame begins with an api key and a version that exist. GSSAPI tokens begin with 0x60
+/// or 0x0504.
 fn is_request(bytes: &[u8]) -> bool {
-    let Some(&[a, b, c, d]) = bytes.first_chunk::<{ header::API_BYTES }>() else { return false };
+    let Some(&[a, b, c, d]) = bytes.first_chunk::<{ header::API_BYTES }>() else {
+        return false;
+    };
     let version = i16::from_be_bytes([c, d]);
-    table::api(i16::from_be_bytes([a, b])).is_some_and(|api| (0..=api.versions.max).contains(&version))
+    table::api(i16::from_be_bytes([a, b]))
+        .is_some_and(|api| (0..=api.versions.max).contains(&version))
 }
 
 #[cfg(test)]
@@ -135,7 +152,10 @@ mod tests {
         let mut sasl = Sasl::default();
         sasl.handshake_sent(0, b"PLAIN");
         sasl.handshake_answered(0);
-        assert_eq!(sasl.next(b"\0alice\0secret", 13), Some(Next::RawToken { is_answered: true }));
+        assert_eq!(
+            sasl.next(b"\0alice\0secret", 13),
+            Some(Next::RawToken { is_answered: true })
+        );
         assert!(sasl.is_under_way());
         sasl.token_answered(0);
         assert_eq!((sasl.is_under_way(), sasl.has_succeeded()), (false, true));
@@ -160,9 +180,18 @@ mod tests {
         sasl.handshake_sent(0, b"GSSAPI");
         sasl.handshake_answered(0);
         assert_eq!(sasl.next(&[0x60, 0x82], 500), None);
-        assert_eq!(sasl.next(&[0x60, 0x82, 1, 1], 500), Some(Next::RawToken { is_answered: true }));
-        assert_eq!(sasl.next(&[], 0), Some(Next::RawToken { is_answered: true }));
-        assert_eq!(sasl.next(&[5, 4, 4, 0xff], 60), Some(Next::RawToken { is_answered: false }));
+        assert_eq!(
+            sasl.next(&[0x60, 0x82, 1, 1], 500),
+            Some(Next::RawToken { is_answered: true })
+        );
+        assert_eq!(
+            sasl.next(&[], 0),
+            Some(Next::RawToken { is_answered: true })
+        );
+        assert_eq!(
+            sasl.next(&[5, 4, 4, 0xff], 60),
+            Some(Next::RawToken { is_answered: false })
+        );
         assert_eq!(sasl.next(&METADATA, METADATA.len()), Some(Next::Request));
         sasl.request_sent();
         assert!(sasl.has_succeeded());

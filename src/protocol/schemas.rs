@@ -1,5 +1,6 @@
-//! Where broker addresses stand in responses (KIP-482 layouts; KIP-951 for `NodeEndpoints`), from the message schemas of
-//! Kafka 3.9.2, 4.3.1 and 4.4.0. Only what must be known to find the addresses is listed.
+//! Where broker addresses stand in responses (KIP-482 layouts; KIP-951 for `NodeEndpoints`), from
+//! the message schemas of Kafka 3.9.2, 4.3.1 and 4.4.0. Only what must be known to find the
+//! addresses is listed.
 
 use super::walk::{
     Extent, Field, Schema, array, bytes, cluster_id, fixed, host, node_id, port, string, structure,
@@ -75,7 +76,8 @@ pub(super) static DESCRIBE_QUORUM: Schema = Schema {
                 array(REPLICA_STATE),
             ]),
         ]),
-        // The listeners' hosts and ports (uint16) are no endpoints of brokers: they are emptied, not mapped.
+        // The listeners' hosts and ports (uint16) are no endpoints of brokers: they are emptied,
+        // not mapped.
         array(&[INT32, array(&[string(), string(), INT16]).blanked()]).since(2),
     ],
 };
@@ -89,7 +91,8 @@ const REPLICA_STATE: &[Field] = &[
     INT64.since(1), // LastCaughtUpTimestamp
 ];
 
-/// Produce (key 0) v10–v13: `NodeEndpoints` is tag 0 of the body, there when a partition has moved (KIP-951).
+/// Produce (key 0) v10–v13: `NodeEndpoints` is tag 0 of the body, there when a partition has moved
+/// (KIP-951).
 pub(super) static PRODUCE: Schema = Schema {
     flexible_from: 9,
     extent: Extent::Tail,
@@ -139,7 +142,8 @@ pub(super) static FETCH: Schema = Schema {
 
 const LEADER_ID_AND_EPOCH: Field = structure(&[INT32, INT32]);
 
-/// ShareFetch (key 78) v0–v2 (KIP-932): `NodeEndpoints` is the last plain field, behind all records.
+/// ShareFetch (key 78) v0–v2 (KIP-932): `NodeEndpoints` is the last plain field, behind all
+/// records.
 pub(super) static SHARE_FETCH: Schema = Schema {
     flexible_from: 0,
     extent: Extent::Tail,

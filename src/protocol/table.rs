@@ -1,18 +1,21 @@
-//! The API table: one row per API key says which versions have been vetted, how requests and responses are treated, and
-//! which broker can serve it. Everything else derives from it: the ApiVersions intersection, the relay's decision, metric
-//! labels, the README's list, and the test that reads the message schemas of every Kafka release.
+//! The API table: one row per API key says which versions have been vetted, how requests and
+//! responses are treated, and which broker can serve it. Everything else derives from it: the
+//! ApiVersions intersection, the relay's decision, metric labels, the README's list, and the test
+//! that reads the message schemas of every Kafka release.
 
 mod rows;
 
 pub use rows::APIS;
 
-/// The row of an api key; `None` for a key that Narrows has never seen, of which it cannot know what its responses carry.
+/// The row of an api key; `None` for a key that Narrows has never seen, of which it cannot know
+/// what its responses carry.
 pub fn api(key: i16) -> Option<&'static Api> {
     usize::try_from(key).ok().and_then(|index| APIS.get(index))
 }
 
-/// The versions of the request and the response header of an API in a version; `None` if the key is unknown, and for
-/// ControlledShutdown 0, whose request header 0 has no client id and which only ZooKeeper-era brokers sent each other.
+/// The versions of the request and the response header of an API in a version; `None` if the key is
+/// unknown, and for ControlledShutdown 0, whose request header 0 has no client id and which only
+/// ZooKeeper-era brokers sent each other.
 ///
 /// The version need not be a vetted one: a newer version keeps the headers of the flexible ones.
 pub fn header_versions(key: i16, version: i16) -> Option<HeaderVersions> {
@@ -54,13 +57,18 @@ impl Api {
         matches!(self.treatment, Treatment::Rewrite { from } if version >= from)
     }
 
-    /// The header versions, see [`header_versions`]. A response to ApiVersions has header 0 in every version, so that a
-    /// client can read the answer of a broker that doesn't know the version it asked for (KIP-511).
+    /// The header versions, see [`header_versions`]. A response to ApiVersions has header 0 in
+    /// every version, so that a client can read the answer of a broker that doesn't know the
+    /// version it asked for (KIP-511).
     fn header_versions(&self, version: i16) -> HeaderVersions {
         let flexible = self.is_flexible(version);
         HeaderVersions {
             request: if flexible { 2 } else { 1 },
-            response: if flexible && self.key != API_VERSIONS { 1 } else { 0 },
+            response: if flexible && self.key != API_VERSIONS {
+                1
+            } else {
+                0
+            },
         }
     }
 }
@@ -91,7 +99,10 @@ impl Versions {
 
     /// What two ranges have in common, `None` if nothing.
     pub fn intersection(self, other: Versions) -> Option<Versions> {
-        let common = Versions { min: self.min.max(other.min), max: self.max.min(other.max) };
+        let common = Versions {
+            min: self.min.max(other.min),
+            max: self.max.min(other.max),
+        };
         (common.min <= common.max).then_some(common)
     }
 }
@@ -101,7 +112,8 @@ impl Versions {
 pub enum Treatment {
     /// Requests and responses pass unread.
     Opaque,
-    /// Responses of `from` and newer versions carry broker addresses, which are rewritten; older ones pass unread.
+    /// Responses of `from` and newer versions carry broker addresses, which are rewritten; older
+    /// ones pass unread.
     Rewrite {
         /// The first version with addresses in its response.
         from: i16,
@@ -162,9 +174,17 @@ mod tests {
     #[test]
     fn ranges_are_not_empty_and_what_begins_at_a_version_begins_within_them() {
         for api in &APIS {
-            let Api { versions, flexible_from, treatment, .. } = *api;
+            let Api {
+                versions,
+                flexible_from,
+                treatment,
+                ..
+            } = *api;
             assert!(0 <= versions.min && versions.min <= versions.max, "{api:?}");
-            assert!(flexible_from.is_none_or(|from| versions.contains(from)), "{api:?}");
+            assert!(
+                flexible_from.is_none_or(|from| versions.contains(from)),
+                "{api:?}"
+            );
             if let Treatment::Rewrite { from } = treatment {
                 assert!(versions.contains(from), "{api:?}");
                 assert!(from == versions.min || !api.rewrites(from - 1), "{api:?}");
@@ -176,7 +196,11 @@ mod tests {
     #[test]
     fn exactly_the_refused_apis_have_no_route() {
         for api in &APIS {
-            assert_eq!(api.treatment == Treatment::Refuse, api.route == Route::None, "{api:?}");
+            assert_eq!(
+                api.treatment == Treatment::Refuse,
+                api.route == Route::None,
+                "{api:?}"
+            );
         }
     }
 
@@ -210,10 +234,14 @@ mod tests {
 
     #[test]
     fn ranges_without_a_common_version_have_no_intersection() {
-        let (low, high) = (Versions { min: 0, max: 3 }, Versions { min: 4, max: 9 });
+        let low = Versions { min: 0, max: 3 };
+        let high = Versions { min: 4, max: 9 };
         assert_eq!(low.intersection(high), None);
         assert_eq!(high.intersection(low), None);
-        assert_eq!(low.intersection(Versions { min: 3, max: 9 }), Some(Versions { min: 3, max: 3 }));
+        assert_eq!(
+            low.intersection(Versions { min: 3, max: 9 }),
+            Some(Versions { min: 3, max: 3 })
+        );
     }
 
     #[test]
@@ -226,7 +254,11 @@ mod tests {
         assert_eq!(headers(API_VERSIONS, 2), Some((1, 0)));
         assert_eq!(headers(API_VERSIONS, 3), Some((2, 0)));
         assert_eq!(headers(API_VERSIONS, 99), Some((2, 0)));
-        assert_eq!(headers(7, 0), None, "ControlledShutdown 0 has request header 0");
+        assert_eq!(
+            headers(7, 0),
+            None,
+            "ControlledShutdown 0 has request header 0"
+        );
         assert_eq!(headers(7, 1), Some((1, 0)));
         assert_eq!(headers(95, 0), None);
     }

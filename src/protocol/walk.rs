@@ -1,8 +1,9 @@
 //! Walks a response by its schema as the bytes arrive, and notes where the broker addresses are.
 //!
-//! The walker holds no bytes: it is pushed whatever piece has arrived, steps over what it need not know (record sets
-//! above all) and keeps only its place and the marks. So any split of the same bytes gives the same marks. Every
-//! length and count is checked against the bytes that the frame has left, and nothing is allocated by them.
+//! The walker holds no bytes: it is pushed whatever piece has arrived, steps over what it need not
+//! know (record sets above all) and keeps only its place and the marks. So any split of the same
+//! bytes gives the same marks. Every length and count is checked against the bytes that the frame
+//! has left, and nothing is allocated by them.
 
 mod glance;
 
@@ -12,7 +13,8 @@ use super::wire::{Malformed, Varint};
 use crate::types::NodeId;
 use std::ops::Range;
 
-/// One field of a message, in wire order. Nullability needs no mention: null is always the empty case.
+/// One field of a message, in wire order. Nullability needs no mention: null is always the empty
+/// case.
 #[derive(Clone, Copy, Debug)]
 pub struct Field {
     kind: Kind,
@@ -51,7 +53,13 @@ enum Mark {
 }
 
 const fn field(kind: Kind) -> Field {
-    Field { kind, mark: Mark::None, since: 0, until: i16::MAX, tag: None }
+    Field {
+        kind,
+        mark: Mark::None,
+        since: 0,
+        until: i16::MAX,
+        tag: None,
+    }
 }
 
 /// A field of `bytes` bytes: bool and int8 have 1, uuid has 16.
@@ -81,22 +89,34 @@ pub(crate) const fn structure(of: &'static [Field]) -> Field {
 
 /// The node id that the next host and port belong to.
 pub(crate) const fn node_id() -> Field {
-    Field { mark: Mark::NodeId, ..field(Kind::Fixed(4)) }
+    Field {
+        mark: Mark::NodeId,
+        ..field(Kind::Fixed(4))
+    }
 }
 
 /// A broker's host.
 pub(crate) const fn host() -> Field {
-    Field { mark: Mark::Host, ..field(Kind::String) }
+    Field {
+        mark: Mark::Host,
+        ..field(Kind::String)
+    }
 }
 
 /// A broker's port, int32.
 pub(crate) const fn port() -> Field {
-    Field { mark: Mark::Port, ..field(Kind::Fixed(4)) }
+    Field {
+        mark: Mark::Port,
+        ..field(Kind::Fixed(4))
+    }
 }
 
 /// Kafka's cluster id.
 pub(crate) const fn cluster_id() -> Field {
-    Field { mark: Mark::ClusterId, ..field(Kind::String) }
+    Field {
+        mark: Mark::ClusterId,
+        ..field(Kind::String)
+    }
 }
 
 impl Field {
@@ -109,17 +129,26 @@ impl Field {
     }
 
     pub(crate) const fn tagged(self, tag: u32) -> Self {
-        Self { tag: Some(tag), ..self }
+        Self {
+            tag: Some(tag),
+            ..self
+        }
     }
 
     /// The array is emptied on its way to the client.
     pub(crate) const fn blanked(self) -> Self {
-        Self { mark: Mark::Blank, ..self }
+        Self {
+            mark: Mark::Blank,
+            ..self
+        }
     }
 
     /// The body is held from this array on.
     pub(crate) const fn tail(self) -> Self {
-        Self { mark: Mark::Tail, ..self }
+        Self {
+            mark: Mark::Tail,
+            ..self
+        }
     }
 
     fn is_in(&self, version: i16) -> bool {
@@ -143,8 +172,8 @@ pub struct Schema {
 pub enum Extent {
     /// In front: `fields` ends behind the last address, and what follows it flows unread.
     Head,
-    /// At the end, behind records: `fields` is complete. The body must end where it ends, or so shortly before that no
-    /// address fits.
+    /// At the end, behind records: `fields` is complete. The body must end where it ends, or so
+    /// shortly before that no address fits.
     Tail,
 }
 
@@ -189,12 +218,14 @@ pub struct Tagged {
     pub size: Range<usize>,
 }
 
-/// More addresses than this stand in no response: a cluster has hundreds of brokers, and a tool that asks for the
-/// coordinators of all groups at once some ten thousand. Each costs a multiple of its bytes to edit.
+/// More addresses than this stand in no response: a cluster has hundreds of brokers, and a tool
+/// that asks for the coordinators of all groups at once some ten thousand. Each costs a multiple of
+/// its bytes to edit.
 pub const ENDPOINTS_MAX: usize = 65_536;
 
-/// An array with one address has its count, a node id, the length of a host and a port. Where fewer bytes than this are
-/// left, no address follows, and they need not be looked at: behind the last records of a fetch are three.
+/// An array with one address has its count, a node id, the length of a host and a port. Where fewer
+/// bytes than this are left, no address follows, and they need not be looked at: behind the last
+/// records of a fetch are three.
 const ADDRESSES_BYTES_MIN: usize = 1 + 4 + 1 + 4;
 
 /// Structs in arrays in structs: no response that Narrows walks nests deeper.
@@ -223,7 +254,8 @@ pub struct Walker {
     largest_run: usize,
     /// Where the array began that is to be emptied.
     blank: Option<Begun<usize>>,
-    /// Of the tagged field that is being walked: where it began, where its size began, where its value did.
+    /// Of the tagged field that is being walked: where it began, where its size began, where its
+    /// value did.
     tag: Option<Begun<[usize; 3]>>,
     /// Where the size of the tagged field began that is being read.
     size_started: usize,
@@ -242,7 +274,13 @@ struct Level {
     limit: usize,
 }
 
-const EMPTY: Level = Level { fields: &[], next: 0, more: 0, tags: None, limit: 0 };
+const EMPTY: Level = Level {
+    fields: &[],
+    next: 0,
+    more: 0,
+    tags: None,
+    limit: 0,
+};
 
 /// A level whose beginning must be remembered for its end. No schema has one inside another.
 #[derive(Clone, Copy, Debug)]
@@ -258,7 +296,12 @@ enum Step {
     /// Step over so many bytes.
     Skip(usize),
     /// Read a big-endian integer of so many more bytes.
-    Int { left: u8, value: u64, bytes: u8, then: Then },
+    Int {
+        left: u8,
+        value: u64,
+        bytes: u8,
+        then: Then,
+    },
     /// Read a varint.
     Varint { varint: Varint, then: Then },
     /// What is left does not matter.
@@ -278,7 +321,8 @@ enum Then {
 }
 
 impl Walker {
-    /// Begins a walk behind the correlation id of a frame of `frame_bytes`, its length prefix not counted.
+    /// Begins a walk behind the correlation id of a frame of `frame_bytes`, its length prefix not
+    /// counted.
     pub fn new(schema: &'static Schema, version: i16, frame_bytes: usize) -> Self {
         let flexible = version >= schema.flexible_from;
         let end = frame_bytes + 4;
@@ -300,16 +344,25 @@ impl Walker {
             tag: None,
             size_started: 0,
         };
-        walker.levels[0] = Level { fields: schema.fields, limit: end, ..EMPTY };
+        walker.levels[0] = Level {
+            fields: schema.fields,
+            limit: end,
+            ..EMPTY
+        };
         if flexible {
-            // The response header's own tagged fields stand before the body: a struct without plain fields.
-            walker.levels[1] = Level { limit: end, ..EMPTY };
+            // The response header's own tagged fields stand before the body: a struct without plain
+            // fields.
+            walker.levels[1] = Level {
+                limit: end,
+                ..EMPTY
+            };
             walker.depth = 2;
         }
         walker
     }
 
-    /// Takes the next bytes of the frame. Returns how many it used: fewer than given only when it is done.
+    /// Takes the next bytes of the frame. Returns how many it used: fewer than given only when it
+    /// is done.
     pub fn push(&mut self, input: &[u8]) -> Result<usize, Malformed> {
         let mut rest = input;
         loop {
@@ -324,9 +377,19 @@ impl Walker {
                     self.at += skipped;
                     self.step = Step::Skip(count - skipped);
                 }
-                Step::Int { left, value, bytes, then } => {
+                Step::Int {
+                    left,
+                    value,
+                    bytes,
+                    then,
+                } => {
                     let value = value << 8 | u64::from(self.byte(&mut rest)?);
-                    self.step = Step::Int { left: left - 1, value, bytes, then };
+                    self.step = Step::Int {
+                        left: left - 1,
+                        value,
+                        bytes,
+                        then,
+                    };
                     if left == 1 {
                         self.number(signed(value, bytes), then)?;
                     }
@@ -351,10 +414,15 @@ impl Walker {
 
     /// How many of the next bytes are opaque: they can be passed on without being looked at.
     pub fn skippable(&self) -> usize {
-        if let Step::Skip(count) = self.step { count } else { 0 }
+        if let Step::Skip(count) = self.step {
+            count
+        } else {
+            0
+        }
     }
 
-    /// So many bytes, of those that are [`skippable`](Self::skippable), have been passed on without being pushed.
+    /// So many bytes, of those that are [`skippable`](Self::skippable), have been passed on without
+    /// being pushed.
     pub fn skip_passed(&mut self, count: usize) {
         if let Step::Skip(left) = &mut self.step {
             let count = count.min(*left);
@@ -459,17 +527,33 @@ impl Walker {
     /// Reads a number in its fixed width, or as a varint in flexible versions.
     fn read_sized(&mut self, then: Then, fixed_bytes: u8) -> Result<(), Malformed> {
         self.step = if self.flexible {
-            Step::Varint { varint: Varint::default(), then }
+            Step::Varint {
+                varint: Varint::default(),
+                then,
+            }
         } else {
-            Step::Int { left: fixed_bytes, value: 0, bytes: fixed_bytes, then }
+            Step::Int {
+                left: fixed_bytes,
+                value: 0,
+                bytes: fixed_bytes,
+                then,
+            }
         };
         Ok(())
     }
 
     fn read(&mut self, then: Then) -> Result<(), Malformed> {
         self.step = match then {
-            Then::Tags | Then::Tag | Then::TagSize(_) => Step::Varint { varint: Varint::default(), then },
-            _ => Step::Int { left: 4, value: 0, bytes: 4, then },
+            Then::Tags | Then::Tag | Then::TagSize(_) => Step::Varint {
+                varint: Varint::default(),
+                then,
+            },
+            _ => Step::Int {
+                left: 4,
+                value: 0,
+                bytes: 4,
+                then,
+            },
         };
         Ok(())
     }
@@ -480,9 +564,14 @@ impl Walker {
         }
         self.largest_run = self.largest_run.max(count);
         let behind = self.end - self.at - count;
-        let is_last =
-            self.extent == Extent::Tail && self.marks.tail.is_none() && behind < ADDRESSES_BYTES_MIN;
-        self.step = if is_last { Step::Done } else { Step::Skip(count) };
+        let is_last = self.extent == Extent::Tail
+            && self.marks.tail.is_none()
+            && behind < ADDRESSES_BYTES_MIN;
+        self.step = if is_last {
+            Step::Done
+        } else {
+            Step::Skip(count)
+        };
         Ok(())
     }
 
@@ -498,11 +587,19 @@ impl Walker {
             }
             Then::Port => {
                 let (host, host_text) = self.host.clone();
-                let (node, port_at, port) = (self.node, self.started, to_i32(value));
+                let node = self.node;
+                let port_at = self.started;
+                let port = to_i32(value);
                 if self.marks.endpoints.len() == ENDPOINTS_MAX {
                     return Err(Malformed::TooMany);
                 }
-                self.marks.endpoints.push(Endpoint { node, host, host_text, port_at, port });
+                self.marks.endpoints.push(Endpoint {
+                    node,
+                    host,
+                    host_text,
+                    port_at,
+                    port,
+                });
                 Ok(())
             }
             Then::Tags => {
@@ -516,7 +613,9 @@ impl Walker {
             }
             Then::Tag => {
                 self.size_started = self.at;
-                self.read(Then::TagSize(u32::try_from(value).map_err(|_| Malformed::Varint)?))
+                self.read(Then::TagSize(
+                    u32::try_from(value).map_err(|_| Malformed::Varint)?,
+                ))
             }
             Then::TagSize(tag) => self.tagged(tag, self.bounded(value)?),
         }
@@ -533,7 +632,11 @@ impl Walker {
     /// Every element and every byte takes at least a byte of what is left.
     fn bounded(&self, value: i64) -> Result<usize, Malformed> {
         let value = usize::try_from(value).map_err(|_| Malformed::Negative)?;
-        if value > self.limit() - self.at { Err(Malformed::TooLong) } else { Ok(value) }
+        if value > self.limit() - self.at {
+            Err(Malformed::TooLong)
+        } else {
+            Ok(value)
+        }
     }
 
     fn text(&mut self, length: usize, mark: Mark) -> Result<(), Malformed> {
@@ -546,32 +649,68 @@ impl Walker {
         self.skip(length)
     }
 
-    fn elements(&mut self, of: &'static [Field], mark: Mark, count: usize) -> Result<(), Malformed> {
-        let Some(more) = u32::try_from(count).ok().and_then(|count| count.checked_sub(1)) else {
+    fn elements(
+        &mut self,
+        of: &'static [Field],
+        mark: Mark,
+        count: usize,
+    ) -> Result<(), Malformed> {
+        let Some(more) = u32::try_from(count)
+            .ok()
+            .and_then(|count| count.checked_sub(1))
+        else {
             return Ok(());
         };
         if mark == Mark::Blank {
-            self.blank = Some(Begun { depth: self.depth, at: self.started });
+            self.blank = Some(Begun {
+                depth: self.depth,
+                at: self.started,
+            });
         }
         self.enter(of, more, self.limit())
     }
 
-    fn enter(&mut self, fields: &'static [Field], more: u32, limit: usize) -> Result<(), Malformed> {
-        self.levels[self.depth] = Level { fields, more, limit, ..EMPTY };
+    fn enter(
+        &mut self,
+        fields: &'static [Field],
+        more: u32,
+        limit: usize,
+    ) -> Result<(), Malformed> {
+        self.levels[self.depth] = Level {
+            fields,
+            more,
+            limit,
+            ..EMPTY
+        };
         self.depth += 1;
         self.step = Step::Next;
         Ok(())
     }
 
-    /// A tagged field begins: one that holds addresses is an array to walk, any other is stepped over.
+    /// A tagged field begins: one that holds addresses is an array to walk, any other is stepped
+    /// over.
     fn tagged(&mut self, tag: u32, size: usize) -> Result<(), Malformed> {
         let version = self.version;
-        let (at, limit) = ([self.started, self.size_started, self.at], self.at + size);
+        let at = [self.started, self.size_started, self.at];
+        let limit = self.at + size;
         let level = &self.levels[self.depth - 1];
-        let known = level.fields.iter().find(|field| field.tag == Some(tag) && field.is_in(version));
-        let Some(Field { kind: Kind::Array(_), .. }) = known else { return self.skip(size) };
-        // The array's count is read inside a level of its own, so that it can't reach behind the tagged field.
-        self.tag = Some(Begun { depth: self.depth, at });
+        let known = level
+            .fields
+            .iter()
+            .find(|field| field.tag == Some(tag) && field.is_in(version));
+        let Some(Field {
+            kind: Kind::Array(_),
+            ..
+        }) = known
+        else {
+            return self.skip(size);
+        };
+        // The array's count is read inside a level of its own, so that it can't reach behind the
+        // tagged field.
+        self.tag = Some(Begun {
+            depth: self.depth,
+            at,
+        });
         self.enter(known.map_or(&[], std::slice::from_ref), 0, limit)?;
         let level = &mut self.levels[self.depth - 1];
         level.tags = Some(0);
@@ -591,11 +730,18 @@ impl Walker {
         }
         let limit = level.limit;
         self.depth -= 1;
-        if let Some(Begun { at: [field, size, value], .. }) = ended(&mut self.tag, self.depth) {
+        if let Some(Begun {
+            at: [field, size, value],
+            ..
+        }) = ended(&mut self.tag, self.depth)
+        {
             if self.at != limit {
                 return Err(Malformed::TagSize);
             }
-            self.marks.tagged.push(Tagged { field: field..self.at, size: size..value });
+            self.marks.tagged.push(Tagged {
+                field: field..self.at,
+                size: size..value,
+            });
         }
         if let Some(Begun { at: from, .. }) = ended(&mut self.blank, self.depth) {
             self.marks.blanked.push(from..self.at);

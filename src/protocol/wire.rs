@@ -1,7 +1,8 @@
 //! Reads and writes Kafka's primitive types, and never past the bytes that are there.
 //!
-//! A frame arrives in pieces, so reading ends in one of three ways: a value, [`Unread::Incomplete`] (the bytes have not
-//! arrived yet) or [`Unread::Malformed`] (they can't be what the sender says they are, however many more arrive).
+//! A frame arrives in pieces, so reading ends in one of three ways: a value, [`Unread::Incomplete`]
+//! (the bytes have not arrived yet) or [`Unread::Malformed`] (they can't be what the sender says
+//! they are, however many more arrive).
 
 /// Why a value could not be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,7 +66,11 @@ impl<'a> Reader<'a> {
     /// Reads a frame of `frame_bytes` of which the first `bytes` have arrived.
     pub fn new(bytes: &'a [u8], frame_bytes: usize) -> Self {
         let bytes = bytes.get(..frame_bytes).unwrap_or(bytes);
-        Self { bytes, frame_bytes, at: 0 }
+        Self {
+            bytes,
+            frame_bytes,
+            at: 0,
+        }
     }
 
     /// Reads a frame that is whole.
@@ -88,7 +93,10 @@ impl<'a> Reader<'a> {
         if count > self.left() {
             return Err(Malformed::TooLong.into());
         }
-        let taken = self.bytes.get(self.at..self.at + count).ok_or(Unread::Incomplete)?;
+        let taken = self
+            .bytes
+            .get(self.at..self.at + count)
+            .ok_or(Unread::Incomplete)?;
         self.at += count;
         Ok(taken)
     }
@@ -108,7 +116,8 @@ impl<'a> Reader<'a> {
         bytes.try_into().map_err(|_| Unread::Incomplete)
     }
 
-    /// An unsigned varint of at most 32 bits, as lengths, counts and tags are written in flexible versions (KIP-482).
+    /// An unsigned varint of at most 32 bits, as lengths, counts and tags are written in flexible
+    /// versions (KIP-482).
     #[inline]
     pub fn varint(&mut self) -> Result<u32, Unread> {
         // Most have one byte.
@@ -129,7 +138,9 @@ impl<'a> Reader<'a> {
     pub fn string(&mut self) -> Result<Option<&'a [u8]>, Unread> {
         match self.int16()? {
             -1 => Ok(None),
-            length => self.take(usize::try_from(length).map_err(|_| Malformed::Negative)?).map(Some),
+            length => self
+                .take(usize::try_from(length).map_err(|_| Malformed::Negative)?)
+                .map(Some),
         }
     }
 
@@ -143,7 +154,11 @@ impl<'a> Reader<'a> {
 
     /// A string in the form of a version: compact if it is flexible.
     pub fn string_of(&mut self, flexible: bool) -> Result<Option<&'a [u8]>, Unread> {
-        if flexible { self.compact_string() } else { self.string() }
+        if flexible {
+            self.compact_string()
+        } else {
+            self.string()
+        }
     }
 
     /// Steps over a section of tagged fields.
@@ -165,8 +180,8 @@ pub(crate) struct Varint {
 }
 
 impl Varint {
-    /// Takes the next byte; `Some` when it was the last. Values above 2^31 − 1 are refused: no length, count or tag is
-    /// that large, and decoders that read them as signed go wrong.
+    /// Takes the next byte; `Some` when it was the last. Values above 2^31 − 1 are refused: no
+    /// length, count or tag is that large, and decoders that read them as signed go wrong.
     pub(crate) fn push(&mut self, byte: u8) -> Result<Option<u32>, Malformed> {
         let bits = u32::from(byte & 0x7f);
         if self.shift > 28 || (self.shift == 28 && bits > 0x07) {
@@ -198,7 +213,8 @@ pub fn varint_bytes(value: u32) -> usize {
     to_usize(bits.div_ceil(7))
 }
 
-/// Appends a host name in the form of a version. Names longer than DNS allows can't come from the configuration.
+/// Appends a host name in the form of a version. Names longer than DNS allows can't come from the
+/// configuration.
 pub(crate) fn put_string(out: &mut Vec<u8>, text: &str, flexible: bool) {
     let length = text.len().min(i16::MAX as usize);
     if flexible {
@@ -216,18 +232,33 @@ mod tests {
 
     #[test]
     fn a_varint_above_31_bits_is_refused() {
-        for bytes in [&[0xff, 0xff, 0xff, 0xff, 0x08][..], &[0x80, 0x80, 0x80, 0x80, 0x80, 0x00]] {
-            assert_eq!(Reader::whole(bytes).varint(), Err(Unread::Malformed(Malformed::Varint)));
+        for bytes in [
+            &[0xff, 0xff, 0xff, 0xff, 0x08][..],
+            &[0x80, 0x80, 0x80, 0x80, 0x80, 0x00],
+        ] {
+            assert_eq!(
+                Reader::whole(bytes).varint(),
+                Err(Unread::Malformed(Malformed::Varint))
+            );
         }
-        assert_eq!(Reader::whole(&[0xff, 0xff, 0xff, 0xff, 0x07]).varint(), Ok(0x7fff_ffff));
+        assert_eq!(
+            Reader::whole(&[0xff, 0xff, 0xff, 0xff, 0x07]).varint(),
+            Ok(0x7fff_ffff)
+        );
     }
 
     #[test]
     fn a_length_behind_the_frame_is_malformed_and_one_behind_the_arrived_bytes_is_incomplete() {
         let bytes = [0, 5, b'a', b'b'];
         assert_eq!(Reader::new(&bytes, 7).string(), Err(Unread::Incomplete));
-        assert_eq!(Reader::new(&bytes, 6).string(), Err(Unread::Malformed(Malformed::TooLong)));
-        assert_eq!(Reader::whole(&[0xff, 0xfe]).string(), Err(Unread::Malformed(Malformed::Negative)));
+        assert_eq!(
+            Reader::new(&bytes, 6).string(),
+            Err(Unread::Malformed(Malformed::TooLong))
+        );
+        assert_eq!(
+            Reader::whole(&[0xff, 0xfe]).string(),
+            Err(Unread::Malformed(Malformed::Negative))
+        );
         assert_eq!(Reader::whole(&[0xff, 0xff]).string(), Ok(None));
     }
 

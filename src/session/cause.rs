@@ -1,4 +1,5 @@
-//! Why a session ended: one enum with the sentence for the log, the code for the metric, and the side at fault.
+//! Why a session ended: one enum with the sentence for the log, the code for the metric, and the
+//! side at fault.
 
 use super::first_bytes::Speech;
 use crate::cluster::ConnectError;
@@ -11,7 +12,8 @@ use std::io;
 use std::net::IpAddr;
 use std::time::Duration;
 
-/// Why a session ended. The text is for the operator: it names the cause and, where it is likely, the cure.
+/// Why a session ended. The text is for the operator: it names the cause and, where it is likely,
+/// the cure.
 #[derive(Debug, thiserror::Error)]
 pub enum Cause {
     /// The client closed, with nothing in flight.
@@ -34,12 +36,16 @@ pub enum Cause {
     FirstFrameTimeout(Duration),
     /// The client closed its side, and its pending responses did not come in time.
     #[error(
-        "the client closed its side, and its pending responses did not come within {0:?} (half_close_timeout)"
+        "the client closed its side, and its pending responses did not come within {0:?} \
+         (half_close_timeout)"
     )]
     HalfCloseTimeout(Duration),
-    /// A PROXY protocol header, or any connection where one is required, from somebody who is not trusted to send one.
+    /// A PROXY protocol header, or any connection where one is required, from somebody who is not
+    /// trusted to send one.
     #[error(
-        "{peer} may not say whose connection this is: it is not in the listener's proxy_protocol.trusted. If it is the load balancer, add its network there; if it is a client, it has found a way around the load balancer"
+        "{peer} may not say whose connection this is: it is not in the listener's \
+         proxy_protocol.trusted. If it is the load balancer, add its network there; if it is a \
+         client, it has found a way around the load balancer"
     )]
     ProxyUntrusted {
         /// Who sent it.
@@ -47,7 +53,9 @@ pub enum Cause {
     },
     /// No PROXY protocol header where one is required.
     #[error(
-        "the connection does not begin with a PROXY protocol header, which this listener requires: switch it on at the load balancer, or set the listener's proxy_protocol.mode to optional (first bytes {first:02x?})"
+        "the connection does not begin with a PROXY protocol header, which this listener \
+         requires: switch it on at the load balancer, or set the listener's proxy_protocol.mode \
+         to optional (first bytes {first:02x?})"
     )]
     ProxyHeaderMissing {
         /// What came first.
@@ -58,7 +66,8 @@ pub enum Cause {
     ProxyHeaderMalformed(HeaderError),
     /// A length that no Kafka request has.
     #[error(
-        "the client sent {length} as the length of a request, which is no Kafka request: {} (first bytes {first:02x?})",
+        "the client sent {length} as the length of a request, which is no Kafka request: {} \
+         (first bytes {first:02x?})",
         .speech.on_plaintext()
     )]
     NotKafka {
@@ -84,7 +93,10 @@ pub enum Cause {
     HelloMalformed(HelloError),
     /// A TLS hello without a server name, where the name says which broker is meant.
     #[error(
-        "the TLS hello has no server name (SNI), and names are all that tells brokers apart on this port: clients lose it when bootstrap.servers holds an IP address or a host without a dot, or with hostname checks off (kafka-python: ssl_check_hostname=False). Names here: {configured}"
+        "the TLS hello has no server name (SNI), and names are all that tells brokers apart on \
+         this port: clients lose it when bootstrap.servers holds an IP address or a host without \
+         a dot, or with hostname checks off (kafka-python: ssl_check_hostname=False). Names here: \
+         {configured}"
     )]
     ServerNameMissing {
         /// What names there are.
@@ -92,7 +104,8 @@ pub enum Cause {
     },
     /// A TLS hello with a server name that nobody has.
     #[error(
-        "the TLS hello asks for the server name {came}, which this port does not have. Names here: {configured}; the nearest is {nearest}"
+        "the TLS hello asks for the server name {came}, which this port does not have. Names \
+         here: {configured}; the nearest is {nearest}"
     )]
     ServerNameUnknown {
         /// The name in the hello, safe to print.
@@ -111,11 +124,14 @@ pub enum Cause {
         text: String,
     },
     /// The TLS handshake took too long.
-    #[error("the client did not finish its TLS handshake within {0:?} (limits.tls_handshake_timeout)")]
+    #[error(
+        "the client did not finish its TLS handshake within {0:?} (limits.tls_handshake_timeout)"
+    )]
     HandshakeTimeout(Duration),
     /// A request above its limit.
     #[error(
-        "the client announced a request of {bytes} bytes, above {limit_name} = {limit}: raise it if that is intended"
+        "the client announced a request of {bytes} bytes, above {limit_name} = {limit}: raise it \
+         if that is intended"
     )]
     RequestTooLarge {
         /// The announced length.
@@ -162,7 +178,8 @@ pub enum Cause {
     },
     /// A response that carries addresses and can't be read.
     #[error(
-        "the broker sent a {api} v{version} response that can't be read ({malformed}): it is not passed on, as it may carry broker addresses"
+        "the broker sent a {api} v{version} response that can't be read ({malformed}): it is not \
+         passed on, as it may carry broker addresses"
     )]
     ResponseMalformed {
         /// The API's name.
@@ -185,12 +202,15 @@ pub enum Cause {
     Connect(#[from] ConnectError),
     /// The broker is not in the cluster any more, or not at this address.
     #[error(
-        "broker {0} has left the cluster or moved to another address; the client finds it by refreshing its metadata"
+        "broker {0} has left the cluster or moved to another address; the client finds it by \
+         refreshing its metadata"
     )]
     BrokerGone(NodeId),
-    /// A connection was lent a bootstrap server in the place of a broker that was not known, and it was another one.
+    /// A connection was lent a bootstrap server in the place of a broker that was not known, and it
+    /// was another one.
     #[error(
-        "the connection for broker {0} was lent a bootstrap server, which is another broker; the client's next attempt will reach the right one"
+        "the connection for broker {0} was lent a bootstrap server, which is another broker; the \
+         client's next attempt will reach the right one"
     )]
     LentWrongBroker(NodeId),
     /// Narrows is going down, and nothing was in flight.
@@ -228,8 +248,9 @@ impl Cause {
         self.faces().2
     }
 
-    /// What the client is told before the connection closes, if it speaks a language in which that can be said. A Kafka
-    /// client can't be told anything: it would take whatever comes for the length of a response.
+    /// What the client is told before the connection closes, if it speaks a language in which that
+    /// can be said. A Kafka client can't be told anything: it would take whatever comes for the
+    /// length of a response.
     pub(super) fn last_words(&self) -> &'static [u8] {
         match self {
             Self::NotKafka { speech, .. } | Self::NotTls { speech, .. } => speech.answer(),
@@ -238,7 +259,8 @@ impl Cause {
         }
     }
 
-    /// Code, side, and whether it is a fault: the table that the metric and the log level come from.
+    /// Code, side, and whether it is a fault: the table that the metric and the log level come
+    /// from.
     fn faces(&self) -> (&'static str, Side, bool) {
         use Side::{Broker, Client, Narrows};
         match self {
@@ -252,19 +274,26 @@ impl Cause {
             Self::ProxyUntrusted { .. } => ("proxy_untrusted", Client, true),
             Self::ProxyHeaderMissing { .. } => ("proxy_header_missing", Client, true),
             Self::ProxyHeaderMalformed(_) => ("proxy_header_malformed", Client, true),
-            Self::NotKafka { speech: Speech::Kafka, .. } => ("not_kafka", Client, true),
+            Self::NotKafka {
+                speech: Speech::Kafka,
+                ..
+            } => ("not_kafka", Client, true),
             Self::NotKafka { speech, .. } => (speech.code(), Client, true),
-            Self::NotTls { speech: Speech::Unknown | Speech::TlsAlert | Speech::TlsHello, .. } => {
-                ("not_tls", Client, true)
-            }
+            Self::NotTls {
+                speech: Speech::Unknown | Speech::TlsAlert | Speech::TlsHello,
+                ..
+            } => ("not_tls", Client, true),
             Self::NotTls { speech, .. } => (speech.code(), Client, true),
             Self::HelloMalformed(_) => ("tls_hello_malformed", Client, true),
             Self::ServerNameMissing { .. } => ("sni_missing", Client, true),
             Self::ServerNameUnknown { .. } => ("sni_unknown", Client, true),
-            // Whoever closes in the middle of a handshake has its reason in its own log, or looks whether the port is alive.
-            Self::Handshake { code, .. } => {
-                ("tls_handshake_failed", Client, !matches!(*code, "closed" | "connection_failed"))
-            }
+            // Whoever closes in the middle of a handshake has its reason in its own log, or looks
+            // whether the port is alive.
+            Self::Handshake { code, .. } => (
+                "tls_handshake_failed",
+                Client,
+                !matches!(*code, "closed" | "connection_failed"),
+            ),
             Self::HandshakeTimeout(_) => ("tls_handshake_timeout", Client, false),
             Self::RequestTooLarge { .. } => ("request_too_large", Client, true),
             Self::RequestMalformed(_) => ("request_malformed", Client, true),
@@ -284,11 +313,15 @@ impl Cause {
     }
 }
 
-/// The alert `unrecognized_name` (RFC 6066, section 3), in the clear: whoever sent a hello understands it.
+/// The alert `unrecognized_name` (RFC 6066, section 3), in the clear: whoever sent a hello
+/// understands it.
 const UNRECOGNIZED_NAME: &[u8] = &[0x15, 0x03, 0x03, 0x00, 0x02, 0x02, 112];
 
 impl From<&HandshakeError> for Cause {
     fn from(error: &HandshakeError) -> Self {
-        Self::Handshake { code: error.code(), text: error.to_string() }
+        Self::Handshake {
+            code: error.code(),
+            text: error.to_string(),
+        }
     }
 }

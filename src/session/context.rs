@@ -21,8 +21,8 @@ use tracing::error;
 /// A hostile broker could name any number of nodes.
 const UNMAPPED_MAX: usize = 1000;
 
-/// What a listener is told, swapped whole by a reload. Sessions that stand keep the limits they began with; what clients are
-/// told of brokers is always what stands here now.
+/// What a listener is told, swapped whole by a reload. Sessions that stand keep the limits they
+/// began with; what clients are told of brokers is always what stands here now.
 #[derive(Clone, Debug)]
 pub struct Setup {
     /// How brokers are told apart, and what clients are told of them.
@@ -36,7 +36,8 @@ pub struct Setup {
 }
 
 impl Setup {
-    /// Whether another one leads to the same cluster within the same limits; the rest stands in the listener's settings.
+    /// Whether another one leads to the same cluster within the same limits; the rest stands in the
+    /// listener's settings.
     pub fn is_like(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.cluster, &other.cluster) && self.session == other.session
     }
@@ -76,7 +77,14 @@ impl Context {
         stop: Stop,
     ) -> Self {
         let setup = ArcSwap::from_pointee(setup);
-        Self { listener, setup, shared, metrics, stop, unmapped: Mutex::default() }
+        Self {
+            listener,
+            setup,
+            shared,
+            metrics,
+            stop,
+            unmapped: Mutex::default(),
+        }
     }
 
     /// What the listener is told now.
@@ -84,10 +92,14 @@ impl Context {
         self.setup.load_full()
     }
 
-    /// From now on it is told this. What was said of unmapped nodes is forgotten: they may have an address now.
+    /// From now on it is told this. What was said of unmapped nodes is forgotten: they may have an
+    /// address now.
     pub fn change(&self, setup: Setup) {
         self.setup.store(Arc::new(setup));
-        self.unmapped.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.unmapped
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clear();
         self.metrics.unmapped(0);
     }
 
@@ -108,14 +120,27 @@ impl Context {
 
     /// The node ids that clients were told an address of where nobody listens.
     pub fn unmapped(&self) -> Vec<NodeId> {
-        self.unmapped.lock().unwrap_or_else(PoisonError::into_inner).iter().copied().collect()
+        self.unmapped
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .iter()
+            .copied()
+            .collect()
     }
 
     /// Where a session's buffers and pipes come from.
     pub(super) fn pools(&self, settings: &SessionSettings) -> Pools {
         let Shared { buffers, pipes, .. } = self.shared.clone();
-        let pipes = if settings.splice == Splice::Auto { Ok(pipes) } else { Err(CopyReason::Off) };
-        Pools { buffers, pipes, runs: Arc::clone(&self.metrics.large_runs) }
+        let pipes = if settings.splice == Splice::Auto {
+            Ok(pipes)
+        } else {
+            Err(CopyReason::Off)
+        };
+        Pools {
+            buffers,
+            pipes,
+            runs: Arc::clone(&self.metrics.large_runs),
+        }
     }
 
     fn note_unmapped(&self, node: NodeId) {
@@ -124,7 +149,8 @@ impl Context {
             self.metrics.unmapped(unmapped.len());
             error!(
                 listener = %self.listener, %node,
-                "broker {node} is outside node_ids, so clients can't reach it: add it to listeners.{}.address.node_ids",
+                "broker {node} is outside node_ids, so clients can't reach it: add it to \
+                 listeners.{}.address.node_ids",
                 self.listener,
             );
         }
@@ -143,8 +169,8 @@ impl Advertise for Context {
     }
 }
 
-/// What one session sees of its listener. It tells clients what holds now, and what it learns is of the cluster that it is
-/// connected to, even if the listener leads to another by now.
+/// What one session sees of its listener. It tells clients what holds now, and what it learns is of
+/// the cluster that it is connected to, even if the listener leads to another by now.
 #[derive(Debug)]
 pub(super) struct Witness {
     pub(super) context: Arc<Context>,
@@ -163,7 +189,11 @@ impl Behold for Witness {
             return;
         }
         let setup = self.context.setup.load();
-        let cluster = if setup.cluster.continues(&self.cluster) { &setup.cluster } else { &self.cluster };
+        let cluster = if setup.cluster.continues(&self.cluster) {
+            &setup.cluster
+        } else {
+            &self.cluster
+        };
         cluster.learn(&sighting, Source::Passing);
     }
 

@@ -1,4 +1,5 @@
-//! What both directions of a session share: who talks, what is in flight, and how far the authentication is.
+//! What both directions of a session share: who talks, what is in flight, and how far the
+//! authentication is.
 
 use super::SessionSettings;
 use super::in_flight::InFlight;
@@ -52,7 +53,8 @@ impl Conversation {
             && self.in_flight.len() < self.settings.in_flight_requests_max
     }
 
-    /// Whether Narrows' own question comes next: the broker is lent, and the client has authenticated.
+    /// Whether Narrows' own question comes next: the broker is lent, and the client has
+    /// authenticated.
     pub(super) fn must_ask(&self) -> bool {
         self.lent == Lent::Yes && self.sasl.has_succeeded() && !self.is_ending
     }
@@ -60,7 +62,10 @@ impl Conversation {
     /// How large the next request may be, and by which setting.
     pub(super) fn frame_limit(&self) -> (usize, &'static str) {
         if self.sasl.is_under_way() {
-            (self.settings.sasl_frame_bytes_max, "limits.sasl_frame_bytes_max")
+            (
+                self.settings.sasl_frame_bytes_max,
+                "limits.sasl_frame_bytes_max",
+            )
         } else {
             (self.settings.frame_bytes_max, "limits.frame_bytes_max")
         }

@@ -1,8 +1,9 @@
-//! What the first bytes of a connection say of whoever opened it: the wrong protocol is named before any decoder or TLS
-//! library has seen a byte.
+//! What the first bytes of a connection say of whoever opened it: the wrong protocol is named
+//! before any decoder or TLS library has seen a byte.
 //!
-//! A Kafka client takes whatever it is sent for the length of a response. The alert with which TLS answers plaintext reads as
-//! 352,518,912 bytes, and a Java client dies of it (KAFKA-4090). So nobody is answered but those who speak HTTP.
+//! A Kafka client takes whatever it is sent for the length of a response. The alert with which TLS
+//! answers plaintext reads as 352,518,912 bytes, and a Java client dies of it (KAFKA-4090). So
+//! nobody is answered but those who speak HTTP.
 
 use crate::observe::text::Shown;
 use crate::protocol::header;
@@ -39,8 +40,12 @@ const KAFKA_BYTES_MAX: i32 = 100 * 1024 * 1024;
 impl Speech {
     /// What `bytes` are the beginning of; fewer than four say nothing.
     pub(super) fn of(bytes: &[u8]) -> Self {
-        const METHODS: [&[u8; 4]; 7] = [b"GET ", b"HEAD", b"POST", b"PUT ", b"DELE", b"OPTI", b"PATC"];
-        let Some(first) = bytes.first_chunk::<SPEECH_BYTES>() else { return Self::Unknown };
+        const METHODS: [&[u8; 4]; 7] = [
+            b"GET ", b"HEAD", b"POST", b"PUT ", b"DELE", b"OPTI", b"PATC",
+        ];
+        let Some(first) = bytes.first_chunk::<SPEECH_BYTES>() else {
+            return Self::Unknown;
+        };
         match first {
             [0x16, 0x03, ..] => Self::TlsHello,
             [0x15, 0x03, ..] => Self::TlsAlert,
@@ -69,7 +74,8 @@ impl Speech {
     pub(super) fn on_plaintext(self) -> &'static str {
         match self {
             Self::TlsHello => {
-                "a TLS hello: this listener is plaintext, set the client's security.protocol to match, or give the listener a certificate (tls.certificate)"
+                "a TLS hello: this listener is plaintext, set the client's security.protocol to \
+                 match, or give the listener a certificate (tls.certificate)"
             }
             Self::TlsAlert => "a TLS alert: the client speaks TLS, this listener is plaintext",
             Self::Kafka | Self::Unknown => "not the beginning of anything known",
@@ -83,7 +89,8 @@ impl Speech {
             Self::TlsHello | Self::Unknown => "not the beginning of anything known",
             Self::TlsAlert => "a TLS alert without a handshake before it",
             Self::Kafka => {
-                "a plaintext Kafka request: set the client's security.protocol to SSL, or SASL_SSL where it logs in"
+                "a plaintext Kafka request: set the client's security.protocol to SSL, or \
+                 SASL_SSL where it logs in"
             }
             other => other.on_any(),
         }
@@ -94,7 +101,8 @@ impl Speech {
             Self::Http => "an HTTP request: HTTP health checks belong to the admin port",
             Self::Http2 => "an HTTP/2 or gRPC request",
             Self::ProxyHeader => {
-                "a PROXY protocol header, which this listener does not take: set its proxy_protocol.mode, or switch it off at the load balancer"
+                "a PROXY protocol header, which this listener does not take: set its \
+                 proxy_protocol.mode, or switch it off at the load balancer"
             }
             Self::Ssh => "an SSH client",
             Self::TlsHello | Self::TlsAlert | Self::Kafka | Self::Unknown => "",
@@ -114,12 +122,15 @@ const HTTP_ANSWER: &[u8] =
     b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\n\
     This port speaks the Kafka protocol, not HTTP. Health and metrics are on Narrows' admin port.\n";
 
-/// Who sent the plaintext request that `bytes` begin with, if that has arrived, in words for a log line.
+/// Who sent the plaintext request that `bytes` begin with, if that has arrived, in words for a log
+/// line.
 pub(super) fn sender(bytes: &[u8]) -> String {
-    let frame_bytes =
-        bytes.first_chunk().and_then(|length| usize::try_from(i32::from_be_bytes(*length)).ok());
+    let frame_bytes = bytes
+        .first_chunk()
+        .and_then(|length| usize::try_from(i32::from_be_bytes(*length)).ok());
     let frame = bytes.get(4..).unwrap_or(&[]);
-    let read = |frame_bytes: usize| header::read(&frame[..frame.len().min(frame_bytes)], frame_bytes).ok();
+    let read =
+        |frame_bytes: usize| header::read(&frame[..frame.len().min(frame_bytes)], frame_bytes).ok();
     let header = frame_bytes.and_then(read);
     match header.and_then(|header| header.client_id) {
         Some(client_id) => format!("client id {}", Shown::name(client_id)),
@@ -158,14 +169,22 @@ mod tests {
         let request = b"\0\0\0\x0e\0\x12\0\0\0\0\0\x01\0\x04me\n!";
         assert_eq!(sender(request), "client id me\\n!");
         assert_eq!(sender(&request[..15]), "no client id");
-        assert_eq!(sender(b"\0\0\0\x0e\0\x12\0\0\0\0\0\x01\xff\xff"), "no client id");
+        assert_eq!(
+            sender(b"\0\0\0\x0e\0\x12\0\0\0\0\0\x01\xff\xff"),
+            "no client id"
+        );
     }
 
     #[test]
     fn only_http_is_answered_and_with_no_byte_that_reads_as_a_length() {
-        for speech in
-            [Speech::TlsHello, Speech::TlsAlert, Speech::Ssh, Speech::Kafka, Speech::Unknown, Speech::Http2]
-        {
+        for speech in [
+            Speech::TlsHello,
+            Speech::TlsAlert,
+            Speech::Ssh,
+            Speech::Kafka,
+            Speech::Unknown,
+            Speech::Http2,
+        ] {
             assert_eq!(speech.answer(), b"");
         }
         assert!(Speech::Http.answer().starts_with(b"HTTP/1.1 400 "));

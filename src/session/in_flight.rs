@@ -1,7 +1,7 @@
 //! The requests of a connection that the broker has yet to answer, in their order.
 //!
-//! A broker answers one request after the other, so the oldest entry says what the next response is. A Produce with
-//! `acks=0` gets no response and has no entry.
+//! A broker answers one request after the other, so the oldest entry says what the next response
+//! is. A Produce with `acks=0` gets no response and has no entry.
 
 use std::collections::VecDeque;
 

@@ -1,10 +1,11 @@
 //! One direction of a session: reads, has the bytes looked at, writes what may go.
 //!
-//! It reads only when everything that may go has been written: that is all the back-pressure there is. It holds a
-//! buffer only while bytes are in it. Large runs of bytes that nobody needs to see (a request's body, a record set)
-//! don't enter the process at all: they are spliced through a pipe ([`Pipe`]). Where the next large run is expected, its
-//! header is looked at while it stays in the socket; when all of it may go as it is, it goes through the pipe too, and so
-//! do the frames behind it that have arrived: one splice writes them all.
+//! It reads only when everything that may go has been written: that is all the back-pressure there
+//! is. It holds a buffer only while bytes are in it. Large runs of bytes that nobody needs to see
+//! (a request's body, a record set) don't enter the process at all: they are spliced through a pipe
+//! ([`Pipe`]). Where the next large run is expected, its header is looked at while it stays in the
+//! socket; when all of it may go as it is, it goes through the pipe too, and so do the frames
+//! behind it that have arrived: one splice writes them all.
 
 use super::cause::Cause;
 use crate::net::buffer::{BUFFER_BYTES, Buffer, BufferPool, PARKED_BYTES_MAX};
@@ -34,7 +35,8 @@ pub(super) const LOW_MARK_BYTES: usize = 256 * 1024;
 pub(super) trait Scan {
     /// What it shares with the other direction.
     type With;
-    /// Looks at what has arrived. An error means that no later byte may pass; what is cleared may still go.
+    /// Looks at what has arrived. An error means that no later byte may pass; what is cleared may
+    /// still go.
     fn scan(&mut self, buffer: &mut Buffer, with: &mut Self::With) -> Result<(), Cause>;
     /// How many bytes at the front of the buffer may go.
     fn cleared(&self) -> usize;
@@ -76,8 +78,8 @@ pub(super) struct Lane<S> {
 /// What came of filling a lane.
 #[derive(Debug)]
 pub(super) enum Filled {
-    /// Bytes have arrived and have been looked at. An error means that no later byte may pass; what is cleared, or in
-    /// the pipe, may still go.
+    /// Bytes have arrived and have been looked at. An error means that no later byte may pass; what
+    /// is cleared, or in the pipe, may still go.
     Bytes(Result<(), Cause>),
     /// The sender has closed.
     End,
@@ -88,7 +90,15 @@ pub(super) enum Filled {
 impl<S: Scan> Lane<S> {
     /// A lane; the buffer has what has arrived so far.
     pub(super) fn new(scanner: S, pools: Pools, buffer: Option<Buffer>) -> Self {
-        Self { scanner, pools, buffer, ahead: 0, pipe: None, run: None, low_mark: 1 }
+        Self {
+            scanner,
+            pools,
+            buffer,
+            ahead: 0,
+            pipe: None,
+            run: None,
+            low_mark: 1,
+        }
     }
 
     /// Whether bytes have been taken that have not gone.
@@ -116,15 +126,30 @@ impl<S: Scan> Lane<S> {
 
     /// The scanner and the buffer, for bytes of Narrows' own.
     pub(super) fn parts(&mut self) -> (&mut S, &mut Buffer) {
-        (&mut self.scanner, self.buffer.get_or_insert_with(|| self.pools.buffers.borrow()))
+        (
+            &mut self.scanner,
+            self.buffer
+                .get_or_insert_with(|| self.pools.buffers.borrow()),
+        )
     }
 
     /// Writes some of what may go; how much, 0 when all has gone. Cancel-safe.
-    pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>, to: &mut Stream) -> Poll<io::Result<usize>> {
+    pub(super) fn poll_flush(
+        &mut self,
+        cx: &mut Context<'_>,
+        to: &mut Stream,
+    ) -> Poll<io::Result<usize>> {
         let cleared = self.scanner.cleared();
-        let (will_splice, is_mid_frame) = (self.will_splice(), self.is_mid_frame());
-        if let Some((pipe, to)) = self.pipe.as_mut().filter(|pipe| pipe.held() > 0).zip(to.plain()) {
-            // What is in the pipe came first. Whatever follows at once goes out in one packet with its end.
+        let will_splice = self.will_splice();
+        let is_mid_frame = self.is_mid_frame();
+        if let Some((pipe, to)) = self
+            .pipe
+            .as_mut()
+            .filter(|pipe| pipe.held() > 0)
+            .zip(to.plain())
+        {
+            // What is in the pipe came first. Whatever follows at once goes out in one packet with
+            // its end.
             return pipe.poll_drain(cx, to, cleared > 0 || is_mid_frame);
         }
         if let Some(buffer) = &mut self.buffer {
@@ -142,8 +167,8 @@ impl<S: Scan> Lane<S> {
         to.poll_drain(cx).map_ok(|()| 0)
     }
 
-    /// Takes what has arrived, once everything that may go has gone, and looks at it: into the pipe inside a large run,
-    /// else into the buffer, which may hold `bytes_max` in all. Cancel-safe.
+    /// Takes what has arrived, once everything that may go has gone, and looks at it: into the pipe
+    /// inside a large run, else into the buffer, which may hold `bytes_max` in all. Cancel-safe.
     pub(super) fn poll_fill(
         &mut self,
         cx: &mut Context<'_>,
@@ -171,7 +196,11 @@ impl<S: Scan> Lane<S> {
 
     /// Whether the bytes that come next are worth a splice.
     fn will_splice(&self) -> bool {
-        let bytes_min = if self.run.is_some() { SPLICED_REST_MIN } else { SPLICED_BYTES_MIN };
+        let bytes_min = if self.run.is_some() {
+            SPLICED_REST_MIN
+        } else {
+            SPLICED_BYTES_MIN
+        };
         self.ahead > 0 || self.scanner.unseen() >= bytes_min
     }
 
@@ -198,7 +227,8 @@ impl<S: Scan> Lane<S> {
             self.run = None;
         }
         self.pipe = None;
-        from.plain().map_or(Ok(()), |from| self.set_low_mark(from, 1))
+        from.plain()
+            .map_or(Ok(()), |from| self.set_low_mark(from, 1))
     }
 
     /// How many bytes are in the pipe.
@@ -213,8 +243,11 @@ impl<S: Scan> Lane<S> {
         from: &TcpStream,
         with: &mut S::With,
     ) -> Poll<io::Result<Filled>> {
-        let (is_there, unseen) = (self.ahead > 0, self.scanner.unseen());
-        let Some(pipe) = &mut self.pipe else { return Poll::Ready(Ok(Filled::Bytes(Ok(())))) };
+        let is_there = self.ahead > 0;
+        let unseen = self.scanner.unseen();
+        let Some(pipe) = &mut self.pipe else {
+            return Poll::Ready(Ok(Filled::Bytes(Ok(()))));
+        };
         let moved = match is_there {
             true => Poll::Ready(pipe.try_add(from, self.ahead + unseen)),
             false => pipe.poll_fill(cx, from, unseen),
@@ -248,25 +281,35 @@ impl<S: Scan> Lane<S> {
         }
     }
 
-    /// At the end of a run, takes along what has arrived behind it and may go as it is, until the pipe is full: it need
-    /// not go out in a packet of its own. An end or a failure is left to be found once the pipe is empty.
-    fn gather(&mut self, cx: &mut Context<'_>, from: &TcpStream, with: &mut S::With) -> Result<(), Cause> {
+    /// At the end of a run, takes along what has arrived behind it and may go as it is, until the
+    /// pipe is full: it need not go out in a packet of its own. An end or a failure is left to be
+    /// found once the pipe is empty.
+    fn gather(
+        &mut self,
+        cx: &mut Context<'_>,
+        from: &TcpStream,
+        with: &mut S::With,
+    ) -> Result<(), Cause> {
         while self.ahead == 0 && self.scanner.unseen() == 0 && self.low_mark == 1 {
             let Poll::Ready(Ok(Filled::Bytes(looked))) = self.poll_peek(cx, from, with) else {
                 break;
             };
             looked?;
             let wanted = self.ahead + self.scanner.unseen();
-            let Some(pipe) = self.pipe.as_mut().filter(|_| self.ahead > 0) else { break };
+            let Some(pipe) = self.pipe.as_mut().filter(|_| self.ahead > 0) else {
+                break;
+            };
             // A full pipe is no failure: what is ahead goes first once it is empty.
-            let Ok(moved) = pipe.try_add(from, wanted) else { break };
+            let Ok(moved) = pipe.try_add(from, wanted) else {
+                break;
+            };
             self.passed(moved);
         }
         Ok(())
     }
 
-    /// Looks at what comes next and leaves it in the socket, if it may go as it is and there is something to go with: a
-    /// large run behind it or what is in the pipe before it.
+    /// Looks at what comes next and leaves it in the socket, if it may go as it is and there is
+    /// something to go with: a large run behind it or what is in the pipe before it.
     fn poll_peek(
         &mut self,
         cx: &mut Context<'_>,
@@ -275,7 +318,9 @@ impl<S: Scan> Lane<S> {
     ) -> Poll<io::Result<Filled>> {
         ready!(from.poll_read_ready(cx))?;
         let mut buffer = self.pools.buffers.borrow();
-        let Some(spare) = buffer.spare(BUFFER_BYTES) else { return Poll::Ready(Ok(Filled::Full)) };
+        let Some(spare) = buffer.spare(BUFFER_BYTES) else {
+            return Poll::Ready(Ok(Filled::Full));
+        };
         let count = ready!(socket::poll_peek(cx, from, &mut spare[..HEADER_BYTES]))?;
         if count == 0 {
             return Poll::Ready(Ok(Filled::End));
@@ -304,12 +349,18 @@ impl<S: Scan> Lane<S> {
     ) -> Poll<io::Result<Filled>> {
         if from.poll_read_ready(cx)?.is_pending() {
             // What can't be looked at yet waits in no more room than it needs.
-            self.buffer.iter_mut().for_each(|buffer| buffer.park(PARKED_BYTES_MAX));
+            self.buffer
+                .iter_mut()
+                .for_each(|buffer| buffer.park(PARKED_BYTES_MAX));
             return Poll::Pending;
         }
         let expected = self.expected();
-        let buffer = self.buffer.get_or_insert_with(|| self.pools.buffers.borrow());
-        let Some(spare) = buffer.spare(bytes_max) else { return Poll::Ready(Ok(Filled::Full)) };
+        let buffer = self
+            .buffer
+            .get_or_insert_with(|| self.pools.buffers.borrow());
+        let Some(spare) = buffer.spare(bytes_max) else {
+            return Poll::Ready(Ok(Filled::Full));
+        };
         let length = spare.len().min(expected);
         let mut spare = ReadBuf::new(&mut spare[..length]);
         let read = Pin::new(from).poll_read(cx, &mut spare);
@@ -322,7 +373,11 @@ impl<S: Scan> Lane<S> {
         if count >= self.scanner.unseen() {
             self.run = None;
         }
-        Poll::Ready(Ok(if count == 0 { Filled::End } else { Filled::Bytes(self.scan(with)) }))
+        Poll::Ready(Ok(if count == 0 {
+            Filled::End
+        } else {
+            Filled::Bytes(self.scan(with))
+        }))
     }
 
     fn is_large_expected(&self) -> bool {
@@ -331,7 +386,11 @@ impl<S: Scan> Lane<S> {
 
     /// How much to read at once: after a large run just the rest of it and the next header.
     fn expected(&self) -> usize {
-        if self.is_large_expected() { self.scanner.unseen() + HEADER_BYTES } else { BUFFER_BYTES }
+        if self.is_large_expected() {
+            self.scanner.unseen() + HEADER_BYTES
+        } else {
+            BUFFER_BYTES
+        }
     }
 
     fn set_low_mark(&mut self, from: &TcpStream, bytes: usize) -> io::Result<()> {

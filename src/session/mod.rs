@@ -1,10 +1,12 @@
 //! One client connection, from its first byte to its end.
 //!
-//! The story, top to bottom: open it ([`opening`]): learn whose connection it is ([`origin`]), whom it is meant for ([`door`]), and
-//! speak TLS where it ends here; wait for the first complete request; only then dial the broker that the connection is meant for
-//! (a health check never reaches a broker); relay until either side closes, the broker leaves, or Narrows drains; say once why it
-//! ended. [`requests`] and [`responses`] look at the bytes, [`relay`] moves them, [`conversation`] is what they share,
-//! [`tunnel`] moves those of a TLS stream that is not for Narrows, [`cause`] is how it can end.
+//! The story, top to bottom: open it ([`opening`]): learn whose connection it is ([`origin`]), whom
+//! it is meant for ([`door`]), and speak TLS where it ends here; wait for the first complete
+//! request; only then dial the broker that the connection is meant for (a health check never
+//! reaches a broker); relay until either side closes, the broker leaves, or Narrows drains; say
+//! once why it ended. [`requests`] and [`responses`] look at the bytes, [`relay`] moves them,
+//! [`conversation`] is what they share, [`tunnel`] moves those of a TLS stream that is not for
+//! Narrows, [`cause`] is how it can end.
 
 mod cause;
 mod context;
@@ -57,7 +59,8 @@ use tunnel::Tunnel;
 pub struct SessionSettings {
     /// The largest frame in either direction, in bytes, without its length prefix.
     pub frame_bytes_max: usize,
-    /// The largest request between a SaslHandshake and its success, in bytes (Kafka: `sasl.server.max.receive.size`).
+    /// The largest request between a SaslHandshake and its success, in bytes (Kafka:
+    /// `sasl.server.max.receive.size`).
     pub sasl_frame_bytes_max: usize,
     /// How many requests may wait for their responses before Narrows stops reading from the client.
     pub in_flight_requests_max: usize,
@@ -82,10 +85,11 @@ pub enum Splice {
     Off,
 }
 
-/// Carries one client connection, which has come in where `behind` stands, to the broker that it is meant for. Returns when both
-/// sides are closed.
+/// Carries one client connection, which has come in where `behind` stands, to the broker that it is
+/// meant for. Returns when both sides are closed.
 ///
-/// It counts as active from this call on, so that a drain waits for sessions that have not had their first turn yet.
+/// It counts as active from this call on, so that a drain waits for sessions that have not had
+/// their first turn yet.
 pub fn run(
     client: TcpStream,
     peer: SocketAddr,
@@ -125,7 +129,8 @@ struct Session {
     client: String,
 }
 
-/// The listener that a connection belongs to, with what it was told when the connection came, and the broker that is meant.
+/// The listener that a connection belongs to, with what it was told when the connection came, and
+/// the broker that is meant.
 #[derive(Clone)]
 struct Entry {
     context: Arc<Context>,
@@ -135,7 +140,11 @@ struct Entry {
 
 impl Entry {
     fn new(context: Arc<Context>, target: Target) -> Self {
-        Self { setup: context.setup(), context, target }
+        Self {
+            setup: context.setup(),
+            context,
+            target,
+        }
     }
 }
 
@@ -149,7 +158,10 @@ impl Counted {
     fn new(metrics: &ListenerMetrics) -> Self {
         let active = metrics.active.clone();
         active.inc();
-        Self { metrics: metrics.clone(), active }
+        Self {
+            metrics: metrics.clone(),
+            active,
+        }
     }
 }
 
@@ -219,7 +231,8 @@ impl Session {
 
     /// Kafka, from the first request on.
     async fn serve(&mut self, mut client: Stream, first: Option<Buffer>, entry: &Entry) -> Cause {
-        let (context, cluster) = (Arc::clone(&entry.context), Arc::clone(&entry.setup.cluster));
+        let context = Arc::clone(&entry.context);
+        let cluster = Arc::clone(&entry.setup.cluster);
         let witness = Arc::new(Witness { context, cluster });
         let mut conversation = Conversation::new(entry.setup.session, witness);
         let mut requests = Requests::default();
@@ -245,9 +258,17 @@ impl Session {
         if connection.is_lent {
             conversation.lent = Lent::Yes;
         }
-        let Connection { stream, gone, peer, .. } = connection;
+        let Connection {
+            stream, gone, peer, ..
+        } = connection;
         let metrics = entry.context.metrics().clone();
-        let mut relay = Relay::new((client, stream), (buffer, requests), conversation, pools, metrics);
+        let mut relay = Relay::new(
+            (client, stream),
+            (buffer, requests),
+            conversation,
+            pools,
+            metrics,
+        );
         if let Some(cause) = refused {
             relay.end(cause);
         }
@@ -261,17 +282,31 @@ impl Session {
     }
 
     /// TLS that is not for Narrows.
-    async fn tunnel(&mut self, client: TcpStream, first: Buffer, port: Option<u16>, entry: &Entry) -> Cause {
+    async fn tunnel(
+        &mut self,
+        client: TcpStream,
+        first: Buffer,
+        port: Option<u16>,
+        entry: &Entry,
+    ) -> Cause {
         let setup = &entry.setup;
         let is_own = |address: &BrokerAddress| {
-            setup.scheme.sni().is_some_and(|scheme| scheme.identify(address.host.as_bytes()).is_some())
+            setup
+                .scheme
+                .sni()
+                .is_some_and(|scheme| scheme.identify(address.host.as_bytes()).is_some())
         };
-        let connection = match setup.cluster.connect_unseen(entry.target, port, is_own).await {
+        let connection = match setup
+            .cluster
+            .connect_unseen(entry.target, port, is_own)
+            .await
+        {
             Ok(connection) => connection,
             Err(error) => return Cause::Connect(error),
         };
         self.broker = Some(connection.peer);
-        let (pools, metrics) = (entry.context.pools(&entry.setup.session), entry.context.metrics());
+        let pools = entry.context.pools(&entry.setup.session);
+        let metrics = entry.context.metrics();
         let timeout = entry.setup.session.half_close_timeout;
         let sides = (Stream::Plain(client), connection.stream);
         let mut tunnel = Tunnel::new(sides, first, &pools, metrics, timeout);
@@ -294,8 +329,8 @@ impl Session {
         cause
     }
 
-    /// Waits for the first complete request, or as much of it as a buffer holds, and looks at it. With the cause why
-    /// one behind it may not pass, if so: the first is answered all the same.
+    /// Waits for the first complete request, or as much of it as a buffer holds, and looks at it.
+    /// With the cause why one behind it may not pass, if so: the first is answered all the same.
     async fn first_request(
         &self,
         client: &mut Stream,
@@ -316,9 +351,13 @@ impl Session {
                     }
                     buffer.park(PARKED_BYTES_MAX);
                 }
-                std::future::poll_fn(|cx| client.poll_read_ready(cx)).await.map_err(Cause::ClientFailed)?;
+                std::future::poll_fn(|cx| client.poll_read_ready(cx))
+                    .await
+                    .map_err(Cause::ClientFailed)?;
                 let buffer = arrived.get_or_insert_with(|| pools.buffers.borrow());
-                let Some(spare) = buffer.spare(BUFFER_BYTES) else { break };
+                let Some(spare) = buffer.spare(BUFFER_BYTES) else {
+                    break;
+                };
                 match client.read(spare).await.map_err(Cause::ClientFailed)? {
                     0 if buffer.is_empty() => return Err(Cause::Empty),
                     0 => return Err(Cause::ClientClosed),
@@ -361,7 +400,8 @@ impl Session {
         }
     }
 
-    /// A lent session knows the broker map now: it goes on if its broker happens to be the one that was meant.
+    /// A lent session knows the broker map now: it goes on if its broker happens to be the one that
+    /// was meant.
     async fn settle(&self, relay: &mut Relay, entry: &Entry) {
         let is_right = match (entry.target, self.broker) {
             (Target::Broker(node), Some(peer)) => entry.setup.cluster.is_broker(node, peer).await,
@@ -373,19 +413,30 @@ impl Session {
         relay.settle();
     }
 
-    /// The session's last line: for an operator if somebody may have to act, else for whoever debugs.
+    /// The session's last line: for an operator if somebody may have to act, else for whoever
+    /// debugs.
     fn say(&self, cause: &Cause) {
-        let Self { peer, broker, client, .. } = self;
+        let Self {
+            peer,
+            broker,
+            client,
+            ..
+        } = self;
         let via = self.via.map(tracing::field::display);
         let listener = match &self.entry {
             Some(entry) => entry.context.listener().to_string(),
             None => self.behind.name(),
         };
-        let meant_for =
-            self.entry.as_ref().map_or_else(|| "unknown".to_owned(), |entry| entry.target.to_string());
+        let meant_for = self
+            .entry
+            .as_ref()
+            .map_or_else(|| "unknown".to_owned(), |entry| entry.target.to_string());
         let broker = broker.map_or_else(|| "none".to_owned(), |broker| broker.to_string());
         let tls = self.tls.as_ref().map(|(agreed, _)| agreed.version);
-        let certificate = self.tls.as_ref().and_then(|(_, certificate)| certificate.as_deref());
+        let certificate = self
+            .tls
+            .as_ref()
+            .and_then(|(_, certificate)| certificate.as_deref());
         let cause_code = cause.code();
         if !cause.is_fault() {
             debug!(%listener, %peer, via, %meant_for, %broker, %client, tls, certificate, cause = cause_code, "session ended: {cause}");

@@ -1,7 +1,9 @@
-//! From the accept to where Kafka begins: whose connection it is, whom it is meant for, and who speaks TLS with whom.
+//! From the accept to where Kafka begins: whose connection it is, whom it is meant for, and who
+//! speaks TLS with whom.
 //!
-//! The first bytes are judged before a decoder or TLS library sees them. Where this listener ends TLS, the handshake happens here;
-//! where it only passes it through, its hello has said which broker the stream goes to. All of it has one deadline.
+//! The first bytes are judged before a decoder or TLS library sees them. Where this listener ends
+//! TLS, the handshake happens here; where it only passes it through, its hello has said which
+//! broker the stream goes to. All of it has one deadline.
 
 use super::cause::Cause;
 use super::door::{self, Way};
@@ -24,7 +26,8 @@ const OPENING_BYTES_MAX: usize = BUFFER_BYTES;
 pub(super) enum Opened {
     /// Kafka begins here, with the bytes that have arrived.
     Kafka(Stream, Option<Buffer>),
-    /// TLS that is not for Narrows: it goes to the broker's TLS port, if that is another than the one in the map.
+    /// TLS that is not for Narrows: it goes to the broker's TLS port, if that is another than the
+    /// one in the map.
     Tunnel(TcpStream, Buffer, Option<u16>),
 }
 
@@ -33,14 +36,21 @@ pub(super) enum Opened {
 pub(super) struct Failed(pub(super) Cause, pub(super) Option<TcpStream>);
 
 impl Session {
-    /// Opens a connection: what it has turned out to be, and whom it is meant for. A drain waits for a handshake that has begun,
-    /// so that its end can be said in TLS.
+    /// Opens a connection: what it has turned out to be, and whom it is meant for. A drain waits
+    /// for a handshake that has begun, so that its end can be said in TLS.
     pub(super) async fn open(&mut self, client: TcpStream) -> Result<(Opened, Entry), Failed> {
         let settings = self.behind.session;
         let plain = self.plain_entry();
-        let timeout =
-            if plain.is_some() { settings.first_frame_timeout } else { settings.tls_handshake_timeout };
-        let late = if plain.is_some() { Cause::FirstFrameTimeout } else { Cause::HandshakeTimeout };
+        let timeout = if plain.is_some() {
+            settings.first_frame_timeout
+        } else {
+            settings.tls_handshake_timeout
+        };
+        let late = if plain.is_some() {
+            Cause::FirstFrameTimeout
+        } else {
+            Cause::HandshakeTimeout
+        };
         if let Some(entry) = plain
             && !self.behind.proxy_protocol.is_expected()
         {
@@ -58,9 +68,12 @@ impl Session {
         };
         let opened = match &entry.setup.tls {
             None => Opened::Kafka(Stream::Plain(client), Some(buffer)),
-            Some(ListenerTls::Passthrough { broker_port }) => Opened::Tunnel(client, buffer, *broker_port),
+            Some(ListenerTls::Passthrough { broker_port }) => {
+                Opened::Tunnel(client, buffer, *broker_port)
+            }
             Some(ListenerTls::Terminate(tls)) => {
-                let shaken = tokio::time::timeout_at(deadline, self.shake_hands(client, buffer, tls)).await;
+                let shaken =
+                    tokio::time::timeout_at(deadline, self.shake_hands(client, buffer, tls)).await;
                 shaken.unwrap_or(Err(Failed(late(timeout), None)))?
             }
         };
@@ -72,10 +85,12 @@ impl Session {
         self.entry.clone().filter(|entry| entry.setup.tls.is_none())
     }
 
-    /// Waits for the bytes that come first, until they say whose connection it is, and where TLS is spoken, whom it is meant for.
+    /// Waits for the bytes that come first, until they say whose connection it is, and where TLS is
+    /// spoken, whom it is meant for.
     async fn first_bytes(&mut self, client: &TcpStream) -> Result<(Buffer, Entry), Cause> {
         client.readable().await.map_err(Cause::ClientFailed)?;
-        let (mut buffer, mut is_begun) = (self.behind.shared.buffers.borrow(), false);
+        let mut buffer = self.behind.shared.buffers.borrow();
+        let mut is_begun = false;
         loop {
             is_begun = is_begun || self.is_begun(&mut buffer)?;
             if is_begun && let Some(entry) = self.meant_for(buffer.filled())? {
@@ -99,7 +114,11 @@ impl Session {
 
     /// Whether it is known whose connection this is; a header that said so is taken off.
     fn is_begun(&mut self, buffer: &mut Buffer) -> Result<bool, Cause> {
-        match self.behind.proxy_protocol.origin(self.peer.ip(), buffer.filled())? {
+        match self
+            .behind
+            .proxy_protocol
+            .origin(self.peer.ip(), buffer.filled())?
+        {
             Origin::Unclear => Ok(false),
             Origin::Known { client, bytes } => {
                 buffer.consume(bytes);
@@ -142,10 +161,19 @@ impl Session {
         match shaken {
             Ok(stream) => {
                 let agreed = stream.agreed();
-                metrics.handshake(agreed.version, if agreed.is_resumed { "resumed" } else { "full" });
-                metrics.handshake_seconds.observe(began.elapsed().as_secs_f64());
-                self.tls =
-                    Some((agreed, stream.peer_certificate().map(|certificate| tls::describe(certificate))));
+                metrics.handshake(
+                    agreed.version,
+                    if agreed.is_resumed { "resumed" } else { "full" },
+                );
+                metrics
+                    .handshake_seconds
+                    .observe(began.elapsed().as_secs_f64());
+                self.tls = Some((
+                    agreed,
+                    stream
+                        .peer_certificate()
+                        .map(|certificate| tls::describe(certificate)),
+                ));
                 Ok(Opened::Kafka(Stream::Tls(Box::new(stream)), None))
             }
             Err(error) => {
@@ -159,7 +187,14 @@ impl Session {
 /// What came in the place of a hello.
 fn not_tls(bytes: &[u8]) -> Cause {
     let speech = Speech::of(bytes);
-    let sender =
-        if speech == Speech::Kafka { format!(", {}", first_bytes::sender(bytes)) } else { String::new() };
-    Cause::NotTls { speech, sender, first: bytes[..bytes.len().min(TELLING_BYTES)].to_vec() }
+    let sender = if speech == Speech::Kafka {
+        format!(", {}", first_bytes::sender(bytes))
+    } else {
+        String::new()
+    };
+    Cause::NotTls {
+        speech,
+        sender,
+        first: bytes[..bytes.len().min(TELLING_BYTES)].to_vec(),
+    }
 }

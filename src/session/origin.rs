@@ -1,7 +1,8 @@
 //! Whose connection it is: the peer's, or that of the client whom a PROXY protocol header names.
 //!
-//! A header may say anything, so it counts only from peers that are trusted to tell the truth. From anybody else it ends
-//! the session: to pass over it would let the sender choose what the log says of it.
+//! A header may say anything, so it counts only from peers that are trusted to tell the truth. From
+//! anybody else it ends the session: to pass over it would let the sender choose what the log says
+//! of it.
 
 use super::cause::Cause;
 use crate::net::proxy_header::{self, Beginning};
@@ -35,7 +36,10 @@ pub(super) enum Origin {
     /// More of them are needed.
     Unclear,
     /// The connection is the peer's own, or that of a client; so many bytes have said so.
-    Known { client: Option<SocketAddr>, bytes: usize },
+    Known {
+        client: Option<SocketAddr>,
+        bytes: usize,
+    },
 }
 
 impl ProxyProtocol {
@@ -46,7 +50,10 @@ impl ProxyProtocol {
 
     /// Looks at what has arrived from `peer` so far.
     pub(super) fn origin(&self, peer: IpAddr, bytes: &[u8]) -> Result<Origin, Cause> {
-        let own = Origin::Known { client: None, bytes: 0 };
+        let own = Origin::Known {
+            client: None,
+            bytes: 0,
+        };
         if self.mode == ProxyMode::Off {
             return Ok(own);
         }
@@ -62,7 +69,9 @@ impl ProxyProtocol {
         match proxy_header::read(bytes) {
             Ok(Beginning::Incomplete) => Ok(Origin::Unclear),
             Ok(Beginning::Other) if self.mode == ProxyMode::Required => {
-                Err(Cause::ProxyHeaderMissing { first: bytes[..bytes.len().min(8)].to_vec() })
+                Err(Cause::ProxyHeaderMissing {
+                    first: bytes[..bytes.len().min(8)].to_vec(),
+                })
             }
             Ok(Beginning::Other) => Ok(own),
             Ok(Beginning::Header { .. }) | Err(_) if !is_trusted => Err(untrusted),
@@ -88,16 +97,26 @@ mod tests {
     const STRANGER: &str = "11.1.2.3";
 
     fn origin(mode: ProxyMode, peer: &str, bytes: &[u8]) -> Result<Origin, &'static str> {
-        let settings = ProxyProtocol { mode, trusted: vec!["10.0.0.0/8".parse().unwrap()] };
-        settings.origin(peer.parse().unwrap(), bytes).map_err(|cause| cause.code())
+        let settings = ProxyProtocol {
+            mode,
+            trusted: vec!["10.0.0.0/8".parse().unwrap()],
+        };
+        settings
+            .origin(peer.parse().unwrap(), bytes)
+            .map_err(|cause| cause.code())
     }
 
     #[test]
     fn a_header_counts_from_trusted_peers_only_and_where_the_listener_takes_one() {
         use ProxyMode::{Off, Optional, Required};
-        let own = Ok(Origin::Known { client: None, bytes: 0 });
-        let named =
-            Ok(Origin::Known { client: Some("192.0.2.7:51000".parse().unwrap()), bytes: HEADER.len() });
+        let own = Ok(Origin::Known {
+            client: None,
+            bytes: 0,
+        });
+        let named = Ok(Origin::Known {
+            client: Some("192.0.2.7:51000".parse().unwrap()),
+            bytes: HEADER.len(),
+        });
         let kafka = b"\0\0\0\x20";
         let malformed = b"PROXY TCP9 1\r\n";
         for (mode, peer, bytes, expected) in [
@@ -117,7 +136,11 @@ mod tests {
             (Required, STRANGER, kafka, Err("proxy_untrusted")),
             (Required, STRANGER, b"", Ok(Origin::Unclear)),
         ] {
-            assert_eq!(origin(mode, peer, bytes), expected, "{mode:?} {peer} {bytes:?}");
+            assert_eq!(
+                origin(mode, peer, bytes),
+                expected,
+                "{mode:?} {peer} {bytes:?}"
+            );
         }
     }
 }

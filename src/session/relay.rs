@@ -1,6 +1,7 @@
 //! Moves bytes between the client and the broker: two [lanes](super::lane), in one task.
 //!
-//! The lanes meet in the [`Conversation`] alone. Responses go first in every turn, since they open the way for requests.
+//! The lanes meet in the [`Conversation`] alone. Responses go first in every turn, since they open
+//! the way for requests.
 
 use super::cause::Cause;
 use super::conversation::{Conversation, Lent};
@@ -65,11 +66,24 @@ impl Relay {
         }
         let requests = Lane::new(requests, pools.clone(), Some(first));
         let responses = Lane::new(Responses::default(), pools, None);
-        let (ending, broken, deadline) = (None, None, None);
-        Self { client, broker, metrics, conversation, requests, responses, ending, broken, deadline }
+        let ending = None;
+        let broken = None;
+        let deadline = None;
+        Self {
+            client,
+            broker,
+            metrics,
+            conversation,
+            requests,
+            responses,
+            ending,
+            broken,
+            deadline,
+        }
     }
 
-    /// Moves bytes until the session ends or needs a decision. Cancel-safe: everything is in `self`.
+    /// Moves bytes until the session ends or needs a decision. Cancel-safe: everything is in
+    /// `self`.
     pub(super) async fn run(&mut self) -> Turn {
         std::future::poll_fn(|cx| self.poll(cx)).await
     }
@@ -80,7 +94,8 @@ impl Relay {
         self.ending.get_or_insert(cause);
     }
 
-    /// The owner has decided on [`Turn::Answered`]: requests may go on, unless it has ended the session.
+    /// The owner has decided on [`Turn::Answered`]: requests may go on, unless it has ended the
+    /// session.
     pub(super) fn settle(&mut self) {
         self.conversation.lent = Lent::No;
     }
@@ -101,7 +116,8 @@ impl Relay {
         if let Poll::Ready(Err(cause)) = self.poll_requests(cx, &mut turn_bytes) {
             return Poll::Ready(Turn::Ended(cause));
         }
-        self.poll_end(cx).map_or(Poll::Pending, |cause| Poll::Ready(Turn::Ended(cause)))
+        self.poll_end(cx)
+            .map_or(Poll::Pending, |cause| Poll::Ready(Turn::Ended(cause)))
     }
 
     /// Whether an ending session has nothing left to do.
@@ -114,18 +130,29 @@ impl Relay {
             && self.responses.is_flushed()
             && self.broker.is_drained()
             && self.client.is_drained();
-        let is_late = self.deadline.as_mut().is_some_and(|deadline| deadline.as_mut().poll(cx).is_ready());
+        let is_late = self
+            .deadline
+            .as_mut()
+            .is_some_and(|deadline| deadline.as_mut().poll(cx).is_ready());
         match (is_through, is_late) {
             (true, _) => self.ending.take(),
-            (false, true) => Some(Cause::HalfCloseTimeout(self.conversation.settings.half_close_timeout)),
+            (false, true) => Some(Cause::HalfCloseTimeout(
+                self.conversation.settings.half_close_timeout,
+            )),
             (false, false) => None,
         }
     }
 
-    /// Client to broker. `Ok` when there is nothing more to do until the other direction has done something.
-    fn poll_requests(&mut self, cx: &mut Context<'_>, turn_bytes: &mut usize) -> Poll<Result<(), Cause>> {
+    /// Client to broker. `Ok` when there is nothing more to do until the other direction has done
+    /// something.
+    fn poll_requests(
+        &mut self,
+        cx: &mut Context<'_>,
+        turn_bytes: &mut usize,
+    ) -> Poll<Result<(), Cause>> {
         loop {
-            let sent = ready!(self.requests.poll_flush(cx, &mut self.broker)).map_err(Cause::BrokerFailed)?;
+            let sent = ready!(self.requests.poll_flush(cx, &mut self.broker))
+                .map_err(Cause::BrokerFailed)?;
             if sent > 0 {
                 self.metrics.bytes_to_broker.inc_by(sent as u64);
                 ready!(spend(cx, turn_bytes, sent));
@@ -147,13 +174,19 @@ impl Relay {
                     continue;
                 }
             }
-            let (client, conversation) = (&mut self.client, &mut self.conversation);
-            let filled = ready!(self.requests.poll_fill(cx, client, BUFFER_BYTES, conversation));
+            let client = &mut self.client;
+            let conversation = &mut self.conversation;
+            let filled = ready!(
+                self.requests
+                    .poll_fill(cx, client, BUFFER_BYTES, conversation)
+            );
             match filled.map_err(Cause::ClientFailed)? {
                 Filled::Bytes(looked) => self.requests_looked_at(looked),
                 Filled::End => self.client_closed()?,
                 // The scanner gives up on a beginning that is longer than half a buffer.
-                Filled::Full => return Poll::Ready(Err(Cause::RequestHeaderTooLarge(BUFFER_BYTES))),
+                Filled::Full => {
+                    return Poll::Ready(Err(Cause::RequestHeaderTooLarge(BUFFER_BYTES)));
+                }
             }
         }
     }
@@ -165,14 +198,16 @@ impl Relay {
         }
     }
 
-    /// The client has closed its sending side. Whatever it has asked is answered; half a request goes nowhere.
+    /// The client has closed its sending side. Whatever it has asked is answered; half a request
+    /// goes nowhere.
     fn client_closed(&mut self) -> Result<(), Cause> {
         if self.requests.is_mid_frame() {
             return Err(Cause::ClientClosed);
         }
         self.end(Cause::ClientClosed);
         let timeout = self.conversation.settings.half_close_timeout;
-        self.deadline.get_or_insert_with(|| Box::pin(tokio::time::sleep(timeout)));
+        self.deadline
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep(timeout)));
         Ok(())
     }
 
@@ -180,16 +215,27 @@ impl Relay {
     fn ask(&mut self) {
         let (requests, buffer) = self.requests.parts();
         requests.put_own(buffer, &own::metadata_request(OWN_CORRELATION_ID));
-        let (correlation_id, api_key, reply) = (OWN_CORRELATION_ID, own::METADATA, Reply::ToNarrows);
-        self.conversation.in_flight.push(Waiting { correlation_id, api_key, version: 0, reply });
+        let correlation_id = OWN_CORRELATION_ID;
+        let api_key = own::METADATA;
+        let reply = Reply::ToNarrows;
+        self.conversation.in_flight.push(Waiting {
+            correlation_id,
+            api_key,
+            version: 0,
+            reply,
+        });
         self.conversation.lent = Lent::Asked;
     }
 
     /// Broker to client.
-    fn poll_responses(&mut self, cx: &mut Context<'_>, turn_bytes: &mut usize) -> Poll<Result<(), Cause>> {
+    fn poll_responses(
+        &mut self,
+        cx: &mut Context<'_>,
+        turn_bytes: &mut usize,
+    ) -> Poll<Result<(), Cause>> {
         loop {
-            let sent =
-                ready!(self.responses.poll_flush(cx, &mut self.client)).map_err(Cause::ClientFailed)?;
+            let sent = ready!(self.responses.poll_flush(cx, &mut self.client))
+                .map_err(Cause::ClientFailed)?;
             if sent > 0 {
                 self.metrics.bytes_to_client.inc_by(sent as u64);
                 ready!(spend(cx, turn_bytes, sent));
@@ -198,8 +244,12 @@ impl Relay {
             if let Some(broken) = self.broken.take() {
                 return Poll::Ready(Err(broken));
             }
-            let (broker, conversation) = (&mut self.broker, &mut self.conversation);
-            let filled = ready!(self.responses.poll_fill(cx, broker, HELD_BYTES_MAX, conversation));
+            let broker = &mut self.broker;
+            let conversation = &mut self.conversation;
+            let filled = ready!(
+                self.responses
+                    .poll_fill(cx, broker, HELD_BYTES_MAX, conversation)
+            );
             match filled.map_err(Cause::BrokerFailed)? {
                 // A response that may not pass ends the session behind those that did.
                 Filled::Bytes(looked) => self.broken = looked.err(),
@@ -223,19 +273,22 @@ pub(super) fn spend(cx: &mut Context<'_>, turn_bytes: &mut usize, moved: usize) 
     Poll::Pending
 }
 
-/// Tells a broker in TLS that this was all, and reads what it may still send: to close over it, a session ticket for one, would
-/// take back what the broker has not read yet. Without TLS nothing comes that was not asked for.
+/// Tells a broker in TLS that this was all, and reads what it may still send: to close over it, a
+/// session ticket for one, would take back what the broker has not read yet. Without TLS nothing
+/// comes that was not asked for.
 async fn farewell(broker: Stream) {
     if broker.plain().is_none() {
         linger(broker, b"").await;
     }
 }
 
-/// How long a client may take to close after Narrows has; it may still be reading its last responses.
+/// How long a client may take to close after Narrows has; it may still be reading its last
+/// responses.
 const LINGER: Duration = Duration::from_secs(1);
 
-/// Ends a connection with `last_words`, if there are any, so that what has been sent is not lost: a socket that is closed with unread bytes is reset, and
-/// the client's side may forget what it has not read yet.
+/// Ends a connection with `last_words`, if there are any, so that what has been sent is not lost: a
+/// socket that is closed with unread bytes is reset, and the client's side may forget what it has
+/// not read yet.
 pub(super) async fn linger(mut client: Stream, last_words: &[u8]) {
     let discard = async {
         client.write_all(last_words).await?;

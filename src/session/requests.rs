@@ -1,7 +1,8 @@
 //! What passes from the client to the broker: frame by frame looked at, and cleared to go.
 //!
-//! Only the beginning of each request is read; its body flows as it arrives. This knows no socket: it looks at a
-//! buffer and says how much of it may go out, so any split of the same bytes clears the same bytes.
+//! Only the beginning of each request is read; its body flows as it arrives. This knows no socket:
+//! it looks at a buffer and says how much of it may go out, so any split of the same bytes clears
+//! the same bytes.
 
 use super::cause::Cause;
 use super::conversation::Conversation;
@@ -15,8 +16,8 @@ use crate::protocol::sasl::{self, Next};
 use crate::protocol::wire::Unread;
 use crate::protocol::{api_versions, table};
 
-/// The longest beginning of a request that is held until it is whole: header, acks, and all of ApiVersions and
-/// SaslHandshake. A client id has 32 KiB at the most.
+/// The longest beginning of a request that is held until it is whole: header, acks, and all of
+/// ApiVersions and SaslHandshake. A client id has 32 KiB at the most.
 pub(super) const BEGINNING_BYTES_MAX: usize = 64 * 1024;
 /// The length in front of every frame.
 pub(super) const LENGTH_BYTES: usize = 4;
@@ -80,16 +81,24 @@ impl Scan for Requests {
 }
 
 impl Requests {
-    /// Puts Narrows' own request in front of whatever the client has sent. Only between frames, with nothing cleared.
+    /// Puts Narrows' own request in front of whatever the client has sent. Only between frames,
+    /// with nothing cleared.
     pub(super) fn put_own(&mut self, buffer: &mut Buffer, request: &[u8]) {
         buffer.replace(0..0, request);
         self.cleared = request.len();
     }
 
-    /// Looks at the beginning of the next frame. Its length, if it may pass; `None` if more bytes are needed.
-    fn begin(&self, buffer: &mut Buffer, conversation: &mut Conversation) -> Result<Option<usize>, Cause> {
+    /// Looks at the beginning of the next frame. Its length, if it may pass; `None` if more bytes
+    /// are needed.
+    fn begin(
+        &self,
+        buffer: &mut Buffer,
+        conversation: &mut Conversation,
+    ) -> Result<Option<usize>, Cause> {
         let bytes = &buffer.filled()[self.cleared..];
-        let Some(frame_bytes) = frame_length(bytes, conversation)? else { return Ok(None) };
+        let Some(frame_bytes) = frame_length(bytes, conversation)? else {
+            return Ok(None);
+        };
         let frame = &bytes[LENGTH_BYTES..];
         let frame = &frame[..frame.len().min(frame_bytes)];
         match conversation.sasl.next(frame, frame_bytes) {
@@ -108,12 +117,15 @@ impl Requests {
             }
             None => return Ok(None),
         }
-        // Never more than this is looked at, so that what is refused does not depend on how much has arrived.
+        // Never more than this is looked at, so that what is refused does not depend on how much
+        // has arrived.
         let beginning = &frame[..frame.len().min(BEGINNING_BYTES_MAX)];
         let too_large = Cause::RequestHeaderTooLarge(BEGINNING_BYTES_MAX);
         let header = match header::read(beginning, frame_bytes) {
             Ok(header) => header,
-            Err(Unread::Incomplete) if beginning.len() == BEGINNING_BYTES_MAX => return Err(too_large),
+            Err(Unread::Incomplete) if beginning.len() == BEGINNING_BYTES_MAX => {
+                return Err(too_large);
+            }
             Err(Unread::Incomplete) => return Ok(None),
             Err(Unread::Malformed(malformed)) => return Err(Cause::RequestMalformed(malformed)),
         };
@@ -127,8 +139,17 @@ impl Requests {
         let version = admit(&header, conversation)?;
         note(&header, frame, conversation);
         if header.is_answered {
-            let RequestHeader { correlation_id, api_key, .. } = header;
-            conversation.in_flight.push(Waiting { correlation_id, api_key, version, reply: Reply::ToClient });
+            let RequestHeader {
+                correlation_id,
+                api_key,
+                ..
+            } = header;
+            conversation.in_flight.push(Waiting {
+                correlation_id,
+                api_key,
+                version,
+                reply: Reply::ToClient,
+            });
         }
         if version != header.version {
             let at = self.cleared + LENGTH_BYTES + 2;
@@ -139,25 +160,40 @@ impl Requests {
 }
 
 /// The length of the frame that `bytes` begin with, if it can be one; `None` if it has not arrived.
-pub(super) fn frame_length(bytes: &[u8], conversation: &Conversation) -> Result<Option<usize>, Cause> {
-    let Some(prefix) = bytes.first_chunk() else { return Ok(None) };
+pub(super) fn frame_length(
+    bytes: &[u8],
+    conversation: &Conversation,
+) -> Result<Option<usize>, Cause> {
+    let Some(prefix) = bytes.first_chunk() else {
+        return Ok(None);
+    };
     let length = i32::from_be_bytes(*prefix);
     let (limit, limit_name) = conversation.frame_limit();
     match usize::try_from(length) {
         Ok(frame_bytes) if frame_bytes <= limit => Ok(Some(frame_bytes)),
         Ok(announced) if matches!(Speech::of(bytes), Speech::Kafka | Speech::Unknown) => {
-            Err(Cause::RequestTooLarge { bytes: announced, limit, limit_name })
+            Err(Cause::RequestTooLarge {
+                bytes: announced,
+                limit,
+                limit_name,
+            })
         }
         _ => {
             let first = bytes[..bytes.len().min(TELLING_BYTES)].to_vec();
-            Err(Cause::NotKafka { length, speech: Speech::of(bytes), first })
+            Err(Cause::NotKafka {
+                length,
+                speech: Speech::of(bytes),
+                first,
+            })
         }
     }
 }
 
 /// The version in which a request goes out, if it may.
 fn admit(header: &RequestHeader<'_>, conversation: &Conversation) -> Result<i16, Cause> {
-    let RequestHeader { api_key, version, .. } = *header;
+    let RequestHeader {
+        api_key, version, ..
+    } = *header;
     match admission::admit(api_key, version, conversation.settings.unvetted) {
         Admission::Forward => Ok(version),
         Admission::Downgrade => Ok(api_versions::TOO_NEW),
@@ -176,7 +212,8 @@ fn not_offered(api_key: i16, version: i16) -> Cause {
         }
         Some(api) => (
             api.name.to_owned(),
-            "this version of Narrows does not know that version; does the client ignore ApiVersions?",
+            "this version of Narrows does not know that version; does the client ignore \
+             ApiVersions?",
         ),
     };
     Cause::NotOffered { api, version, why }

@@ -1,8 +1,9 @@
-//! What passes from the broker to the client: matched with its request, rewritten where it names brokers, and cleared.
+//! What passes from the broker to the client: matched with its request, rewritten where it names
+//! brokers, and cleared.
 //!
-//! A response that names no broker flows as it arrives; one that does is held as long as [`Rewrite`] needs. This knows
-//! no socket: it looks at a buffer and says how much of it may go out. What goes out depends on the bytes alone, not
-//! on how they were split.
+//! A response that names no broker flows as it arrives; one that does is held as long as
+//! [`Rewrite`] needs. This knows no socket: it looks at a buffer and says how much of it may go
+//! out. What goes out depends on the bytes alone, not on how they were split.
 
 use super::cause::Cause;
 use super::conversation::Conversation;
@@ -23,9 +24,11 @@ pub(super) struct Responses {
     at: At,
     /// How many bytes at the front of the buffer may go to the client.
     cleared: usize,
-    /// The size of the last response that flowed, or of the largest record set in the last that was rewritten.
+    /// The size of the last response that flowed, or of the largest record set in the last that was
+    /// rewritten.
     last_run: usize,
-    /// Room for the next response that is rewritten: a connection that fetches needs it again and again.
+    /// Room for the next response that is rewritten: a connection that fetches needs it again and
+    /// again.
     spare: Option<Box<Rewriting>>,
 }
 
@@ -75,7 +78,8 @@ impl Scan for Responses {
                 }
                 At::Whole(_, total) if arrived < *total => false,
                 At::Whole(waiting, total) => {
-                    let (waiting, total) = (*waiting, *total);
+                    let waiting = *waiting;
+                    let total = *total;
                     self.finish_whole(waiting, total, buffer, conversation)?;
                     true
                 }
@@ -147,7 +151,10 @@ impl Responses {
             At::Rewriting(rewriting) => Some(&rewriting.waiting),
             At::Boundary | At::Flowing(_) => None,
         };
-        Cause::ResponseTooLarge { api: waiting.map_or("", api_name), limit: HELD_BYTES_MAX }
+        Cause::ResponseTooLarge {
+            api: waiting.map_or("", api_name),
+            limit: HELD_BYTES_MAX,
+        }
     }
 
     /// Looks at the beginning of the next response. False if more bytes are needed.
@@ -156,14 +163,29 @@ impl Responses {
         if bytes.is_empty() {
             return Ok(false);
         }
-        let oldest = *conversation.in_flight.oldest().ok_or(Cause::UnaskedResponse)?;
-        let Some(length) = bytes.first_chunk().map(|prefix| i32::from_be_bytes(*prefix)) else {
+        let oldest = *conversation
+            .in_flight
+            .oldest()
+            .ok_or(Cause::UnaskedResponse)?;
+        let Some(length) = bytes
+            .first_chunk()
+            .map(|prefix| i32::from_be_bytes(*prefix))
+        else {
             return Ok(false);
         };
         let limit = conversation.settings.frame_bytes_max;
-        let bytes_min = if oldest.reply == Reply::RawToken { 0 } else { PREFIX_BYTES - LENGTH_BYTES };
-        let frame_bytes = usize::try_from(length).ok().filter(|bytes| (bytes_min..=limit).contains(bytes));
-        let frame_bytes = frame_bytes.ok_or(Cause::ResponseLength { bytes: length, limit })?;
+        let bytes_min = if oldest.reply == Reply::RawToken {
+            0
+        } else {
+            PREFIX_BYTES - LENGTH_BYTES
+        };
+        let frame_bytes = usize::try_from(length)
+            .ok()
+            .filter(|bytes| (bytes_min..=limit).contains(bytes));
+        let frame_bytes = frame_bytes.ok_or(Cause::ResponseLength {
+            bytes: length,
+            limit,
+        })?;
         let total = LENGTH_BYTES + frame_bytes;
         if oldest.reply == Reply::RawToken {
             conversation.sasl.token_answered(0);
@@ -172,7 +194,8 @@ impl Responses {
             let Some(&[_, _, _, _, a, b, c, d]) = bytes.first_chunk::<PREFIX_BYTES>() else {
                 return Ok(false);
             };
-            let (answered, asked) = (i32::from_be_bytes([a, b, c, d]), oldest.correlation_id);
+            let answered = i32::from_be_bytes([a, b, c, d]);
+            let asked = oldest.correlation_id;
             if answered != asked {
                 return Err(Cause::CorrelationMismatch { answered, asked });
             }
@@ -213,7 +236,8 @@ impl Responses {
             (_, api_versions::API_KEY) => {
                 let unvetted = conversation.settings.unvetted;
                 let cut = api_versions::cut(body, waiting.version, unvetted).map_err(malformed)?;
-                let length = i32::try_from(PREFIX_BYTES - LENGTH_BYTES + cut.len()).unwrap_or(i32::MAX);
+                let length =
+                    i32::try_from(PREFIX_BYTES - LENGTH_BYTES + cut.len()).unwrap_or(i32::MAX);
                 let mut out = length.to_be_bytes().to_vec();
                 out.extend_from_slice(&frame[LENGTH_BYTES..PREFIX_BYTES]);
                 out.extend_from_slice(&cut);
@@ -223,12 +247,16 @@ impl Responses {
                 return Ok(());
             }
             (_, sasl::HANDSHAKE) => {
-                conversation.sasl.handshake_answered(error_code(body, false).map_err(malformed)?);
+                conversation
+                    .sasl
+                    .handshake_answered(error_code(body, false).map_err(malformed)?);
             }
             _ => {
                 let is_flexible =
                     table::api(waiting.api_key).is_some_and(|api| api.is_flexible(waiting.version));
-                conversation.sasl.token_answered(error_code(body, is_flexible).map_err(malformed)?);
+                conversation
+                    .sasl
+                    .token_answered(error_code(body, is_flexible).map_err(malformed)?);
             }
         }
         self.cleared += total;
@@ -236,26 +264,46 @@ impl Responses {
     }
 
     /// Goes on with a response that is rewritten. False if more bytes are needed.
-    fn rewrite(&mut self, buffer: &mut Buffer, conversation: &mut Conversation) -> Result<bool, Cause> {
-        let At::Rewriting(rewriting) = &mut self.at else { return Ok(false) };
-        let Rewriting { rewrite, waiting, total, scanned, cleared } = &mut **rewriting;
+    fn rewrite(
+        &mut self,
+        buffer: &mut Buffer,
+        conversation: &mut Conversation,
+    ) -> Result<bool, Cause> {
+        let At::Rewriting(rewriting) = &mut self.at else {
+            return Ok(false);
+        };
+        let Rewriting {
+            rewrite,
+            waiting,
+            total,
+            scanned,
+            cleared,
+        } = &mut **rewriting;
         let malformed = |malformed| malformed_response(waiting, malformed);
         let next = self.cleared + (*scanned - *cleared);
         let bytes = &buffer.filled()[next..];
         let bytes = &bytes[..bytes.len().min(*total - *scanned)];
         *scanned += rewrite.push(bytes).map_err(malformed)?;
         self.last_run = rewrite.largest_run();
-        let free = rewrite.held_from().unwrap_or(*scanned).saturating_sub(*cleared);
+        let free = rewrite
+            .held_from()
+            .unwrap_or(*scanned)
+            .saturating_sub(*cleared);
         self.cleared += free;
         *cleared += free;
         if !rewrite.is_ready() {
             let is_short = *scanned == *total;
-            return if is_short { Err(malformed(Malformed::TooLong)) } else { Ok(false) };
+            return if is_short {
+                Err(malformed(Malformed::TooLong))
+            } else {
+                Ok(false)
+            };
         }
         let held = self.cleared..self.cleared + (*scanned - *cleared);
         let beholder = &conversation.beholder;
-        let edited =
-            rewrite.finish(&buffer.filled()[held.clone()], *cleared, &**beholder).map_err(malformed)?;
+        let edited = rewrite
+            .finish(&buffer.filled()[held.clone()], *cleared, &**beholder)
+            .map_err(malformed)?;
         let held_bytes = edited.bytes.as_ref().map_or(held.len(), Vec::len);
         if let Some(bytes) = edited.bytes {
             buffer.replace(held, &bytes);
@@ -274,15 +322,31 @@ impl Responses {
     fn place(&mut self, waiting: Waiting, frame_bytes: usize) -> Result<At, Cause> {
         let total = LENGTH_BYTES + frame_bytes;
         let is_held = waiting.reply == Reply::ToNarrows
-            || matches!(waiting.api_key, api_versions::API_KEY | sasl::HANDSHAKE | sasl::AUTHENTICATE);
+            || matches!(
+                waiting.api_key,
+                api_versions::API_KEY | sasl::HANDSHAKE | sasl::AUTHENTICATE
+            );
         if is_held {
-            let too_large = Cause::ResponseTooLarge { api: api_name(&waiting), limit: HELD_BYTES_MAX };
-            return if total > HELD_BYTES_MAX { Err(too_large) } else { Ok(At::Whole(waiting, total)) };
+            let too_large = Cause::ResponseTooLarge {
+                api: api_name(&waiting),
+                limit: HELD_BYTES_MAX,
+            };
+            return if total > HELD_BYTES_MAX {
+                Err(too_large)
+            } else {
+                Ok(At::Whole(waiting, total))
+            };
         }
         let Some(rewrite) = Rewrite::new(waiting.api_key, waiting.version, frame_bytes) else {
             return Ok(At::Flowing(total));
         };
-        let rewriting = Rewriting { rewrite, waiting, total, scanned: PREFIX_BYTES, cleared: 0 };
+        let rewriting = Rewriting {
+            rewrite,
+            waiting,
+            total,
+            scanned: PREFIX_BYTES,
+            cleared: 0,
+        };
         Ok(At::Rewriting(match self.spare.take() {
             None => Box::new(rewriting),
             Some(mut spare) => {
@@ -296,7 +360,11 @@ impl Responses {
 /// The error code that a SASL response begins with, behind its header's tagged fields.
 fn error_code(body: &[u8], is_flexible: bool) -> Result<i16, Malformed> {
     let mut reader = Reader::whole(body);
-    let tags = if is_flexible { reader.skip_tags() } else { Ok(()) };
+    let tags = if is_flexible {
+        reader.skip_tags()
+    } else {
+        Ok(())
+    };
     tags.and_then(|()| reader.int16()).map_err(Unread::in_whole)
 }
 
@@ -305,5 +373,9 @@ fn api_name(waiting: &Waiting) -> &'static str {
 }
 
 fn malformed_response(waiting: &Waiting, malformed: Malformed) -> Cause {
-    Cause::ResponseMalformed { api: api_name(waiting), version: waiting.version, malformed }
+    Cause::ResponseMalformed {
+        api: api_name(waiting),
+        version: waiting.version,
+        malformed,
+    }
 }

@@ -1,4 +1,5 @@
-//! What passes depends on the bytes alone, not on how they were split: requests and responses looked at in pieces.
+//! What passes depends on the bytes alone, not on how they were split: requests and responses
+//! looked at in pieces.
 
 use super::conversation::{Behold, Conversation};
 use super::in_flight::{Reply, Waiting};
@@ -22,7 +23,10 @@ struct Beholder;
 
 impl Advertise for Beholder {
     fn advertise(&self, node: NodeId) -> AdvertisedAddress {
-        AdvertisedAddress { host: "kafka.example.com".into(), port: 19000 + node.0.rem_euclid(100) as u16 }
+        AdvertisedAddress {
+            host: "kafka.example.com".into(),
+            port: 19000 + node.0.rem_euclid(100) as u16,
+        }
     }
 }
 
@@ -59,14 +63,16 @@ impl Direction for Responses {
     const BYTES_MAX: usize = HELD_BYTES_MAX;
 }
 
-/// What comes out of a stream that arrives in `pieces`, and the code of the cause that ended it, if one did. Where no
-/// byte is held and `splices` has its turn, bytes pass unseen as through a pipe.
+/// What comes out of a stream that arrives in `pieces`, and the code of the cause that ended it, if
+/// one did. Where no byte is held and `splices` has its turn, bytes pass unseen as through a pipe.
 fn through<D: Direction>(
     pieces: &[&[u8]],
     splices: bool,
     conversation: &mut Conversation,
 ) -> (Vec<u8>, Option<&'static str>) {
-    let (mut direction, mut buffer, mut out) = (D::default(), BufferPool::default().borrow(), Vec::new());
+    let mut direction = D::default();
+    let mut buffer = BufferPool::default().borrow();
+    let mut out = Vec::new();
     for piece in pieces {
         let mut rest = *piece;
         while !rest.is_empty() {
@@ -100,7 +106,10 @@ fn cut<'a>(stream: &'a [u8], cuts: &[Index]) -> Vec<&'a [u8]> {
     let mut places: Vec<_> = cuts.iter().map(|cut| cut.index(stream.len() + 1)).collect();
     places.extend([0, stream.len()]);
     places.sort_unstable();
-    places.windows(2).map(|pair| &stream[pair[0]..pair[1]]).collect()
+    places
+        .windows(2)
+        .map(|pair| &stream[pair[0]..pair[1]])
+        .collect()
 }
 
 fn request(key: i16, version: i16, correlation_id: i32, body: &[u8]) -> Vec<u8> {
@@ -116,7 +125,8 @@ fn request(key: i16, version: i16, correlation_id: i32, body: &[u8]) -> Vec<u8> 
     close(frame)
 }
 
-/// Requests of every kind that the scan tells apart: flowing, changed, of no answer, SASL with and without headers.
+/// Requests of every kind that the scan tells apart: flowing, changed, of no answer, SASL with and
+/// without headers.
 fn requests(kinds: &[u8], filling: usize) -> Vec<u8> {
     let mut stream = Vec::new();
     for (id, kind) in kinds.iter().enumerate() {
@@ -126,8 +136,18 @@ fn requests(kinds: &[u8], filling: usize) -> Vec<u8> {
         let frames = match kind {
             0 => vec![request(METADATA, 12, id, body)],
             1 => vec![request(FETCH, 17, id, body)],
-            2 => vec![request(PRODUCE, 7, id, &[&[0xff, 0xff, 0, 0][..], body].concat())],
-            3 => vec![request(PRODUCE, 11, id, &[&[4, b't', b'x', b'n', 0xff, 0xff][..], body].concat())],
+            2 => vec![request(
+                PRODUCE,
+                7,
+                id,
+                &[&[0xff, 0xff, 0, 0][..], body].concat(),
+            )],
+            3 => vec![request(
+                PRODUCE,
+                11,
+                id,
+                &[&[4, b't', b'x', b'n', 0xff, 0xff][..], body].concat(),
+            )],
             4 => vec![request(18, 99, id, b"\x02a\x021\0")],
             5 => vec![request(18, 3, id, b"\x02a\x021\0")],
             6 => vec![
@@ -157,16 +177,28 @@ fn responses(kinds: &[(u8, usize)], conversation: &mut Conversation) -> Vec<u8> 
     for (id, (kind, filling)) in kinds.iter().enumerate() {
         let id = id as i32;
         let nodes = [node(0, "kafka-0.internal", 9092), node(31, "k", 9092)];
-        let shape =
-            Shape { nodes: nodes.to_vec(), filling: *filling, has_unknown_tags: true, has_nulls: false };
-        let opaque = |length: usize| close([&[0; 4][..], &id.to_be_bytes(), &pattern(length)].concat());
+        let shape = Shape {
+            nodes: nodes.to_vec(),
+            filling: *filling,
+            has_unknown_tags: true,
+            has_nulls: false,
+        };
+        let opaque =
+            |length: usize| close([&[0; 4][..], &id.to_be_bytes(), &pattern(length)].concat());
         let (key, version, reply, frame) = match usize::from(*kind) {
             at if at < apis.len() => {
                 let (key, version) = apis[at];
-                (key, version, Reply::ToClient, response(key, version, id, &shape))
+                (
+                    key,
+                    version,
+                    Reply::ToClient,
+                    response(key, version, id, &shape),
+                )
             }
             40 => (18, 3, Reply::ToClient, {
-                let body = [0, 0, 3, 0, 3, 0, 0, 0, 99, 0, 0, 77, 0, 0, 0, 1, 1, 9, 1, 5, 0, 0, 0, 0, 0];
+                let body = [
+                    0, 0, 3, 0, 3, 0, 0, 0, 99, 0, 0, 77, 0, 0, 0, 1, 1, 9, 1, 5, 0, 0, 0, 0, 0,
+                ];
                 close([&[0; 4][..], &id.to_be_bytes(), &body].concat())
             }),
             41 => (
@@ -175,22 +207,47 @@ fn responses(kinds: &[(u8, usize)], conversation: &mut Conversation) -> Vec<u8> 
                 Reply::ToClient,
                 close([&[0; 4][..], &id.to_be_bytes(), b"\0\0\0\0\0\x01\0\x05PLAIN"].concat()),
             ),
-            42 => (-1, 0, Reply::RawToken, close([&[0; 4][..], &pattern(*filling)].concat())),
+            42 => (
+                -1,
+                0,
+                Reply::RawToken,
+                close([&[0; 4][..], &pattern(*filling)].concat()),
+            ),
             43 => (
                 36,
                 2,
                 Reply::ToClient,
-                close([&[0; 4][..], &id.to_be_bytes(), b"\0\0\0\0\x01\0\0\0\0\0\0\0\0\0"].concat()),
+                close(
+                    [
+                        &[0; 4][..],
+                        &id.to_be_bytes(),
+                        b"\0\0\0\0\x01\0\0\0\0\0\0\0\0\0",
+                    ]
+                    .concat(),
+                ),
             ),
             44 => (
                 3,
                 4,
                 Reply::ToNarrows,
-                response(METADATA, 4, id, &Shape { has_unknown_tags: false, ..shape }),
+                response(
+                    METADATA,
+                    4,
+                    id,
+                    &Shape {
+                        has_unknown_tags: false,
+                        ..shape
+                    },
+                ),
             ),
             _ => (8, 6, Reply::ToClient, opaque(*filling)),
         };
-        conversation.in_flight.push(Waiting { correlation_id: id, api_key: key, version, reply });
+        conversation.in_flight.push(Waiting {
+            correlation_id: id,
+            api_key: key,
+            version,
+            reply,
+        });
         stream.extend(frame);
     }
     stream
@@ -213,7 +270,8 @@ proptest! {
         splices: bool, kinds in prop::collection::vec(0u8..11, 1..12), filling in filling(), cuts in prop::collection::vec(any::<Index>(), 0..40)
     ) {
         let stream = requests(&kinds, filling);
-        let (mut whole, mut split) = (conversation(), conversation());
+        let mut whole = conversation();
+        let mut split = conversation();
         let expected = through::<Requests>(&[&stream], false, &mut whole);
         prop_assert_eq!(expected.1, None);
         prop_assert!(expected.0.len() == stream.len(), "all of it passes");
@@ -237,7 +295,8 @@ proptest! {
     fn responses_split_anywhere_pass_as_the_same_bytes(
         splices: bool, kinds in prop::collection::vec((0u8..46, filling()), 1..10), cuts in prop::collection::vec(any::<Index>(), 0..40)
     ) {
-        let (mut whole, mut split) = (conversation(), conversation());
+        let mut whole = conversation();
+        let mut split = conversation();
         let stream = responses(&kinds, &mut whole);
         responses(&kinds, &mut split);
         let expected = through::<Responses>(&[&stream], false, &mut whole);
@@ -250,7 +309,8 @@ proptest! {
 
     #[test]
     fn responses_one_byte_at_a_time_pass_as_the_same_bytes(splices: bool, kinds in prop::collection::vec((0u8..46, 0usize..300), 1..10)) {
-        let (mut whole, mut split) = (conversation(), conversation());
+        let mut whole = conversation();
+        let mut split = conversation();
         let stream = responses(&kinds, &mut whole);
         responses(&kinds, &mut split);
         let expected = through::<Responses>(&[&stream], false, &mut whole);
@@ -270,7 +330,8 @@ proptest! {
     fn any_response_bytes_split_anywhere_end_in_the_same_cause(
         splices: bool, stream in prop::collection::vec(0u8..8, 1..200), cuts in prop::collection::vec(any::<Index>(), 0..20), kinds in prop::collection::vec((0u8..46, 0usize..10), 1..4)
     ) {
-        let (mut whole, mut split) = (conversation(), conversation());
+        let mut whole = conversation();
+        let mut split = conversation();
         responses(&kinds, &mut whole);
         responses(&kinds, &mut split);
         let frame = close([&[0; 8][..], &stream].concat());
@@ -282,7 +343,8 @@ proptest! {
     fn mutated_responses_split_anywhere_end_alike(
         splices: bool, kinds in prop::collection::vec((0u8..46, 0usize..50), 1..4), at in any::<Index>(), byte: u8, cuts in prop::collection::vec(any::<Index>(), 0..20)
     ) {
-        let (mut whole, mut split) = (conversation(), conversation());
+        let mut whole = conversation();
+        let mut split = conversation();
         let mut stream = responses(&kinds, &mut whole);
         responses(&kinds, &mut split);
         let at = at.index(stream.len());
@@ -290,7 +352,8 @@ proptest! {
         let expected = through::<Responses>(&[&stream], false, &mut whole);
         let out = through::<Responses>(&cut(&stream, &cuts), splices, &mut split);
         prop_assert_eq!(out.1, expected.1);
-        // What streams has gone out before the byte that is wrong is seen: as much of it as came in one piece less.
+        // What streams has gone out before the byte that is wrong is seen: as much of it as came in
+        // one piece less.
         let common = out.0.len().min(expected.0.len());
         prop_assert!(out.0[..common] == expected.0[..common]);
         prop_assert!(out.1.is_some() || out.0 == expected.0);
@@ -299,8 +362,12 @@ proptest! {
 
 #[test]
 fn a_header_above_its_bound_is_refused_however_it_arrives() {
-    // A header tag so long that the acks of the Produce behind it stand just at the bound, or behind it.
-    for (tag_bytes, passes) in [(BEGINNING_BYTES_MAX - 100, true), (BEGINNING_BYTES_MAX, false)] {
+    // A header tag so long that the acks of the Produce behind it stand just at the bound, or
+    // behind it.
+    for (tag_bytes, passes) in [
+        (BEGINNING_BYTES_MAX - 100, true),
+        (BEGINNING_BYTES_MAX, false),
+    ] {
         let mut frame = vec![0, 0, 0, 0, 0, 0, 0, 11, 0, 0, 0, 1, 0xff, 0xff, 1, 9];
         crate::protocol::wire::put_varint(&mut frame, tag_bytes as u32);
         frame.resize(frame.len() + tag_bytes, 0);
@@ -308,10 +375,19 @@ fn a_header_above_its_bound_is_refused_however_it_arrives() {
         frame.resize(frame.len() + 1000, 0);
         let frame = close(frame);
         for piece in [1, 1000, frame.len()] {
-            let (pieces, splices) = (frame.chunks(piece).collect::<Vec<_>>(), piece > 1);
+            let pieces = frame.chunks(piece).collect::<Vec<_>>();
+            let splices = piece > 1;
             let (out, cause) = through::<Requests>(&pieces, splices, &mut conversation());
-            assert_eq!(cause, (!passes).then_some("request_header_too_large"), "in pieces of {piece}");
-            assert_eq!(out.len(), if passes { frame.len() } else { 0 }, "in pieces of {piece}");
+            assert_eq!(
+                cause,
+                (!passes).then_some("request_header_too_large"),
+                "in pieces of {piece}"
+            );
+            assert_eq!(
+                out.len(),
+                if passes { frame.len() } else { 0 },
+                "in pieces of {piece}"
+            );
         }
     }
 }
@@ -320,29 +396,49 @@ fn a_header_above_its_bound_is_refused_however_it_arrives() {
 fn an_api_versions_request_above_the_bound_is_refused_however_it_arrives() {
     let frame = request(18, 3, 1, &vec![0; BEGINNING_BYTES_MAX]);
     for piece in [1, 1000, frame.len()] {
-        let (pieces, splices) = (frame.chunks(piece).collect::<Vec<_>>(), piece > 1);
+        let pieces = frame.chunks(piece).collect::<Vec<_>>();
+        let splices = piece > 1;
         let (out, cause) = through::<Requests>(&pieces, splices, &mut conversation());
-        assert_eq!((out.len(), cause), (0, Some("request_header_too_large")), "in pieces of {piece}");
+        assert_eq!(
+            (out.len(), cause),
+            (0, Some("request_header_too_large")),
+            "in pieces of {piece}"
+        );
     }
 }
 
 #[test]
 fn a_share_fetch_and_a_fetch_around_the_threshold_pass_alike_in_every_piece_size() {
     for (key, version) in [(FETCH, 16), (FETCH, 18), (SHARE_FETCH, 0), (SHARE_FETCH, 2)] {
-        for filling in
-            [HELD_WHOLE_BYTES_MAX - 200, HELD_WHOLE_BYTES_MAX + 1, BUFFER_BYTES - 150, 3 * BUFFER_BYTES]
-        {
-            let shape = Shape { filling, ..Shape::of(&[node(1, "kafka-1.internal", 9092)]) };
+        for filling in [
+            HELD_WHOLE_BYTES_MAX - 200,
+            HELD_WHOLE_BYTES_MAX + 1,
+            BUFFER_BYTES - 150,
+            3 * BUFFER_BYTES,
+        ] {
+            let shape = Shape {
+                filling,
+                ..Shape::of(&[node(1, "kafka-1.internal", 9092)])
+            };
             let frame = response(key, version, 1, &shape);
-            let waiting = Waiting { correlation_id: 1, api_key: key, version, reply: Reply::ToClient };
+            let waiting = Waiting {
+                correlation_id: 1,
+                api_key: key,
+                version,
+                reply: Reply::ToClient,
+            };
             let mut outs = Vec::new();
             for piece in [frame.len(), 1, 7, BUFFER_BYTES, BUFFER_BYTES - 1] {
                 let mut conversation = conversation();
                 conversation.in_flight.push(waiting);
-                let (pieces, splices) = (frame.chunks(piece).collect::<Vec<_>>(), piece < frame.len());
+                let pieces = frame.chunks(piece).collect::<Vec<_>>();
+                let splices = piece < frame.len();
                 outs.push(through::<Responses>(&pieces, splices, &mut conversation));
             }
-            assert!(outs.iter().all(|out| *out == outs[0] && out.1.is_none()), "{key} v{version} {filling}");
+            assert!(
+                outs.iter().all(|out| *out == outs[0] && out.1.is_none()),
+                "{key} v{version} {filling}"
+            );
         }
     }
 }

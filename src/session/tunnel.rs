@@ -1,6 +1,7 @@
 //! TLS that is not for Narrows: bytes between a client and its broker that nobody here can read.
 //!
-//! The hello has said which broker is meant; from then on every byte goes as it came, through the kernel where it comes in bulk.
+//! The hello has said which broker is meant; from then on every byte goes as it came, through the
+//! kernel where it comes in bulk.
 
 use super::cause::Cause;
 use super::lane::{Filled, LOW_MARK_BYTES, Lane, Pools, SPLICED_BYTES_MIN, SPLICED_REST_MIN, Scan};
@@ -14,7 +15,8 @@ use std::time::Duration;
 use tokio::io::AsyncWrite;
 use tokio::time::{Instant, Sleep};
 
-/// A tunnel that is asked to end does so at the first pause of this length: requests in flight can't be seen from here.
+/// A tunnel that is asked to end does so at the first pause of this length: requests in flight
+/// can't be seen from here.
 pub(super) const QUIET: Duration = Duration::from_millis(100);
 
 /// Bytes that mean nothing here.
@@ -102,10 +104,23 @@ impl Tunnel {
             let mut lane = Lane::new(Opaque::default(), pools.clone(), first);
             // Nothing is ever refused here.
             let _ = lane.scan(&mut ());
-            Half { lane, bytes: bytes.clone(), state: State::Open }
+            Half {
+                lane,
+                bytes: bytes.clone(),
+                state: State::Open,
+            }
         };
-        let (up, down) = (half(Some(first), &metrics.bytes_to_broker), half(None, &metrics.bytes_to_client));
-        Self { client, broker, up, down, half_close_timeout, deadline: None, last_moved: Instant::now() }
+        let up = half(Some(first), &metrics.bytes_to_broker);
+        let down = half(None, &metrics.bytes_to_client);
+        Self {
+            client,
+            broker,
+            up,
+            down,
+            half_close_timeout,
+            deadline: None,
+            last_moved: Instant::now(),
+        }
     }
 
     /// Moves bytes until both sides have closed. Cancel-safe: everything is in `self`.
@@ -125,16 +140,22 @@ impl Tunnel {
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Cause> {
         let mut turn_bytes = TURN_BYTES;
-        let down = self.down.poll(cx, &mut self.broker, &mut self.client, &mut turn_bytes);
-        let up = self.up.poll(cx, &mut self.client, &mut self.broker, &mut turn_bytes);
+        let down = self
+            .down
+            .poll(cx, &mut self.broker, &mut self.client, &mut turn_bytes);
+        let up = self
+            .up
+            .poll(cx, &mut self.client, &mut self.broker, &mut turn_bytes);
         if turn_bytes < TURN_BYTES {
             self.last_moved = Instant::now();
         }
         match (down, up) {
-            (Poll::Ready(Err(Failure::Read(error))), _) | (_, Poll::Ready(Err(Failure::Write(error)))) => {
+            (Poll::Ready(Err(Failure::Read(error))), _)
+            | (_, Poll::Ready(Err(Failure::Write(error)))) => {
                 return Poll::Ready(Cause::BrokerFailed(error));
             }
-            (Poll::Ready(Err(Failure::Write(error))), _) | (_, Poll::Ready(Err(Failure::Read(error)))) => {
+            (Poll::Ready(Err(Failure::Write(error))), _)
+            | (_, Poll::Ready(Err(Failure::Read(error)))) => {
                 return Poll::Ready(Cause::ClientFailed(error));
             }
             (Poll::Ready(Ok(())), Poll::Ready(Ok(()))) => {}
@@ -142,7 +163,9 @@ impl Tunnel {
             // One side has closed; the other may still have something to say, but not for ever.
             (down, _) => {
                 let timeout = self.half_close_timeout;
-                let deadline = self.deadline.get_or_insert_with(|| Box::pin(tokio::time::sleep(timeout)));
+                let deadline = self
+                    .deadline
+                    .get_or_insert_with(|| Box::pin(tokio::time::sleep(timeout)));
                 ready!(deadline.as_mut().poll(cx));
                 let is_client = down.is_pending();
                 return Poll::Ready(if is_client {
@@ -186,7 +209,9 @@ impl Half {
                 self.state = State::Closed;
                 continue;
             }
-            match ready!(self.lane.poll_fill(cx, from, BUFFER_BYTES, &mut ())).map_err(Failure::Read)? {
+            match ready!(self.lane.poll_fill(cx, from, BUFFER_BYTES, &mut ()))
+                .map_err(Failure::Read)?
+            {
                 Filled::End => self.state = State::Ended,
                 // Whatever arrives may go, so the buffer is never full.
                 Filled::Bytes(_) | Filled::Full => {}

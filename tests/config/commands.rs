@@ -5,7 +5,11 @@ use narrows::config::keys::KEYS;
 use std::process::{Command, Output};
 
 fn narrows(args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_narrows")).args(args).env_clear().output().unwrap()
+    Command::new(env!("CARGO_BIN_EXE_narrows"))
+        .args(args)
+        .env_clear()
+        .output()
+        .unwrap()
 }
 
 fn text(bytes: &[u8]) -> String {
@@ -16,45 +20,66 @@ fn text(bytes: &[u8]) -> String {
 fn check_says_ok_in_one_line_and_ends_with_0() {
     let output = narrows(&["check", "--config", "config/examples/clusters.yaml"]);
     assert_eq!(output.status.code(), Some(0));
-    let expected = "OK: 2 clusters (billing; orders); 3 listeners (billing on 0.0.0.0:39092, brokers on 39093-39101; \
+    let expected = "OK: 2 clusters (billing; orders); 3 listeners (billing on 0.0.0.0:39092, \
+                    brokers on 39093-39101; \
         orders-internal on 0.0.0.0:29092, brokers on 29093-29098; orders-partners on 0.0.0.0:19092, brokers on \
         19093-19098); admin port 127.0.0.1:9190\n";
     assert_eq!(text(&output.stdout), expected);
     assert!(output.stderr.is_empty());
 }
 
-/// What check says of the text, with the listener's certificate for these names and days; without the folder.
+/// What check says of the text, with the listener's certificate for these names and days; without
+/// the folder.
 fn checked(file: &str, names: &[&str], days: (i64, i64)) -> (Option<i32>, String, String) {
     let given = Given::file(file);
     certify(given.etc.path(), names, days);
     let output = narrows(&["check", "--config", given.path()]);
     let bare = |bytes: &[u8]| text(bytes).replace(&given.etc.path().display().to_string(), "ETC");
-    (output.status.code(), bare(&output.stdout), bare(&output.stderr))
+    (
+        output.status.code(),
+        bare(&output.stdout),
+        bare(&output.stderr),
+    )
 }
 
 #[test]
 fn check_says_of_every_certificate_whom_it_is_for_and_how_long() {
-    let (code, out, err) = checked(&ingress(), &["kafka.example.com", "*.kafka.example.com"], (-1, 90));
+    let (code, out, err) = checked(
+        &ingress(),
+        &["kafka.example.com", "*.kafka.example.com"],
+        (-1, 90),
+    );
     assert_eq!((code, err.as_str()), (Some(0), ""));
     let lines: Vec<_> = out.lines().collect();
     let authority = "CN=Example CA: ";
     assert_eq!(
         lines[0],
-        "OK: 1 cluster (orders); 1 listener (external on 0.0.0.0:9443, bootstrap kafka.example.com, \
+        "OK: 1 cluster (orders); 1 listener (external on 0.0.0.0:9443, bootstrap \
+         kafka.example.com, \
         brokers broker-{node_id}.kafka.example.com, TLS ends here); admin port 0.0.0.0:9190"
     );
-    assert!(lines[1].starts_with(&format!("cluster orders trusts {authority}")), "{out}");
-    assert!(lines[1].ends_with(" days left (ETC/cluster-ca/ca.crt)"), "{out}");
+    assert!(
+        lines[1].starts_with(&format!("cluster orders trusts {authority}")),
+        "{out}"
+    );
+    assert!(
+        lines[1].ends_with(" days left (ETC/cluster-ca/ca.crt)"),
+        "{out}"
+    );
     assert_eq!(
         lines[2],
-        "cluster orders shows CN=narrows,O=Example\\, Inc. for no name: 89 days left (ETC/user/user.crt)"
+        "cluster orders shows CN=narrows,O=Example\\, Inc. for no name: 89 days left \
+         (ETC/user/user.crt)"
     );
     assert_eq!(
         lines[3],
         "listener external shows CN=kafka,O=Example\\, Inc. for kafka.example.com, \
         *.kafka.example.com: 89 days left (ETC/tls/tls.crt)"
     );
-    assert!(lines[4].starts_with(&format!("listener external trusts {authority}")), "{out}");
+    assert!(
+        lines[4].starts_with(&format!("listener external trusts {authority}")),
+        "{out}"
+    );
 }
 
 #[test]
@@ -75,11 +100,15 @@ fn check_refuses_certificates_that_are_not_valid_now_and_warns_of_those_that_end
     assert_eq!(err, format!("The configuration has 2 problems.\n{both}"));
 
     let (code, _, err) = check((3, 90));
-    assert!(code == Some(2) && err.contains("valid only in 2 days"), "{err}");
+    assert!(
+        code == Some(2) && err.contains("valid only in 2 days"),
+        "{err}"
+    );
 
     let (code, out, err) = check((-90, 13));
     assert!(code == Some(0) && out.starts_with("OK:"), "{out}");
-    let expected = "warning: listener external: the certificate of CN=kafka,O=Example\\, Inc.: 12 days left: renew it; \
+    let expected = "warning: listener external: the certificate of CN=kafka,O=Example\\, Inc.: 12 \
+                    days left: renew it; \
         Narrows takes in the new file while it runs";
     assert!(err.lines().any(|line| line == expected), "{err}");
     assert_eq!(check((-90, 15)).2, "");
@@ -90,47 +119,73 @@ fn check_refuses_a_certificate_that_is_not_good_for_what_clients_are_told() {
     let reason = |text: &str, names: &[&str]| {
         let (code, _, err) = checked(text, names, (-1, 90));
         let line = |field: &str| {
-            err.lines().find_map(|line| line.strip_prefix(field)).unwrap_or_default().to_owned()
+            err.lines()
+                .find_map(|line| line.strip_prefix(field))
+                .unwrap_or_default()
+                .to_owned()
         };
         (code, line("  reason: "), line("  cure:   "))
     };
-    let both = "issue it with the subject alternative names kafka.example.com, *.kafka.example.com; a wildcard stands for \
+    let both = "issue it with the subject alternative names kafka.example.com, \
+                *.kafka.example.com; a wildcard stands for \
         one label only";
-    let missing = |names: &str| format!("no certificate is good for {names}, which clients are told to dial");
-    let brokers = "broker-0.kafka.example.com, broker-1.kafka.example.com, broker-1000000.kafka.example.com";
+    let missing =
+        |names: &str| format!("no certificate is good for {names}, which clients are told to dial");
+    let brokers =
+        "broker-0.kafka.example.com, broker-1.kafka.example.com, broker-1000000.kafka.example.com";
     let only_bootstrap = reason(&ingress(), &["kafka.example.com"]);
     assert_eq!(only_bootstrap, (Some(2), missing(brokers), both.to_owned()));
     // It has the right end, and one label more.
     let too_high = reason(&ingress(), &["kafka.example.com", "*.example.com"]);
     assert_eq!(too_high, (Some(2), missing(brokers), both.to_owned()));
-    assert_eq!(reason(&ingress(), &["*.kafka.example.com"]).1, missing("kafka.example.com"));
+    assert_eq!(
+        reason(&ingress(), &["*.kafka.example.com"]).1,
+        missing("kafka.example.com")
+    );
 
     let listed = ingress().replace("scheme: sni", "scheme: sni\n      node_ids: [1-9]");
-    let seven: Vec<String> = (1..8).map(|node| format!("broker-{node}.kafka.example.com")).collect();
-    let names: Vec<&str> = seven.iter().map(String::as_str).chain(["kafka.example.com"]).collect();
-    assert_eq!(reason(&listed, &names).1, missing("broker-8.kafka.example.com, broker-9.kafka.example.com"));
+    let seven: Vec<String> = (1..8)
+        .map(|node| format!("broker-{node}.kafka.example.com"))
+        .collect();
+    let names: Vec<&str> = seven
+        .iter()
+        .map(String::as_str)
+        .chain(["kafka.example.com"])
+        .collect();
+    assert_eq!(
+        reason(&listed, &names).1,
+        missing("broker-8.kafka.example.com, broker-9.kafka.example.com")
+    );
 
     let deep = ingress().replace("broker-{node_id}.kafka", "kafka.broker-{node_id}");
     let cure = reason(&deep, &["kafka.example.com", "*.example.com"]).2;
-    assert!(cure.starts_with("no wildcard is good for kafka.broker-{node_id}.example.com"), "{cure}");
+    assert!(
+        cure.starts_with("no wildcard is good for kafka.broker-{node_id}.example.com"),
+        "{cure}"
+    );
 
     let beside = ingress().replace("bootstrap_host: kafka", "bootstrap_host: bootstrap.kafka");
     let cure = reason(&beside, &[]).2;
     assert_eq!(
         cure,
-        "issue it with the subject alternative names *.kafka.example.com; a wildcard stands for one label only; the \
+        "issue it with the subject alternative names *.kafka.example.com; a wildcard stands for \
+         one label only; the \
          common name does not count"
     );
 
     let port = "    bind: 0.0.0.0:9443\n    address:\n      advertised_host: kafka.example.com\n";
     let tls = "    tls: {certificate: /etc/narrows/tls/tls.crt, key: /etc/narrows/tls/tls.key}\n";
     let by_port = format!(
-        "clusters:\n  orders:\n    bootstrap_servers: [kafka-0:9092]\nlisteners:\n  external:\n{port}{tls}"
+        "clusters:\n  orders:\n    bootstrap_servers: [kafka-0:9092]\nlisteners:\n  \
+         external:\n{port}{tls}"
     );
     assert_eq!(reason(&by_port, &["kafka.example.com"]).0, Some(0));
     let (code, told, cure) = reason(&by_port, &["*.kafka.example.com"]);
     assert_eq!((code, told), (Some(2), missing("kafka.example.com")));
-    assert_eq!(cure, "issue it with the subject alternative name kafka.example.com");
+    assert_eq!(
+        cure,
+        "issue it with the subject alternative name kafka.example.com"
+    );
 }
 
 #[test]
@@ -138,7 +193,10 @@ fn check_warns_where_brokers_are_not_verified() {
     let text = ISSUE_EXAMPLE.replacen("listeners:", "    tls: {verify: off}\nlisteners:", 1);
     let (code, _, err) = checked(&text, &[], (-1, 90));
     assert_eq!(code, Some(0));
-    assert!(err.starts_with("warning: cluster orders: brokers are not verified (tls.verify: off)"), "{err}");
+    assert!(
+        err.starts_with("warning: cluster orders: brokers are not verified (tls.verify: off)"),
+        "{err}"
+    );
 }
 
 #[test]
@@ -159,7 +217,8 @@ fn strimzi_is_told_to_advertise_the_names_that_tls_passes_through_by() {
       alternativeNames:
         - \"kafka.example.com\"
 ";
-    let template = "    # Strimzi 1.0.0 and newer; with an older one, list node_ids and print this again.
+    let template =
+        "    # Strimzi 1.0.0 and newer; with an older one, list node_ids and print this again.
     advertisedHostTemplate: \"broker-{nodeId}.kafka.example.com\"
     advertisedPortTemplate: \"443\"
 ";
@@ -176,10 +235,14 @@ fn strimzi_is_told_to_advertise_the_names_that_tls_passes_through_by() {
         .unwrap();
     let broker = |node| {
         format!(
-            "      - broker: {node}\n        advertisedHost: \"broker-{node}.kafka.example.com\"\n        advertisedPort: 443\n"
+            "      - broker: {node}\n        advertisedHost: \
+             \"broker-{node}.kafka.example.com\"\n        advertisedPort: 443\n"
         )
     };
-    assert_eq!(text(&output.stdout), format!("{head}    brokers:\n{}{}", broker(3), broker(1000)));
+    assert_eq!(
+        text(&output.stdout),
+        format!("{head}    brokers:\n{}{}", broker(3), broker(1000))
+    );
 }
 
 #[test]
@@ -196,31 +259,51 @@ fn a_wrong_configuration_ends_every_command_with_2_and_its_problems() {
     for command in ["run", "check", "config"] {
         let output = narrows(&[command, "--config", file]);
         assert_eq!(output.status.code(), Some(2), "{command}");
-        assert_eq!(text(&output.stderr), std::fs::read_to_string(file.replace("yaml", "txt")).unwrap());
+        assert_eq!(
+            text(&output.stderr),
+            std::fs::read_to_string(file.replace("yaml", "txt")).unwrap()
+        );
         assert!(output.stdout.is_empty(), "{command}");
     }
 }
 
 #[test]
 fn a_wrong_command_line_ends_with_2() {
-    assert_eq!(narrows(&["run", "--bootstrap-server", "kafka-0:9092"]).status.code(), Some(2));
+    assert_eq!(
+        narrows(&["run", "--bootstrap-server", "kafka-0:9092"])
+            .status
+            .code(),
+        Some(2)
+    );
     assert_eq!(narrows(&["rnu"]).status.code(), Some(2));
     assert_eq!(narrows(&[]).status.code(), Some(2));
 }
 
 #[test]
 fn config_prints_every_value_with_its_origin() {
-    let output = narrows(&["config", "--config", "config/examples/sidecar.yaml", "--log-level", "debug"]);
+    let output = narrows(&[
+        "config",
+        "--config",
+        "config/examples/sidecar.yaml",
+        "--log-level",
+        "debug",
+    ]);
     assert_eq!(output.status.code(), Some(0));
     let printed = text(&output.stdout);
     for (line, origin) in [
-        ("    bind: 127.0.0.1:9092", "file config/examples/sidecar.yaml"),
+        (
+            "    bind: 127.0.0.1:9092",
+            "file config/examples/sidecar.yaml",
+        ),
         ("      first_port: 9093", "default: the port of bind + 1"),
         ("    cluster_id: null", "default: any cluster"),
         ("  frame_bytes_max: 100MiB", "default"),
         ("  level: debug", "flag --log-level"),
     ] {
-        assert!(printed.contains(&format!("{line:<48}  # {origin}\n")), "no {line:?} in:\n{printed}");
+        assert!(
+            printed.contains(&format!("{line:<48}  # {origin}\n")),
+            "no {line:?} in:\n{printed}"
+        );
     }
 }
 
@@ -233,9 +316,15 @@ fn config_lists_every_key() {
 
 #[test]
 fn version_and_help_say_what_narrows_is() {
-    assert_eq!(text(&narrows(&["--version"]).stdout), format!("narrows {}\n", env!("CARGO_PKG_VERSION")));
+    assert_eq!(
+        text(&narrows(&["--version"]).stdout),
+        format!("narrows {}\n", env!("CARGO_PKG_VERSION"))
+    );
     let help = text(&narrows(&["--help"]).stdout);
-    assert!(help.contains("Examples:") && help.contains("narrows run --config narrows.yaml"), "{help}");
+    assert!(
+        help.contains("Examples:") && help.contains("narrows run --config narrows.yaml"),
+        "{help}"
+    );
 }
 
 #[test]

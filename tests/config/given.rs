@@ -25,7 +25,8 @@ admin:
 /// Where the examples have their certificates.
 pub(crate) const ETC: &str = "/etc/narrows/";
 
-/// A configuration in a file that lives as long as this does, and so do the certificates that it names.
+/// A configuration in a file that lives as long as this does, and so do the certificates that it
+/// names.
 pub(crate) struct Given {
     pub(crate) file: tempfile::NamedTempFile,
     pub(crate) sources: Sources,
@@ -37,12 +38,19 @@ impl Given {
         let etc = tempfile::TempDir::new().unwrap();
         let mut text = text.to_owned();
         if text.contains(ETC) {
-            certify(etc.path(), &["kafka.example.com", "*.kafka.example.com"], (-1, 90));
+            certify(
+                etc.path(),
+                &["kafka.example.com", "*.kafka.example.com"],
+                (-1, 90),
+            );
             text = text.replace(ETC, &format!("{}/", etc.path().display()));
         }
         let mut file = tempfile::Builder::new().suffix(".yaml").tempfile().unwrap();
         file.write_all(text.as_bytes()).unwrap();
-        let sources = Sources { file: Some(file.path().to_owned()), ..Sources::default() };
+        let sources = Sources {
+            file: Some(file.path().to_owned()),
+            ..Sources::default()
+        };
         Self { file, sources, etc }
     }
 
@@ -61,7 +69,9 @@ impl Given {
     }
 
     pub(crate) fn variable(mut self, name: &str, value: &str) -> Self {
-        self.sources.environment.push((name.to_owned(), value.to_owned()));
+        self.sources
+            .environment
+            .push((name.to_owned(), value.to_owned()));
         self
     }
 
@@ -79,16 +89,26 @@ impl Given {
     }
 }
 
-/// Fills the folder with the files that the examples name: a listener's certificate for these names, valid for these days
-/// from now, and authorities.
+/// Fills the folder with the files that the examples name: a listener's certificate for these
+/// names, valid for these days from now, and authorities.
 pub(crate) fn certify(etc: &Path, names: &[&str], days: (i64, i64)) {
     let authority = Authority::new("Example CA");
     for folder in ["tls", "user", "cluster-ca", "clients-ca"] {
         std::fs::create_dir_all(etc.join(folder)).unwrap();
     }
-    authority.issue(&Wish { names, days, ..Wish::default() }).write(&etc.join("tls"), "tls");
     authority
-        .issue(&Wish { common_name: "narrows", days, ..Wish::default() })
+        .issue(&Wish {
+            names,
+            days,
+            ..Wish::default()
+        })
+        .write(&etc.join("tls"), "tls");
+    authority
+        .issue(&Wish {
+            common_name: "narrows",
+            days,
+            ..Wish::default()
+        })
         .write(&etc.join("user"), "user");
     for folder in ["cluster-ca", "clients-ca"] {
         pki::write(&etc.join(folder), "ca.crt", authority.pem());
@@ -98,13 +118,24 @@ pub(crate) fn certify(etc: &Path, names: &[&str], days: (i64, i64)) {
 /// The example with one TLS port, and a certificate for Narrows itself.
 pub(crate) fn ingress() -> String {
     let text = std::fs::read_to_string("config/examples/ingress.yaml").unwrap();
-    let own =
-        "    tls:\n      certificate: /etc/narrows/user/user.crt\n      key: /etc/narrows/user/user.key\n";
+    let own = "    tls:\n      certificate: /etc/narrows/user/user.crt\n      key: \
+               /etc/narrows/user/user.key\n";
     text.replacen("    tls:\n", own, 1)
 }
 
-pub(crate) fn no_file(environment: &[(&str, &str)], flags: &[(&str, &str)]) -> Result<Loaded, Problems> {
-    let owned =
-        |pairs: &[(&str, &str)]| pairs.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect();
-    load(&Sources { file: None, environment: owned(environment), flags: owned(flags) })
+pub(crate) fn no_file(
+    environment: &[(&str, &str)],
+    flags: &[(&str, &str)],
+) -> Result<Loaded, Problems> {
+    let owned = |pairs: &[(&str, &str)]| {
+        pairs
+            .iter()
+            .map(|(a, b)| ((*a).to_owned(), (*b).to_owned()))
+            .collect()
+    };
+    load(&Sources {
+        file: None,
+        environment: owned(environment),
+        flags: owned(flags),
+    })
 }

@@ -1,4 +1,5 @@
-//! What the configuration promises: layers, origins, every problem at once, and files that work as they stand.
+//! What the configuration promises: layers, origins, every problem at once, and files that work as
+//! they stand.
 
 // Clippy's exception for tests does not reach their helpers.
 #![allow(clippy::unwrap_used, clippy::panic)]
@@ -29,13 +30,18 @@ use std::time::Duration;
 
 fn port_scheme(bind: &str, first_port: u16, node_ids: &str, host: &str) -> Scheme {
     let node_ids = NodeIdRanges::parse(node_ids.split(',')).unwrap();
-    Scheme::Port(PortScheme::new(bind.parse().unwrap(), first_port, node_ids, host.into(), 0).unwrap())
+    Scheme::Port(
+        PortScheme::new(bind.parse().unwrap(), first_port, node_ids, host.into(), 0).unwrap(),
+    )
 }
 
 fn cluster(name: &str, servers: &[&str]) -> ClusterSettings {
     ClusterSettings {
         name: ClusterName(name.into()),
-        bootstrap_servers: servers.iter().map(|server| server.parse().unwrap()).collect(),
+        bootstrap_servers: servers
+            .iter()
+            .map(|server| server.parse().unwrap())
+            .collect(),
         cluster_id: None,
         metadata_refresh_interval: Duration::from_secs(60),
         dial: DialSettings {
@@ -62,9 +68,17 @@ fn settings(clusters: Vec<ClusterSettings>, listeners: Vec<ListenerSettings>) ->
             unvetted: Unvetted::Hide,
             splice: Splice::Auto,
         },
-        reload: ReloadSettings { interval: Duration::from_secs(1) },
-        drain: DrainSettings { delay: Duration::ZERO, timeout: Duration::from_secs(30) },
-        log: LogSettings { level: "info".to_owned(), format: LogFormat::Auto },
+        reload: ReloadSettings {
+            interval: Duration::from_secs(1),
+        },
+        drain: DrainSettings {
+            delay: Duration::ZERO,
+            timeout: Duration::from_secs(30),
+        },
+        log: LogSettings {
+            level: "info".to_owned(),
+            format: LogFormat::Auto,
+        },
     }
 }
 
@@ -79,8 +93,16 @@ fn the_example_of_the_readme_works_as_it_stands() {
         tls: None,
     };
     let clusters = vec![cluster("orders", &["10.77.0.11:9092", "10.77.0.12:9092"])];
-    let admin = Some(AdminSettings { bind: "127.0.0.1:9190".parse().unwrap() });
-    assert_eq!(loaded.settings, Settings { admin, ..settings(clusters, vec![listener]) });
+    let admin = Some(AdminSettings {
+        bind: "127.0.0.1:9190".parse().unwrap(),
+    });
+    assert_eq!(
+        loaded.settings,
+        Settings {
+            admin,
+            ..settings(clusters, vec![listener])
+        }
+    );
 }
 
 #[test]
@@ -88,9 +110,16 @@ fn one_tls_port_for_everything_has_names_certificates_and_authorities() {
     let given = Given::example("config/examples/ingress.yaml");
     let settings = given.load().unwrap_or_else(|e| panic!("{e}")).settings;
     let bind = "0.0.0.0:9443".parse().unwrap();
-    let names =
-        SniScheme::new(bind, "kafka.example.com", "broker-{node_id}.kafka.example.com", 443, None).unwrap();
-    let read = |certificate: &str, key| Identity::read(&given.etc(certificate), &given.etc(key)).unwrap();
+    let names = SniScheme::new(
+        bind,
+        "kafka.example.com",
+        "broker-{node_id}.kafka.example.com",
+        443,
+        None,
+    )
+    .unwrap();
+    let read =
+        |certificate: &str, key| Identity::read(&given.etc(certificate), &given.etc(key)).unwrap();
     let ca = |path| Authorities::read(&given.etc(path)).unwrap();
     let server = ServerTls::new(
         vec![read("tls/tls.crt", "tls/tls.key")],
@@ -98,14 +127,21 @@ fn one_tls_port_for_everything_has_names_certificates_and_authorities() {
     );
     let client = ClientTls::new(ca("cluster-ca/ca.crt"), None, None, Verify::Full).unwrap();
     assert_eq!(settings.listeners[0].scheme, Scheme::Sni(names));
-    assert_eq!(settings.listeners[0].tls, Some(ListenerTls::Terminate(server.unwrap())));
+    assert_eq!(
+        settings.listeners[0].tls,
+        Some(ListenerTls::Terminate(server.unwrap()))
+    );
     assert_eq!(settings.clusters[0].tls, Some(client));
 }
 
 #[test]
 fn tls_that_goes_on_to_the_brokers_needs_no_file() {
-    let loaded = Given::example("config/examples/passthrough.yaml").load().unwrap();
-    let expected = ListenerTls::Passthrough { broker_port: Some(9094) };
+    let loaded = Given::example("config/examples/passthrough.yaml")
+        .load()
+        .unwrap();
+    let expected = ListenerTls::Passthrough {
+        broker_port: Some(9094),
+    };
     assert_eq!(loaded.settings.listeners[0].tls, Some(expected));
     assert_eq!(loaded.files.len(), 1);
 }
@@ -113,34 +149,71 @@ fn tls_that_goes_on_to_the_brokers_needs_no_file() {
 #[test]
 fn tls_is_spoken_with_brokers_as_soon_as_anything_is_said_of_it() {
     let tls = |lines: &str| {
-        let text = ISSUE_EXAMPLE.replacen("listeners:", &format!("    tls: {lines}\nlisteners:"), 1);
-        Given::file(&text).load().unwrap_or_else(|e| panic!("{e}")).settings.clusters[0].tls.clone()
+        let text =
+            ISSUE_EXAMPLE.replacen("listeners:", &format!("    tls: {lines}\nlisteners:"), 1);
+        Given::file(&text)
+            .load()
+            .unwrap_or_else(|e| panic!("{e}"))
+            .settings
+            .clusters[0]
+            .tls
+            .clone()
     };
     assert_eq!(tls("{}"), None);
     assert_eq!(tls("{mode: off, verify: full}"), None);
     assert_eq!(tls("{verify: off}").unwrap().verify(), Verify::Off);
-    assert_eq!(tls("{server_name: kafka.example.com}").unwrap().server_name(), Some("kafka.example.com"));
+    assert_eq!(
+        tls("{server_name: kafka.example.com}")
+            .unwrap()
+            .server_name(),
+        Some("kafka.example.com")
+    );
     let platform = tls("{mode: on}").unwrap();
-    assert_eq!((platform.verify(), platform.authorities()), (Verify::Full, &Authorities::platform()));
+    assert_eq!(
+        (platform.verify(), platform.authorities()),
+        (Verify::Full, &Authorities::platform())
+    );
 }
 
 #[test]
 fn certificates_and_keys_are_paired_by_position() {
     let lists = |keys: &str| {
         let text = ingress()
-            .replace("/etc/narrows/tls/tls.crt", "[/etc/narrows/user/user.crt, /etc/narrows/tls/tls.crt]")
+            .replace(
+                "/etc/narrows/tls/tls.crt",
+                "[/etc/narrows/user/user.crt, /etc/narrows/tls/tls.crt]",
+            )
             .replace("/etc/narrows/tls/tls.key", keys);
         Given::file(&text).load()
     };
     let loaded = lists("[/etc/narrows/user/user.key, /etc/narrows/tls/tls.key]").unwrap();
-    let Some(ListenerTls::Terminate(server)) = &loaded.settings.listeners[0].tls else { panic!("no TLS") };
-    let subjects: Vec<_> = server.certificates().map(|shown| shown.subject.as_str()).collect();
-    assert_eq!(subjects, ["CN=narrows,O=Example\\, Inc.", "CN=kafka,O=Example\\, Inc."]);
+    let Some(ListenerTls::Terminate(server)) = &loaded.settings.listeners[0].tls else {
+        panic!("no TLS")
+    };
+    let subjects: Vec<_> = server
+        .certificates()
+        .map(|shown| shown.subject.as_str())
+        .collect();
+    assert_eq!(
+        subjects,
+        ["CN=narrows,O=Example\\, Inc.", "CN=kafka,O=Example\\, Inc."]
+    );
 
-    let problems = lists("/etc/narrows/tls/tls.key, /etc/narrows/user/user.key").unwrap_err().list;
-    let keys: Vec<_> = problems.iter().map(|problem| problem.key.as_str()).collect();
+    let problems = lists("/etc/narrows/tls/tls.key, /etc/narrows/user/user.key")
+        .unwrap_err()
+        .list;
+    let keys: Vec<_> = problems
+        .iter()
+        .map(|problem| problem.key.as_str())
+        .collect();
     assert_eq!(keys, ["listeners.external.tls.key"; 2]);
-    assert!(problems[0].reason.contains("the key is not that of the certificate in"), "{}", problems[0]);
+    assert!(
+        problems[0]
+            .reason
+            .contains("the key is not that of the certificate in"),
+        "{}",
+        problems[0]
+    );
 }
 
 #[test]
@@ -154,7 +227,9 @@ fn names_tell_apart_the_listeners_of_one_port() {
     tls:
       mode: passthrough
 admin:";
-    let loaded = Given::file(&ingress().replace("admin:", second)).load().unwrap_or_else(|e| panic!("{e}"));
+    let loaded = Given::file(&ingress().replace("admin:", second))
+        .load()
+        .unwrap_or_else(|e| panic!("{e}"));
     assert_eq!(loaded.settings.listeners.len(), 2);
 }
 
@@ -182,8 +257,14 @@ fn every_file_that_is_named_is_known_also_when_it_can_not_be_read() {
     let problems = given.load().unwrap_err();
     assert_eq!(problems.list.len(), 2, "{problems}");
     known(&given, problems.files);
-    let missing = Sources { file: Some("no/such/narrows.yaml".into()), ..Sources::default() };
-    assert_eq!(load(&missing).unwrap_err().files, [PathBuf::from("no/such/narrows.yaml")]);
+    let missing = Sources {
+        file: Some("no/such/narrows.yaml".into()),
+        ..Sources::default()
+    };
+    assert_eq!(
+        load(&missing).unwrap_err().files,
+        [PathBuf::from("no/such/narrows.yaml")]
+    );
 }
 
 #[test]
@@ -210,15 +291,24 @@ fn three_flags_are_a_configuration() {
         proxy_protocol: ProxyProtocol::default(),
         tls: None,
     };
-    assert_eq!(loaded.settings, settings(vec![cluster("default", &["kafka-0:9092"])], vec![listener]));
+    assert_eq!(
+        loaded.settings,
+        settings(vec![cluster("default", &["kafka-0:9092"])], vec![listener])
+    );
 }
 
 #[test]
 fn the_environment_alone_is_a_configuration() {
     let environment = [
-        ("NARROWS_CLUSTERS__ORDERS__BOOTSTRAP_SERVERS", "kafka-0:9092, kafka-1:9092"),
+        (
+            "NARROWS_CLUSTERS__ORDERS__BOOTSTRAP_SERVERS",
+            "kafka-0:9092, kafka-1:9092",
+        ),
         ("NARROWS_LISTENERS__APP__BIND", "127.0.0.1:9092"),
-        ("NARROWS_LISTENERS__APP__ADDRESS__ADVERTISED_HOST", "localhost"),
+        (
+            "NARROWS_LISTENERS__APP__ADDRESS__ADVERTISED_HOST",
+            "localhost",
+        ),
         ("NARROWS_LISTENERS__APP__ADDRESS__NODE_IDS", "0-2,100"),
         ("NARROWS_SERVICE_HOST", "10.96.0.17"),
         ("PATH", "/usr/bin"),
@@ -240,14 +330,24 @@ fn flags_stand_above_the_environment_above_the_file_above_the_defaults() {
     let given = || Given::file(&format!("{ISSUE_EXAMPLE}log:\n  level: warn\n"));
     let level = |given: Given| {
         let loaded = given.load().unwrap();
-        let origin =
-            loaded.effective.get("log.level").unwrap().origin.replace(&given.origin_in_file(), "file");
+        let origin = loaded
+            .effective
+            .get("log.level")
+            .unwrap()
+            .origin
+            .replace(&given.origin_in_file(), "file");
         (loaded.settings.log.level, origin)
     };
     let variable = |given: Given| given.variable("NARROWS_LOG__LEVEL", "debug");
-    assert_eq!(level(Given::file(ISSUE_EXAMPLE)), ("info".into(), "default".into()));
+    assert_eq!(
+        level(Given::file(ISSUE_EXAMPLE)),
+        ("info".into(), "default".into())
+    );
     assert_eq!(level(given()), ("warn".into(), "file".into()));
-    assert_eq!(level(variable(given())), ("debug".into(), "environment NARROWS_LOG__LEVEL".into()));
+    assert_eq!(
+        level(variable(given())),
+        ("debug".into(), "environment NARROWS_LOG__LEVEL".into())
+    );
     assert_eq!(
         level(variable(given()).flag("--log-level", "trace")),
         ("trace".into(), "flag --log-level".into())
@@ -257,7 +357,11 @@ fn flags_stand_above_the_environment_above_the_file_above_the_defaults() {
 #[test]
 fn every_key_can_be_set_from_the_environment() {
     for key in KEYS {
-        let name = if key.path.starts_with("clusters") { "orders" } else { "external" };
+        let name = if key.path.starts_with("clusters") {
+            "orders"
+        } else {
+            "external"
+        };
         let last = key.path.rsplit('.').next().unwrap();
         let given = match last {
             "broker_port" => Given::example("config/examples/passthrough.yaml"),
@@ -273,7 +377,9 @@ fn every_key_can_be_set_from_the_environment() {
             ("first_port" | "advertised_port" | "broker_port", _) => "29093".to_owned(),
             ("node_ids", _) => "0-2, 7".to_owned(),
             ("trusted", _) => "10.0.0.0/8, fd00::/8".to_owned(),
-            ("advertised_host" | "bootstrap_host" | "server_name", _) => "other.example.com".to_owned(),
+            ("advertised_host" | "bootstrap_host" | "server_name", _) => {
+                "other.example.com".to_owned()
+            }
             ("broker_host", _) => "b{node_id}.other.example.com".to_owned(),
             ("mode", "clusters") => "on".to_owned(),
             ("mode", _) if key.path.contains("client_auth") => "requested".to_owned(),
@@ -289,7 +395,10 @@ fn every_key_can_be_set_from_the_environment() {
             },
         };
         let variable = key.variable(name);
-        let loaded = given.variable(&variable, &value).load().unwrap_or_else(|e| panic!("{e}"));
+        let loaded = given
+            .variable(&variable, &value)
+            .load()
+            .unwrap_or_else(|e| panic!("{e}"));
         let entry = loaded.effective.get(&key.at(name).join(".")).unwrap();
         assert_eq!(entry.origin, format!("environment {variable}"));
     }
@@ -306,20 +415,33 @@ fn flags_override_the_only_cluster_and_the_only_listener_of_a_file() {
         .flag("--admin-bind", "127.0.0.1:29190");
     let settings = given.load().unwrap().settings;
     assert_eq!(settings.clusters, vec![cluster("orders", &["other:9092"])]);
-    assert_eq!(settings.listeners[0].scheme, port_scheme("127.0.0.1:29092", 29093, "7", "localhost"));
+    assert_eq!(
+        settings.listeners[0].scheme,
+        port_scheme("127.0.0.1:29092", 29093, "7", "localhost")
+    );
     assert_eq!(settings.admin.unwrap().bind.port(), 29190);
 }
 
 #[test]
 fn a_flag_that_could_mean_several_listeners_is_refused_with_their_names() {
-    let second =
-        "  internal:\n    bind: 127.0.0.1:29092\n    address:\n      advertised_host: localhost\nadmin:";
+    let second = "  internal:\n    bind: 127.0.0.1:29092\n    address:\n      advertised_host: \
+                  localhost\nadmin:";
     let given = Given::file(&ISSUE_EXAMPLE.replace("admin:", second)).flag("--bind", "127.0.0.1:1");
     let problems = given.load().unwrap_err().list;
     assert_eq!(problems.len(), 1);
     assert_eq!(problems[0].key, "--bind");
-    assert!(problems[0].reason.contains("external, internal"), "{}", problems[0]);
-    assert!(problems[0].cure.contains("NARROWS_LISTENERS__EXTERNAL__BIND"), "{}", problems[0]);
+    assert!(
+        problems[0].reason.contains("external, internal"),
+        "{}",
+        problems[0]
+    );
+    assert!(
+        problems[0]
+            .cure
+            .contains("NARROWS_LISTENERS__EXTERNAL__BIND"),
+        "{}",
+        problems[0]
+    );
 }
 
 #[test]
@@ -329,7 +451,11 @@ fn problems_of_all_layers_are_told_at_once_with_their_origins() {
         .variable("NARROWS_LOG_LEVEL", "debug")
         .flag("--node-ids", "3-1");
     let problems = given.load().unwrap_err();
-    let found: Vec<_> = problems.list.iter().map(|problem| problem.found.clone().unwrap()).collect();
+    let found: Vec<_> = problems
+        .list
+        .iter()
+        .map(|problem| problem.found.clone().unwrap())
+        .collect();
     let in_file = format!("`soon` ({}, line 17)", given.origin_in_file());
     let expected = [
         "`debug` (environment NARROWS_LOG_LEVEL)",
@@ -342,32 +468,51 @@ fn problems_of_all_layers_are_told_at_once_with_their_origins() {
 
 #[test]
 fn a_broker_on_the_same_host_is_not_taken_for_narrows_itself() {
-    for (server, bind) in [("localhost:9092", "0.0.0.0:19092"), ("127.0.0.1:9092", "10.0.0.1:9092")] {
-        let text = ISSUE_EXAMPLE.replace("10.77.0.11:9092", server).replace("0.0.0.0:19092", bind);
-        Given::file(&text).load().unwrap_or_else(|problems| panic!("{problems}"));
+    for (server, bind) in [
+        ("localhost:9092", "0.0.0.0:19092"),
+        ("127.0.0.1:9092", "10.0.0.1:9092"),
+    ] {
+        let text = ISSUE_EXAMPLE
+            .replace("10.77.0.11:9092", server)
+            .replace("0.0.0.0:19092", bind);
+        Given::file(&text)
+            .load()
+            .unwrap_or_else(|problems| panic!("{problems}"));
     }
 }
 
 #[test]
 fn a_missing_file_is_named() {
-    let sources = Sources { file: Some(PathBuf::from("no/such/narrows.yaml")), ..Sources::default() };
+    let sources = Sources {
+        file: Some(PathBuf::from("no/such/narrows.yaml")),
+        ..Sources::default()
+    };
     let problems = load(&sources).unwrap_err();
     assert_eq!(problems.list[0].key, "no/such/narrows.yaml");
-    assert!(problems.list[0].reason.contains("No such file"), "{problems}");
+    assert!(
+        problems.list[0].reason.contains("No such file"),
+        "{problems}"
+    );
 }
 
 #[test]
 fn a_file_that_can_not_be_a_configuration_is_refused_and_not_read_whole() {
     for path in ["/dev/zero", "/", "/dev/null/narrows.yaml"] {
-        let problems = load(&Sources { file: Some(path.into()), ..Sources::default() }).unwrap_err();
+        let problems = load(&Sources {
+            file: Some(path.into()),
+            ..Sources::default()
+        })
+        .unwrap_err();
         assert_eq!(problems.list[0].key, path, "{problems}");
     }
 }
 
 #[test]
 fn a_value_under_a_key_that_looks_like_a_secret_is_not_shown() {
-    let given = Given::file(&format!("{ISSUE_EXAMPLE}sasl:\n  password: hunter2\npassword: [hunter2]\n"))
-        .variable("NARROWS_CLUSTERS__ORDERS__SASL_PASSWORD", "hunter2");
+    let given = Given::file(&format!(
+        "{ISSUE_EXAMPLE}sasl:\n  password: hunter2\npassword: [hunter2]\n"
+    ))
+    .variable("NARROWS_CLUSTERS__ORDERS__SASL_PASSWORD", "hunter2");
     let problems = given.load().unwrap_err();
     assert_eq!(problems.list.len(), 3);
     assert!(!problems.to_string().contains("hunter2"), "{problems}");
@@ -378,7 +523,9 @@ fn the_effective_configuration_loads_again_as_the_same() {
     for path in files_under("config") {
         let given = Given::example(path);
         let loaded = given.load().unwrap();
-        let again = Given::file(&loaded.effective.to_string()).load().unwrap_or_else(|e| panic!("{e}"));
+        let again = Given::file(&loaded.effective.to_string())
+            .load()
+            .unwrap_or_else(|e| panic!("{e}"));
         assert_eq!(again.settings, loaded.settings);
     }
 }
@@ -389,7 +536,9 @@ fn a_value_that_yaml_would_take_for_something_else_is_printed_in_quotes() {
         let given = Given::file(&ISSUE_EXAMPLE.replace("0.0.0.0:19092", "'[::]:19092'"))
             .variable("NARROWS_CLUSTERS__ORDERS__CLUSTER_ID", id);
         let loaded = given.load().unwrap_or_else(|e| panic!("{e}"));
-        let again = Given::file(&loaded.effective.to_string()).load().unwrap_or_else(|e| panic!("{e}"));
+        let again = Given::file(&loaded.effective.to_string())
+            .load()
+            .unwrap_or_else(|e| panic!("{e}"));
         assert_eq!(again.settings, loaded.settings, "{id}");
     }
 }
@@ -407,15 +556,27 @@ fn every_file_in_config_is_valid() {
 
 #[test]
 fn the_reference_file_sets_every_key_that_there_is_and_to_its_default() {
-    let sources = Sources { file: Some("config/narrows.yaml".into()), ..Sources::default() };
+    let sources = Sources {
+        file: Some("config/narrows.yaml".into()),
+        ..Sources::default()
+    };
     let effective = load(&sources).unwrap().effective;
     let text = std::fs::read_to_string("config/narrows.yaml").unwrap();
     for key in KEYS {
-        let name = if key.path.starts_with("clusters") { "orders" } else { "external" };
-        let entry =
-            effective.get(&key.at(name).join(".")).unwrap_or_else(|| panic!("{} is not read", key.path));
+        let name = if key.path.starts_with("clusters") {
+            "orders"
+        } else {
+            "external"
+        };
+        let entry = effective
+            .get(&key.at(name).join("."))
+            .unwrap_or_else(|| panic!("{} is not read", key.path));
         let last = key.levels().last().unwrap();
-        assert!(text.contains(&format!(" {last}: ")), "{} is not in the reference file", key.path);
+        assert!(
+            text.contains(&format!(" {last}: ")),
+            "{} is not in the reference file",
+            key.path
+        );
         match key.fallback {
             Fallback::Value(default) => {
                 assert_eq!(entry.value.to_string(), default, "{}", key.path);
@@ -429,7 +590,11 @@ fn the_reference_file_sets_every_key_that_there_is_and_to_its_default() {
             Fallback::Nothing(_) => {}
         }
     }
-    assert_eq!(effective.entries.len(), KEYS.len(), "a key is read that is not in the table");
+    assert_eq!(
+        effective.entries.len(),
+        KEYS.len(),
+        "a key is read that is not in the table"
+    );
 }
 
 #[test]
@@ -437,11 +602,18 @@ fn every_invalid_file_gets_its_message() {
     let files = files_under("tests/config/invalid");
     assert!(files.len() > 15);
     for path in files {
-        let Err(problems) = load(&Sources { file: Some(path.clone()), ..Sources::default() }) else {
+        let Err(problems) = load(&Sources {
+            file: Some(path.clone()),
+            ..Sources::default()
+        }) else {
             panic!("{} is valid", path.display());
         };
         let expected = std::fs::read_to_string(path.with_extension("txt")).unwrap_or_default();
-        assert!(problems.to_string() == expected, "{}:\n{problems}\nexpected:\n{expected}", path.display());
+        assert!(
+            problems.to_string() == expected,
+            "{}:\n{problems}\nexpected:\n{expected}",
+            path.display()
+        );
     }
 }
 
@@ -452,7 +624,10 @@ fn files_under(folder: impl AsRef<Path>) -> Vec<PathBuf> {
         let path = entry.unwrap().path();
         if path.is_dir() {
             files.extend(files_under(path));
-        } else if path.extension().is_some_and(|extension| extension == "yaml") {
+        } else if path
+            .extension()
+            .is_some_and(|extension| extension == "yaml")
+        {
             files.push(path);
         }
     }
@@ -486,7 +661,13 @@ proptest! {
 fn a_name_that_a_variable_and_a_file_share_is_one_cluster() {
     let given = Given::file(&ISSUE_EXAMPLE.replace("orders", "Orders-EU"))
         .variable("NARROWS_CLUSTERS__ORDERS_EU__DNS_TIMEOUT", "1s");
-    let names: BTreeSet<_> =
-        given.load().unwrap().settings.clusters.iter().map(|c| c.name.to_string()).collect();
+    let names: BTreeSet<_> = given
+        .load()
+        .unwrap()
+        .settings
+        .clusters
+        .iter()
+        .map(|c| c.name.to_string())
+        .collect();
     assert_eq!(names, BTreeSet::from(["Orders-EU".to_owned()]));
 }

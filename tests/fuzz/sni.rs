@@ -1,4 +1,5 @@
-//! Any bytes as a TLS server name, and as a pattern of names: nobody is identified by a name that was not advertised.
+//! Any bytes as a TLS server name, and as a pattern of names: nobody is identified by a name that
+//! was not advertised.
 
 #![no_main]
 
@@ -11,9 +12,17 @@ use std::sync::LazyLock;
 static SCHEMES: LazyLock<Vec<SniScheme>> = LazyLock::new(|| {
     let ids = NodeIdRanges::new(vec![(1, 3), (1000, 1002)]).expect("ranges");
     [
-        ("kafka.example.com", "broker-{node_id}.kafka.example.com", None),
+        (
+            "kafka.example.com",
+            "broker-{node_id}.kafka.example.com",
+            None,
+        ),
         ("kafka.example.com", "b1{node_id}0.kafka.example.com", None),
-        ("broker-4.kafka.example.com", "broker-{node_id}.kafka.example.com", Some(ids)),
+        (
+            "broker-4.kafka.example.com",
+            "broker-{node_id}.kafka.example.com",
+            Some(ids),
+        ),
         ("boot.k", "{node_id}.k", None),
     ]
     .into_iter()
@@ -22,7 +31,14 @@ static SCHEMES: LazyLock<Vec<SniScheme>> = LazyLock::new(|| {
 });
 
 fn scheme(bootstrap: &str, broker: &str, node_ids: Option<NodeIdRanges>) -> Option<SniScheme> {
-    SniScheme::new(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 9094)), bootstrap, broker, 9094, node_ids).ok()
+    SniScheme::new(
+        SocketAddr::from((Ipv4Addr::UNSPECIFIED, 9094)),
+        bootstrap,
+        broker,
+        9094,
+        node_ids,
+    )
+    .ok()
 }
 
 fuzz_target!(|bytes: &[u8]| {
@@ -44,14 +60,23 @@ fn look_at_name(scheme: &SniScheme, name: &[u8]) {
     let host = match scheme.identify(name) {
         None => return,
         Some(Target::Bootstrap) => scheme.bootstrap_host().to_owned(),
-        Some(Target::Broker(node)) => advertised(scheme, node).expect("who is identified has an address"),
+        Some(Target::Broker(node)) => {
+            advertised(scheme, node).expect("who is identified has an address")
+        }
     };
-    assert!(name.eq_ignore_ascii_case(host.as_bytes()), "{} is taken for {host}", name.escape_ascii());
+    assert!(
+        name.eq_ignore_ascii_case(host.as_bytes()),
+        "{} is taken for {host}",
+        name.escape_ascii()
+    );
 }
 
 fn look_at_guess(scheme: &SniScheme, name: &str) {
     let (host, likeness) = scheme.alike(name);
-    assert!(scheme.identify(host.as_bytes()).is_some(), "{host} is suggested, and nobody's");
+    assert!(
+        scheme.identify(host.as_bytes()).is_some(),
+        "{host} is suggested, and nobody's"
+    );
     assert!((0.0..=1.0).contains(&likeness));
 }
 
@@ -59,14 +84,23 @@ fn look_at_scheme(scheme: &SniScheme) {
     for node in [0, 1, 7, 10, 1000, i32::MAX].map(NodeId) {
         let host = advertised(scheme, node).expect("every node id has an address");
         assert_eq!(scheme.identify(host.as_bytes()), Some(Target::Broker(node)));
-        assert!(host.len() <= 253 && host.contains('.') && !host.ends_with('.') && !host.starts_with('.'));
+        assert!(
+            host.len() <= 253
+                && host.contains('.')
+                && !host.ends_with('.')
+                && !host.starts_with('.')
+        );
         assert!(host.split('.').all(|label| (1..=63).contains(&label.len())));
     }
     for other in SCHEMES.iter() {
         let clash = scheme.clash(other);
         assert_eq!(clash.is_some(), other.clash(scheme).is_some());
         for scheme in [scheme, other] {
-            assert!(clash.as_ref().is_none_or(|name| scheme.identify(name.as_bytes()).is_some()));
+            assert!(
+                clash
+                    .as_ref()
+                    .is_none_or(|name| scheme.identify(name.as_bytes()).is_some())
+            );
         }
     }
 }

@@ -1,5 +1,6 @@
-//! A real Apache Kafka cluster of three combined broker and controller nodes, and a fourth broker that can join: each
-//! node has an address of its own and the same ports as the others, as with pods.
+//! A real Apache Kafka cluster of three combined broker and controller nodes, and a fourth broker
+//! that can join: each node has an address of its own and the same ports as the others, as with
+//! pods.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -37,15 +38,26 @@ pub(crate) mod ports {
     /// TLS with a certificate that is for another host, and with one that has expired.
     pub(crate) const WRONG_NAME: u16 = 9099;
     pub(crate) const EXPIRED: u16 = 9100;
-    /// As [`MTLS`], advertised at names that clients know: as brokers say these themselves, the port is the one that
-    /// clients find Narrows' TLS at.
+    /// As [`MTLS`], advertised at names that clients know: as brokers say these themselves, the
+    /// port is the one that clients find Narrows' TLS at.
     pub(crate) const PASSTHROUGH: u16 = 9443;
-    pub(crate) const ALL: [u16; 11] =
-        [CONTROLLER, INTERNAL, PLAIN, SASL, TLS, SASL_TLS, REAUTH, MTLS, WRONG_NAME, EXPIRED, PASSTHROUGH];
+    pub(crate) const ALL: [u16; 11] = [
+        CONTROLLER,
+        INTERNAL,
+        PLAIN,
+        SASL,
+        TLS,
+        SASL_TLS,
+        REAUTH,
+        MTLS,
+        WRONG_NAME,
+        EXPIRED,
+        PASSTHROUGH,
+    ];
 }
 
-/// `connections.max.reauth.ms` of the one listener that has it: long enough for a busy machine, as a client that comes
-/// too late is disconnected.
+/// `connections.max.reauth.ms` of the one listener that has it: long enough for a busy machine, as
+/// a client that comes too late is disconnected.
 pub(crate) const REAUTH_AFTER: Duration = Duration::from_secs(5);
 
 /// The user of the SASL listeners.
@@ -66,19 +78,29 @@ pub(crate) struct Kafka {
 }
 
 impl Kafka {
-    /// The release that `NARROWS_KAFKA_VERSION` names, 4.3.1 by default; fetched from Maven Central when it is not there.
+    /// The release that `NARROWS_KAFKA_VERSION` names, 4.3.1 by default; fetched from Maven Central
+    /// when it is not there.
     pub(crate) fn under_test() -> Result<Self> {
         let kafka = Self::named(&version_under_test());
         let fetch = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/kafka/fetch");
         let status = Command::new(fetch).arg(&kafka.version).status()?;
-        ensure!(status.success(), "Kafka {} could not be fetched; tests/kafka/fetch says why", kafka.version);
+        ensure!(
+            status.success(),
+            "Kafka {} could not be fetched; tests/kafka/fetch says why",
+            kafka.version
+        );
         Ok(kafka)
     }
 
     fn named(version: &str) -> Self {
-        let folder = std::env::var_os("NARROWS_KAFKA_DIR")
-            .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("target/kafka"), PathBuf::from);
-        Self { version: version.to_owned(), jars: folder.join(version) }
+        let folder = std::env::var_os("NARROWS_KAFKA_DIR").map_or_else(
+            || Path::new(env!("CARGO_MANIFEST_DIR")).join("target/kafka"),
+            PathBuf::from,
+        );
+        Self {
+            version: version.to_owned(),
+            jars: folder.join(version),
+        }
     }
 
     /// The class path of the release, with what was compiled for this run in front.
@@ -117,14 +139,27 @@ impl Cluster {
         fs::create_dir_all(&folder)?;
         fs::write(folder.join("log4j2.properties"), LOG4J2)?;
         fs::write(folder.join("log4j.properties"), LOG4J)?;
-        let id = format!("{}Q", std::iter::repeat_with(fastrand::alphanumeric).take(21).collect::<String>());
+        let id = format!(
+            "{}Q",
+            std::iter::repeat_with(fastrand::alphanumeric)
+                .take(21)
+                .collect::<String>()
+        );
         let mut nodes = BTreeMap::new();
         for node_id in FOUNDERS {
             nodes.insert(node_id, launch(world, &kafka, &folder, node_id, Some(&id))?);
         }
         let steward = Steward::start(world, &kafka)?;
-        let cluster = Self { steward, kafka, id, folder, nodes: Mutex::new(nodes) };
-        cluster.await_whole().context("the brokers did not come up")?;
+        let cluster = Self {
+            steward,
+            kafka,
+            id,
+            folder,
+            nodes: Mutex::new(nodes),
+        };
+        cluster
+            .await_whole()
+            .context("the brokers did not come up")?;
         Ok(cluster)
     }
 
@@ -155,7 +190,8 @@ impl Cluster {
         Ok(())
     }
 
-    /// Starts a node that was killed or stopped, under its id and with its data; does not wait for it.
+    /// Starts a node that was killed or stopped, under its id and with its data; does not wait for
+    /// it.
     pub(crate) fn start_again(&self, world: &World, node_id: u8) -> Result<()> {
         let child = launch(world, &self.kafka, &self.folder, node_id, None)?;
         self.nodes().insert(node_id, child);
@@ -178,7 +214,8 @@ impl Cluster {
         Ok(())
     }
 
-    /// Starts whichever founder is down, takes a fourth node away, and waits until every replica is in sync.
+    /// Starts whichever founder is down, takes a fourth node away, and waits until every replica is
+    /// in sync.
     pub(crate) fn heal(&self, world: &World) -> Result<()> {
         for node_id in FOUNDERS {
             let is_up = match self.nodes().get_mut(&node_id) {
@@ -198,15 +235,20 @@ impl Cluster {
     /// Waits until every node that runs is in the cluster and every replica is in sync.
     pub(crate) fn await_whole(&self) -> Result<()> {
         let count = self.nodes().len();
-        self.steward.ask_while(&format!("whole {count}"), || self.ensure_alive())
+        self.steward
+            .ask_while(&format!("whole {count}"), || self.ensure_alive())
     }
 
     fn ensure_alive(&self) -> Result<()> {
         for (node_id, child) in self.nodes().iter_mut() {
             if let Some(status) = child.try_wait()? {
-                let tail = logs::tail(&logs::path(&self.kafka.version, &format!("broker-{node_id}"))?);
+                let tail = logs::tail(&logs::path(
+                    &self.kafka.version,
+                    &format!("broker-{node_id}"),
+                )?);
                 bail!(
-                    "broker {node_id} ended with {status}; is there memory for another JVM? Its last words:\n{tail}"
+                    "broker {node_id} ended with {status}; is there memory for another JVM? Its \
+                     last words:\n{tail}"
                 );
             }
         }
@@ -214,7 +256,9 @@ impl Cluster {
     }
 
     fn take(&self, node_id: u8) -> Result<Child> {
-        self.nodes().remove(&node_id).with_context(|| format!("broker {node_id} does not run"))
+        self.nodes()
+            .remove(&node_id)
+            .with_context(|| format!("broker {node_id} does not run"))
     }
 
     fn nodes(&self) -> MutexGuard<'_, BTreeMap<u8, Child>> {
@@ -223,8 +267,13 @@ impl Cluster {
 }
 
 /// A JVM that starts fast and stays small: what is tested here is not Kafka's throughput.
-pub(crate) const JVM: [&str; 5] =
-    ["-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto", "-Djava.awt.headless=true"];
+pub(crate) const JVM: [&str; 5] = [
+    "-Xmx512m",
+    "-XX:+UseSerialGC",
+    "-XX:TieredStopAtLevel=1",
+    "-Xshare:auto",
+    "-Djava.awt.headless=true",
+];
 
 /// Formatting and running are one process, so that three nodes do both side by side.
 fn launch(
@@ -237,7 +286,8 @@ fn launch(
     let properties = folder.join(format!("node-{node_id}.properties"));
     fs::write(&properties, node_properties(world, kafka, folder, node_id)?)?;
     let java = format!(
-        "java {} -Dlog4j2.configurationFile={folder}/log4j2.properties -Dlog4j.configuration=file:{folder}/log4j.properties \
+        "java {} -Dlog4j2.configurationFile={folder}/log4j2.properties \
+         -Dlog4j.configuration=file:{folder}/log4j.properties \
          -cp '{}/*'",
         JVM.join(" "),
         kafka.jars.display(),
@@ -254,12 +304,19 @@ fn launch(
     }
     writeln!(script, "exec {java} kafka.Kafka {}", properties.display())?;
     let log = logs::open(&kafka.version, &format!("broker-{node_id}"))?;
-    spawn_logged(world.command(Side::Brokers, "sh").args(["-c", &script]), log)
-        .with_context(|| format!("broker {node_id} could not be started; is `java` installed?"))
+    spawn_logged(
+        world.command(Side::Brokers, "sh").args(["-c", &script]),
+        log,
+    )
+    .with_context(|| format!("broker {node_id} could not be started; is `java` installed?"))
 }
 
 fn spawn_logged(command: &mut Command, log: File) -> Result<Child> {
-    Ok(command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).spawn()?)
+    Ok(command
+        .stdin(Stdio::null())
+        .stdout(log.try_clone()?)
+        .stderr(log)
+        .spawn()?)
 }
 
 fn data_dir(folder: &Path, node_id: u8) -> PathBuf {
@@ -270,12 +327,19 @@ fn node_properties(world: &World, kafka: &Kafka, folder: &Path, node_id: u8) -> 
     use ports::{CONTROLLER, INTERNAL, PLAIN, REAUTH, SASL};
     let is_founder = FOUNDERS.contains(&node_id);
     let ip = broker_ip(node_id);
-    let voters: Vec<_> = FOUNDERS.iter().map(|id| format!("{id}@{}:{CONTROLLER}", broker_ip(*id))).collect();
-    let for_clients =
-        format!("INTERNAL://{ip}:{INTERNAL},PLAIN://{ip}:{PLAIN},SASL://{ip}:{SASL},REAUTH://{ip}:{REAUTH}");
+    let voters: Vec<_> = FOUNDERS
+        .iter()
+        .map(|id| format!("{id}@{}:{CONTROLLER}", broker_ip(*id)))
+        .collect();
+    let for_clients = format!(
+        "INTERNAL://{ip}:{INTERNAL},PLAIN://{ip}:{PLAIN},SASL://{ip}:{SASL},REAUTH://{ip}:{REAUTH}"
+    );
     let binds = format!("{for_clients},{}", listeners::binds(node_id));
     let (roles, binds) = if is_founder {
-        ("broker,controller", format!("CONTROLLER://{ip}:{CONTROLLER},{binds}"))
+        (
+            "broker,controller",
+            format!("CONTROLLER://{ip}:{CONTROLLER},{binds}"),
+        )
     } else {
         ("broker", binds)
     };
@@ -291,21 +355,28 @@ fn node_properties(world: &World, kafka: &Kafka, folder: &Path, node_id: u8) -> 
     );
     for mechanism in ["plain", "scram-sha-256"] {
         let after = REAUTH_AFTER.as_millis();
-        writeln!(text, "listener.name.reauth.{mechanism}.connections.max.reauth.ms={after}")?;
+        writeln!(
+            text,
+            "listener.name.reauth.{mechanism}.connections.max.reauth.ms={after}"
+        )?;
     }
     if kafka.version.starts_with("3.") {
         // KIP-848 groups: a preview in 3.9, the default from 4.0 on.
         text += "group.coordinator.rebalance.protocols=classic,consumer\n";
     }
-    ensure!(NODE_IDS.contains(&node_id), "there is no address for node {node_id}");
+    ensure!(
+        NODE_IDS.contains(&node_id),
+        "there is no address for node {node_id}"
+    );
     Ok(text)
 }
 
 const PROTOCOLS: &str = "CONTROLLER:SASL_PLAINTEXT,INTERNAL:SASL_PLAINTEXT,PLAIN:PLAINTEXT,SASL:SASL_PLAINTEXT,\
                          REAUTH:SASL_PLAINTEXT";
 
-/// Brokers talk to each other with SASL as a super user, so that a test that denies something to ANONYMOUS can't break
-/// the cluster itself. Dead brokers are noticed within seconds, groups start at once, coordinators have few partitions.
+/// Brokers talk to each other with SASL as a super user, so that a test that denies something to
+/// ANONYMOUS can't break the cluster itself. Dead brokers are noticed within seconds, groups start
+/// at once, coordinators have few partitions.
 const COMMON_PROPERTIES: &str = r#"controller.listener.names=CONTROLLER
 inter.broker.listener.name=INTERNAL
 sasl.mechanism.inter.broker.protocol=PLAIN
@@ -348,6 +419,7 @@ const LOG4J2: &str = "rootLogger.level=INFO\nrootLogger.appenderRef.out.ref=out\
                       appender.out.name=out\nappender.out.layout.type=PatternLayout\n\
                       appender.out.layout.pattern=[%d] %p %m (%c)%n\n";
 /// … and for 3.x.
-const LOG4J: &str = "log4j.rootLogger=INFO, out\nlog4j.appender.out=org.apache.log4j.ConsoleAppender\n\
+const LOG4J: &str = "log4j.rootLogger=INFO, \
+                     out\nlog4j.appender.out=org.apache.log4j.ConsoleAppender\n\
                      log4j.appender.out.layout=org.apache.log4j.PatternLayout\n\
                      log4j.appender.out.layout.ConversionPattern=[%d] %p %m (%c)%n\n";

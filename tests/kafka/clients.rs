@@ -1,4 +1,5 @@
-//! Client programs that nobody here wrote, started through `tests/clients/run` in the clients' namespace.
+//! Client programs that nobody here wrote, started through `tests/clients/run` in the clients'
+//! namespace.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
@@ -17,7 +18,8 @@ use crate::logs;
 use crate::stage::Stage;
 use crate::world::Side;
 
-/// What clients are given: Narrows' addresses, or in direct mode the brokers' own as the control of the experiment.
+/// What clients are given: Narrows' addresses, or in direct mode the brokers' own as the control of
+/// the experiment.
 #[derive(Clone, Debug)]
 pub(crate) struct Front {
     pub(crate) side: Side,
@@ -49,7 +51,15 @@ pub(crate) fn run(
     scenario: &str,
     options: &[String],
 ) -> Result<Vec<Value>> {
-    run_within(SCENARIO_TIMEOUT, stage, client, front, bootstrap, scenario, options)
+    run_within(
+        SCENARIO_TIMEOUT,
+        stage,
+        client,
+        front,
+        bootstrap,
+        scenario,
+        options,
+    )
 }
 
 /// As [`run`], for what a client would go on to try.
@@ -86,14 +96,16 @@ struct Shown {
 #[derive(Debug, Default)]
 struct Progress {
     lines: Vec<Value>,
-    /// When the last record was shown, and the longest wait between two since [`Flow::watch_pauses`].
+    /// When the last record was shown, and the longest wait between two since
+    /// [`Flow::watch_pauses`].
     last_record: Option<Instant>,
     longest_pause: Duration,
     is_over: bool,
 }
 
 impl Flow {
-    /// Starts a scenario that goes on until [`Self::stop`], at a pace that leaves the machine to the others.
+    /// Starts a scenario that goes on until [`Self::stop`], at a pace that leaves the machine to
+    /// the others.
     pub(crate) fn endless(
         stage: &Stage,
         client: &str,
@@ -103,7 +115,14 @@ impl Flow {
         options: &[String],
     ) -> Result<Self> {
         let timeout = format!("timeout={}", FLOW_TIMEOUT.as_secs());
-        Self::start(stage, client, front, bootstrap, scenario, &[options, &[timeout]].concat())
+        Self::start(
+            stage,
+            client,
+            front,
+            bootstrap,
+            scenario,
+            &[options, &[timeout]].concat(),
+        )
     }
 
     fn start(
@@ -133,19 +152,33 @@ impl Flow {
             move || follow(output, &shown)
         });
         let log = logs::path(stage.cluster.version(), &name)?;
-        Ok(Self { child, shown, reader: Some(reader), what, log })
+        Ok(Self {
+            child,
+            shown,
+            reader: Some(reader),
+            what,
+            log,
+        })
     }
 
     /// How many records it has shown.
     pub(crate) fn count(&self) -> usize {
-        let progress = self.shown.progress.lock().unwrap_or_else(PoisonError::into_inner);
+        let progress = self
+            .shown
+            .progress
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         count_of(&progress)
     }
 
     /// Waits until it has shown so many records in all.
     pub(crate) fn await_count(&self, count: usize) -> Result<()> {
         let deadline = Instant::now() + FLOW_PATIENCE;
-        let mut progress = self.shown.progress.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut progress = self
+            .shown
+            .progress
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         while count_of(&progress) < count {
             let left = deadline.saturating_duration_since(Instant::now());
             if progress.is_over || left.is_zero() {
@@ -157,20 +190,32 @@ impl Flow {
                     logs::tail(&self.log)
                 );
             }
-            progress =
-                self.shown.changed.wait_timeout(progress, left).unwrap_or_else(PoisonError::into_inner).0;
+            progress = self
+                .shown
+                .changed
+                .wait_timeout(progress, left)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
         }
         Ok(())
     }
 
     /// Forgets the pauses until now.
     pub(crate) fn watch_pauses(&self) {
-        self.shown.progress.lock().unwrap_or_else(PoisonError::into_inner).longest_pause = Duration::ZERO;
+        self.shown
+            .progress
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .longest_pause = Duration::ZERO;
     }
 
     /// The longest time between two records.
     pub(crate) fn longest_pause(&self) -> Duration {
-        self.shown.progress.lock().unwrap_or_else(PoisonError::into_inner).longest_pause
+        self.shown
+            .progress
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .longest_pause
     }
 
     /// Waits for so many more records than now: whatever was just done, the flow went on after it.
@@ -180,7 +225,10 @@ impl Flow {
 
     /// Asks an endless client to finish properly and returns all its lines.
     pub(crate) fn stop(self) -> Result<Vec<Value>> {
-        kill(Pid::from_raw(i32::try_from(self.child.id())?), Signal::SIGTERM)?;
+        kill(
+            Pid::from_raw(i32::try_from(self.child.id())?),
+            Signal::SIGTERM,
+        )?;
         self.finish()
     }
 
@@ -188,13 +236,28 @@ impl Flow {
     pub(crate) fn finish(mut self) -> Result<Vec<Value>> {
         let status = self.await_end()?;
         if let Some(reader) = self.reader.take() {
-            reader.join().map_err(|_| anyhow::anyhow!("the reader of a client panicked"))?;
+            reader
+                .join()
+                .map_err(|_| anyhow::anyhow!("the reader of a client panicked"))?;
         }
-        let lines =
-            std::mem::take(&mut self.shown.progress.lock().unwrap_or_else(PoisonError::into_inner).lines);
-        let is_done = lines.last().is_some_and(|line| !line["done"].is_null() || line["key"].is_null());
+        let lines = std::mem::take(
+            &mut self
+                .shown
+                .progress
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .lines,
+        );
+        let is_done = lines
+            .last()
+            .is_some_and(|line| !line["done"].is_null() || line["key"].is_null());
         if !status.success() || !is_done {
-            bail!("{}: {status} after {} lines\n{}", self.what, lines.len(), logs::tail(&self.log));
+            bail!(
+                "{}: {status} after {} lines\n{}",
+                self.what,
+                lines.len(),
+                logs::tail(&self.log)
+            );
         }
         Ok(lines)
     }
@@ -226,11 +289,21 @@ impl Drop for Flow {
 
 fn follow(output: impl std::io::Read, shown: &Shown) {
     for line in BufReader::new(output).lines().map_while(Result::ok) {
-        let Ok(value) = serde_json::from_str(&line) else { continue };
-        shown.progress.lock().unwrap_or_else(PoisonError::into_inner).note(value);
+        let Ok(value) = serde_json::from_str(&line) else {
+            continue;
+        };
+        shown
+            .progress
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .note(value);
         shown.changed.notify_all();
     }
-    shown.progress.lock().unwrap_or_else(PoisonError::into_inner).is_over = true;
+    shown
+        .progress
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .is_over = true;
     shown.changed.notify_all();
 }
 
@@ -247,5 +320,9 @@ impl Progress {
 }
 
 fn count_of(progress: &Progress) -> usize {
-    progress.lines.iter().filter(|line| !line["key"].is_null()).count()
+    progress
+        .lines
+        .iter()
+        .filter(|line| !line["key"].is_null())
+        .count()
 }

@@ -1,5 +1,5 @@
-//! Every client, unmodified, has its plain conversation: it sees only the addresses it may see, produces, and consumes
-//! in a group what was produced, record by record.
+//! Every client, unmodified, has its plain conversation: it sees only the addresses it may see,
+//! produces, and consumes in a group what was produced, record by record.
 
 use std::collections::BTreeMap;
 
@@ -26,7 +26,8 @@ const CLIENTS: [&str; 9] = [
 
 pub(crate) fn list(stage: &LazyStage) -> Vec<Trial> {
     let trial = |client: &'static str| {
-        let name = format!("conversations::{client}_sees_no_broker_and_gets_back_every_record_it_sent");
+        let name =
+            format!("conversations::{client}_sees_no_broker_and_gets_back_every_record_it_sent");
         sharing(stage, &name, move |stage| converse(stage, client))
     };
     CLIENTS.map(trial).into()
@@ -38,7 +39,14 @@ fn converse(stage: &Stage, client: &str) -> Result<()> {
     let topic = stage.world.unique(&format!("conversation-{client}"));
     stage.cluster.steward.create(&topic, 4)?;
     let front = stage.front();
-    let metadata = run(stage, client, &front, &front.plain, "metadata", &[format!("topic={topic}")])?;
+    let metadata = run(
+        stage,
+        client,
+        &front,
+        &front.plain,
+        "metadata",
+        &[format!("topic={topic}")],
+    )?;
     ensure_only_advertised(&metadata, &front.brokers)?;
     exchange(stage, client, &front, &front.plain, &topic, &[])
 }
@@ -55,13 +63,29 @@ pub(crate) fn exchange(
     let tag = stage.world.unique("t");
     let with = |options: [String; 3]| [&options, credentials].concat();
     let count = format!("count={RECORDS}");
-    let produce = with([format!("topic={topic}"), count.clone(), format!("tag={tag}")]);
+    let produce = with([
+        format!("topic={topic}"),
+        count.clone(),
+        format!("tag={tag}"),
+    ]);
     let acked = oracle::acked(&run(stage, client, front, bootstrap, "produce", &produce)?)?;
-    ensure!(acked.len() == RECORDS, "{} of {RECORDS} records were acknowledged", acked.len());
-    let order = if client == "kafkajs" { Order::AsStored } else { Order::AsSent };
+    ensure!(
+        acked.len() == RECORDS,
+        "{} of {RECORDS} records were acknowledged",
+        acked.len()
+    );
+    let order = if client == "kafkajs" {
+        Order::AsStored
+    } else {
+        Order::AsSent
+    };
     oracle::ensure_arrived(&tag, order, &acked, &stage.cluster.steward.read(topic)?)?;
 
-    let consume = with([format!("topic={topic}"), count, format!("group=group-{tag}")]);
+    let consume = with([
+        format!("topic={topic}"),
+        count,
+        format!("group=group-{tag}"),
+    ]);
     let consumed = oracle::consumed(&run(stage, client, front, bootstrap, "consume", &consume)?)?;
     oracle::ensure_arrived(&tag, order, &acked, &consumed)
 }
@@ -72,20 +96,31 @@ pub(crate) fn ensure_only_advertised(
     advertised: &BTreeMap<i64, (String, u16)>,
 ) -> Result<()> {
     let seen = brokers_in(metadata)?;
-    let expected: BTreeMap<_, _> =
-        advertised.iter().filter(|(id, _)| **id <= 3).map(|(id, at)| (*id, at.clone())).collect();
-    ensure!(seen == expected, "metadata shows {seen:?} where {expected:?} is advertised");
+    let expected: BTreeMap<_, _> = advertised
+        .iter()
+        .filter(|(id, _)| **id <= 3)
+        .map(|(id, at)| (*id, at.clone()))
+        .collect();
+    ensure!(
+        seen == expected,
+        "metadata shows {seen:?} where {expected:?} is advertised"
+    );
     Ok(())
 }
 
 /// The broker map of a `metadata` scenario.
 pub(crate) fn brokers_in(metadata: &[Value]) -> Result<BTreeMap<i64, (String, u16)>> {
-    let brokers = metadata.iter().filter_map(|line| line["brokers"].as_array()).flatten();
+    let brokers = metadata
+        .iter()
+        .filter_map(|line| line["brokers"].as_array())
+        .flatten();
     brokers
         .map(|broker| {
             let id = broker["id"].as_i64();
             let host = broker["host"].as_str().map(str::to_owned);
-            let port = broker["port"].as_u64().and_then(|port| u16::try_from(port).ok());
+            let port = broker["port"]
+                .as_u64()
+                .and_then(|port| u16::try_from(port).ok());
             let (Some(id), Some(host), Some(port)) = (id, host, port) else {
                 anyhow::bail!("not a broker: {broker}")
             };

@@ -1,5 +1,6 @@
-//! Leadership moves under producers and consumers, on topics of one partition: with several, a client is connected to
-//! every broker already, and an address that leaks with the new leader would never be dialled.
+//! Leadership moves under producers and consumers, on topics of one partition: with several, a
+//! client is connected to every broker already, and an address that leaks with the new leader would
+//! never be dialled.
 
 use std::time::Duration;
 
@@ -31,7 +32,8 @@ fn follow_the_leader(stage: &Stage, client: &str) -> Result<()> {
     follow(stage, client, &front, &front.plain, &[])
 }
 
-/// A producer and a consumer go on while the leader moves, and nothing is lost or doubled. They may have credentials.
+/// A producer and a consumer go on while the leader moves, and nothing is lost or doubled. They may
+/// have credentials.
 pub(crate) fn follow(
     stage: &Stage,
     client: &str,
@@ -42,14 +44,27 @@ pub(crate) fn follow(
     let topic = stage.world.unique("leadership");
     stage.cluster.steward.place(&topic, "1,2,3")?;
     let options = |more: &[&str]| -> Vec<String> {
-        let own =
-            std::iter::once(format!("topic={topic}")).chain(more.iter().map(|&option| option.to_owned()));
+        let own = std::iter::once(format!("topic={topic}"))
+            .chain(more.iter().map(|&option| option.to_owned()));
         own.chain(credentials.iter().cloned()).collect()
     };
-    let producer =
-        Flow::endless(stage, client, front, bootstrap, "produce", &options(&["tag=l", "rate=300"]))?;
+    let producer = Flow::endless(
+        stage,
+        client,
+        front,
+        bootstrap,
+        "produce",
+        &options(&["tag=l", "rate=300"]),
+    )?;
     let group = format!("group=g-{topic}");
-    let consumer = Flow::endless(stage, client, front, bootstrap, "consume", &options(&[&group]))?;
+    let consumer = Flow::endless(
+        stage,
+        client,
+        front,
+        bootstrap,
+        "consume",
+        &options(&[&group]),
+    )?;
     producer.await_more(BETWEEN_MOVES)?;
     consumer.await_more(BETWEEN_MOVES)?;
     for leader in [2, 3, 1, 3] {
@@ -58,15 +73,25 @@ pub(crate) fn follow(
         consumer.await_more(BETWEEN_MOVES)?;
     }
     let acked = oracle::acked(&producer.stop()?)?;
-    ensure!(acked.len() >= 5 * BETWEEN_MOVES, "only {} records were acknowledged", acked.len());
+    ensure!(
+        acked.len() >= 5 * BETWEEN_MOVES,
+        "only {} records were acknowledged",
+        acked.len()
+    );
     consumer.await_count(acked.len())?;
     let consumed = oracle::consumed(&consumer.stop()?)?;
     oracle::ensure_arrived("l", Order::AsSent, &acked, &consumed)?;
-    oracle::ensure_arrived("l", Order::AsSent, &acked, &stage.cluster.steward.read(&topic)?)
+    oracle::ensure_arrived(
+        "l",
+        Order::AsSent,
+        &acked,
+        &stage.cluster.steward.read(&topic)?,
+    )
 }
 
-/// What a busy machine may add. A client that is led to the new leader by KIP-951 pauses for tens of milliseconds; one
-/// that must time out on an address that leaked or that nobody listens on waits for seconds.
+/// What a busy machine may add. A client that is led to the new leader by KIP-951 pauses for tens
+/// of milliseconds; one that must time out on an address that leaked or that nobody listens on
+/// waits for seconds.
 const PAUSE_GRACE: Duration = Duration::from_secs(1);
 
 fn pause_no_longer(stage: &Stage) -> Result<()> {
@@ -74,7 +99,11 @@ fn pause_no_longer(stage: &Stage) -> Result<()> {
     for front in [stage.front(), brokers_themselves()] {
         let topic = stage.world.unique("pause");
         stage.cluster.steward.place(&topic, "1,2,3")?;
-        let options = [format!("topic={topic}"), "tag=p".to_owned(), "rate=300".to_owned()];
+        let options = [
+            format!("topic={topic}"),
+            "tag=p".to_owned(),
+            "rate=300".to_owned(),
+        ];
         let producer = Flow::endless(stage, "java", &front, &front.plain, "produce", &options)?;
         producer.await_more(BETWEEN_MOVES)?;
         // The shortest of several: one pause may be the machine's, all of them are not.
@@ -88,7 +117,9 @@ fn pause_no_longer(stage: &Stage) -> Result<()> {
         pauses.push(shortest);
         producer.stop()?;
     }
-    let [through, past] = pauses[..] else { unreachable!("there are two ways") };
+    let [through, past] = pauses[..] else {
+        unreachable!("there are two ways")
+    };
     ensure!(
         through <= past + PAUSE_GRACE,
         "a move paused a producer for {through:?}, and {past:?} past Narrows"

@@ -1,4 +1,5 @@
-//! The brokers' TLS listeners: the same on every broker, each with one thread, as little passes through them.
+//! The brokers' TLS listeners: the same on every broker, each with one thread, as little passes
+//! through them.
 
 use std::fmt::Write as _;
 
@@ -15,13 +16,27 @@ struct TlsListener {
     client_auth: &'static str,
 }
 
-const fn listener(name: &'static str, port: u16, shown: Shown, client_auth: &'static str) -> TlsListener {
-    TlsListener { name, port, protocol: "SSL", shown, client_auth }
+const fn listener(
+    name: &'static str,
+    port: u16,
+    shown: Shown,
+    client_auth: &'static str,
+) -> TlsListener {
+    TlsListener {
+        name,
+        port,
+        protocol: "SSL",
+        shown,
+        client_auth,
+    }
 }
 
 const LISTENERS: [TlsListener; 6] = [
     listener("TLS", ports::TLS, Shown::Sound, "requested"),
-    TlsListener { protocol: "SASL_SSL", ..listener("SASL_TLS", ports::SASL_TLS, Shown::Sound, "none") },
+    TlsListener {
+        protocol: "SASL_SSL",
+        ..listener("SASL_TLS", ports::SASL_TLS, Shown::Sound, "none")
+    },
     listener("MTLS", ports::MTLS, Shown::Sound, "required"),
     listener("PASSTHROUGH", ports::PASSTHROUGH, Shown::Sound, "required"),
     listener("WRONG_NAME", ports::WRONG_NAME, Shown::WrongName, "none"),
@@ -30,10 +45,18 @@ const LISTENERS: [TlsListener; 6] = [
 
 /// For `listeners`.
 pub(crate) fn binds(node_id: u8) -> String {
-    join(|listener| format!("{}://{}:{}", listener.name, broker_ip(node_id), listener.port))
+    join(|listener| {
+        format!(
+            "{}://{}:{}",
+            listener.name,
+            broker_ip(node_id),
+            listener.port
+        )
+    })
 }
 
-/// For `advertised.listeners`: a broker itself must know the names under which clients reach it past Narrows' hands.
+/// For `advertised.listeners`: a broker itself must know the names under which clients reach it
+/// past Narrows' hands.
 pub(crate) fn advertised(node_id: u8) -> String {
     join(|listener| {
         let host = match listener.port {
@@ -55,13 +78,25 @@ pub(crate) fn properties(world: &World, node_id: u8) -> String {
     for listener in &LISTENERS {
         let mut property = |key: &str, value: &str| {
             // A String takes whatever is written to it.
-            let _ = writeln!(text, "listener.name.{}.{key}={value}", listener.name.to_lowercase());
+            let _ = writeln!(
+                text,
+                "listener.name.{}.{key}={value}",
+                listener.name.to_lowercase()
+            );
         };
         property("num.network.threads", "1");
         property("ssl.keystore.type", "PEM");
-        property("ssl.keystore.location", &keystore(world, node_id, listener.shown).display().to_string());
+        property(
+            "ssl.keystore.location",
+            &keystore(world, node_id, listener.shown)
+                .display()
+                .to_string(),
+        );
         property("ssl.truststore.type", "PEM");
-        property("ssl.truststore.location", &clients_authority(world).display().to_string());
+        property(
+            "ssl.truststore.location",
+            &clients_authority(world).display().to_string(),
+        );
         property("ssl.client.auth", listener.client_auth);
         if listener.protocol == "SASL_SSL" {
             let module = "org.apache.kafka.common.security";
@@ -70,7 +105,10 @@ pub(crate) fn properties(world: &World, node_id: u8) -> String {
                 "plain.sasl.jaas.config",
                 &format!("{module}.plain.PlainLoginModule required user_{USER}=\"{PASSWORD}\";"),
             );
-            property("scram-sha-256.sasl.jaas.config", &format!("{module}.scram.ScramLoginModule required;"));
+            property(
+                "scram-sha-256.sasl.jaas.config",
+                &format!("{module}.scram.ScramLoginModule required;"),
+            );
         }
     }
     text

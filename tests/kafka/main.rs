@@ -1,12 +1,13 @@
-//! Narrows against real Apache Kafka: three brokers (and a fourth that joins) in one network namespace, clients that
-//! nobody here wrote in another, Narrows in a third between them.
+//! Narrows against real Apache Kafka: three brokers (and a fourth that joins) in one network
+//! namespace, clients that nobody here wrote in another, Narrows in a third between them.
 //!
 //! ```text
-//!   tests/run --kafka 4.3.1                                       everything this needs, for one Kafka version
-//!   cargo test --test kafka                                       once that has installed it
-//!   NARROWS_KAFKA_VERSION=3.9.2 cargo test --test kafka -- sasl     one version, the tests with `sasl` in their name
-//!   NARROWS_ROUNDS=20 cargo test --test kafka -- kafka-python       again and again, for what fails now and then
-//!   NARROWS_DIRECT=1 cargo test --test kafka                        past Narrows: is it Narrows or the test?
+//!   tests/run --kafka 4.3.1                                       everything this needs, for one
+//!   Kafka version cargo test --test kafka                                       once that has
+//!   installed it NARROWS_KAFKA_VERSION=3.9.2 cargo test --test kafka -- sasl     one version, the
+//!   tests with `sasl` in their name NARROWS_ROUNDS=20 cargo test --test kafka -- kafka-python
+//!   again and again, for what fails now and then NARROWS_DIRECT=1 cargo test --test kafka
+//!   past Narrows: is it Narrows or the test?
 //! ```
 //!
 //! It needs root, for the namespaces. Logs of all processes: target/tmp/kafka-tests/VERSION/.
@@ -60,7 +61,10 @@ fn main() -> ExitCode {
     let arguments = libtest_mimic::Arguments::from_args();
     let stage = LazyStage::default();
     let mut trials = Vec::new();
-    let rounds = std::env::var("NARROWS_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(1);
+    let rounds = std::env::var("NARROWS_ROUNDS")
+        .ok()
+        .and_then(|rounds| rounds.parse().ok())
+        .unwrap_or(1);
     for list in std::iter::repeat_n(&LISTS, rounds).flatten() {
         trials.extend(list(&stage));
     }

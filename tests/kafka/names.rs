@@ -1,5 +1,6 @@
-//! The names that TLS clients know. They stand in `/etc/hosts` of the clients' namespace alone, all at Narrows' address:
-//! who hands one to Narrows expects the answer from Narrows, and Narrows itself can't resolve them.
+//! The names that TLS clients know. They stand in `/etc/hosts` of the clients' namespace alone, all
+//! at Narrows' address: who hands one to Narrows expects the answer from Narrows, and Narrows
+//! itself can't resolve them.
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -18,13 +19,22 @@ pub(crate) const PASSTHROUGH: &str = "pass";
 pub(crate) const ELSEWHERE: &str = "elsewhere";
 /// Brokers that show a certificate for another host.
 pub(crate) const TO_WRONG_NAME: &str = "wrong-name";
-/// Brokers that show a certificate that has expired; not named so, as the tests look for that word in the log.
+/// Brokers that show a certificate that has expired; not named so, as the tests look for that word
+/// in the log.
 pub(crate) const TO_EXPIRED: &str = "stale";
 /// Nobody's, until a test adds it to a configuration.
 pub(crate) const ADDED: &str = "added";
 
-const DOMAINS: [&str; 8] =
-    [TO_PLAIN, TO_MTLS, TO_SASL, PASSTHROUGH, ELSEWHERE, TO_WRONG_NAME, TO_EXPIRED, ADDED];
+const DOMAINS: [&str; 8] = [
+    TO_PLAIN,
+    TO_MTLS,
+    TO_SASL,
+    PASSTHROUGH,
+    ELSEWHERE,
+    TO_WRONG_NAME,
+    TO_EXPIRED,
+    ADDED,
+];
 
 /// The name in bootstrap.servers.
 pub(crate) fn bootstrap(domain: &str) -> String {
@@ -48,17 +58,31 @@ pub(crate) fn any(domain: &str) -> String {
 
 /// What metadata may show: node id to host and port.
 pub(crate) fn brokers(domain: &str, port: u16) -> BTreeMap<i64, (String, u16)> {
-    NODE_IDS.map(|id| (i64::from(id), (broker(domain, id), port))).into()
+    NODE_IDS
+        .map(|id| (i64::from(id), (broker(domain, id), port)))
+        .into()
 }
 
 /// The clients' view: all names at Narrows.
 pub(crate) fn of_narrows() -> Vec<(String, Ipv4Addr)> {
-    let all = |domain| NODE_IDS.map(|id| broker(domain, id)).into_iter().chain([bootstrap(domain)]);
-    DOMAINS.into_iter().flat_map(all).map(|name| (name, NARROWS_FOR_CLIENTS)).collect()
+    let all = |domain| {
+        NODE_IDS
+            .map(|id| broker(domain, id))
+            .into_iter()
+            .chain([bootstrap(domain)])
+    };
+    DOMAINS
+        .into_iter()
+        .flat_map(all)
+        .map(|name| (name, NARROWS_FOR_CLIENTS))
+        .collect()
 }
 
 /// The view in direct mode: the names that brokers advertise themselves, each at its broker.
 pub(crate) fn of_brokers() -> Vec<(String, Ipv4Addr)> {
     let brokers = NODE_IDS.map(|id| (broker(PASSTHROUGH, id), broker_ip(id)));
-    brokers.into_iter().chain([(bootstrap(PASSTHROUGH), broker_ip(1))]).collect()
+    brokers
+        .into_iter()
+        .chain([(bootstrap(PASSTHROUGH), broker_ip(1))])
+        .collect()
 }

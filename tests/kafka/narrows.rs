@@ -1,4 +1,5 @@
-//! Narrows under test: the real binary with a real configuration file, in the namespace between clients and brokers.
+//! Narrows under test: the real binary with a real configuration file, in the namespace between
+//! clients and brokers.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -27,7 +28,8 @@ const DRAIN_GRACE: Duration = Duration::from_secs(3);
 const LOG_TIMEOUT: Duration = Duration::from_secs(5);
 const POLL: Duration = Duration::from_millis(20);
 
-/// One running Narrows, by default with a plaintext listener and two for SASL. Dropped: it is killed.
+/// One running Narrows, by default with a plaintext listener and two for SASL. Dropped: it is
+/// killed.
 #[derive(Debug)]
 pub(crate) struct Narrows {
     child: Mutex<Child>,
@@ -38,7 +40,8 @@ pub(crate) struct Narrows {
 }
 
 impl Narrows {
-    /// Starts it and waits until it says that it is ready. Each slot has its own ports, so several can run.
+    /// Starts it and waits until it says that it is ready. Each slot has its own ports, so several
+    /// can run.
     ///
     /// # Errors
     /// When it ends or is not ready in time, with the end of its log.
@@ -46,8 +49,14 @@ impl Narrows {
         Self::start_from(world, version, slot, &configuration(slot))
     }
 
-    /// As [`Self::start`], with clusters and listeners of the caller's. Of the ports, [`own_port`] is free for it.
-    pub(crate) fn start_with(world: &World, version: &str, slot: u16, configuration: Value) -> Result<Self> {
+    /// As [`Self::start`], with clusters and listeners of the caller's. Of the ports, [`own_port`]
+    /// is free for it.
+    pub(crate) fn start_with(
+        world: &World,
+        version: &str,
+        slot: u16,
+        configuration: Value,
+    ) -> Result<Self> {
         Self::start_from(world, version, slot, &complete(slot, configuration))
     }
 
@@ -56,7 +65,13 @@ impl Narrows {
         fs::write(&config, configuration)?;
         let child = launch(world, version, slot, &config)?;
         let log = logs::path(version, &format!("narrows-{slot}"))?;
-        let narrows = Self { child: Mutex::new(child), slot, config, log, version: version.to_owned() };
+        let narrows = Self {
+            child: Mutex::new(child),
+            slot,
+            config,
+            log,
+            version: version.to_owned(),
+        };
         narrows.await_ready(world)?;
         Ok(narrows)
     }
@@ -67,7 +82,8 @@ impl Narrows {
         self.await_ready(world)
     }
 
-    /// Replaces the configuration file of one that was started with the caller's clusters and listeners.
+    /// Replaces the configuration file of one that was started with the caller's clusters and
+    /// listeners.
     pub(crate) fn configure(&self, configuration: Value) -> Result<()> {
         let next = self.config.with_extension("next");
         fs::write(&next, complete(self.slot, configuration))?;
@@ -104,12 +120,17 @@ impl Narrows {
         world.inside(Side::Narrows, || http_get(address, path))?
     }
 
-    /// The value of a metric, summed over all its labels that contain a text; 0 when there is none yet.
+    /// The value of a metric, summed over all its labels that contain a text; 0 when there is none
+    /// yet.
     pub(crate) fn metric(&self, world: &World, name: &str, label: &str) -> Result<f64> {
         let (status, body) = self.get(world, "/metrics")?;
         ensure!(status == 200, "/metrics answered {status}");
-        let samples = body.lines().filter(|line| line.starts_with(name) && line.contains(label));
-        Ok(samples.filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok()).sum())
+        let samples = body
+            .lines()
+            .filter(|line| line.starts_with(name) && line.contains(label));
+        Ok(samples
+            .filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok())
+            .sum())
     }
 
     /// SIGTERM, and how it ended.
@@ -149,7 +170,12 @@ impl Narrows {
         }
         let log = String::from_utf8_lossy(&fs::read(&self.log)?).into_owned();
         let panic = log.lines().find(|line| line.contains("panicked at"));
-        ensure!(panic.is_none(), "Narrows {}; see {}", panic.unwrap_or_default(), self.log.display());
+        ensure!(
+            panic.is_none(),
+            "Narrows {}; see {}",
+            panic.unwrap_or_default(),
+            self.log.display()
+        );
         Ok(())
     }
 
@@ -249,7 +275,8 @@ fn configuration(slot: u16) -> String {
     let cluster = |port: u16| format!("[\"{}:{port}\", \"{}:{port}\"]", broker_ip(1), broker_ip(2));
     let listener = |cluster: &str, port: u16| {
         format!(
-            "    cluster: {cluster}\n    bind: {NARROWS_FOR_CLIENTS}:{port}\n    address:\n      scheme: port\n      \
+            "    cluster: {cluster}\n    bind: {NARROWS_FOR_CLIENTS}:{port}\n    address:\n      \
+             scheme: port\n      \
              advertised_host: {NARROWS_FOR_CLIENTS}\n      first_port: {}\n      node_ids: [1-4]\n",
             port + 1
         )
@@ -274,11 +301,19 @@ fn configuration(slot: u16) -> String {
 fn http_get(address: SocketAddr, path: &str) -> Result<(u16, String)> {
     let mut stream = TcpStream::connect_timeout(&address, HTTP_TIMEOUT)?;
     stream.set_read_timeout(Some(HTTP_TIMEOUT))?;
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
+    write!(
+        stream,
+        "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"
+    )?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
-    let (head, body) = answer.split_once("\r\n\r\n").context("an answer without an end of its head")?;
-    let status =
-        head.split(' ').nth(1).and_then(|code| code.parse().ok()).context("an answer without a status")?;
+    let (head, body) = answer
+        .split_once("\r\n\r\n")
+        .context("an answer without an end of its head")?;
+    let status = head
+        .split(' ')
+        .nth(1)
+        .and_then(|code| code.parse().ok())
+        .context("an answer without a status")?;
     Ok((status, body.to_owned()))
 }

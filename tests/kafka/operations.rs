@@ -13,8 +13,16 @@ pub(crate) fn list(stage: &LazyStage) -> Vec<Trial> {
         return Vec::new();
     }
     vec![
-        sharing(stage, "operations::the_status_shows_each_broker_with_both_its_addresses", status),
-        sharing(stage, "operations::a_request_for_metadata_is_counted_and_so_is_its_rewriting", metrics),
+        sharing(
+            stage,
+            "operations::the_status_shows_each_broker_with_both_its_addresses",
+            status,
+        ),
+        sharing(
+            stage,
+            "operations::a_request_for_metadata_is_counted_and_so_is_its_rewriting",
+            metrics,
+        ),
     ]
 }
 
@@ -25,7 +33,10 @@ fn status(stage: &Stage) -> Result<()> {
     for (node_id, (host, port)) in stage.front().brokers.iter().filter(|(id, _)| **id <= 3) {
         let own = format!("{}:{}", broker_ip(u8::try_from(*node_id)?), ports::PLAIN);
         for address in [format!("{host}:{port}"), own] {
-            ensure!(text.contains(&address), "broker {node_id}: {address} is not in the status: {text}");
+            ensure!(
+                text.contains(&address),
+                "broker {node_id}: {address} is not in the status: {text}"
+            );
         }
     }
     Ok(())
@@ -36,12 +47,28 @@ fn metrics(stage: &Stage) -> Result<()> {
     stage.cluster.steward.create(&topic, 1)?;
     let narrows = stage.own_narrows()?;
     let front = narrows.front();
-    run(stage, "kcat", &front, &front.plain, "metadata", &[format!("topic={topic}")])?;
-    for name in ["narrows_requests_total", "narrows_responses_rewritten_total"] {
+    run(
+        stage,
+        "kcat",
+        &front,
+        &front.plain,
+        "metadata",
+        &[format!("topic={topic}")],
+    )?;
+    for name in [
+        "narrows_requests_total",
+        "narrows_responses_rewritten_total",
+    ] {
         let count = narrows.metric(&stage.world, name, "Metadata")?;
-        ensure!(count >= 1.0, "{name} for Metadata is {count} after a client asked for metadata");
+        ensure!(
+            count >= 1.0,
+            "{name} for Metadata is {count} after a client asked for metadata"
+        );
     }
     let unmapped = narrows.metric(&stage.world, "narrows_unmapped_nodes", "")?;
-    ensure!(unmapped == 0.0, "{unmapped} nodes are said to have no address");
+    ensure!(
+        unmapped == 0.0,
+        "{unmapped} nodes are said to have no address"
+    );
     Ok(())
 }

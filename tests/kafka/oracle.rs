@@ -1,4 +1,5 @@
-//! The judge of what arrived: compares, record by record, what a client was told is stored with what came out.
+//! The judge of what arrived: compares, record by record, what a client was told is stored with
+//! what came out.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -21,16 +22,34 @@ impl Record {
     /// # Errors
     /// When the client reports a failed record.
     pub(crate) fn acked(line: &Value) -> Result<Option<Self>> {
-        let Some(key) = line["key"].as_str() else { return Ok(None) };
-        ensure!(line["error"].is_null(), "record {key} failed: {}", line["error"]);
-        Ok(Some(Self { key: key.to_owned(), value: None, place: place(line) }))
+        let Some(key) = line["key"].as_str() else {
+            return Ok(None);
+        };
+        ensure!(
+            line["error"].is_null(),
+            "record {key} failed: {}",
+            line["error"]
+        );
+        Ok(Some(Self {
+            key: key.to_owned(),
+            value: None,
+            place: place(line),
+        }))
     }
 
     /// Reads a consumed record.
     pub(crate) fn consumed(line: &Value) -> Result<Self> {
-        let key = line["key"].as_str().with_context(|| format!("a record without a key: {line}"))?;
-        let value = line["value"].as_str().with_context(|| format!("a record without a value: {line}"))?;
-        Ok(Self { key: key.to_owned(), value: Some(value.to_owned()), place: place(line) })
+        let key = line["key"]
+            .as_str()
+            .with_context(|| format!("a record without a key: {line}"))?;
+        let value = line["value"]
+            .as_str()
+            .with_context(|| format!("a record without a value: {line}"))?;
+        Ok(Self {
+            key: key.to_owned(),
+            value: Some(value.to_owned()),
+            place: place(line),
+        })
     }
 }
 
@@ -40,12 +59,20 @@ fn place(line: &Value) -> Option<(i64, i64)> {
 
 /// The records that a producer's lines acknowledge.
 pub(crate) fn acked(lines: &[Value]) -> Result<Vec<Record>> {
-    lines.iter().map(Record::acked).filter_map(Result::transpose).collect()
+    lines
+        .iter()
+        .map(Record::acked)
+        .filter_map(Result::transpose)
+        .collect()
 }
 
 /// The records in a consumer's lines.
 pub(crate) fn consumed(lines: &[Value]) -> Result<Vec<Record>> {
-    lines.iter().filter(|line| !line["key"].is_null()).map(Record::consumed).collect()
+    lines
+        .iter()
+        .filter(|line| !line["key"].is_null())
+        .map(Record::consumed)
+        .collect()
 }
 
 /// What a client promises about the order within a partition.
@@ -56,12 +83,18 @@ pub(crate) enum Order {
     AsStored,
 }
 
-/// Every acknowledged record arrived exactly once, at the place it was acknowledged at, with its value; nothing else
-/// arrived; and within each partition the order is the one it was stored in, and if so wished the one it was sent in.
+/// Every acknowledged record arrived exactly once, at the place it was acknowledged at, with its
+/// value; nothing else arrived; and within each partition the order is the one it was stored in,
+/// and if so wished the one it was sent in.
 ///
 /// # Errors
 /// Names the first record for which this does not hold.
-pub(crate) fn ensure_arrived(tag: &str, order: Order, acked: &[Record], arrived: &[Record]) -> Result<()> {
+pub(crate) fn ensure_arrived(
+    tag: &str,
+    order: Order,
+    acked: &[Record],
+    arrived: &[Record],
+) -> Result<()> {
     let mut by_key: HashMap<&str, &Record> = HashMap::new();
     for record in arrived {
         let twice = by_key.insert(&record.key, record);
@@ -73,12 +106,16 @@ pub(crate) fn ensure_arrived(tag: &str, order: Order, acked: &[Record], arrived:
             record.place
         );
         let expected = value_of(tag, &record.key)?;
-        ensure!(record.value.as_deref() == Some(&*expected), "record {} came with a wrong value", record.key);
+        ensure!(
+            record.value.as_deref() == Some(&*expected),
+            "record {} came with a wrong value",
+            record.key
+        );
     }
     for record in acked {
         let twin = by_key.remove(record.key.as_str());
-        let twin =
-            twin.with_context(|| format!("record {} was acknowledged and never arrived", record.key))?;
+        let twin = twin
+            .with_context(|| format!("record {} was acknowledged and never arrived", record.key))?;
         let agrees = record.place.is_none() || twin.place.is_none() || record.place == twin.place;
         ensure!(
             agrees,
@@ -99,37 +136,53 @@ pub(crate) fn ensure_arrived(tag: &str, order: Order, acked: &[Record], arrived:
 fn ensure_in_order(order: Order, arrived: &[Record]) -> Result<()> {
     let mut last_by_partition: BTreeMap<i64, (i64, u64)> = BTreeMap::new();
     for record in arrived {
-        let Some((partition, offset)) = record.place else { continue };
+        let Some((partition, offset)) = record.place else {
+            continue;
+        };
         let index = index_of(&record.key)?;
-        if let Some((last_offset, last_index)) = last_by_partition.insert(partition, (offset, index)) {
+        if let Some((last_offset, last_index)) =
+            last_by_partition.insert(partition, (offset, index))
+        {
             ensure!(
                 last_offset < offset,
                 "partition {partition}: offset {offset} arrived after {last_offset}"
             );
             let is_as_sent = order == Order::AsStored || last_index < index;
-            ensure!(is_as_sent, "partition {partition}: record {index} arrived after {last_index}");
+            ensure!(
+                is_as_sent,
+                "partition {partition}: record {index} arrived after {last_index}"
+            );
         }
     }
     Ok(())
 }
 
 fn index_of(key: &str) -> Result<u64> {
-    let index = key.rsplit_once('-').and_then(|(_, index)| index.parse().ok());
+    let index = key
+        .rsplit_once('-')
+        .and_then(|(_, index)| index.parse().ok());
     index.with_context(|| format!("a key that no producer here made: {key}"))
 }
 
-/// `TAG:i:` and then `x` repeated i mod 512 times: every length from nothing to several hundred bytes, and a value that
-/// says which record it belongs to.
+/// `TAG:i:` and then `x` repeated i mod 512 times: every length from nothing to several hundred
+/// bytes, and a value that says which record it belongs to.
 fn value_of(tag: &str, key: &str) -> Result<String> {
     let index = index_of(key)?;
-    Ok(format!("{tag}:{index}:{}", "x".repeat(usize::try_from(index % 512)?)))
+    Ok(format!(
+        "{tag}:{index}:{}",
+        "x".repeat(usize::try_from(index % 512)?)
+    ))
 }
 
 /// The judge judged: each kind of harm is found.
 pub(crate) fn the_oracle_finds_every_kind_of_harm() -> Result<()> {
     let record = |index: u64, offset: i64| -> Result<Record> {
         let key = format!("t-{index}");
-        Ok(Record { value: Some(value_of("t", &key)?), key, place: Some((0, offset)) })
+        Ok(Record {
+            value: Some(value_of("t", &key)?),
+            key,
+            place: Some((0, offset)),
+        })
     };
     let sound = vec![record(0, 0)?, record(1, 1)?, record(2, 2)?];
     ensure_arrived("t", Order::AsSent, &sound, &sound)?;

@@ -1,4 +1,5 @@
-//! Brokers die, return, join and leave, each under clients that must not notice more than they would without Narrows.
+//! Brokers die, return, join and leave, each under clients that must not notice more than they
+//! would without Narrows.
 
 use std::time::{Duration, Instant};
 
@@ -15,8 +16,12 @@ use crate::world::broker_ip;
 pub(crate) fn list(stage: &LazyStage) -> Vec<Trial> {
     let mut trials = Vec::new();
     for client in ["java", "confluent", "franz-go"] {
-        let name = format!("outages::{client}_loses_and_doubles_nothing_when_a_broker_is_killed_and_returns");
-        trials.push(alone(stage, &name, move |stage| kill_the_leader(stage, client)));
+        let name = format!(
+            "outages::{client}_loses_and_doubles_nothing_when_a_broker_is_killed_and_returns"
+        );
+        trials.push(alone(stage, &name, move |stage| {
+            kill_the_leader(stage, client)
+        }));
     }
     trials.push(alone(
         stage,
@@ -37,7 +42,11 @@ fn kill_the_leader(stage: &Stage, client: &str) -> Result<()> {
     let topic = stage.world.unique("outage");
     stage.cluster.steward.place(&topic, "2,3,1")?;
     let front = stage.front();
-    let produce = [format!("topic={topic}"), "tag=k".to_owned(), "rate=300".to_owned()];
+    let produce = [
+        format!("topic={topic}"),
+        "tag=k".to_owned(),
+        "rate=300".to_owned(),
+    ];
     let producer = Flow::endless(stage, client, &front, &front.plain, "produce", &produce)?;
     let consume = [format!("topic={topic}"), format!("group=g-{topic}")];
     let consumer = Flow::endless(stage, client, &front, &front.plain, "consume", &consume)?;
@@ -51,10 +60,15 @@ fn kill_the_leader(stage: &Stage, client: &str) -> Result<()> {
     stage.cluster.steward.move_leader(&topic, 2)?;
     producer.await_more(BETWEEN)?;
     let acked = oracle::acked(&producer.stop()?)?;
-    oracle::ensure_arrived("k", Order::AsSent, &acked, &stage.cluster.steward.read(&topic)?)?;
+    oracle::ensure_arrived(
+        "k",
+        Order::AsSent,
+        &acked,
+        &stage.cluster.steward.read(&topic)?,
+    )?;
     consumer.await_count(acked.len())?;
-    // The group's coordinator may have been the broker that died, and then consuming begins again at the last commit:
-    // the brokers' own content, above, is what has each record once.
+    // The group's coordinator may have been the broker that died, and then consuming begins again
+    // at the last commit: the brokers' own content, above, is what has each record once.
     let mut consumed = oracle::consumed(&consumer.stop()?)?;
     consumed.sort_by_key(|record| record.place);
     consumed.dedup();
@@ -66,7 +80,11 @@ fn come_and_go(stage: &Stage) -> Result<()> {
     let steward = &stage.cluster.steward;
     steward.place(&topic, "1,2,3")?;
     let front = stage.front();
-    let options = [format!("topic={topic}"), "tag=f".to_owned(), "rate=300".to_owned()];
+    let options = [
+        format!("topic={topic}"),
+        "tag=f".to_owned(),
+        "rate=300".to_owned(),
+    ];
     let producer = Flow::endless(stage, "java", &front, &front.plain, "produce", &options)?;
     producer.await_more(BETWEEN)?;
 
@@ -74,15 +92,33 @@ fn come_and_go(stage: &Stage) -> Result<()> {
     steward.ask(&format!("replicas {topic} 0 {FOURTH},1,2"))?;
     steward.move_leader(&topic, FOURTH)?;
     producer.await_more(BETWEEN)?;
-    let metadata = run(stage, "java", &front, &front.plain, "metadata", &[format!("topic={topic}")])?;
+    let metadata = run(
+        stage,
+        "java",
+        &front,
+        &front.plain,
+        "metadata",
+        &[format!("topic={topic}")],
+    )?;
     let seen = brokers_in(&metadata)?;
-    ensure!(seen == front.brokers, "metadata shows {seen:?} where {:?} is advertised", front.brokers);
+    ensure!(
+        seen == front.brokers,
+        "metadata shows {seen:?} where {:?} is advertised",
+        front.brokers
+    );
 
     steward.ask(&format!("replicas {topic} 0 1,2,3"))?;
     steward.move_leader(&topic, 1)?;
     stage.cluster.remove_fourth()?;
     producer.await_more(BETWEEN)?;
-    let metadata = run(stage, "java", &front, &front.plain, "metadata", &[format!("topic={topic}")])?;
+    let metadata = run(
+        stage,
+        "java",
+        &front,
+        &front.plain,
+        "metadata",
+        &[format!("topic={topic}")],
+    )?;
     ensure_only_advertised(&metadata, &front.brokers)?;
     if !is_direct() {
         forget_the_fourth(stage)?;
@@ -91,11 +127,17 @@ fn come_and_go(stage: &Stage) -> Result<()> {
     oracle::ensure_arrived("f", Order::AsSent, &acked, &steward.read(&topic)?)
 }
 
-/// A broker that has left the cluster leaves Narrows' map too, with the next metadata at the latest.
+/// A broker that has left the cluster leaves Narrows' map too, with the next metadata at the
+/// latest.
 fn forget_the_fourth(stage: &Stage) -> Result<()> {
     let address = broker_ip(FOURTH).to_string();
     let deadline = Instant::now() + FORGET_TIMEOUT;
-    while stage.narrows()?.get(&stage.world, "/status")?.1.contains(&address) {
+    while stage
+        .narrows()?
+        .get(&stage.world, "/status")?
+        .1
+        .contains(&address)
+    {
         ensure!(
             Instant::now() < deadline,
             "{address} is still in Narrows' map {FORGET_TIMEOUT:?} after it left"
@@ -113,8 +155,19 @@ fn start_before_the_brokers(stage: &Stage) -> Result<()> {
     }
     let narrows = stage.own_narrows()?;
     let front = narrows.front();
-    let options = [format!("topic={topic}"), "tag=e".to_owned(), "rate=300".to_owned()];
-    let producer = Flow::endless(stage, "confluent", &front, &front.plain, "produce", &options)?;
+    let options = [
+        format!("topic={topic}"),
+        "tag=e".to_owned(),
+        "rate=300".to_owned(),
+    ];
+    let producer = Flow::endless(
+        stage,
+        "confluent",
+        &front,
+        &front.plain,
+        "produce",
+        &options,
+    )?;
     for node_id in [1, 2, 3] {
         stage.cluster.start_again(&stage.world, node_id)?;
     }
@@ -122,5 +175,10 @@ fn start_before_the_brokers(stage: &Stage) -> Result<()> {
     producer.await_count(BETWEEN)?;
     let acked = oracle::acked(&producer.stop()?)?;
     narrows.ensure_sound()?;
-    oracle::ensure_arrived("e", Order::AsSent, &acked, &stage.cluster.steward.read(&topic)?)
+    oracle::ensure_arrived(
+        "e",
+        Order::AsSent,
+        &acked,
+        &stage.cluster.steward.read(&topic)?,
+    )
 }

@@ -1,14 +1,14 @@
-//! The certificates of a run, made anew by each: authorities that trust each other in nothing, one for Narrows'
-//! listeners, one for the brokers, one for clients, and one that nobody trusts. Keys are P-256 in PKCS#8, the only form
-//! that Java reads.
+//! The certificates of a run, made anew by each: authorities that trust each other in nothing, one
+//! for Narrows' listeners, one for the brokers, one for clients, and one that nobody trusts. Keys
+//! are P-256 in PKCS#8, the only form that Java reads.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
-    KeyUsagePurpose, date_time_ymd,
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
+    KeyPair, KeyUsagePurpose, date_time_ymd,
 };
 
 use crate::names;
@@ -65,18 +65,33 @@ impl Pki {
         let folder = folder(world);
         fs::create_dir_all(&folder)?;
         let authority = |name: &str| Authority::make(&folder, name);
-        let [narrows, brokers, clients] =
-            [authority("narrows")?, authority("brokers")?, authority("clients")?];
+        let [narrows, brokers, clients] = [
+            authority("narrows")?,
+            authority("brokers")?,
+            authority("clients")?,
+        ];
         let strangers = authority("strangers")?;
         for node_id in NODE_IDS {
             for shown in [Shown::Sound, Shown::WrongName, Shown::Expired] {
-                brokers.write_keystore(&keystore(world, node_id, shown), broker_params(node_id, shown)?)?;
+                brokers.write_keystore(
+                    &keystore(world, node_id, shown),
+                    broker_params(node_id, shown)?,
+                )?;
             }
         }
         let alice = clients.issue(&folder, "alice", client_params("alice"))?;
         let stranger = strangers.issue(&folder, "stranger", client_params("alice"))?;
-        let narrows_as_client = clients.issue(&folder, "narrows-as-client", client_params("narrows"))?;
-        Ok(Self { folder, narrows, brokers, clients, alice, stranger, narrows_as_client })
+        let narrows_as_client =
+            clients.issue(&folder, "narrows-as-client", client_params("narrows"))?;
+        Ok(Self {
+            folder,
+            narrows,
+            brokers,
+            clients,
+            alice,
+            stranger,
+            narrows_as_client,
+        })
     }
 
     /// A new certificate for all of Narrows' names in a domain; each call gives another one.
@@ -114,7 +129,9 @@ fn folder(world: &World) -> PathBuf {
 impl Authority {
     fn make(folder: &Path, name: &str) -> Result<Self> {
         let mut params = CertificateParams::default();
-        params.distinguished_name.push(DnType::CommonName, format!("{name} authority"));
+        params
+            .distinguished_name
+            .push(DnType::CommonName, format!("{name} authority"));
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate()?)?;
@@ -134,7 +151,11 @@ impl Authority {
         let [certificate, key] = ["crt", "key"].map(|kind| folder.join(format!("{name}.{kind}")));
         fs::write(&certificate, issued.pem())?;
         fs::write(&key, key_pair.serialize_pem())?;
-        Ok(Identity { certificate, key, der: issued.der().to_vec() })
+        Ok(Identity {
+            certificate,
+            key,
+            der: issued.der().to_vec(),
+        })
     }
 
     fn write_keystore(&self, file: &Path, params: CertificateParams) -> Result<()> {
@@ -153,7 +174,11 @@ fn broker_params(node_id: u8, shown: Shown) -> Result<CertificateParams> {
             names::bootstrap(names::PASSTHROUGH),
         ],
     };
-    let mut params = params(&format!("broker-{node_id}"), names, ExtendedKeyUsagePurpose::ServerAuth)?;
+    let mut params = params(
+        &format!("broker-{node_id}"),
+        names,
+        ExtendedKeyUsagePurpose::ServerAuth,
+    )?;
     if shown == Shown::Expired {
         params.not_before = date_time_ymd(2001, 1, 1);
         params.not_after = date_time_ymd(2002, 1, 1);
@@ -162,7 +187,11 @@ fn broker_params(node_id: u8, shown: Shown) -> Result<CertificateParams> {
 }
 
 fn client_params(common_name: &str) -> CertificateParams {
-    named(common_name, CertificateParams::default(), ExtendedKeyUsagePurpose::ClientAuth)
+    named(
+        common_name,
+        CertificateParams::default(),
+        ExtendedKeyUsagePurpose::ClientAuth,
+    )
 }
 
 fn params(
@@ -178,7 +207,9 @@ fn named(
     mut params: CertificateParams,
     usage: ExtendedKeyUsagePurpose,
 ) -> CertificateParams {
-    params.distinguished_name.push(DnType::CommonName, common_name);
+    params
+        .distinguished_name
+        .push(DnType::CommonName, common_name);
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     params.extended_key_usages = vec![usage];
     // Python refuses certificates without it since 3.13.

@@ -1,5 +1,6 @@
-//! KIP-368: a broker can demand that a client authenticates again on the connection that it has. Then handshakes and
-//! tokens come in the middle of the traffic, and must pass as they do at its beginning.
+//! KIP-368: a broker can demand that a client authenticates again on the connection that it has.
+//! Then handshakes and tokens come in the middle of the traffic, and must pass as they do at its
+//! beginning.
 
 use std::time::{Duration, Instant};
 
@@ -35,7 +36,8 @@ pub(crate) fn list(stage: &LazyStage) -> Vec<Trial> {
 
 /// Of the producer and the consumer together, beyond the first authentication of each connection.
 const TIMES: f64 = 6.0;
-/// Clients come back a little before their time is over; this is for both of them, with room for a busy machine.
+/// Clients come back a little before their time is over; this is for both of them, with room for a
+/// busy machine.
 const PATIENCE: Duration = REAUTH_AFTER.saturating_mul(12);
 const POLL: Duration = Duration::from_millis(100);
 
@@ -45,7 +47,11 @@ fn stay(stage: &Stage, client: &str, mechanism: &str) -> Result<()> {
     let narrows = stage.own_narrows()?;
     let front = narrows.front();
     let with = |options: &[String]| [&credentials(mechanism, PASSWORD)[..], options].concat();
-    let produce = with(&[format!("topic={topic}"), "tag=a".to_owned(), "rate=300".to_owned()]);
+    let produce = with(&[
+        format!("topic={topic}"),
+        "tag=a".to_owned(),
+        "rate=300".to_owned(),
+    ]);
     let producer = Flow::endless(stage, client, &front, &front.reauth, "produce", &produce)?;
     let consume = with(&[format!("topic={topic}"), format!("group=g-{topic}")]);
     let consumer = Flow::endless(stage, client, &front, &front.reauth, "consume", &consume)?;
@@ -59,16 +65,27 @@ fn stay(stage: &Stage, client: &str, mechanism: &str) -> Result<()> {
         if now.again() - before.again() >= TIMES {
             break now;
         }
-        ensure!(Instant::now() < deadline, "few authenticate again: {now:?}, at the beginning {before:?}");
+        ensure!(
+            Instant::now() < deadline,
+            "few authenticate again: {now:?}, at the beginning {before:?}"
+        );
         std::thread::sleep(POLL);
     };
-    ensure!(after.closed == before.closed, "a connection ended: {after:?}, at the beginning {before:?}");
+    ensure!(
+        after.closed == before.closed,
+        "a connection ended: {after:?}, at the beginning {before:?}"
+    );
     producer.await_more(200)?;
     let acked = oracle::acked(&producer.stop()?)?;
     consumer.await_count(acked.len())?;
     let consumed = oracle::consumed(&consumer.stop()?)?;
     narrows.ensure_sound()?;
-    oracle::ensure_arrived("a", Order::AsSent, &acked, &stage.cluster.steward.read(&topic)?)?;
+    oracle::ensure_arrived(
+        "a",
+        Order::AsSent,
+        &acked,
+        &stage.cluster.steward.read(&topic)?,
+    )?;
     oracle::ensure_arrived("a", Order::AsSent, &acked, &consumed)
 }
 
@@ -82,17 +99,28 @@ struct Seen {
 
 impl Seen {
     fn now(stage: &Stage, narrows: &Narrows) -> Result<Self> {
-        // In this order: a connection that is accepted meanwhile does not count as one that authenticates again.
+        // In this order: a connection that is accepted meanwhile does not count as one that
+        // authenticates again.
         let handshakes = narrows.metric(
             &stage.world,
             "narrows_requests_total",
             r#"api="SaslHandshake",listener="reauth""#,
         )?;
-        let accepted =
-            narrows.metric(&stage.world, "narrows_connections_accepted_total", r#"listener="reauth""#)?;
-        let closed =
-            narrows.metric(&stage.world, "narrows_connections_closed_total", r#"listener="reauth""#)?;
-        Ok(Self { handshakes, accepted, closed })
+        let accepted = narrows.metric(
+            &stage.world,
+            "narrows_connections_accepted_total",
+            r#"listener="reauth""#,
+        )?;
+        let closed = narrows.metric(
+            &stage.world,
+            "narrows_connections_closed_total",
+            r#"listener="reauth""#,
+        )?;
+        Ok(Self {
+            handshakes,
+            accepted,
+            closed,
+        })
     }
 
     /// How often a connection has authenticated beyond its first time.

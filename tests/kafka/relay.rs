@@ -8,9 +8,12 @@ use anyhow::Result;
 
 use crate::world::{NARROWS_FOR_CLIENTS, Side, World};
 
-/// Relays every connection to a broker, byte for byte, and says where it listens. Ends with the process.
+/// Relays every connection to a broker, byte for byte, and says where it listens. Ends with the
+/// process.
 pub(crate) fn start(world: &World, broker: SocketAddr) -> Result<SocketAddr> {
-    let listener = world.inside(Side::Narrows, || TcpListener::bind((NARROWS_FOR_CLIENTS, 0)))??;
+    let listener = world.inside(Side::Narrows, || {
+        TcpListener::bind((NARROWS_FOR_CLIENTS, 0))
+    })??;
     let address = listener.local_addr()?;
     let namespace = world.entrance(Side::Narrows)?;
     thread::spawn(move || {

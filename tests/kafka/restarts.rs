@@ -14,15 +14,24 @@ pub(crate) fn list(stage: &LazyStage) -> Vec<Trial> {
     if is_direct() {
         return Vec::new();
     }
-    let mut trials =
-        vec![sharing(stage, "restarts::a_drained_narrows_without_clients_exits_with_0_at_once", drain_idle)];
+    let mut trials = vec![sharing(
+        stage,
+        "restarts::a_drained_narrows_without_clients_exits_with_0_at_once",
+        drain_idle,
+    )];
     for client in ["java", "confluent", "franz-go"] {
-        let name =
-            format!("restarts::{client}_loses_and_doubles_nothing_when_narrows_is_killed_and_restarted");
-        trials.push(sharing(stage, &name, move |stage| interrupt(stage, client, &Narrows::kill)));
-        let name =
-            format!("restarts::{client}_loses_and_doubles_nothing_when_narrows_is_drained_and_exits_with_0");
-        trials.push(sharing(stage, &name, move |stage| interrupt(stage, client, &drain)));
+        let name = format!(
+            "restarts::{client}_loses_and_doubles_nothing_when_narrows_is_killed_and_restarted"
+        );
+        trials.push(sharing(stage, &name, move |stage| {
+            interrupt(stage, client, &Narrows::kill)
+        }));
+        let name = format!(
+            "restarts::{client}_loses_and_doubles_nothing_when_narrows_is_drained_and_exits_with_0"
+        );
+        trials.push(sharing(stage, &name, move |stage| {
+            interrupt(stage, client, &drain)
+        }));
     }
     trials
 }
@@ -32,13 +41,20 @@ fn drain_idle(stage: &Stage) -> Result<()> {
     let start = std::time::Instant::now();
     drain(&narrows)?;
     let took = start.elapsed();
-    ensure!(took < Duration::from_secs(5), "a drain with nothing to wait for took {took:?}");
+    ensure!(
+        took < Duration::from_secs(5),
+        "a drain with nothing to wait for took {took:?}"
+    );
     Ok(())
 }
 
 fn drain(narrows: &Narrows) -> Result<()> {
     let status = narrows.drain()?;
-    ensure!(status.success(), "a drain should exit with 0: {status}\n{}", narrows.log_tail());
+    ensure!(
+        status.success(),
+        "a drain should exit with 0: {status}\n{}",
+        narrows.log_tail()
+    );
     Ok(())
 }
 
@@ -47,7 +63,11 @@ fn interrupt(stage: &Stage, client: &str, end: &dyn Fn(&Narrows) -> Result<()>) 
     stage.cluster.steward.place(&topic, "2,3,1")?;
     let narrows = stage.own_narrows()?;
     let front = narrows.front();
-    let options = [format!("topic={topic}"), "tag=r".to_owned(), "rate=300".to_owned()];
+    let options = [
+        format!("topic={topic}"),
+        "tag=r".to_owned(),
+        "rate=300".to_owned(),
+    ];
     let producer = Flow::endless(stage, client, &front, &front.plain, "produce", &options)?;
     for _ in 0..2 {
         producer.await_more(200)?;
@@ -57,5 +77,10 @@ fn interrupt(stage: &Stage, client: &str, end: &dyn Fn(&Narrows) -> Result<()>) 
     producer.await_more(200)?;
     let acked = oracle::acked(&producer.stop()?)?;
     narrows.ensure_sound()?;
-    oracle::ensure_arrived("r", Order::AsSent, &acked, &stage.cluster.steward.read(&topic)?)
+    oracle::ensure_arrived(
+        "r",
+        Order::AsSent,
+        &acked,
+        &stage.cluster.steward.read(&topic)?,
+    )
 }

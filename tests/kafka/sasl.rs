@@ -1,4 +1,5 @@
-//! SASL passes through untouched: the client logs in to the broker itself, with a password that Narrows never learns.
+//! SASL passes through untouched: the client logs in to the broker itself, with a password that
+//! Narrows never learns.
 
 use anyhow::{Result, ensure};
 use libtest_mimic::Trial;
@@ -13,11 +14,17 @@ pub(crate) fn list(stage: &LazyStage) -> Vec<Trial> {
     let mut trials = Vec::new();
     for mechanism in ["PLAIN", "SCRAM-SHA-256"] {
         for client in ["java", "confluent", "franz-go", "kafkajs"] {
-            let name = format!("sasl::{client}_logs_in_with_{mechanism}_and_gets_back_every_record");
-            trials.push(sharing(stage, &name, move |stage| converse(stage, client, mechanism)));
+            let name =
+                format!("sasl::{client}_logs_in_with_{mechanism}_and_gets_back_every_record");
+            trials.push(sharing(stage, &name, move |stage| {
+                converse(stage, client, mechanism)
+            }));
         }
-        let name = format!("sasl::a_wrong_password_for_{mechanism}_is_refused_in_the_brokers_words");
-        trials.push(sharing(stage, &name, move |stage| be_refused(stage, mechanism)));
+        let name =
+            format!("sasl::a_wrong_password_for_{mechanism}_is_refused_in_the_brokers_words");
+        trials.push(sharing(stage, &name, move |stage| {
+            be_refused(stage, mechanism)
+        }));
     }
     if !is_direct() {
         let name = "sasl::clients_that_hold_broker_addresses_survive_a_restart_of_narrows";
@@ -30,26 +37,48 @@ fn converse(stage: &Stage, client: &str, mechanism: &str) -> Result<()> {
     let topic = stage.world.unique("sasl");
     stage.cluster.steward.create(&topic, 4)?;
     let front = stage.front();
-    let options = [&credentials(mechanism, PASSWORD)[..], &[format!("topic={topic}")]].concat();
+    let options = [
+        &credentials(mechanism, PASSWORD)[..],
+        &[format!("topic={topic}")],
+    ]
+    .concat();
     let metadata = run(stage, client, &front, &front.sasl, "metadata", &options)?;
     ensure_only_advertised(&metadata, &front.sasl_brokers)?;
-    exchange(stage, client, &front, &front.sasl, &topic, &credentials(mechanism, PASSWORD))
+    exchange(
+        stage,
+        client,
+        &front,
+        &front.sasl,
+        &topic,
+        &credentials(mechanism, PASSWORD),
+    )
 }
 
 fn be_refused(stage: &Stage, mechanism: &str) -> Result<()> {
     let topic = stage.world.unique("refused");
     stage.cluster.steward.create(&topic, 1)?;
     let front = stage.front();
-    let options = [&credentials(mechanism, "wrong")[..], &[format!("topic={topic}")]].concat();
+    let options = [
+        &credentials(mechanism, "wrong")[..],
+        &[format!("topic={topic}")],
+    ]
+    .concat();
     let outcome = run(stage, "java", &front, &front.sasl, "metadata", &options);
-    let refusal = outcome.err().map(|error| format!("{error:#}")).unwrap_or_default();
-    // Kafka's own text for both mechanisms: "Authentication failed[: Invalid username or password]".
-    ensure!(refusal.contains("uthentication failed"), "a wrong password should be refused: {refusal:?}");
+    let refusal = outcome
+        .err()
+        .map(|error| format!("{error:#}"))
+        .unwrap_or_default();
+    // Kafka's own text for both mechanisms: "Authentication failed[: Invalid username or
+    // password]".
+    ensure!(
+        refusal.contains("uthentication failed"),
+        "a wrong password should be refused: {refusal:?}"
+    );
     Ok(())
 }
 
-/// Narrows has no credentials, so after a restart it knows no broker but the bootstrap servers, while clients come back
-/// to the ports of brokers.
+/// Narrows has no credentials, so after a restart it knows no broker but the bootstrap servers,
+/// while clients come back to the ports of brokers.
 fn outlive_a_restart(stage: &Stage) -> Result<()> {
     let topic = stage.world.unique("sasl-restart");
     stage.cluster.steward.place(&topic, "3,1,2")?;
@@ -69,7 +98,12 @@ fn outlive_a_restart(stage: &Stage) -> Result<()> {
     producer.await_more(200)?;
     let acked = oracle::acked(&producer.stop()?)?;
     narrows.ensure_sound()?;
-    oracle::ensure_arrived("r", Order::AsSent, &acked, &stage.cluster.steward.read(&topic)?)
+    oracle::ensure_arrived(
+        "r",
+        Order::AsSent,
+        &acked,
+        &stage.cluster.steward.read(&topic)?,
+    )
 }
 
 /// A client's options.

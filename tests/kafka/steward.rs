@@ -1,5 +1,5 @@
-//! The harness's hand on the brokers, past Narrows: a JVM with an admin client that obeys one command at a time
-//! (`java/Steward.java` has the list).
+//! The harness's hand on the brokers, past Narrows: a JVM with an admin client that obeys one
+//! command at a time (`java/Steward.java` has the list).
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
@@ -23,7 +23,10 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(120);
 #[derive(Debug)]
 pub(crate) struct Steward {
     line: Mutex<Line>,
-    #[expect(dead_code, reason = "held so that the process is known to belong to this one")]
+    #[expect(
+        dead_code,
+        reason = "held so that the process is known to belong to this one"
+    )]
     process: Child,
 }
 
@@ -37,11 +40,18 @@ impl Steward {
     /// Compiles and starts it; it may come up before the brokers do.
     pub(crate) fn start(world: &World, kafka: &Kafka) -> Result<Self> {
         compile(world, kafka)?;
-        let bootstrap_servers = [1, 2, 3].map(|id| format!("{}:{}", broker_ip(id), ports::PLAIN)).join(",");
+        let bootstrap_servers = [1, 2, 3]
+            .map(|id| format!("{}:{}", broker_ip(id), ports::PLAIN))
+            .join(",");
         let mut process = world
             .command(Side::Narrows, "java")
             .args(JVM)
-            .args(["-cp", &kafka.class_path(world), "Steward", &bootstrap_servers])
+            .args([
+                "-cp",
+                &kafka.class_path(world),
+                "Steward",
+                &bootstrap_servers,
+            ])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(logs::open(&kafka.version, "steward")?)
@@ -58,7 +68,10 @@ impl Steward {
                 }
             }
         });
-        Ok(Self { line: Mutex::new(Line { commands, answers }), process })
+        Ok(Self {
+            line: Mutex::new(Line { commands, answers }),
+            process,
+        })
     }
 
     /// Gives a command and waits for its answer.
@@ -69,14 +82,20 @@ impl Steward {
         self.exchange(command, || Ok(()))
     }
 
-    /// As [`Self::ask`], as long as a condition holds: for waiting on processes that may die meanwhile.
-    pub(crate) fn ask_while(&self, command: &str, condition: impl Fn() -> Result<()>) -> Result<()> {
+    /// As [`Self::ask`], as long as a condition holds: for waiting on processes that may die
+    /// meanwhile.
+    pub(crate) fn ask_while(
+        &self,
+        command: &str,
+        condition: impl Fn() -> Result<()>,
+    ) -> Result<()> {
         self.exchange(command, condition).map(drop)
     }
 
     /// Creates a topic and waits until it has its leaders.
     pub(crate) fn create(&self, topic: &str, partitions: u32) -> Result<()> {
-        self.ask(&format!("create {topic} {partitions} 3")).map(drop)
+        self.ask(&format!("create {topic} {partitions} 3"))
+            .map(drop)
     }
 
     /// Creates a topic of one partition with these replicas; the first leads.
@@ -123,10 +142,20 @@ fn compile(world: &World, kafka: &Kafka) -> Result<()> {
     std::fs::create_dir_all(classes(world))?;
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/kafka/java/Steward.java");
     let output = Command::new("javac")
-        .args(["-Xlint:all", "-Werror", "-cp", &kafka.class_path(world), "-d"])
+        .args([
+            "-Xlint:all",
+            "-Werror",
+            "-cp",
+            &kafka.class_path(world),
+            "-d",
+        ])
         .args([&classes(world), &source])
         .output()
         .context("`javac` does not run; the tests need a JDK of version 17 or newer")?;
-    ensure!(output.status.success(), "javac: {}", String::from_utf8_lossy(&output.stderr));
+    ensure!(
+        output.status.success(),
+        "javac: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     Ok(())
 }

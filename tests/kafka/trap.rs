@@ -1,5 +1,6 @@
-//! The leak trap: in the clients' namespace it listens on every address and port that belongs to a broker, and notes
-//! each connection. A client that was told a broker's own address is caught in the act, with the address named.
+//! The leak trap: in the clients' namespace it listens on every address and port that belongs to a
+//! broker, and notes each connection. A client that was told a broker's own address is caught in
+//! the act, with the address named.
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,11 +18,13 @@ pub(crate) struct LeakTrap {
 }
 
 impl LeakTrap {
-    /// Sets the trap on all ports of all brokers, present or future. Its threads end with the process.
+    /// Sets the trap on all ports of all brokers, present or future. Its threads end with the
+    /// process.
     pub(crate) fn set(world: &World) -> Result<Self> {
         let trap = Self::default();
-        let addresses =
-            NODE_IDS.iter().flat_map(|id| ports::ALL.map(|port| SocketAddr::from((broker_ip(*id), port))));
+        let addresses = NODE_IDS
+            .iter()
+            .flat_map(|id| ports::ALL.map(|port| SocketAddr::from((broker_ip(*id), port))));
         for address in addresses {
             let listener = world
                 .inside(Side::Clients, || TcpListener::bind(address))?
@@ -30,7 +33,10 @@ impl LeakTrap {
             thread::spawn(move || {
                 // Accepted, noted, then closed: the client sees an end, never a Kafka answer.
                 while let Ok(_caught) = listener.accept() {
-                    dialled.lock().unwrap_or_else(PoisonError::into_inner).push(address);
+                    dialled
+                        .lock()
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .push(address);
                 }
             });
         }
@@ -39,17 +45,29 @@ impl LeakTrap {
 
     /// How many dials were caught so far: hand it to [`Self::ensure_silent_since`].
     pub(crate) fn mark(&self) -> usize {
-        self.dialled.lock().unwrap_or_else(PoisonError::into_inner).len()
+        self.dialled
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .len()
     }
 
     /// What was dialled since the mark.
     pub(crate) fn since(&self, mark: usize) -> Vec<SocketAddr> {
-        self.dialled.lock().unwrap_or_else(PoisonError::into_inner).iter().skip(mark).copied().collect()
+        self.dialled
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .iter()
+            .skip(mark)
+            .copied()
+            .collect()
     }
 
     /// Forgets everything: for the test that sets it off on purpose, with the stage for itself.
     pub(crate) fn forget(&self) {
-        self.dialled.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.dialled
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clear();
     }
 
     /// # Errors

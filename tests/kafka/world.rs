@@ -1,12 +1,14 @@
-//! The world of a run: three network namespaces with Narrows' between the clients' and the brokers', nothing forwarded.
+//! The world of a run: three network namespaces with Narrows' between the clients' and the
+//! brokers', nothing forwarded.
 //!
 //! ```text
 //!   clients 10.78.0.2 ── 10.78.0.1 narrows 10.77.0.1 ── 10.77.0.11 .12 .13 .14 brokers
 //! ```
 //!
-//! A client that is told a broker's own address can't reach it: there is no route, and the address is occupied by the
-//! [leak trap](crate::trap). Everything ends with this process, however it ends: a janitor process holds the other end
-//! of a pipe, and when the pipe closes it kills whatever runs in the namespaces and removes them.
+//! A client that is told a broker's own address can't reach it: there is no route, and the address
+//! is occupied by the [leak trap](crate::trap). Everything ends with this process, however it ends:
+//! a janitor process holds the other end of a pipe, and when the pipe closes it kills whatever runs
+//! in the namespaces and removes them.
 
 use std::fmt::Write as _;
 use std::fs::{self, File};
@@ -55,7 +57,8 @@ impl Entrance {
 
 const SIDES: [Side; 3] = [Side::Clients, Side::Narrows, Side::Brokers];
 
-/// The namespaces and the scratch folder of this run. Dropped: everything in them is killed and removed.
+/// The namespaces and the scratch folder of this run. Dropped: everything in them is killed and
+/// removed.
 #[derive(Debug)]
 pub(crate) struct World {
     scratch: PathBuf,
@@ -74,7 +77,11 @@ impl World {
         fs::create_dir_all(&scratch)?;
         // The janitor comes first: what is half made is cleaned up as well.
         let janitor = start_janitor(&scratch)?;
-        let world = Self { scratch, janitor, names_given: AtomicU32::new(0) };
+        let world = Self {
+            scratch,
+            janitor,
+            names_given: AtomicU32::new(0),
+        };
         for side in SIDES {
             ip(&format!("netns add {}", name_of(side))).context(NEEDS)?;
         }
@@ -95,7 +102,8 @@ impl World {
         command
     }
 
-    /// Runs a closure on a thread inside a namespace. Sockets made there stay there, wherever they are used later.
+    /// Runs a closure on a thread inside a namespace. Sockets made there stay there, wherever they
+    /// are used later.
     pub(crate) fn inside<T: Send>(&self, side: Side, act: impl FnOnce() -> T + Send) -> Result<T> {
         let entrance = self.entrance(side)?;
         thread::scope(|scope| {
@@ -103,17 +111,22 @@ impl World {
                 entrance.enter()?;
                 Ok(act())
             });
-            visit.join().map_err(|_| anyhow::anyhow!("a thread inside a namespace panicked"))?
+            visit
+                .join()
+                .map_err(|_| anyhow::anyhow!("a thread inside a namespace panicked"))?
         })
     }
 
     /// The way into a namespace for a thread that stays there.
     pub(crate) fn entrance(&self, side: Side) -> Result<Entrance> {
-        Ok(Entrance(File::open(format!("/run/netns/{}", name_of(side)))?))
+        Ok(Entrance(File::open(format!(
+            "/run/netns/{}",
+            name_of(side)
+        ))?))
     }
 
-    /// Makes names known to whatever is started in a namespace from now on, and to nobody else: `ip netns exec` puts this
-    /// file in the place of `/etc/hosts`.
+    /// Makes names known to whatever is started in a namespace from now on, and to nobody else: `ip
+    /// netns exec` puts this file in the place of `/etc/hosts`.
     pub(crate) fn publish(&self, side: Side, names: &[(String, Ipv4Addr)]) -> Result<()> {
         let folder = configuration_of(&name_of(side));
         fs::create_dir_all(&folder)?;
@@ -126,10 +139,14 @@ impl World {
 
     /// A name that nothing else in this run has: for topics, groups and files.
     pub(crate) fn unique(&self, what: &str) -> String {
-        format!("{what}-{}", self.names_given.fetch_add(1, Ordering::Relaxed))
+        format!(
+            "{what}-{}",
+            self.names_given.fetch_add(1, Ordering::Relaxed)
+        )
     }
 
-    /// Namespaces can inherit forwarding from the machine, and then Narrows' would be a router around Narrows.
+    /// Namespaces can inherit forwarding from the machine, and then Narrows' would be a router
+    /// around Narrows.
     fn forward_nothing(&self) -> Result<()> {
         let switch = "/proc/sys/net/ipv4/ip_forward";
         let now = self.inside(Side::Narrows, || {
@@ -137,7 +154,10 @@ impl World {
             let _ = fs::write(switch, "0");
             fs::read_to_string(switch)
         })??;
-        ensure!(now.trim() == "0", "Narrows' namespace forwards packets and {switch} can't be written");
+        ensure!(
+            now.trim() == "0",
+            "Narrows' namespace forwards packets and {switch} can't be written"
+        );
         Ok(())
     }
 }
@@ -149,7 +169,8 @@ impl Drop for World {
     }
 }
 
-const NEEDS: &str = "the tests against real Kafka need network namespaces: run them as root (or with CAP_NET_ADMIN and \
+const NEEDS: &str = "the tests against real Kafka need network namespaces: run them as root (or \
+                     with CAP_NET_ADMIN and \
                      CAP_SYS_ADMIN) on Linux, with `ip` from iproute2 installed";
 
 fn name_of(side: Side) -> String {
@@ -167,15 +188,31 @@ fn name_in_run(run: u32, side: Side) -> String {
 
 fn join_the_namespaces() -> Result<()> {
     let [clients, narrows, brokers] = SIDES.map(name_of);
-    ip(&format!("link add to-narrows netns {clients} type veth peer name to-clients netns {narrows}"))?;
-    ip(&format!("link add to-brokers netns {narrows} type veth peer name to-narrows netns {brokers}"))?;
-    ip(&format!("-n {clients} address add {CLIENTS}/24 dev to-narrows"))?;
-    ip(&format!("-n {narrows} address add {NARROWS_FOR_CLIENTS}/24 dev to-clients"))?;
-    ip(&format!("-n {narrows} address add {NARROWS_FOR_BROKERS}/24 dev to-brokers"))?;
+    ip(&format!(
+        "link add to-narrows netns {clients} type veth peer name to-clients netns {narrows}"
+    ))?;
+    ip(&format!(
+        "link add to-brokers netns {narrows} type veth peer name to-narrows netns {brokers}"
+    ))?;
+    ip(&format!(
+        "-n {clients} address add {CLIENTS}/24 dev to-narrows"
+    ))?;
+    ip(&format!(
+        "-n {narrows} address add {NARROWS_FOR_CLIENTS}/24 dev to-clients"
+    ))?;
+    ip(&format!(
+        "-n {narrows} address add {NARROWS_FOR_BROKERS}/24 dev to-brokers"
+    ))?;
     for node_id in NODE_IDS {
-        ip(&format!("-n {brokers} address add {}/24 dev to-narrows", broker_ip(node_id)))?;
+        ip(&format!(
+            "-n {brokers} address add {}/24 dev to-narrows",
+            broker_ip(node_id)
+        ))?;
         // Occupied by the leak trap: what a client dials here never leaves its namespace.
-        ip(&format!("-n {clients} address add {}/32 dev lo", broker_ip(node_id)))?;
+        ip(&format!(
+            "-n {clients} address add {}/32 dev lo",
+            broker_ip(node_id)
+        ))?;
     }
     for (namespace, link) in [
         (&clients, "lo"),
@@ -192,14 +229,21 @@ fn join_the_namespaces() -> Result<()> {
 }
 
 fn ip(arguments: &str) -> Result<()> {
-    let output = Command::new("ip").args(arguments.split(' ')).output().context("`ip` does not run")?;
+    let output = Command::new("ip")
+        .args(arguments.split(' '))
+        .output()
+        .context("`ip` does not run")?;
     if !output.status.success() {
-        bail!("`ip {arguments}`: {}", String::from_utf8_lossy(&output.stderr).trim());
+        bail!(
+            "`ip {arguments}`: {}",
+            String::from_utf8_lossy(&output.stderr).trim()
+        );
     }
     Ok(())
 }
 
-/// In a process group of its own, so that Ctrl-C at the terminal does not take the janitor before its work.
+/// In a process group of its own, so that Ctrl-C at the terminal does not take the janitor before
+/// its work.
 fn start_janitor(scratch: &Path) -> Result<Child> {
     let mut script = String::from("cat >/dev/null\n");
     for side in SIDES {
@@ -207,14 +251,22 @@ fn start_janitor(scratch: &Path) -> Result<Child> {
     }
     script += "rm -rf \"$1\"\n";
     let mut janitor = Command::new("sh");
-    janitor.args(["-c", &script, "janitor"]).arg(scratch).stdin(Stdio::piped()).process_group(0);
-    Ok(janitor.stdout(Stdio::null()).stderr(Stdio::null()).spawn()?)
+    janitor
+        .args(["-c", &script, "janitor"])
+        .arg(scratch)
+        .stdin(Stdio::piped())
+        .process_group(0);
+    Ok(janitor
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()?)
 }
 
 fn removal_of(namespace: &str) -> String {
     let configuration = configuration_of(namespace);
     format!(
-        "ip netns pids {namespace} | xargs -r kill -9\nip netns delete {namespace}\nrm -rf {configuration}\n"
+        "ip netns pids {namespace} | xargs -r kill -9\nip netns delete {namespace}\nrm -rf \
+         {configuration}\n"
     )
 }
 
@@ -227,18 +279,29 @@ fn scratch_of(run: u32) -> PathBuf {
     std::env::temp_dir().join(format!("narrows-tests-{run}"))
 }
 
-/// Removes the namespaces and files of runs whose process is gone and whose janitor was killed with it.
+/// Removes the namespaces and files of runs whose process is gone and whose janitor was killed with
+/// it.
 fn sweep_leftovers() {
-    let Ok(namespaces) = fs::read_dir("/run/netns") else { return };
+    let Ok(namespaces) = fs::read_dir("/run/netns") else {
+        return;
+    };
     for namespace in namespaces.flatten() {
         let name = namespace.file_name().to_string_lossy().into_owned();
-        let run = name.strip_prefix("narrows-").and_then(|rest| rest.split('-').next()?.parse::<u32>().ok());
+        let run = name
+            .strip_prefix("narrows-")
+            .and_then(|rest| rest.split('-').next()?.parse::<u32>().ok());
         let Some(run) = run else { continue };
         let is_ours = SIDES.iter().any(|side| name_in_run(run, *side) == name);
         let is_over = !Path::new(&format!("/proc/{run}")).exists();
         if is_ours && is_over {
-            let _ = writeln!(std::io::stderr(), "removing {name}, left over from a run that died");
-            let _ = Command::new("sh").args(["-c", &removal_of(&name)]).stderr(Stdio::null()).status();
+            let _ = writeln!(
+                std::io::stderr(),
+                "removing {name}, left over from a run that died"
+            );
+            let _ = Command::new("sh")
+                .args(["-c", &removal_of(&name)])
+                .stderr(Stdio::null())
+                .status();
             let _ = fs::remove_dir_all(scratch_of(run));
         }
     }

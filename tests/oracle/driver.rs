@@ -1,5 +1,5 @@
-//! Runs `Oracle.java` on the message classes of a Kafka release and asks it. A test says what it needs:
-//! `oracles().of(key, version)?.json(What::Response, key, version, &bytes)?`.
+//! Runs `Oracle.java` on the message classes of a Kafka release and asks it. A test says what it
+//! needs: `oracles().of(key, version)?.json(What::Response, key, version, &bytes)?`.
 
 #![allow(dead_code)] // Each test that includes this file uses its part of it.
 
@@ -19,14 +19,16 @@ pub(crate) enum What {
     Response,
 }
 
-/// The oracles of the test process, each started when it is first asked. Held by one test at a time.
+/// The oracles of the test process, each started when it is first asked. Held by one test at a
+/// time.
 pub(crate) fn oracles() -> MutexGuard<'static, Oracles> {
     static ORACLES: LazyLock<Mutex<Oracles>> = LazyLock::new(Mutex::default);
     // A test that failed while it held them has not hurt them: every question has had its answer.
     ORACLES.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Kafka 4.4.0, which knows nearly all versions, and 3.9.2 for those that Kafka 4.0 removed (KIP-896).
+/// Kafka 4.4.0, which knows nearly all versions, and 3.9.2 for those that Kafka 4.0 removed
+/// (KIP-896).
 #[derive(Default)]
 pub(crate) struct Oracles {
     newest: Option<Oracle>,
@@ -34,14 +36,18 @@ pub(crate) struct Oracles {
 }
 
 impl Oracles {
-    /// The oracle that knows a version of an API, the newest if both do. `Err` if none does, or if it doesn't start.
+    /// The oracle that knows a version of an API, the newest if both do. `Err` if none does, or if
+    /// it doesn't start.
     pub(crate) fn of(&mut self, key: i16, version: i16) -> Result<&mut Oracle> {
         let newest = running(&mut self.newest, "4.4.0")?;
         if newest.knows(key, version) {
             return Ok(newest);
         }
         let oldest = running(&mut self.oldest, "3.9.2")?;
-        ensure!(oldest.knows(key, version), "no release under test has version {version} of api key {key}");
+        ensure!(
+            oldest.knows(key, version),
+            "no release under test has version {version} of api key {key}"
+        );
         Ok(oldest)
     }
 }
@@ -66,9 +72,17 @@ impl Oracle {
     pub(crate) fn start(release: &str) -> Result<Oracle> {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
         let jars = root.join("target/oracle").join(release);
-        ensure!(jars.is_dir(), "the oracle has no Kafka {release}: run tests/oracle/fetch (tests/run does)");
+        ensure!(
+            jars.is_dir(),
+            "the oracle has no Kafka {release}: run tests/oracle/fetch (tests/run does)"
+        );
         let mut process = Command::new("java")
-            .args(["-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp"])
+            .args([
+                "-Xmx256m",
+                "-XX:+UseSerialGC",
+                "-XX:TieredStopAtLevel=1",
+                "-cp",
+            ])
             .arg(jars.join("*"))
             .arg(root.join("tests/oracle/Oracle.java"))
             .stdin(Stdio::piped())
@@ -77,7 +91,12 @@ impl Oracle {
             .context("the oracle needs java (a JDK, 17 or newer)")?;
         let questions = process.stdin.take().context("a piped stdin")?;
         let answers = BufReader::new(process.stdout.take().context("a piped stdout")?);
-        let mut oracle = Oracle { process, questions, answers, versions: BTreeMap::new() };
+        let mut oracle = Oracle {
+            process,
+            questions,
+            answers,
+            versions: BTreeMap::new(),
+        };
         oracle.versions = serde_json::from_str(&oracle.ask("versions")?)?;
         Ok(oracle)
     }
@@ -92,24 +111,44 @@ impl Oracle {
         self.versions.get(&key)?.get(&version).copied()
     }
 
-    /// A message made up from a seed, as Kafka writes it: header and body, without the length in front. The same seed
-    /// gives the same message; it may have brokers or none, errors, nulls, record batches, tagged fields unknown to Kafka,
-    /// and with every eighth seed (7, 15, …) fields of 20 kB.
-    pub(crate) fn sample(&mut self, what: What, key: i16, version: i16, seed: u64) -> Result<Vec<u8>> {
+    /// A message made up from a seed, as Kafka writes it: header and body, without the length in
+    /// front. The same seed gives the same message; it may have brokers or none, errors, nulls,
+    /// record batches, tagged fields unknown to Kafka, and with every eighth seed (7, 15, …) fields
+    /// of 20 kB.
+    pub(crate) fn sample(
+        &mut self,
+        what: What,
+        key: i16,
+        version: i16,
+        seed: u64,
+    ) -> Result<Vec<u8>> {
         unhex(&self.ask(&format!("sample {} {key} {version} {seed}", what.word()))?)
     }
 
-    /// The same message as it may also be written: tagged fields that equal their default are there.
+    /// The same message as it may also be written: tagged fields that equal their default are
+    /// there.
     pub(crate) fn raw(&mut self, what: What, key: i16, version: i16, seed: u64) -> Result<Vec<u8>> {
         unhex(&self.ask(&format!("raw {} {key} {version} {seed}", what.word()))?)
     }
 
-    /// What a message says, header and body without the length in front. `Err` if Kafka can't read it, or not all of it.
+    /// What a message says, header and body without the length in front. `Err` if Kafka can't read
+    /// it, or not all of it.
     ///
-    /// `header` and `body` are what Kafka's own converters say (a tagged field that equals its default is left out);
-    /// `unknownTaggedFields` maps the path of a struct to its `[tag, hex]`, `records` a path to the hex of the batches.
-    pub(crate) fn json(&mut self, what: What, key: i16, version: i16, message: &[u8]) -> Result<Value> {
-        let answer = self.ask(&format!("json {} {key} {version} {}", what.word(), hex(message)))?;
+    /// `header` and `body` are what Kafka's own converters say (a tagged field that equals its
+    /// default is left out); `unknownTaggedFields` maps the path of a struct to its `[tag, hex]`,
+    /// `records` a path to the hex of the batches.
+    pub(crate) fn json(
+        &mut self,
+        what: What,
+        key: i16,
+        version: i16,
+        message: &[u8],
+    ) -> Result<Value> {
+        let answer = self.ask(&format!(
+            "json {} {key} {version} {}",
+            what.word(),
+            hex(message)
+        ))?;
         Ok(serde_json::from_str(&answer)?)
     }
 
@@ -117,7 +156,10 @@ impl Oracle {
         writeln!(self.questions, "{question}")?;
         self.questions.flush()?;
         let mut answer = String::new();
-        ensure!(self.answers.read_line(&mut answer)? > 0, "the oracle ended, see its error above");
+        ensure!(
+            self.answers.read_line(&mut answer)? > 0,
+            "the oracle ended, see its error above"
+        );
         match answer.trim_end().split_once(' ') {
             Some(("ok", answer)) => Ok(answer.to_owned()),
             _ => bail!("{question:.60}: {}", answer.trim_end()),
@@ -126,7 +168,8 @@ impl Oracle {
 }
 
 impl Drop for Oracle {
-    /// The oracles of the test process are never dropped: they end with their standard input, that is with the process.
+    /// The oracles of the test process are never dropped: they end with their standard input, that
+    /// is with the process.
     fn drop(&mut self) {
         let _ = self.process.kill();
         let _ = self.process.wait();
@@ -144,10 +187,19 @@ impl What {
 
 fn hex(bytes: &[u8]) -> String {
     let digit = |value: u8| char::from_digit(value.into(), 16).unwrap_or_default();
-    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
+    bytes
+        .iter()
+        .flat_map(|byte| [digit(byte >> 4), digit(byte & 15)])
+        .collect()
 }
 
 fn unhex(text: &str) -> Result<Vec<u8>> {
-    ensure!(text.len().is_multiple_of(2) && text.is_ascii(), "not hex: {text:.60}");
-    (0..text.len()).step_by(2).map(|at| Ok(u8::from_str_radix(&text[at..at + 2], 16)?)).collect()
+    ensure!(
+        text.len().is_multiple_of(2) && text.is_ascii(),
+        "not hex: {text:.60}"
+    );
+    (0..text.len())
+        .step_by(2)
+        .map(|at| Ok(u8::from_str_radix(&text[at..at + 2], 16)?))
+        .collect()
 }

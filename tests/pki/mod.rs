@@ -32,7 +32,12 @@ pub(crate) struct Wish<'a> {
 
 impl Default for Wish<'_> {
     fn default() -> Self {
-        Self { common_name: "kafka", names: &[], days: (-1, 90), algorithm: &rcgen::PKCS_ECDSA_P256_SHA256 }
+        Self {
+            common_name: "kafka",
+            names: &[],
+            days: (-1, 90),
+            algorithm: &rcgen::PKCS_ECDSA_P256_SHA256,
+        }
     }
 }
 
@@ -59,21 +64,30 @@ impl Authority {
 
     /// A certificate for these names, valid now.
     pub(crate) fn for_names(&self, names: &[&str]) -> Issued {
-        self.issue(&Wish { names, ..Wish::default() })
+        self.issue(&Wish {
+            names,
+            ..Wish::default()
+        })
     }
 }
 
 /// A certificate that nobody else has signed, and that may sign no other.
 pub(crate) fn self_signed(wish: &Wish<'_>) -> Issued {
     let key = KeyPair::generate_for(wish.algorithm).unwrap();
-    Issued { certificate: leaf(wish).self_signed(&key).unwrap().pem(), key }
+    Issued {
+        certificate: leaf(wish).self_signed(&key).unwrap().pem(),
+        key,
+    }
 }
 
 impl Issued {
     /// Writes both into the folder and gives their paths.
     pub(crate) fn write(&self, folder: &Path, name: &str) -> (PathBuf, PathBuf) {
         let certificate = write(folder, &format!("{name}.crt"), &self.certificate);
-        (certificate, write(folder, &format!("{name}.key"), self.key.serialize_pem()))
+        (
+            certificate,
+            write(folder, &format!("{name}.key"), self.key.serialize_pem()),
+        )
     }
 }
 
@@ -96,8 +110,12 @@ fn leaf(wish: &Wish<'_>) -> CertificateParams {
     let names: Vec<String> = wish.names.iter().map(|name| (*name).to_owned()).collect();
     let mut params = CertificateParams::new(names).unwrap();
     params.distinguished_name.remove(DnType::CommonName);
-    params.distinguished_name.push(DnType::OrganizationName, "Example, Inc.");
-    params.distinguished_name.push(DnType::CommonName, wish.common_name);
+    params
+        .distinguished_name
+        .push(DnType::OrganizationName, "Example, Inc.");
+    params
+        .distinguished_name
+        .push(DnType::CommonName, wish.common_name);
     params.not_before = in_days(wish.days.0).into();
     params.not_after = in_days(wish.days.1).into();
     params
@@ -107,22 +125,37 @@ fn leaf(wish: &Wish<'_>) -> CertificateParams {
 fn in_days(days: i64) -> SystemTime {
     let now = SystemTime::now() - Duration::from_secs(3_600);
     let distance = DAY * u32::try_from(days.unsigned_abs()).unwrap();
-    if days < 0 { now - distance } else { now + distance }
+    if days < 0 {
+        now - distance
+    } else {
+        now + distance
+    }
 }
 
 /// PEM of any kind.
 pub(crate) fn pem(label: &str, der: &[u8]) -> String {
     let base64 = base64(der);
-    let lines: Vec<_> = base64.as_bytes().chunks(64).map(|line| std::str::from_utf8(line).unwrap()).collect();
-    format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", lines.join("\n"))
+    let lines: Vec<_> = base64
+        .as_bytes()
+        .chunks(64)
+        .map(|line| std::str::from_utf8(line).unwrap())
+        .collect();
+    format!(
+        "-----BEGIN {label}-----\n{}\n-----END {label}-----\n",
+        lines.join("\n")
+    )
 }
 
 pub(crate) fn base64(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let group = |group: &[u8]| {
-        let bits = (0..3).fold(0, |bits, at| bits << 8 | usize::from(group.get(at).copied().unwrap_or(0)));
+        let bits = (0..3).fold(0, |bits, at| {
+            bits << 8 | usize::from(group.get(at).copied().unwrap_or(0))
+        });
         let digit = |at: usize| char::from(DIGITS[bits >> (18 - 6 * at) & 63]);
-        (0..4).map(|at| if at <= group.len() { digit(at) } else { '=' }).collect::<String>()
+        (0..4)
+            .map(|at| if at <= group.len() { digit(at) } else { '=' })
+            .collect::<String>()
     };
     bytes.chunks(3).map(group).collect()
 }
@@ -144,8 +177,17 @@ fn element(der: &[u8]) -> (u8, &[u8], &[u8]) {
         short if short < 0x80 => (short, 2),
         long => {
             let bytes = long & 0x7f;
-            (der[2..2 + bytes].iter().fold(0, |length, byte| length << 8 | usize::from(*byte)), 2 + bytes)
+            (
+                der[2..2 + bytes]
+                    .iter()
+                    .fold(0, |length, byte| length << 8 | usize::from(*byte)),
+                2 + bytes,
+            )
         }
     };
-    (der[0], &der[header..header + length], &der[header + length..])
+    (
+        der[0],
+        &der[header..header + length],
+        &der[header + length..],
+    )
 }

@@ -1,5 +1,5 @@
-//! Counts what this process has on the heap. Measurements keep the other tests away: they count for everybody. Only a
-//! [`Tally`] counts for itself, on the threads that it is told of.
+//! Counts what this process has on the heap. Measurements keep the other tests away: they count for
+//! everybody. Only a [`Tally`] counts for itself, on the threads that it is told of.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -100,13 +100,19 @@ pub(crate) fn shared_blocking() -> RwLockReadGuard<'static, ()> {
 /// Waits until no other test runs, and begins to measure.
 pub(crate) async fn alone() -> Measured {
     let _alone = ALONE.write().await;
-    Measured { start: heap_bytes(), _alone }
+    Measured {
+        start: heap_bytes(),
+        _alone,
+    }
 }
 
 /// The same outside of a runtime.
 pub(crate) fn alone_blocking() -> Measured {
     let _alone = ALONE.blocking_write();
-    Measured { start: heap_bytes(), _alone }
+    Measured {
+        start: heap_bytes(),
+        _alone,
+    }
 }
 
 impl Measured {

@@ -1,4 +1,5 @@
-//! Scripted brokers on loopback: they answer Narrows' own questions, and hand each client's connection to the test.
+//! Scripted brokers on loopback: they answer Narrows' own questions, and hand each client's
+//! connection to the test.
 
 use crate::frames::{answer_narrows, header};
 use crate::within;
@@ -43,7 +44,11 @@ pub(crate) struct Arrival {
 impl Broker {
     /// Starts a broker that is node `id` of a cluster of its own.
     pub(crate) async fn alone(id: i32) -> Self {
-        let says = Says { cluster_id: "a-cluster".into(), nodes: BTreeMap::new(), demands_sasl: false };
+        let says = Says {
+            cluster_id: "a-cluster".into(),
+            nodes: BTreeMap::new(),
+            demands_sasl: false,
+        };
         Self::member(id, &Arc::new(Mutex::new(says))).await
     }
 
@@ -63,20 +68,31 @@ impl Broker {
         let address = listener.local_addr().unwrap();
         let accepted = Arc::new(AtomicUsize::new(0));
         let (sender, arrivals) = mpsc::unbounded_channel();
-        let (says_too, count) = (says.clone(), accepted.clone());
+        let says_too = says.clone();
+        let count = accepted.clone();
         let accepting = tokio::spawn(async move {
             loop {
-                let Ok((stream, _)) = listener.accept().await else { return };
+                let Ok((stream, _)) = listener.accept().await else {
+                    return;
+                };
                 count.fetch_add(1, Relaxed);
                 tokio::spawn(meet(stream, says_too.clone(), sender.clone()));
             }
         });
-        Self { address, says: says.clone(), accepted, arrivals, accepting }
+        Self {
+            address,
+            says: says.clone(),
+            accepted,
+            arrivals,
+            accepting,
+        }
     }
 
     /// The next client's connection.
     pub(crate) async fn next(&mut self) -> Arrival {
-        within("a connection at the broker", self.arrivals.recv()).await.unwrap()
+        within("a connection at the broker", self.arrivals.recv())
+            .await
+            .unwrap()
     }
 
     /// Whether a client's connection has come that nobody has taken.
@@ -114,11 +130,18 @@ impl Drop for Broker {
 }
 
 /// Answers Narrows until a client's frame comes.
-async fn meet(mut stream: TcpStream, says: Arc<Mutex<Says>>, arrivals: mpsc::UnboundedSender<Arrival>) {
+async fn meet(
+    mut stream: TcpStream,
+    says: Arc<Mutex<Says>>,
+    arrivals: mpsc::UnboundedSender<Arrival>,
+) {
     stream.set_nodelay(true).unwrap();
     while let Some(frame) = read_frame(&mut stream).await {
         if frame.len() < 12 || !header(&frame).is_narrows {
-            let _ = arrivals.send(Arrival { stream, first: frame });
+            let _ = arrivals.send(Arrival {
+                stream,
+                first: frame,
+            });
             return;
         }
         let answer = {
@@ -151,12 +174,16 @@ impl Arrival {
     }
 
     pub(crate) async fn send(&mut self, bytes: &[u8]) {
-        within("Narrows to take a response", self.stream.write_all(bytes)).await.unwrap();
+        within("Narrows to take a response", self.stream.write_all(bytes))
+            .await
+            .unwrap();
     }
 
-    /// Writes until nobody takes any more: the buffers on the way are full, and Narrows has stopped reading. How much went out.
+    /// Writes until nobody takes any more: the buffers on the way are full, and Narrows has stopped
+    /// reading. How much went out.
     pub(crate) async fn fill(&mut self, bytes: &[u8]) -> usize {
-        let (mut written, mut stalled) = (0, 0);
+        let mut written = 0;
+        let mut stalled = 0;
         while stalled < 20 && written < bytes.len() {
             match self.stream.try_write(&bytes[written..]) {
                 Ok(count) => (written, stalled) = (written + count, 0),
@@ -169,7 +196,9 @@ impl Arrival {
 
     /// Closes with a reset.
     pub(crate) fn reset(self) {
-        SockRef::from(&self.stream).set_linger(Some(Duration::ZERO)).unwrap();
+        SockRef::from(&self.stream)
+            .set_linger(Some(Duration::ZERO))
+            .unwrap();
     }
 
     /// Everything up to the end of the connection.

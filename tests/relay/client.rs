@@ -44,11 +44,21 @@ impl Proxy {
 
     /// The same with other settings.
     pub(crate) async fn start_with(brokers: &[&Broker], change: impl Fn(&mut Settings)) -> Self {
-        Self::start_at(&brokers.iter().map(|broker| broker.address).collect::<Vec<_>>(), change).await
+        Self::start_at(
+            &brokers
+                .iter()
+                .map(|broker| broker.address)
+                .collect::<Vec<_>>(),
+            change,
+        )
+        .await
     }
 
     /// The same in front of these addresses.
-    pub(crate) async fn start_at(bootstrap_servers: &[SocketAddr], change: impl Fn(&mut Settings)) -> Self {
+    pub(crate) async fn start_at(
+        bootstrap_servers: &[SocketAddr],
+        change: impl Fn(&mut Settings),
+    ) -> Self {
         let shared = alloc::shared().await;
         let mut proxy = Self::begin(bootstrap_servers, change);
         proxy._shared = Some(shared);
@@ -63,7 +73,13 @@ impl Proxy {
             let mut settings = settings(bootstrap, bootstrap_servers);
             change(&mut settings);
             match Narrows::start(settings) {
-                Ok(narrows) => return Self { narrows, bootstrap, _shared: None },
+                Ok(narrows) => {
+                    return Self {
+                        narrows,
+                        bootstrap,
+                        _shared: None,
+                    };
+                }
                 Err(StartError::Bind(_)) => {}
                 Err(error) => panic!("{error}"),
             }
@@ -72,7 +88,10 @@ impl Proxy {
     }
 
     pub(crate) async fn until_refreshed(&self) {
-        until("the first refresh", || self.narrows.status()["clusters"][0]["refresh"] != "not yet").await;
+        until("the first refresh", || {
+            self.narrows.status()["clusters"][0]["refresh"] != "not yet"
+        })
+        .await;
     }
 
     /// The port that advertises node `id`.
@@ -97,7 +116,9 @@ impl Proxy {
     /// The value of a metric's series, its name and labels as rendered; 0 while there is none.
     pub(crate) fn metric(&self, series: &str) -> u64 {
         let text = self.narrows.metrics().render();
-        let line = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+        let line = text
+            .lines()
+            .find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
         line.map_or(0, |value| value.parse().unwrap())
     }
 
@@ -105,19 +126,26 @@ impl Proxy {
     pub(crate) fn problem(&self, cause: &str) -> serde_json::Value {
         let status = self.narrows.status();
         let problems = status["problems"].as_array().unwrap();
-        problems.iter().find(|problem| problem["cause"] == cause).cloned().unwrap_or_default()
+        problems
+            .iter()
+            .find(|problem| problem["cause"] == cause)
+            .cloned()
+            .unwrap_or_default()
     }
 
     /// How many sessions ended with this cause.
     pub(crate) fn closed(&self, cause: &str) -> u64 {
-        self.metric(&format!("narrows_connections_closed_total{{cause=\"{cause}\",listener=\"external\"}}"))
+        self.metric(&format!(
+            "narrows_connections_closed_total{{cause=\"{cause}\",listener=\"external\"}}"
+        ))
     }
 
     /// Every cause that sessions ended with.
     pub(crate) fn causes(&self) -> Vec<String> {
         let text = self.narrows.metrics().render();
-        let of_metric =
-            text.lines().filter_map(|line| line.strip_prefix("narrows_connections_closed_total{"));
+        let of_metric = text
+            .lines()
+            .filter_map(|line| line.strip_prefix("narrows_connections_closed_total{"));
         of_metric.map(str::to_owned).collect()
     }
 
@@ -125,7 +153,11 @@ impl Proxy {
     pub(crate) async fn until_closed(&self, cause: &str, count: u64) {
         let end = tokio::time::Instant::now() + crate::PATIENCE / 2;
         while self.closed(cause) < count {
-            assert!(tokio::time::Instant::now() < end, "{count} times {cause}, but {:?}", self.causes());
+            assert!(
+                tokio::time::Instant::now() < end,
+                "{count} times {cause}, but {:?}",
+                self.causes()
+            );
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     }
@@ -148,12 +180,21 @@ fn settings(bootstrap: SocketAddr, bootstrap_servers: &[SocketAddr]) -> Settings
     let second = Duration::from_secs(1);
     let name = ClusterName("orders".into());
     let node_ids = NodeIdRanges::new(vec![(0, i32::from(NODE_COUNT) - 1)]).unwrap();
-    let scheme =
-        PortScheme::new(bootstrap, bootstrap.port() + 1, node_ids, ADVERTISED_HOST.into(), 0).unwrap();
+    let scheme = PortScheme::new(
+        bootstrap,
+        bootstrap.port() + 1,
+        node_ids,
+        ADVERTISED_HOST.into(),
+        0,
+    )
+    .unwrap();
     Settings {
         clusters: vec![ClusterSettings {
             name: name.clone(),
-            bootstrap_servers: bootstrap_servers.iter().map(|at| at.to_string().parse().unwrap()).collect(),
+            bootstrap_servers: bootstrap_servers
+                .iter()
+                .map(|at| at.to_string().parse().unwrap())
+                .collect(),
             cluster_id: None,
             metadata_refresh_interval: 3600 * second,
             dial: DialSettings {
@@ -181,9 +222,17 @@ fn settings(bootstrap: SocketAddr, bootstrap_servers: &[SocketAddr]) -> Settings
             unvetted: Unvetted::Hide,
             splice: Splice::Auto,
         },
-        reload: ReloadSettings { interval: Duration::ZERO },
-        drain: DrainSettings { delay: Duration::ZERO, timeout: 10 * second },
-        log: LogSettings { level: "info".into(), format: LogFormat::Text },
+        reload: ReloadSettings {
+            interval: Duration::ZERO,
+        },
+        drain: DrainSettings {
+            delay: Duration::ZERO,
+            timeout: 10 * second,
+        },
+        log: LogSettings {
+            level: "info".into(),
+            format: LogFormat::Text,
+        },
     }
 }
 
@@ -194,20 +243,26 @@ pub(crate) struct Client<S = TcpStream> {
 
 impl Client {
     pub(crate) async fn connect(address: SocketAddr) -> Self {
-        let stream = within("a connection to Narrows", TcpStream::connect(address)).await.unwrap();
+        let stream = within("a connection to Narrows", TcpStream::connect(address))
+            .await
+            .unwrap();
         stream.set_nodelay(true).unwrap();
         Self { stream }
     }
 
     /// Closes with a reset.
     pub(crate) fn reset(self) {
-        SockRef::from(&self.stream).set_linger(Some(Duration::ZERO)).unwrap();
+        SockRef::from(&self.stream)
+            .set_linger(Some(Duration::ZERO))
+            .unwrap();
     }
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
     pub(crate) async fn send(&mut self, bytes: &[u8]) {
-        within("Narrows to take a request", write(&mut self.stream, bytes)).await.unwrap();
+        within("Narrows to take a request", write(&mut self.stream, bytes))
+            .await
+            .unwrap();
     }
 
     /// Sends what it can: Narrows may close in between.

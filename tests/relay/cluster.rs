@@ -24,10 +24,18 @@ async fn two() -> (Broker, Broker, Arc<Mutex<Says>>) {
 /// A Metadata response that passes through a session teaches Narrows where the brokers are now.
 async fn teach(proxy: &Proxy, teacher: &mut Broker, nodes: &[(i32, SocketAddr)]) {
     let mut client = proxy.connect().await;
-    client.send(&request(METADATA, 4, 1, &[0, 0, 0, 0, 0])).await;
+    client
+        .send(&request(METADATA, 4, 1, &[0, 0, 0, 0, 0]))
+        .await;
     let mut arrival = teacher.next().await;
-    let nodes: Vec<_> = nodes.iter().map(|(id, at)| node(*id, &at.ip().to_string(), at.port())).collect();
-    let shape = Shape { has_nulls: true, ..Shape::of(&nodes) };
+    let nodes: Vec<_> = nodes
+        .iter()
+        .map(|(id, at)| node(*id, &at.ip().to_string(), at.port()))
+        .collect();
+    let shape = Shape {
+        has_nulls: true,
+        ..Shape::of(&nodes)
+    };
     arrival.send(&response(METADATA, 4, 1, &shape)).await;
     client.frame().await.unwrap();
 }
@@ -41,7 +49,9 @@ async fn a_connection_reaches_the_broker_that_its_port_stands_for() {
         client.send(&request(OFFSET_COMMIT, 6, 1, b"for one")).await;
         assert_eq!(header(&one.next().await.first).correlation_id, 1);
         let mut client = proxy.connect_to(0).await;
-        client.send(&request(OFFSET_COMMIT, 6, 2, b"for zero")).await;
+        client
+            .send(&request(OFFSET_COMMIT, 6, 2, b"for zero"))
+            .await;
         assert_eq!(header(&zero.next().await.first).correlation_id, 2);
     }
     assert!(!zero.has_arrivals() && !one.has_arrivals());
@@ -75,8 +85,15 @@ async fn with_all_bootstrap_servers_down_narrows_starts_and_serves_as_soon_as_on
         assert_eq!(client.frame().await, None);
         proxy.until_closed(cause, 1).await;
     }
-    let says = Says { cluster_id: "c".into(), nodes: BTreeMap::from([(0, address)]), demands_sasl: false };
-    let broker = Broker::listening(TcpListener::bind(address).await.unwrap(), &Arc::new(Mutex::new(says)));
+    let says = Says {
+        cluster_id: "c".into(),
+        nodes: BTreeMap::from([(0, address)]),
+        demands_sasl: false,
+    };
+    let broker = Broker::listening(
+        TcpListener::bind(address).await.unwrap(),
+        &Arc::new(Mutex::new(says)),
+    );
     broker.answer_all(|frame| opaque(header(frame).correlation_id, b"answer"));
     let recovered = async {
         loop {
@@ -144,16 +161,27 @@ async fn a_broker_that_joins_is_reached_without_a_restart() {
 async fn whoever_has_a_brokers_address_but_is_another_one_gets_no_byte_of_a_client() {
     let (zero, one, _) = two().await;
     let proxy = Proxy::start(&[&zero]).await;
-    // At node 1's address answers somebody who says that node 1 is elsewhere, or who is of another cluster.
+    // At node 1's address answers somebody who says that node 1 is elsewhere, or who is of another
+    // cluster.
     let elsewhere: SocketAddr = "127.0.0.1:9".parse().unwrap();
     let at_zero = zero.address;
     for (count, (cluster_id, nodes)) in (1..).zip([
         ("a-cluster", BTreeMap::from([(0, at_zero), (1, elsewhere)])),
-        ("another-cluster", BTreeMap::from([(0, at_zero), (1, one.address)])),
-        ("a-cluster", BTreeMap::from([(0, at_zero), (4, one.address)])),
+        (
+            "another-cluster",
+            BTreeMap::from([(0, at_zero), (1, one.address)]),
+        ),
+        (
+            "a-cluster",
+            BTreeMap::from([(0, at_zero), (4, one.address)]),
+        ),
     ]) {
         println!("{cluster_id} {nodes:?}");
-        let says = Says { cluster_id: cluster_id.into(), nodes, demands_sasl: false };
+        let says = Says {
+            cluster_id: cluster_id.into(),
+            nodes,
+            demands_sasl: false,
+        };
         let taken = take_over(&one, says).await;
         let mut client = proxy.connect_to(1).await;
         client.send(&request(OFFSET_COMMIT, 6, 1, b"secret")).await;
@@ -163,7 +191,10 @@ async fn whoever_has_a_brokers_address_but_is_another_one_gets_no_byte_of_a_clie
         // What it said is forgotten when the true cluster is asked again.
         taken.says.lock().unwrap().clone_from_true(&zero);
         let at_one = one.address.to_string();
-        until("node 1 to be where it was", || brokers(&proxy).contains(&at_one)).await;
+        until("node 1 to be where it was", || {
+            brokers(&proxy).contains(&at_one)
+        })
+        .await;
     }
 }
 
@@ -178,7 +209,10 @@ impl Says {
 fn brokers(proxy: &Proxy) -> Vec<String> {
     let status = proxy.narrows.status();
     let brokers = status["listeners"][0]["brokers"].as_array().unwrap();
-    brokers.iter().map(|broker| broker["broker"].as_str().unwrap().to_owned()).collect()
+    brokers
+        .iter()
+        .map(|broker| broker["broker"].as_str().unwrap().to_owned())
+        .collect()
 }
 
 /// The same socket, as if somebody else had got the address.
@@ -206,12 +240,19 @@ async fn on_a_sasl_cluster_a_connection_for_an_unknown_broker_is_lent_a_bootstra
     let proxy = Proxy::start(&[&zero]).await;
     for (target, is_right) in [(1, false), (0, true)] {
         let mut client = proxy.connect_to(target).await;
-        client.send(&request(SASL_HANDSHAKE, 1, 1, b"\0\x05PLAIN")).await;
+        client
+            .send(&request(SASL_HANDSHAKE, 1, 1, b"\0\x05PLAIN"))
+            .await;
         let mut arrival = zero.next().await;
         arrival.send(&opaque(1, ACCEPTED)).await;
         assert_eq!(client.frame().await, Some(opaque(1, ACCEPTED)));
-        client.send(&request(SASL_AUTHENTICATE, 2, 2, b"\x01\0")).await;
-        assert_eq!(header(&arrival.frame().await.unwrap()).key, SASL_AUTHENTICATE);
+        client
+            .send(&request(SASL_AUTHENTICATE, 2, 2, b"\x01\0"))
+            .await;
+        assert_eq!(
+            header(&arrival.frame().await.unwrap()).key,
+            SASL_AUTHENTICATE
+        );
         if is_right {
             // By now the broker is known, so that this is no lent connection: nothing is asked.
             arrival.send(&opaque(2, AUTHENTICATED)).await;
@@ -223,9 +264,14 @@ async fn on_a_sasl_cluster_a_connection_for_an_unknown_broker_is_lent_a_bootstra
         // The client's next request waits for Narrows' own.
         arrival.send(&opaque(2, AUTHENTICATED)).await;
         assert_eq!(client.frame().await, Some(opaque(2, AUTHENTICATED)));
-        client.send(&request(OFFSET_COMMIT, 6, 3, b"not for zero")).await;
+        client
+            .send(&request(OFFSET_COMMIT, 6, 3, b"not for zero"))
+            .await;
         let own = arrival.frame().await.unwrap();
-        assert_eq!((header(&own).is_narrows, header(&own).key), (true, METADATA));
+        assert_eq!(
+            (header(&own).is_narrows, header(&own).key),
+            (true, METADATA)
+        );
         let answer = {
             let says = says.lock().unwrap();
             answer_narrows(&own, &says.nodes, &says.cluster_id)
@@ -236,13 +282,23 @@ async fn on_a_sasl_cluster_a_connection_for_an_unknown_broker_is_lent_a_bootstra
             None,
             "Narrows' answer is not the client's, and the broker is the wrong one"
         );
-        assert_eq!(arrival.rest().await, b"", "the client's request was not for it");
+        assert_eq!(
+            arrival.rest().await,
+            b"",
+            "the client's request was not for it"
+        );
         drop(client);
         proxy.until_closed("lent_wrong_broker", 1).await;
     }
     let mut client = proxy.connect_to(1).await;
-    client.send(&request(SASL_HANDSHAKE, 1, 1, b"\0\x05PLAIN")).await;
-    assert_eq!(header(&one.next().await.first).key, SASL_HANDSHAKE, "the next attempt reaches the right one");
+    client
+        .send(&request(SASL_HANDSHAKE, 1, 1, b"\0\x05PLAIN"))
+        .await;
+    assert_eq!(
+        header(&one.next().await.first).key,
+        SASL_HANDSHAKE,
+        "the next attempt reaches the right one"
+    );
 }
 
 #[tokio::test]
@@ -251,13 +307,21 @@ async fn a_lent_connection_to_the_right_broker_goes_on_as_if_nothing_had_been_as
     says.lock().unwrap().demands_sasl = true;
     let proxy = Proxy::start(&[&zero]).await;
     let mut client = proxy.connect_to(0).await;
-    client.send(&request(SASL_HANDSHAKE, 1, 1, b"\0\x05PLAIN")).await;
+    client
+        .send(&request(SASL_HANDSHAKE, 1, 1, b"\0\x05PLAIN"))
+        .await;
     let mut arrival = zero.next().await;
     arrival.send(&opaque(1, ACCEPTED)).await;
     client.frame().await.unwrap();
     // The client does not wait for its authentication's answer.
     client
-        .send(&[request(SASL_AUTHENTICATE, 2, 2, b"\x01\0"), request(OFFSET_COMMIT, 6, 3, b"early")].concat())
+        .send(
+            &[
+                request(SASL_AUTHENTICATE, 2, 2, b"\x01\0"),
+                request(OFFSET_COMMIT, 6, 3, b"early"),
+            ]
+            .concat(),
+        )
         .await;
     assert_eq!(header(&arrival.frame().await.unwrap()).correlation_id, 2);
     assert_eq!(header(&arrival.frame().await.unwrap()).correlation_id, 3);

@@ -1,5 +1,5 @@
-//! What a forwarded frame costs, as far as it does not depend on the machine: no allocation, so many data system calls, so
-//! many bytes copied.
+//! What a forwarded frame costs, as far as it does not depend on the machine: no allocation, so
+//! many data system calls, so many bytes copied.
 
 use crate::alloc::{self, Tally};
 use crate::client::Proxy;
@@ -17,25 +17,41 @@ const MIB: usize = 1024 * KIB;
 
 /// 200 bytes each way.
 fn small() -> Load {
-    Load::new(request(OFFSET_COMMIT, 6, 7, &[b'q'; 178]), opaque(7, &[b'a'; 192]))
+    Load::new(
+        request(OFFSET_COMMIT, 6, 7, &[b'q'; 178]),
+        opaque(7, &[b'a'; 192]),
+    )
 }
 
 /// A Produce v12 with records of this size. Its response names nobody.
 fn produce(records_bytes: usize) -> Load {
     // No transaction, acks=-1, a timeout; what follows is not looked at.
-    let body = [&[0, 0xff, 0xff, 0, 0, 0x75, 0x30][..], &pattern(records_bytes)].concat();
+    let body = [
+        &[0, 0xff, 0xff, 0, 0, 0x75, 0x30][..],
+        &pattern(records_bytes),
+    ]
+    .concat();
     let topic = TopicProduceResponse::default()
         .with_name(TopicName(str_bytes("orders")))
         .with_partition_responses(vec![Default::default()]);
     let mut answer = vec![0];
-    ProduceResponse::default().with_responses(vec![topic]).encode(&mut answer, 12).unwrap();
+    ProduceResponse::default()
+        .with_responses(vec![topic])
+        .encode(&mut answer, 12)
+        .unwrap();
     Load::new(request(PRODUCE, 12, 7, &body), opaque(7, &answer))
 }
 
 /// A Fetch v17 whose response has records of this size.
 fn fetch(records_bytes: usize) -> Load {
-    let shape = Shape { filling: records_bytes, ..Shape::default() };
-    Load::new(request(FETCH, 17, 7, &[0; 40]), response(FETCH, 17, 7, &shape))
+    let shape = Shape {
+        filling: records_bytes,
+        ..Shape::default()
+    };
+    Load::new(
+        request(FETCH, 17, 7, &[0; 40]),
+        response(FETCH, 17, 7, &shape),
+    )
 }
 
 #[test]
@@ -69,7 +85,10 @@ fn allocations(load: &Load, count: usize) -> usize {
     let proxy = runtime.block_on(async { Proxy::begin(&[broker], |_| {}) });
     runtime.block_on(proxy.until_refreshed());
     let mut asker = Asker::new(TcpStream::connect(proxy.bootstrap()).unwrap(), load);
-    assert!(tally.allocations() > 0, "to start takes allocations, and they are counted");
+    assert!(
+        tally.allocations() > 0,
+        "to start takes allocations, and they are counted"
+    );
     // The first ones pay for buffers and pipes.
     asker.round_trips(50);
     let warm = tally.allocations();
@@ -83,22 +102,25 @@ fn a_small_round_trip_takes_four_system_calls() {
     const COUNT: usize = 500;
     let load = small();
     let Cost { calls, .. } = cost(&load, COUNT, "auto");
-    // In and out of the request, in and out of the response; no call that finds nothing. Only at the beginning of a connection
-    // may a second event come for the same bytes, and each of the two that are compared has two sides.
+    // In and out of the request, in and out of the response; no call that finds nothing. Only at
+    // the beginning of a connection may a second event come for the same bytes, and each of the two
+    // that are compared has two sides.
     assert!(calls.made.abs_diff(4 * COUNT) <= 2, "{calls:?}");
     assert_eq!(calls.copied_bytes, 2 * COUNT * load.bytes());
 }
 
-/// What enters and leaves the process for a round trip with a large frame: its header, which is peeked at, the small frame
-/// of the other way, and now and then a large one's last bytes, which have to be read. Measured: 1.1 to 1.5 KiB.
+/// What enters and leaves the process for a round trip with a large frame: its header, which is
+/// peeked at, the small frame of the other way, and now and then a large one's last bytes, which
+/// have to be read. Measured: 1.1 to 1.5 KiB.
 const COPIED_BYTES_MAX: usize = 3 * KIB;
 
 /// The first large frame comes unexpected: a buffer of it is read and written.
 const FIRST_BYTES_MAX: usize = 2 * 128 * KIB;
 
-/// A large frame's size, how many of them, and the calls that a round trip may take: two in and two out for the small
-/// frame, a peek, and splices. All of a frame goes into a pipe of 1 MiB at once when it has arrived; Narrows is woken at
-/// every 256 KiB, and the other side takes it in as few pieces. Measured: 6 to 7 and 7 to 8.2; by copying, 1 MiB takes 20.
+/// A large frame's size, how many of them, and the calls that a round trip may take: two in and two
+/// out for the small frame, a peek, and splices. All of a frame goes into a pipe of 1 MiB at once
+/// when it has arrived; Narrows is woken at every 256 KiB, and the other side takes it in as few
+/// pieces. Measured: 6 to 7 and 7 to 8.2; by copying, 1 MiB takes 20.
 const LARGE: [(usize, usize, usize); 2] = [(64 * KIB, 300, 9), (MIB, 100, 12)];
 
 #[test]
@@ -111,12 +133,26 @@ fn a_large_frame_takes_few_system_calls_and_stays_outside_but_for_its_header() {
             let Cost { calls, runs } = connection(&load, count, "auto");
             println!("{name}: {calls:?}, {runs:?}");
             assert!(calls.made <= calls_max * count, "{name}: {calls:?}");
-            assert!(calls.copied_bytes <= COPIED_BYTES_MAX * count + FIRST_BYTES_MAX, "{name}: {calls:?}");
+            assert!(
+                calls.copied_bytes <= COPIED_BYTES_MAX * count + FIRST_BYTES_MAX,
+                "{name}: {calls:?}"
+            );
             let moved = calls.copied_bytes + calls.spliced_bytes;
-            assert!(moved >= 2 * count * load.bytes(), "the trace has every byte: {name}: {calls:?}");
-            // The first frame of each of the two connections counts if it has not been read at once.
-            assert!((count - 1..=count + 1).contains(&runs.spliced), "{name}: {runs:?}");
-            assert_eq!((runs.copied_off, runs.copied_no_pipe), (0, 0), "{name}: {runs:?}");
+            assert!(
+                moved >= 2 * count * load.bytes(),
+                "the trace has every byte: {name}: {calls:?}"
+            );
+            // The first frame of each of the two connections counts if it has not been read at
+            // once.
+            assert!(
+                (count - 1..=count + 1).contains(&runs.spliced),
+                "{name}: {runs:?}"
+            );
+            assert_eq!(
+                (runs.copied_off, runs.copied_no_pipe),
+                (0, 0),
+                "{name}: {runs:?}"
+            );
         }
     }
 }
@@ -127,7 +163,16 @@ fn where_splicing_is_off_every_byte_is_copied_and_counted_so() {
     const COUNT: usize = 50;
     for load in [produce(MIB), fetch(MIB)] {
         let Cost { calls, runs } = cost(&load, COUNT, "off");
-        assert_eq!((calls.copied_bytes, calls.spliced_bytes), (2 * COUNT * load.bytes(), 0));
-        assert_eq!(runs, LargeRuns { copied_off: COUNT, ..LargeRuns::default() });
+        assert_eq!(
+            (calls.copied_bytes, calls.spliced_bytes),
+            (2 * COUNT * load.bytes(), 0)
+        );
+        assert_eq!(
+            runs,
+            LargeRuns {
+                copied_off: COUNT,
+                ..LargeRuns::default()
+            }
+        );
     }
 }

@@ -20,12 +20,25 @@ async fn one_byte_at_a_time_in_both_directions_gives_the_same_bytes() {
         produce(0, 0, b"no answer"),
         request(FETCH, 17, 3, &pattern(50)),
     ];
-    let shape = Shape { filling: 200, has_unknown_tags: true, ..Shape::of(&nodes) };
-    let expected = Shape { nodes: advertised.to_vec(), ..shape.clone() };
-    let answers = |shape| {
-        [response(METADATA, 12, 1, shape), opaque(2, b"acknowledged"), response(FETCH, 17, 3, shape)].concat()
+    let shape = Shape {
+        filling: 200,
+        has_unknown_tags: true,
+        ..Shape::of(&nodes)
     };
-    let (mut client, stream) = (proxy.connect().await, requests.concat());
+    let expected = Shape {
+        nodes: advertised.to_vec(),
+        ..shape.clone()
+    };
+    let answers = |shape| {
+        [
+            response(METADATA, 12, 1, shape),
+            opaque(2, b"acknowledged"),
+            response(FETCH, 17, 3, shape),
+        ]
+        .concat()
+    };
+    let mut client = proxy.connect().await;
+    let stream = requests.concat();
     let sending = async {
         for byte in stream.chunks(1) {
             client.send(byte).await;
@@ -38,15 +51,19 @@ async fn one_byte_at_a_time_in_both_directions_gives_the_same_bytes() {
         seen.extend(arrival.frame().await.unwrap());
     }
     assert!(seen == stream);
-    let (answers, expected) = (answers(&shape), answers(&expected));
+    let shaped = answers(&shape);
+    let expected = answers(&expected);
     let sending = async {
-        for byte in answers.chunks(1) {
+        for byte in shaped.chunks(1) {
             arrival.send(byte).await;
             tokio::task::yield_now().await;
         }
     };
     let mut got = vec![0; expected.len()];
-    let ((), read) = tokio::join!(sending, within("the responses", client.stream.read_exact(&mut got)));
+    let ((), read) = tokio::join!(
+        sending,
+        within("the responses", client.stream.read_exact(&mut got))
+    );
     read.unwrap();
     assert!(got == expected);
 }
@@ -57,10 +74,14 @@ async fn a_thousand_requests_in_one_write_are_answered_in_their_order() {
     let proxy = Proxy::start(&[&broker]).await;
     broker.answer_all(|frame| opaque(header(frame).correlation_id, &frame[12..]));
     let mut client = proxy.connect().await;
-    let requests: Vec<_> = (0..1000).map(|id| request(OFFSET_COMMIT, 6, id, &pattern(id as usize))).collect();
+    let requests: Vec<_> = (0..1000)
+        .map(|id| request(OFFSET_COMMIT, 6, id, &pattern(id as usize)))
+        .collect();
     let all = requests.concat();
-    let expected: Vec<u8> =
-        requests.iter().flat_map(|request| opaque(header(request).correlation_id, &request[12..])).collect();
+    let expected: Vec<u8> = requests
+        .iter()
+        .flat_map(|request| opaque(header(request).correlation_id, &request[12..]))
+        .collect();
     let mut got = vec![0; expected.len()];
     let (mut reading, mut writing) = client.stream.split();
     let (read, written) = within("all responses", async {
@@ -74,10 +95,15 @@ async fn a_thousand_requests_in_one_write_are_answered_in_their_order() {
 #[tokio::test]
 async fn more_requests_than_may_be_in_flight_wait_and_are_answered() {
     let broker = Broker::alone(0).await;
-    let proxy = Proxy::start_with(&[&broker], |settings| settings.session.in_flight_requests_max = 3).await;
+    let proxy = Proxy::start_with(&[&broker], |settings| {
+        settings.session.in_flight_requests_max = 3
+    })
+    .await;
     broker.answer_all(|frame| opaque(header(frame).correlation_id, b"answer"));
     let mut client = proxy.connect().await;
-    let requests: Vec<_> = (0..100).flat_map(|id| request(OFFSET_COMMIT, 6, id, b"body")).collect();
+    let requests: Vec<_> = (0..100)
+        .flat_map(|id| request(OFFSET_COMMIT, 6, id, b"body"))
+        .collect();
     client.send(&requests).await;
     for id in 0..100 {
         assert_eq!(client.frame().await, Some(opaque(id, b"answer")));
@@ -87,9 +113,14 @@ async fn more_requests_than_may_be_in_flight_wait_and_are_answered() {
 #[tokio::test]
 async fn no_more_requests_than_may_be_in_flight_reach_the_broker() {
     let mut broker = Broker::alone(0).await;
-    let proxy = Proxy::start_with(&[&broker], |settings| settings.session.in_flight_requests_max = 3).await;
+    let proxy = Proxy::start_with(&[&broker], |settings| {
+        settings.session.in_flight_requests_max = 3
+    })
+    .await;
     let mut client = proxy.connect().await;
-    let requests: Vec<_> = (0..5).flat_map(|id| request(OFFSET_COMMIT, 6, id, b"body")).collect();
+    let requests: Vec<_> = (0..5)
+        .flat_map(|id| request(OFFSET_COMMIT, 6, id, b"body"))
+        .collect();
     client.send(&requests).await;
     let mut arrival = broker.next().await;
     for id in [1, 2] {
@@ -99,7 +130,10 @@ async fn no_more_requests_than_may_be_in_flight_reach_the_broker() {
     assert_eq!(client.frame().await, Some(opaque(0, b"answer")));
     assert_eq!(header(&arrival.frame().await.unwrap()).correlation_id, 3);
     let mut byte = [0];
-    assert!(arrival.stream.try_read(&mut byte).is_err(), "the fifth waits");
+    assert!(
+        arrival.stream.try_read(&mut byte).is_err(),
+        "the fifth waits"
+    );
 }
 
 #[tokio::test]
@@ -131,11 +165,20 @@ async fn produces_without_acks_have_no_response_and_the_others_keep_theirs() {
 }
 
 #[tokio::test]
-async fn a_client_that_closes_its_side_still_gets_its_pending_responses_and_then_both_sides_close() {
+async fn a_client_that_closes_its_side_still_gets_its_pending_responses_and_then_both_sides_close()
+{
     let mut broker = Broker::alone(0).await;
     let proxy = Proxy::start(&[&broker]).await;
     let mut client = proxy.connect().await;
-    client.send(&[request(OFFSET_COMMIT, 6, 1, b"one"), request(OFFSET_COMMIT, 6, 2, b"two")].concat()).await;
+    client
+        .send(
+            &[
+                request(OFFSET_COMMIT, 6, 1, b"one"),
+                request(OFFSET_COMMIT, 6, 2, b"two"),
+            ]
+            .concat(),
+        )
+        .await;
     client.finish().await;
     let mut arrival = broker.next().await;
     assert_eq!(header(&arrival.frame().await.unwrap()).correlation_id, 2);
@@ -199,7 +242,11 @@ async fn each_side_sees_the_other_close_or_reset_at_once() {
                 assert_eq!(client.frame().await, None);
             }
         }
-        assert!(began.elapsed() < Duration::from_secs(1), "{closes}: {:?}", began.elapsed());
+        assert!(
+            began.elapsed() < Duration::from_secs(1),
+            "{closes}: {:?}",
+            began.elapsed()
+        );
         proxy.until_closed(cause, 1).await;
     }
 }
@@ -214,7 +261,9 @@ async fn a_reset_in_the_middle_of_a_response_ends_it_there() {
     let answer = opaque(1, &pattern(100_000));
     arrival.send(&answer[..50_000]).await;
     let mut got = vec![0; 50_000];
-    within("half a response", client.stream.read_exact(&mut got)).await.unwrap();
+    within("half a response", client.stream.read_exact(&mut got))
+        .await
+        .unwrap();
     arrival.reset();
     assert!(got == answer[..50_000]);
     assert_eq!(client.rest().await, b"", "nothing follows");

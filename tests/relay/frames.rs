@@ -31,7 +31,12 @@ pub(crate) fn request(key: i16, version: i16, correlation_id: i32, body: &[u8]) 
 
 /// A Produce v7 (not flexible) with these acks.
 pub(crate) fn produce(correlation_id: i32, acks: i16, body: &[u8]) -> Vec<u8> {
-    request(0, 7, correlation_id, &[&(-1i16).to_be_bytes(), &acks.to_be_bytes(), body].concat())
+    request(
+        0,
+        7,
+        correlation_id,
+        &[&(-1i16).to_be_bytes(), &acks.to_be_bytes(), body].concat(),
+    )
 }
 
 /// A response that Narrows does not look into.
@@ -65,16 +70,36 @@ pub(crate) fn header(frame: &[u8]) -> Header {
     }
 }
 
-/// The answer to one of Narrows' own requests: brokers up to 4.3 don't know ApiVersions v5 and say so in the form of v0.
-pub(crate) fn answer_narrows(frame: &[u8], nodes: &BTreeMap<i32, SocketAddr>, cluster_id: &str) -> Vec<u8> {
-    let Header { key, correlation_id, .. } = header(frame);
+/// The answer to one of Narrows' own requests: brokers up to 4.3 don't know ApiVersions v5 and say
+/// so in the form of v0.
+pub(crate) fn answer_narrows(
+    frame: &[u8],
+    nodes: &BTreeMap<i32, SocketAddr>,
+    cluster_id: &str,
+) -> Vec<u8> {
+    let Header {
+        key,
+        correlation_id,
+        ..
+    } = header(frame);
     if key == API_VERSIONS {
         return opaque(correlation_id, &[0, 35, 0, 0, 0, 1, 0, 18, 0, 0, 0, 4]);
     }
-    let nodes: Vec<_> = nodes.iter().map(|(id, at)| node(*id, &at.ip().to_string(), at.port())).collect();
+    let nodes: Vec<_> = nodes
+        .iter()
+        .map(|(id, at)| node(*id, &at.ip().to_string(), at.port()))
+        .collect();
     let mut metadata = response(METADATA, 4, correlation_id, &Shape::of(&nodes));
-    let at = metadata.windows(11).position(|window| window == b"the-cluster").unwrap() - 2;
-    let id = [&(cluster_id.len() as i16).to_be_bytes(), cluster_id.as_bytes()].concat();
+    let at = metadata
+        .windows(11)
+        .position(|window| window == b"the-cluster")
+        .unwrap()
+        - 2;
+    let id = [
+        &(cluster_id.len() as i16).to_be_bytes(),
+        cluster_id.as_bytes(),
+    ]
+    .concat();
     metadata.splice(at..at + 13, id);
     close(metadata)
 }

@@ -7,8 +7,15 @@ pub(crate) fn hello(names: &[&[u8]]) -> Vec<u8> {
 
 /// The hello without its record.
 pub(crate) fn message(names: &[&[u8]]) -> Vec<u8> {
-    let list: Vec<u8> = names.iter().flat_map(|name| [&[0][..], &with_length(name)].concat()).collect();
-    let server_name = if names.is_empty() { Vec::new() } else { extension(0, &with_length(&list)) };
+    let list: Vec<u8> = names
+        .iter()
+        .flat_map(|name| [&[0][..], &with_length(name)].concat())
+        .collect();
+    let server_name = if names.is_empty() {
+        Vec::new()
+    } else {
+        extension(0, &with_length(&list))
+    };
     let versions = extension(43, &[2, 3, 4]);
     let body = [
         &[3, 3][..],
@@ -32,5 +39,9 @@ fn extension(kind: u16, content: &[u8]) -> Vec<u8> {
 }
 
 fn with_length(content: &[u8]) -> Vec<u8> {
-    [&u16::try_from(content.len()).unwrap().to_be_bytes()[..], content].concat()
+    [
+        &u16::try_from(content.len()).unwrap().to_be_bytes()[..],
+        content,
+    ]
+    .concat()
 }

@@ -24,18 +24,38 @@ async fn a_drain_answers_what_is_in_flight_closes_at_a_frame_boundary_and_takes_
     until("all to be accepted", || proxy.active() == 3).await;
 
     let script = async {
-        assert_eq!(idle.frame().await, None, "nothing in flight: closed at once");
-        assert_eq!(fresh.frame().await, None, "nothing sent yet: closed at once");
+        assert_eq!(
+            idle.frame().await,
+            None,
+            "nothing in flight: closed at once"
+        );
+        assert_eq!(
+            fresh.frame().await,
+            None,
+            "nothing sent yet: closed at once"
+        );
         drop((idle, fresh));
-        until("the ports to close", || std::net::TcpStream::connect(proxy.bootstrap()).is_err()).await;
-        client.send(&request(OFFSET_COMMIT, 6, 2, b"too late")).await;
+        until("the ports to close", || {
+            std::net::TcpStream::connect(proxy.bootstrap()).is_err()
+        })
+        .await;
+        client
+            .send(&request(OFFSET_COMMIT, 6, 2, b"too late"))
+            .await;
         arrival.send(&opaque(1, b"in flight")).await;
         assert_eq!(client.frame().await, Some(opaque(1, b"in flight")));
         assert_eq!(client.frame().await, None);
         drop(client);
-        assert_eq!(arrival.rest().await, b"", "what came after the drain began goes nowhere");
+        assert_eq!(
+            arrival.rest().await,
+            b"",
+            "what came after the drain began goes nowhere"
+        );
     };
-    let (is_drained, ()) = within("the drain", async { tokio::join!(proxy.narrows.drain(), script) }).await;
+    let (is_drained, ()) = within("the drain", async {
+        tokio::join!(proxy.narrows.drain(), script)
+    })
+    .await;
     assert!(is_drained);
     assert_eq!((proxy.closed("drained"), proxy.active()), (3, 0));
 }
@@ -52,9 +72,14 @@ async fn a_request_that_is_half_sent_when_the_drain_begins_is_completed_and_answ
     let whole = request(OFFSET_COMMIT, 6, 2, &[7; 1000]);
     client.send(&whole[..500]).await;
     let mut byte = [0];
-    within("the first half", arrival.stream.peek(&mut byte)).await.unwrap();
+    within("the first half", arrival.stream.peek(&mut byte))
+        .await
+        .unwrap();
     let script = async {
-        until("the ports to close", || std::net::TcpStream::connect(proxy.bootstrap()).is_err()).await;
+        until("the ports to close", || {
+            std::net::TcpStream::connect(proxy.bootstrap()).is_err()
+        })
+        .await;
         client.send(&whole[500..]).await;
         assert!(arrival.frame().await == Some(whole));
         arrival.send(&opaque(2, b"answer")).await;
@@ -62,21 +87,30 @@ async fn a_request_that_is_half_sent_when_the_drain_begins_is_completed_and_answ
         assert_eq!(client.frame().await, None);
         drop(client);
     };
-    let (is_drained, ()) = within("the drain", async { tokio::join!(proxy.narrows.drain(), script) }).await;
+    let (is_drained, ()) = within("the drain", async {
+        tokio::join!(proxy.narrows.drain(), script)
+    })
+    .await;
     assert!(is_drained);
 }
 
 #[tokio::test]
 async fn a_session_whose_response_does_not_come_ends_with_the_drain_timeout() {
     let mut broker = Broker::alone(0).await;
-    let proxy =
-        Proxy::start_with(&[&broker], |settings| settings.drain.timeout = Duration::from_millis(100)).await;
+    let proxy = Proxy::start_with(&[&broker], |settings| {
+        settings.drain.timeout = Duration::from_millis(100)
+    })
+    .await;
     let mut client = proxy.connect().await;
     client.send(&request(OFFSET_COMMIT, 6, 1, b"body")).await;
     let arrival = broker.next().await;
     let began = Instant::now();
     assert!(!within("the drain", proxy.narrows.drain()).await);
-    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    assert!(
+        began.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        began.elapsed()
+    );
     assert_eq!(client.frame().await, None);
     assert_eq!(arrival.rest().await, b"");
     assert_eq!(proxy.closed("aborted"), 1);
@@ -92,7 +126,8 @@ async fn a_client_that_sends_nothing_is_closed_after_the_first_frame_timeout() {
     let accepted = broker.accepted();
     let mut silent = proxy.connect().await;
     let mut slow = proxy.connect().await;
-    slow.send(&request(OFFSET_COMMIT, 6, 1, b"body")[..10]).await;
+    slow.send(&request(OFFSET_COMMIT, 6, 1, b"body")[..10])
+        .await;
     assert_eq!((silent.frame().await, slow.frame().await), (None, None));
     drop((silent, slow));
     proxy.until_closed("first_frame_timeout", 2).await;
@@ -102,11 +137,15 @@ async fn a_client_that_sends_nothing_is_closed_after_the_first_frame_timeout() {
 #[test]
 fn out_of_file_descriptors_narrows_waits_and_goes_on_when_there_are_some_again() {
     if !is_child() {
-        let name = "life::out_of_file_descriptors_narrows_waits_and_goes_on_when_there_are_some_again";
+        let name =
+            "life::out_of_file_descriptors_narrows_waits_and_goes_on_when_there_are_some_again";
         in_child(name, "64");
         return;
     }
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
     runtime.block_on(run_out_of_file_descriptors());
 }
 
@@ -115,27 +154,43 @@ async fn run_out_of_file_descriptors() {
     let proxy = Proxy::start(&[&broker]).await;
     broker.answer_all(|frame| opaque(header(frame).correlation_id, b"answer"));
     let mut established = proxy.connect().await;
-    established.send(&request(OFFSET_COMMIT, 6, 1, b"body")).await;
+    established
+        .send(&request(OFFSET_COMMIT, 6, 1, b"body"))
+        .await;
     established.frame().await.unwrap();
-    // A connection to Narrows takes a descriptor here and one in Narrows: they end with one that waits to be accepted.
+    // A connection to Narrows takes a descriptor here and one in Narrows: they end with one that
+    // waits to be accepted.
     let mut hoard = Vec::new();
     while let Ok(stream) = TcpStream::connect(proxy.bootstrap()).await {
         hoard.push(stream);
         tokio::task::yield_now().await;
         assert!(hoard.len() < 64);
     }
-    let series = "narrows_accept_errors_total{listener=\"external\",reason=\"no_file_descriptors\"}";
+    let series =
+        "narrows_accept_errors_total{listener=\"external\",reason=\"no_file_descriptors\"}";
     until("an accept to fail", || proxy.metric(series) > 0).await;
-    established.send(&request(OFFSET_COMMIT, 6, 2, b"body")).await;
-    assert_eq!(established.frame().await, Some(opaque(2, b"answer")), "who is there is served");
-    let (began, before) = (Instant::now(), proxy.metric(series));
+    established
+        .send(&request(OFFSET_COMMIT, 6, 2, b"body"))
+        .await;
+    assert_eq!(
+        established.frame().await,
+        Some(opaque(2, b"answer")),
+        "who is there is served"
+    );
+    let began = Instant::now();
+    let before = proxy.metric(series);
     until("more accepts to fail", || proxy.metric(series) > before + 2).await;
-    assert!(began.elapsed() > Duration::from_millis(100), "it does not spin");
+    assert!(
+        began.elapsed() > Duration::from_millis(100),
+        "it does not spin"
+    );
     drop(hoard);
     let recovered = async {
         loop {
             let mut client = proxy.connect().await;
-            client.try_send(&request(OFFSET_COMMIT, 6, 3, b"body")).await;
+            client
+                .try_send(&request(OFFSET_COMMIT, 6, 3, b"body"))
+                .await;
             if client.frame().await.is_some() {
                 return;
             }

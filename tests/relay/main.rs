@@ -1,9 +1,15 @@
-//! Sessions from both ends: Narrows in this process, between scripted clients and a scripted cluster of brokers.
+//! Sessions from both ends: Narrows in this process, between scripted clients and a scripted
+//! cluster of brokers.
 //!
-//! What real clients and brokers never do: lie about lengths, stop in the middle, answer what nobody asked, stay silent,
-//! close at the worst moment. Each promise is told apart from its neighbour by the cause that Narrows counts.
+//! What real clients and brokers never do: lie about lengths, stop in the middle, answer what
+//! nobody asked, stay silent, close at the worst moment. Each promise is told apart from its
+//! neighbour by the cause that Narrows counts.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests may fail as tests do")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "helpers of tests may fail as tests do"
+)]
 
 mod alloc;
 mod broker;

@@ -14,7 +14,8 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-/// A buffer of 128 KiB, another that the request's bytes had and the pool keeps, and what belongs to a session.
+/// A buffer of 128 KiB, another that the request's bytes had and the pool keeps, and what belongs
+/// to a session.
 const SLOW_BYTES_MAX: usize = 2 * 128 * 1024 + 16 * 1024;
 
 fn hash(bytes: &[u8]) -> u64 {
@@ -25,13 +26,20 @@ fn hash(bytes: &[u8]) -> u64 {
 
 #[test]
 fn fifty_megabytes_wait_at_the_broker_for_a_client_that_does_not_read() {
-    // In a process of its own: the runtime of a test that begins meanwhile would be more than the bound has left.
+    // In a process of its own: the runtime of a test that begins meanwhile would be more than the
+    // bound has left.
     if !is_child() {
         let name = "memory::fifty_megabytes_wait_at_the_broker_for_a_client_that_does_not_read";
         let said = in_child(name, "\"$(ulimit -Hn)\"");
-        return said.lines().filter(|line| line.contains("slow reader")).for_each(|line| println!("{line}"));
+        return said
+            .lines()
+            .filter(|line| line.contains("slow reader"))
+            .for_each(|line| println!("{line}"));
     }
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
     runtime.block_on(measure_slow_reader());
 }
 
@@ -41,31 +49,54 @@ async fn measure_slow_reader() {
     let proxy = Proxy::begin(&[broker.address], |_| {});
     proxy.until_refreshed().await;
     let nodes = [node(0, "kafka-0.broker.internal", 9092)];
-    let shape = Shape { filling: 50 * 1024 * 1024, ..Shape::of(&nodes) };
+    let shape = Shape {
+        filling: 50 * 1024 * 1024,
+        ..Shape::of(&nodes)
+    };
     let whole = response(FETCH, 16, 1, &shape);
     measured.reset();
     let mut client = proxy.connect().await;
-    // The kernel may hold tens of megabytes for Narrows (tcp_rmem); it need not hold as much again for the client.
-    socket2::SockRef::from(&client.stream).set_recv_buffer_size(64 * 1024).unwrap();
+    // The kernel may hold tens of megabytes for Narrows (tcp_rmem); it need not hold as much again
+    // for the client.
+    socket2::SockRef::from(&client.stream)
+        .set_recv_buffer_size(64 * 1024)
+        .unwrap();
     client.send(&request(FETCH, 16, 1, b"")).await;
     let mut arrival = broker.next().await;
     let written = arrival.fill(&whole).await;
-    assert!(written < whole.len(), "back-pressure: {written} of {} bytes", whole.len());
+    assert!(
+        written < whole.len(),
+        "back-pressure: {written} of {} bytes",
+        whole.len()
+    );
     let peak = measured.peak_bytes();
     println!("slow reader: {peak} bytes held, {written} bytes under way");
     assert!(peak <= SLOW_BYTES_MAX, "{peak} bytes");
 
     let bytes_total = whole.len();
-    let expected = response(FETCH, 16, 1, &Shape { nodes: Vec::new(), ..shape });
+    let expected = response(
+        FETCH,
+        16,
+        1,
+        &Shape {
+            nodes: Vec::new(),
+            ..shape
+        },
+    );
     let sending = tokio::spawn(async move {
         arrival.stream.write_all(&whole[written..]).await.unwrap();
         arrival
     });
     let mut got = vec![0; bytes_total];
-    within("all of it", client.stream.read_exact(&mut got)).await.unwrap();
+    within("all of it", client.stream.read_exact(&mut got))
+        .await
+        .unwrap();
     let (nodes, rest) = tail(FETCH, 16, &got);
     assert_eq!(hash(&rest), hash(&expected), "every byte as it was");
-    assert_eq!(nodes, [node(0, crate::client::ADVERTISED_HOST, proxy.port(0))]);
+    assert_eq!(
+        nodes,
+        [node(0, crate::client::ADVERTISED_HOST, proxy.port(0))]
+    );
     drop(sending.await.unwrap());
 }
 
@@ -77,7 +108,12 @@ async fn whoever_stops_in_the_middle_of_a_header_keeps_no_buffer() {
     let proxy = Proxy::begin(&[broker.address], |_| {});
     proxy.until_refreshed().await;
     let whole = request(OFFSET_COMMIT, 6, 1, b"body");
-    let answer = response(crate::samples::METADATA, 12, 1, &Shape::of(&[node(0, "kafka-0", 9092)]));
+    let answer = response(
+        crate::samples::METADATA,
+        12,
+        1,
+        &Shape::of(&[node(0, "kafka-0", 9092)]),
+    );
     let mut peers = Vec::new();
     for stops in ["the first request", "a later request", "a response"] {
         measured.reset();
@@ -91,7 +127,9 @@ async fn whoever_stops_in_the_middle_of_a_header_keeps_no_buffer() {
             }
             let is_response = stops == "a response";
             let metadata = request(crate::samples::METADATA, 12, 1, b"");
-            client.send(if is_response { &metadata } else { &whole }).await;
+            client
+                .send(if is_response { &metadata } else { &whole })
+                .await;
             let mut arrival = broker.next().await;
             if is_response {
                 arrival.send(&answer[..answer.len() / 2]).await;
@@ -110,7 +148,10 @@ async fn whoever_stops_in_the_middle_of_a_header_keeps_no_buffer() {
         last.frame().await.unwrap();
         let each = alloc::heap_bytes().saturating_sub(start) / COUNT;
         println!("in the middle of {stops}: {each} bytes of heap each");
-        assert!(each < 16 * 1024, "in the middle of {stops}: {each} bytes each");
+        assert!(
+            each < 16 * 1024,
+            "in the middle of {stops}: {each} bytes each"
+        );
     }
 }
 
@@ -138,14 +179,21 @@ fn an_idle_connection_holds_less_than_5_kib_and_leaves_nothing() {
             .filter(|line| line.contains("idle connections"))
             .for_each(|line| println!("{line}"));
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .unwrap();
     runtime.block_on(measure_idle_connections());
 }
 
 async fn measure_idle_connections() {
     let limit = descriptor_limit();
     let count = IDLE_TARGET.min((limit - DESCRIPTORS_SPARE - FIRST) / DESCRIPTORS_EACH);
-    assert!(count >= IDLE_MIN, "the hard limit of open files allows {limit} only");
+    assert!(
+        count >= IDLE_MIN,
+        "the hard limit of open files allows {limit} only"
+    );
     let mut measured = alloc::alone().await;
     // Both peers are threads with plain sockets, so that all that is allocated is Narrows'.
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -156,7 +204,8 @@ async fn measure_idle_connections() {
     drop(connected(&proxy, FIRST).await);
     until("the first sessions to end", || proxy.active() == 0).await;
     measured.reset();
-    let (start, start_resident) = (alloc::heap_bytes(), resident_bytes());
+    let start = alloc::heap_bytes();
+    let start_resident = resident_bytes();
     let clients = connected(&proxy, count).await;
     let each = alloc::heap_bytes().saturating_sub(start) / count;
     let short = if count < IDLE_TARGET {
@@ -174,7 +223,10 @@ async fn measure_idle_connections() {
     until("all sessions to end", || proxy.active() == 0).await;
     let left = alloc::heap_bytes().saturating_sub(start);
     println!("{count} idle connections: {left} bytes of heap left behind");
-    assert!(left < LEFT_BYTES_MAX, "{left} bytes left by {count} connections");
+    assert!(
+        left < LEFT_BYTES_MAX,
+        "{left} bytes left by {count} connections"
+    );
     // The allocator would keep the pages.
     let is_back = || resident_bytes() < start_resident + RESIDENT_LEFT_BYTES_MAX;
     until("the memory to go back to the system", is_back).await;
@@ -185,8 +237,16 @@ async fn measure_idle_connections() {
 /// How much memory of its own this process has from the system, in bytes.
 pub(crate) fn resident_bytes() -> usize {
     let rollup = std::fs::read_to_string("/proc/self/smaps_rollup").unwrap();
-    let line = rollup.lines().find_map(|line| line.strip_prefix("Anonymous:")).unwrap();
-    1024 * line.trim().strip_suffix(" kB").unwrap().parse::<usize>().unwrap()
+    let line = rollup
+        .lines()
+        .find_map(|line| line.strip_prefix("Anonymous:"))
+        .unwrap();
+    1024 * line
+        .trim()
+        .strip_suffix(" kB")
+        .unwrap()
+        .parse::<usize>()
+        .unwrap()
 }
 
 /// So many connections that have had one request answered.
@@ -200,7 +260,10 @@ async fn connected(proxy: &Proxy, count: usize) -> Vec<TcpStream> {
 
 fn descriptor_limit() -> usize {
     let limits = std::fs::read_to_string("/proc/self/limits").unwrap();
-    let line = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
+    let line = limits
+        .lines()
+        .find(|line| line.starts_with("Max open files"))
+        .unwrap();
     line.split_whitespace().nth(3).unwrap().parse().unwrap()
 }
 
@@ -209,13 +272,19 @@ pub(crate) fn serve_idle(listener: &TcpListener, at: SocketAddr, count: usize) {
     let nodes = BTreeMap::from([(0, at)]);
     let mut kept: Vec<TcpStream> = Vec::with_capacity(count + 1);
     while kept.len() < count {
-        let Ok((mut stream, _)) = listener.accept() else { return };
+        let Ok((mut stream, _)) = listener.accept() else {
+            return;
+        };
         let mut frame = Vec::new();
         while read_frame(&mut stream, &mut frame).is_some() {
             if header(&frame).is_narrows {
-                stream.write_all(&answer_narrows(&frame, &nodes, "a-cluster")).unwrap();
+                stream
+                    .write_all(&answer_narrows(&frame, &nodes, "a-cluster"))
+                    .unwrap();
             } else {
-                stream.write_all(&opaque(header(&frame).correlation_id, b"answer")).unwrap();
+                stream
+                    .write_all(&opaque(header(&frame).correlation_id, b"answer"))
+                    .unwrap();
                 kept.push(stream);
                 break;
             }

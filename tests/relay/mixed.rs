@@ -1,5 +1,6 @@
-//! Frames of every kind and size in one stream: what happens to one must not depend on what stands before or behind it,
-//! nor on whether it was spliced. Large frames make Narrows look ahead; edits behind them must still find their bytes.
+//! Frames of every kind and size in one stream: what happens to one must not depend on what stands
+//! before or behind it, nor on whether it was spliced. Large frames make Narrows look ahead; edits
+//! behind them must still find their bytes.
 
 use crate::broker::Broker;
 use crate::client::{ADVERTISED_HOST, Client, Proxy};
@@ -43,7 +44,12 @@ fn exchange() -> impl Strategy<Value = (Kind, usize)> {
         any::<bool>().prop_map(|has_moved| Kind::Produced { has_moved }),
         Just(Kind::ProduceUnanswered),
     ];
-    let bytes = prop_oneof![0..200usize, 900..1200usize, 14_000..36_000usize, 60_000..300_000usize];
+    let bytes = prop_oneof![
+        0..200usize,
+        900..1200usize,
+        14_000..36_000usize,
+        60_000..300_000usize
+    ];
     (kind, bytes)
 }
 
@@ -58,29 +64,52 @@ struct Exchange {
 
 impl Exchange {
     fn new(id: i32, (kind, bytes): (Kind, usize), nodes: &[Node]) -> Self {
-        let shape = |nodes: &[Node], filling| Shape { filling, ..Shape::of(nodes) };
+        let shape = |nodes: &[Node], filling| Shape {
+            filling,
+            ..Shape::of(nodes)
+        };
         let moved = |has_moved| if has_moved { nodes } else { &[] };
         let plain = shape(&[], 0);
         let (shape, request, response) = match kind {
-            Kind::Commit => (plain, request(OFFSET_COMMIT, 6, id, &pattern(bytes)), opaque(id, b"done")),
-            Kind::Committed => (plain, request(OFFSET_COMMIT, 6, id, b""), opaque(id, &pattern(bytes))),
+            Kind::Commit => (
+                plain,
+                request(OFFSET_COMMIT, 6, id, &pattern(bytes)),
+                opaque(id, b"done"),
+            ),
+            Kind::Committed => (
+                plain,
+                request(OFFSET_COMMIT, 6, id, b""),
+                opaque(id, &pattern(bytes)),
+            ),
             Kind::ApiVersions => {
                 let answer = opaque(id, &[0, 35, 0, 0, 0, 1, 0, 18, 0, 0, 0, 4]);
                 (plain, request(API_VERSIONS, 99, id, b""), answer)
             }
             Kind::Metadata => {
                 let shape = shape(nodes, bytes);
-                (shape.clone(), request(METADATA, 12, id, b""), response(METADATA, 12, id, &shape))
+                (
+                    shape.clone(),
+                    request(METADATA, 12, id, b""),
+                    response(METADATA, 12, id, &shape),
+                )
             }
             Kind::Fetch { has_moved } => {
                 let shape = shape(moved(has_moved), bytes);
-                (shape.clone(), request(FETCH, 17, id, b""), response(FETCH, 17, id, &shape))
+                (
+                    shape.clone(),
+                    request(FETCH, 17, id, b""),
+                    response(FETCH, 17, id, &shape),
+                )
             }
             Kind::Produced { has_moved } => {
                 let shape = shape(moved(has_moved), 0);
                 // No transactional id, acks=all.
                 let body = [&[0, 0xff, 0xff][..], &pattern(bytes)].concat();
-                (shape.clone(), request(PRODUCE, 12, id, &body), response(PRODUCE, 12, id, &shape))
+                (
+                    shape.clone(),
+                    request(PRODUCE, 12, id, &body),
+                    response(PRODUCE, 12, id, &shape),
+                )
             }
             Kind::ProduceUnanswered => (plain, produce(id, 0, &pattern(bytes)), Vec::new()),
         };
@@ -88,12 +117,22 @@ impl Exchange {
         if matches!(kind, Kind::ApiVersions) {
             expected[6..8].copy_from_slice(&i16::MAX.to_be_bytes());
         }
-        Self { kind, shape, request, expected, response }
+        Self {
+            kind,
+            shape,
+            request,
+            expected,
+            response,
+        }
     }
 
-    /// What the client has got is the response with Narrows' addresses or, where they did not fit, without any.
+    /// What the client has got is the response with Narrows' addresses or, where they did not fit,
+    /// without any.
     fn assert_got(&self, got: &[u8], id: i32, advertised: &[Node]) {
-        let at = |nodes: &[Node]| Shape { nodes: nodes.to_vec(), ..self.shape.clone() };
+        let at = |nodes: &[Node]| Shape {
+            nodes: nodes.to_vec(),
+            ..self.shape.clone()
+        };
         let (key, version) = match self.kind {
             Kind::Metadata => {
                 let expected = response(METADATA, 12, id, &at(advertised));
@@ -106,7 +145,11 @@ impl Exchange {
         let (nodes, rest) = tail(key, version, got);
         let (_, expected) = tail(key, version, &response(key, version, id, &at(&[])));
         let is_right = nodes.is_empty() || nodes == advertised && !self.shape.nodes.is_empty();
-        assert!(is_right && rest == expected, "exchange {id}: {:?} {nodes:?}", self.kind);
+        assert!(
+            is_right && rest == expected,
+            "exchange {id}: {:?} {nodes:?}",
+            self.kind
+        );
     }
 }
 
@@ -135,10 +178,19 @@ async fn converse(
     let nodes = [node(0, "kafka-0.broker.internal", 9092)];
     let advertised = [node(0, ADVERTISED_HOST, proxy.port(0))];
     let ids = 0i32..;
-    let exchanges: Vec<_> =
-        ids.zip(script).map(|(id, exchange)| Exchange::new(id, *exchange, &nodes)).collect();
-    let concat = |part: fn(&Exchange) -> &[u8]| exchanges.iter().flat_map(part).copied().collect::<Vec<u8>>();
-    let (sent, expected) = (concat(|e| &e.request), concat(|e| &e.expected));
+    let exchanges: Vec<_> = ids
+        .zip(script)
+        .map(|(id, exchange)| Exchange::new(id, *exchange, &nodes))
+        .collect();
+    let concat = |part: fn(&Exchange) -> &[u8]| {
+        exchanges
+            .iter()
+            .flat_map(part)
+            .copied()
+            .collect::<Vec<u8>>()
+    };
+    let sent = concat(|e| &e.request);
+    let expected = concat(|e| &e.expected);
     let (mut arrival, got) = within("all requests", async {
         let receiving = async {
             let mut arrival = broker.next().await;
@@ -164,7 +216,10 @@ async fn read_all(
     exchanges: &[Exchange],
     advertised: &[Node],
 ) {
-    for (id, exchange) in (0..).zip(exchanges).filter(|(_, exchange)| !exchange.response.is_empty()) {
+    for (id, exchange) in (0..)
+        .zip(exchanges)
+        .filter(|(_, exchange)| !exchange.response.is_empty())
+    {
         let got = client.frame().await.unwrap();
         exchange.assert_got(&got, id, advertised);
     }
@@ -195,7 +250,11 @@ async fn frames_of_all_kinds_in_a_row_pass_through_tls_on_either_side_or_both() 
         let (mut broker, front) = pki.broker_behind_tls(0).await;
         let has_tls_client = round % 3 != 0;
         let has_tls_broker = round % 3 != 1;
-        let bootstrap = if has_tls_broker { front.address } else { broker.address };
+        let bootstrap = if has_tls_broker {
+            front.address
+        } else {
+            broker.address
+        };
         broker.says.lock().unwrap().nodes.insert(0, bootstrap);
         let proxy = Proxy::start_at(&[bootstrap], |settings| {
             settings.listeners[0].tls = has_tls_client.then(|| pki.terminate());

@@ -1,4 +1,5 @@
-//! Scheme `sni`: the server name in a TLS hello leads to its broker, and any other name leads nowhere.
+//! Scheme `sni`: the server name in a TLS hello leads to its broker, and any other name leads
+//! nowhere.
 
 use crate::broker::{Broker, Says};
 use crate::client::{ADVERTISED_HOST, Client, Proxy};
@@ -65,7 +66,11 @@ async fn a_name_leads_to_the_broker_that_has_it_in_whatever_case() {
     let proxy = start(&pki, &brokers[0].1).await;
     for (id, broker) in &mut brokers {
         let name = format!("broker-{id}.kafka.example.com");
-        for name in [name.clone(), name.to_uppercase(), name.replace("broker", "bRoKeR")] {
+        for name in [
+            name.clone(),
+            name.to_uppercase(),
+            name.replace("broker", "bRoKeR"),
+        ] {
             let mut client = named_client(proxy.bootstrap(), &name, &pki.client()).await;
             client.send(&request(OFFSET_COMMIT, 6, *id, b"body")).await;
             let mut arrival = broker.next().await;
@@ -92,7 +97,12 @@ async fn a_name_of_a_broker_that_the_cluster_does_not_have_is_refused_as_such() 
     let pki = Pki::new();
     let [(_, zero), ..] = three().await;
     let proxy = start(&pki, &zero).await;
-    let mut client = named_client(proxy.bootstrap(), "broker-3.kafka.example.com", &pki.client()).await;
+    let mut client = named_client(
+        proxy.bootstrap(),
+        "broker-3.kafka.example.com",
+        &pki.client(),
+    )
+    .await;
     client.send(&request(OFFSET_COMMIT, 6, 1, b"body")).await;
     assert_eq!(client.frame().await, None);
     proxy.until_closed("unknown_broker", 1).await;
@@ -104,23 +114,38 @@ async fn metadata_tells_clients_the_names_and_the_port_that_is_advertised() {
     let pki = Pki::new();
     let mut brokers = three().await;
     let proxy = start(&pki, &brokers[0].1).await;
-    let mut client = named_client(proxy.bootstrap(), "broker-0.kafka.example.com", &pki.client()).await;
+    let mut client = named_client(
+        proxy.bootstrap(),
+        "broker-0.kafka.example.com",
+        &pki.client(),
+    )
+    .await;
     client.send(&request(METADATA, 12, 1, b"")).await;
     let mut arrival = brokers[0].1.next().await;
     let ids = [0, 7, 1_000_000, i32::MAX];
     let at = |host: fn(i32) -> String, port| ids.map(|id| node(id, &host(id), port));
     let internal = at(|id| format!("kafka-{id}.broker.internal"), 9092);
-    let advertised = at(|id| format!("broker-{id}.kafka.example.com"), ADVERTISED_PORT);
-    arrival.send(&response(METADATA, 12, 1, &Shape::of(&internal))).await;
-    assert_eq!(client.frame().await, Some(response(METADATA, 12, 1, &Shape::of(&advertised))));
+    let advertised = at(
+        |id| format!("broker-{id}.kafka.example.com"),
+        ADVERTISED_PORT,
+    );
+    arrival
+        .send(&response(METADATA, 12, 1, &Shape::of(&internal)))
+        .await;
+    assert_eq!(
+        client.frame().await,
+        Some(response(METADATA, 12, 1, &Shape::of(&advertised)))
+    );
 }
 
 #[tokio::test]
 async fn a_header_of_a_load_balancer_may_stand_before_the_hello() {
     let pki = Pki::new();
     let [_, (_, mut seven), _] = three().await;
-    let proxy_protocol =
-        ProxyProtocol { mode: ProxyMode::Required, trusted: vec!["127.0.0.0/8".parse().unwrap()] };
+    let proxy_protocol = ProxyProtocol {
+        mode: ProxyMode::Required,
+        trusted: vec!["127.0.0.0/8".parse().unwrap()],
+    };
     let proxy = Proxy::start_with(&[&seven], |settings| {
         by_names(settings, ADVERTISED_HOST, PATTERN, None);
         settings.listeners[0].tls = Some(pki.terminate());
@@ -135,16 +160,24 @@ async fn a_header_of_a_load_balancer_may_stand_before_the_hello() {
         let mut client = Client::connect(proxy.bootstrap()).await;
         client.send(header).await;
         let name = "broker-7.kafka.example.com";
-        let mut client = shake_hands(client.stream, name, &pki.client()).await.unwrap();
+        let mut client = shake_hands(client.stream, name, &pki.client())
+            .await
+            .unwrap();
         client.send(&request(OFFSET_COMMIT, 6, 1, b"body")).await;
-        assert_eq!(seven.next().await.first, request(OFFSET_COMMIT, 6, 1, b"body"));
+        assert_eq!(
+            seven.next().await.first,
+            request(OFFSET_COMMIT, 6, 1, b"body")
+        );
     }
     // One that lies about the peer is told by it.
     let mut client = proxy.connect().await;
     client
         .send(
-            &[&b"PROXY TCP4 192.0.2.7 10.0.0.1 51000 9092\r\n"[..], &hello(&[b"nobody.example.com"])]
-                .concat(),
+            &[
+                &b"PROXY TCP4 192.0.2.7 10.0.0.1 51000 9092\r\n"[..],
+                &hello(&[b"nobody.example.com"]),
+            ]
+            .concat(),
         )
         .await;
     assert_eq!(client.rest().await, UNRECOGNIZED_NAME);
@@ -165,34 +198,61 @@ async fn two() -> Two {
     let pki = Pki::new();
     let mut clusters = Vec::new();
     for name in ["a-cluster", "other-cluster"] {
-        let says = Says { cluster_id: name.into(), nodes: BTreeMap::new(), demands_sasl: false };
+        let says = Says {
+            cluster_id: name.into(),
+            nodes: BTreeMap::new(),
+            demands_sasl: false,
+        };
         let says = Arc::new(Mutex::new(says));
-        clusters.push(vec![Broker::member(0, &says).await, Broker::member(1, &says).await]);
+        clusters.push(vec![
+            Broker::member(0, &says).await,
+            Broker::member(1, &says).await,
+        ]);
     }
-    let (other, kafka) = (clusters.pop().unwrap(), clusters.pop().unwrap());
+    let other = clusters.pop().unwrap();
+    let kafka = clusters.pop().unwrap();
     let at = other[0].address;
     let proxy = Proxy::start_with(&[&kafka[0]], |settings| {
         by_names(settings, ADVERTISED_HOST, PATTERN, None);
         settings.listeners[0].tls = Some(pki.terminate());
         let mut cluster = settings.clusters[0].clone();
-        (cluster.name, cluster.bootstrap_servers) =
-            (ClusterName("other".into()), vec![at.to_string().parse().unwrap()]);
+        (cluster.name, cluster.bootstrap_servers) = (
+            ClusterName("other".into()),
+            vec![at.to_string().parse().unwrap()],
+        );
         let mut listener = settings.listeners[0].clone();
         (listener.name, listener.cluster) = (ListenerName("second".into()), cluster.name.clone());
         let bind = listener.scheme.binds()[0].address;
-        listener.scheme =
-            names(bind, "bootstrap.other.example.com", "node-{node_id}.other.example.com", Some((0, 4)));
+        listener.scheme = names(
+            bind,
+            "bootstrap.other.example.com",
+            "node-{node_id}.other.example.com",
+            Some((0, 4)),
+        );
         settings.clusters.push(cluster);
         settings.listeners.push(listener);
     })
     .await;
-    crate::until("the other refresh", || proxy.narrows.status()["clusters"][1]["refresh"] == "fresh").await;
-    Two { proxy, pki, kafka, other }
+    crate::until("the other refresh", || {
+        proxy.narrows.status()["clusters"][1]["refresh"] == "fresh"
+    })
+    .await;
+    Two {
+        proxy,
+        pki,
+        kafka,
+        other,
+    }
 }
 
 #[tokio::test]
 async fn two_clusters_with_the_same_node_ids_behind_one_port_never_mix() {
-    let Two { proxy, pki, mut kafka, mut other } = two().await;
+    let Two {
+        proxy,
+        pki,
+        mut kafka,
+        mut other,
+    } = two().await;
     for round in 0..3 {
         for id in [0, 1] {
             let at = usize::try_from(id).unwrap();
@@ -205,56 +265,154 @@ async fn two_clusters_with_the_same_node_ids_behind_one_port_never_mix() {
                 let mut arrival = broker.next().await;
                 assert_eq!(header(&arrival.first).correlation_id, round);
                 let shape = |host: &str, port| Shape::of(&[node(id, host, port)]);
-                arrival.send(&response(METADATA, 12, round, &shape("kafka.internal", 9092))).await;
+                arrival
+                    .send(&response(
+                        METADATA,
+                        12,
+                        round,
+                        &shape("kafka.internal", 9092),
+                    ))
+                    .await;
                 let told = response(METADATA, 12, round, &shape(&name, ADVERTISED_PORT));
                 assert_eq!(client.frame().await, Some(told));
             }
         }
     }
-    assert!(kafka.iter().chain(&other).all(|broker| !broker.has_arrivals()));
-    let accepted =
-        |listener| proxy.metric(&format!("narrows_connections_accepted_total{{listener=\"{listener}\"}}"));
-    assert_eq!([accepted("external"), accepted("second"), accepted("external,second")], [6, 6, 0]);
+    assert!(
+        kafka
+            .iter()
+            .chain(&other)
+            .all(|broker| !broker.has_arrivals())
+    );
+    let accepted = |listener| {
+        proxy.metric(&format!(
+            "narrows_connections_accepted_total{{listener=\"{listener}\"}}"
+        ))
+    };
+    assert_eq!(
+        [
+            accepted("external"),
+            accepted("second"),
+            accepted("external,second")
+        ],
+        [6, 6, 0]
+    );
 }
 
 #[tokio::test]
 async fn a_name_that_nobody_has_is_told_so_and_reaches_nobody() {
-    let Two { proxy, kafka, other, .. } = two().await;
-    let accepted = || kafka.iter().chain(&other).map(Broker::accepted).collect::<Vec<_>>();
+    let Two {
+        proxy,
+        kafka,
+        other,
+        ..
+    } = two().await;
+    let accepted = || {
+        kafka
+            .iter()
+            .chain(&other)
+            .map(Broker::accepted)
+            .collect::<Vec<_>>()
+    };
     let before = accepted();
     let long = [&[b'a'; 300][..], b".kafka.example.com"].concat();
     let kafka_0 = "broker-0.kafka.example.com";
     for (count, (name, came, nearest)) in (1..).zip([
-        (&b"broker-0.other.example.com"[..], "broker-0.other.example.com", "node-0.other.example.com"),
-        (b"node-0.kafka.example.com", "node-0.kafka.example.com", kafka_0),
-        (b"node-5.other.example.com", "node-5.other.example.com", "node-0.other.example.com"),
+        (
+            &b"broker-0.other.example.com"[..],
+            "broker-0.other.example.com",
+            "node-0.other.example.com",
+        ),
+        (
+            b"node-0.kafka.example.com",
+            "node-0.kafka.example.com",
+            kafka_0,
+        ),
+        (
+            b"node-5.other.example.com",
+            "node-5.other.example.com",
+            "node-0.other.example.com",
+        ),
         (b"192.0.2.1", "192.0.2.1", "example.com"),
         (b"127.0.0.1", "127.0.0.1", "example.com"),
         (b"", "", "example.com"),
-        (b"broker-0.kafka.example.com.", "broker-0.kafka.example.com.", kafka_0),
-        (b"broker_0.kafka.example.com", "broker_0.kafka.example.com", kafka_0),
-        (b"broker-0.kafka.example.com\0", "broker-0.kafka.example.com\\0", kafka_0),
-        (b"broker-0\0.kafka.example.com", "broker-0\\0.kafka.example.com", kafka_0),
-        (b"broker-01.kafka.example.com", "broker-01.kafka.example.com", "broker-1.kafka.example.com"),
-        (b"broker-+1.kafka.example.com", "broker-+1.kafka.example.com", "broker-1.kafka.example.com"),
-        (b"broker--1.kafka.example.com", "broker--1.kafka.example.com", "broker-1.kafka.example.com"),
-        (b"broker-4294967296.kafka.example.com", "broker-4294967296", "kafka.example.com"),
-        (b"broker-.kafka.example.com", "broker-.kafka.example.com", kafka_0),
-        (b"broker-0.kafka.example.com broker-1", "broker-0.kafka.example.com broker-1", kafka_0),
-        (b"\xffbroker-0.kafka.example.com", "broker-0.kafka.example.com", kafka_0),
+        (
+            b"broker-0.kafka.example.com.",
+            "broker-0.kafka.example.com.",
+            kafka_0,
+        ),
+        (
+            b"broker_0.kafka.example.com",
+            "broker_0.kafka.example.com",
+            kafka_0,
+        ),
+        (
+            b"broker-0.kafka.example.com\0",
+            "broker-0.kafka.example.com\\0",
+            kafka_0,
+        ),
+        (
+            b"broker-0\0.kafka.example.com",
+            "broker-0\\0.kafka.example.com",
+            kafka_0,
+        ),
+        (
+            b"broker-01.kafka.example.com",
+            "broker-01.kafka.example.com",
+            "broker-1.kafka.example.com",
+        ),
+        (
+            b"broker-+1.kafka.example.com",
+            "broker-+1.kafka.example.com",
+            "broker-1.kafka.example.com",
+        ),
+        (
+            b"broker--1.kafka.example.com",
+            "broker--1.kafka.example.com",
+            "broker-1.kafka.example.com",
+        ),
+        (
+            b"broker-4294967296.kafka.example.com",
+            "broker-4294967296",
+            "kafka.example.com",
+        ),
+        (
+            b"broker-.kafka.example.com",
+            "broker-.kafka.example.com",
+            kafka_0,
+        ),
+        (
+            b"broker-0.kafka.example.com broker-1",
+            "broker-0.kafka.example.com broker-1",
+            kafka_0,
+        ),
+        (
+            b"\xffbroker-0.kafka.example.com",
+            "broker-0.kafka.example.com",
+            kafka_0,
+        ),
         (&long, "aaaaaaaa", "example.com"),
     ]) {
         let mut client = proxy.connect().await;
         client.send(&hello(&[name])).await;
         assert_eq!(client.rest().await, UNRECOGNIZED_NAME, "{came}");
         drop(client);
-        let series = "narrows_connections_closed_total{cause=\"sni_unknown\",listener=\"external,second\"}";
-        crate::until("the session to be counted", || proxy.metric(series) == count).await;
+        let series =
+            "narrows_connections_closed_total{cause=\"sni_unknown\",listener=\"external,second\"}";
+        crate::until("the session to be counted", || {
+            proxy.metric(series) == count
+        })
+        .await;
         let problem = proxy.problem("sni_unknown");
         let said = problem["last"].as_str().unwrap();
-        let (told, hint) = said.split_once("the nearest is").unwrap_or_else(|| panic!("{said}"));
+        let (told, hint) = said
+            .split_once("the nearest is")
+            .unwrap_or_else(|| panic!("{said}"));
         assert!(told.contains(came) && hint.contains(nearest), "{said}");
-        assert!(told.contains(PATTERN) && told.contains("node-{node_id}.other.example.com"), "{said}");
+        assert!(
+            told.contains(PATTERN) && told.contains("node-{node_id}.other.example.com"),
+            "{said}"
+        );
         assert!(!said.contains('\0') && said.len() < 1000, "{said}");
         assert_eq!(problem["count"], count);
     }
@@ -263,8 +421,19 @@ async fn a_name_that_nobody_has_is_told_so_and_reaches_nobody() {
 
 #[tokio::test]
 async fn a_hello_without_a_name_is_told_so_and_reaches_nobody() {
-    let Two { proxy, kafka, other, .. } = two().await;
-    let accepted = || kafka.iter().chain(&other).map(Broker::accepted).sum::<usize>();
+    let Two {
+        proxy,
+        kafka,
+        other,
+        ..
+    } = two().await;
+    let accepted = || {
+        kafka
+            .iter()
+            .chain(&other)
+            .map(Broker::accepted)
+            .sum::<usize>()
+    };
     let before = accepted();
     let mut client = proxy.connect().await;
     client.send(&hello(&[])).await;
@@ -273,21 +442,39 @@ async fn a_hello_without_a_name_is_told_so_and_reaches_nobody() {
     crate::until("the problem", || proxy.problem("sni_missing")["count"] == 1).await;
     let problem = proxy.problem("sni_missing");
     let said = problem["last"].as_str().unwrap();
-    assert!(said.contains("ssl_check_hostname") && said.contains(ADVERTISED_HOST), "{said}");
+    assert!(
+        said.contains("ssl_check_hostname") && said.contains(ADVERTISED_HOST),
+        "{said}"
+    );
     assert_eq!(accepted(), before);
 }
 
 #[tokio::test]
 async fn a_hello_that_lies_about_its_parts_is_not_answered_and_reaches_nobody() {
-    let Two { proxy, kafka, other, .. } = two().await;
-    let accepted = || kafka.iter().chain(&other).map(Broker::accepted).sum::<usize>();
+    let Two {
+        proxy,
+        kafka,
+        other,
+        ..
+    } = two().await;
+    let accepted = || {
+        kafka
+            .iter()
+            .chain(&other)
+            .map(Broker::accepted)
+            .sum::<usize>()
+    };
     let before = accepted();
     let name = b"broker-0.kafka.example.com";
     let twice = hello(&[name, b"broker-1.kafka.example.com"]);
     let behind = record(&[&message(&[name])[..], b"!"].concat());
     let mut longer = hello(&[name]);
     // The length of the name, one more than there is.
-    let at = longer.windows(name.len()).position(|window| window == name).unwrap() - 1;
+    let at = longer
+        .windows(name.len())
+        .position(|window| window == name)
+        .unwrap()
+        - 1;
     longer[at] += 1;
     let mut is_other_message = hello(&[name]);
     is_other_message[5] = 2;
@@ -297,7 +484,10 @@ async fn a_hello_that_lies_about_its_parts_is_not_answered_and_reaches_nobody() 
         ("another message", &is_other_message),
         ("an empty record", b"\x16\x03\x01\x00\x00"),
         ("a record that is too long", b"\x16\x03\x01\x40\x01"),
-        ("another record in between", b"\x16\x03\x01\x00\x01\x01\x17\x03\x03\x00\x01\x00"),
+        (
+            "another record in between",
+            b"\x16\x03\x01\x00\x01\x01\x17\x03\x03\x00\x01\x00",
+        ),
     ]) {
         let mut client = proxy.connect().await;
         client.send(sent).await;

@@ -1,4 +1,5 @@
-//! Peers that are threads with plain sockets, so that all that is measured in the runtime is Narrows'.
+//! Peers that are threads with plain sockets, so that all that is measured in the runtime is
+//! Narrows'.
 
 use crate::PATIENCE;
 use crate::frames::{OFFSET_COMMIT, answer_narrows, header, opaque, request};
@@ -16,7 +17,10 @@ pub(crate) struct Load {
 
 impl Load {
     pub(crate) fn new(request: Vec<u8>, response: Vec<u8>) -> Self {
-        Self { request: request.into(), response: response.into() }
+        Self {
+            request: request.into(),
+            response: response.into(),
+        }
     }
 
     /// What one round trip moves.
@@ -25,7 +29,8 @@ impl Load {
     }
 }
 
-/// Starts a broker, node 0 of a cluster of its own, that answers everything with the load's response.
+/// Starts a broker, node 0 of a cluster of its own, that answers everything with the load's
+/// response.
 pub(crate) fn serve(load: &Load) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let at = listener.local_addr().unwrap();
@@ -67,14 +72,21 @@ impl Asker {
     pub(crate) fn new(stream: TcpStream, load: &Load) -> Self {
         stream.set_nodelay(true).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        Self { stream, load: load.clone(), answer: vec![0; load.response.len()] }
+        Self {
+            stream,
+            load: load.clone(),
+            answer: vec![0; load.response.len()],
+        }
     }
 
     pub(crate) fn round_trips(&mut self, count: usize) {
         for _ in 0..count {
             self.stream.write_all(&self.load.request).unwrap();
             self.stream.read_exact(&mut self.answer).unwrap();
-            assert!(self.answer == *self.load.response, "the response as it was sent");
+            assert!(
+                self.answer == *self.load.response,
+                "the response as it was sent"
+            );
         }
     }
 }
@@ -87,7 +99,8 @@ pub(crate) fn round_trip(bootstrap: SocketAddr) -> TcpStream {
     asker.stream
 }
 
-/// The next frame with its length, in the place of what is in `frame`; `None` at the end of the stream.
+/// The next frame with its length, in the place of what is in `frame`; `None` at the end of the
+/// stream.
 pub(crate) fn read_frame(stream: &mut impl Read, frame: &mut Vec<u8>) -> Option<()> {
     frame.resize(4, 0);
     stream.read_exact(frame).ok()?;

@@ -16,9 +16,14 @@ const BINARY: &[u8] =
 const LOCAL: &[u8] = b"\r\n\r\n\0\r\nQUIT\n\x20\x00\x00\x00";
 
 async fn start(broker: &Broker, mode: ProxyMode, trusted: &str) -> Proxy {
-    let proxy_protocol = ProxyProtocol { mode, trusted: vec![trusted.parse().unwrap()] };
-    Proxy::start_with(&[broker], |settings| settings.listeners[0].proxy_protocol = proxy_protocol.clone())
-        .await
+    let proxy_protocol = ProxyProtocol {
+        mode,
+        trusted: vec![trusted.parse().unwrap()],
+    };
+    Proxy::start_with(&[broker], |settings| {
+        settings.listeners[0].proxy_protocol = proxy_protocol.clone()
+    })
+    .await
 }
 
 #[tokio::test]
@@ -60,38 +65,80 @@ async fn without_a_header_a_connection_is_the_peers_where_that_is_allowed() {
 async fn what_may_not_be_ends_with_its_cause_and_reaches_no_broker() {
     let broker = Broker::alone(0).await;
     let frame = request(OFFSET_COMMIT, 6, 1, b"");
-    let (local, elsewhere) = ("127.0.0.0/8", "10.0.0.0/8");
+    let local = "127.0.0.0/8";
+    let elsewhere = "10.0.0.0/8";
     let malformed = [b"PROXY TCP4 nonsense\r\n", &frame[..]].concat();
     let overlong = [&BINARY[..14], &[0, 14], &BINARY[16..], &frame].concat();
     let twice = [LINE, LINE].concat();
     for (mode, trusted, sent, cause) in [
         (ProxyMode::Optional, elsewhere, LINE, "proxy_untrusted"),
         (ProxyMode::Required, elsewhere, BINARY, "proxy_untrusted"),
-        (ProxyMode::Required, elsewhere, &frame[..], "proxy_untrusted"),
-        (ProxyMode::Required, local, &frame[..], "proxy_header_missing"),
-        (ProxyMode::Required, local, b"GET / HTTP/1.1\r\n\r\n", "proxy_header_missing"),
-        (ProxyMode::Required, local, &malformed[..], "proxy_header_malformed"),
-        (ProxyMode::Optional, local, &overlong[..], "proxy_header_malformed"),
-        (ProxyMode::Required, local, &twice[..], "proxy_header_unexpected"),
+        (
+            ProxyMode::Required,
+            elsewhere,
+            &frame[..],
+            "proxy_untrusted",
+        ),
+        (
+            ProxyMode::Required,
+            local,
+            &frame[..],
+            "proxy_header_missing",
+        ),
+        (
+            ProxyMode::Required,
+            local,
+            b"GET / HTTP/1.1\r\n\r\n",
+            "proxy_header_missing",
+        ),
+        (
+            ProxyMode::Required,
+            local,
+            &malformed[..],
+            "proxy_header_malformed",
+        ),
+        (
+            ProxyMode::Optional,
+            local,
+            &overlong[..],
+            "proxy_header_malformed",
+        ),
+        (
+            ProxyMode::Required,
+            local,
+            &twice[..],
+            "proxy_header_unexpected",
+        ),
         (ProxyMode::Off, local, LINE, "proxy_header_unexpected"),
     ] {
         let proxy = start(&broker, mode, trusted).await;
         let before = broker.accepted();
         let mut client = proxy.connect().await;
         client.try_send(sent).await;
-        assert_eq!(client.rest().await, b"", "{mode:?} {trusted} {cause}: nothing is answered");
+        assert_eq!(
+            client.rest().await,
+            b"",
+            "{mode:?} {trusted} {cause}: nothing is answered"
+        );
         drop(client);
         proxy.until_closed(cause, 1).await;
-        assert_eq!(broker.accepted(), before, "{mode:?} {trusted} {cause}: nobody is dialled");
+        assert_eq!(
+            broker.accepted(),
+            before,
+            "{mode:?} {trusted} {cause}: nobody is dialled"
+        );
     }
 }
 
 #[tokio::test]
 async fn a_health_check_is_no_fault_with_a_header_or_without() {
     let broker = Broker::alone(0).await;
-    for (header, trusted) in
-        [(&b""[..], "127.0.0.0/8"), (LOCAL, "127.0.0.0/8"), (LINE, "127.0.0.0/8"), (b"", "10.0.0.0/8")]
-    {
+    for (header, trusted) in [
+        (&b""[..], "127.0.0.0/8"),
+        (LOCAL, "127.0.0.0/8"),
+        (LINE, "127.0.0.0/8"),
+        (b"", "10.0.0.0/8"),
+    ] {
         let proxy = start(&broker, ProxyMode::Required, trusted).await;
         let mut client = proxy.connect().await;
         client.send(header).await;
@@ -109,7 +156,10 @@ impl Log {
     pub(crate) fn catch() -> (Self, tracing::subscriber::DefaultGuard) {
         let log = Self::default();
         let writer = log.clone();
-        let lines = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
+        let lines = tracing_subscriber::fmt()
+            .with_ansi(false)
+            .with_writer(move || writer.clone())
+            .finish();
         (log, tracing::subscriber::set_default(lines))
     }
 
@@ -134,14 +184,17 @@ impl Write for Log {
 
 #[test]
 fn the_session_is_told_by_the_client_that_the_header_names_and_by_its_sender() {
-    // In a process of its own: whether a line of code logs is cached for all threads, and others have no subscriber.
+    // In a process of its own: whether a line of code logs is cached for all threads, and others
+    // have no subscriber.
     if !is_child() {
-        let name =
-            "proxy_protocol::the_session_is_told_by_the_client_that_the_header_names_and_by_its_sender";
+        let name = "proxy_protocol::the_session_is_told_by_the_client_that_the_header_names_and_by_its_sender";
         in_child(name, "\"$(ulimit -Hn)\"");
         return;
     }
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
     runtime.block_on(look_at_the_log());
 }
 
@@ -151,10 +204,15 @@ async fn look_at_the_log() {
     let proxy = start(&broker, ProxyMode::Required, "127.0.0.0/8").await;
     let mut client = proxy.connect().await;
     let sender = client.stream.local_addr().unwrap();
-    client.try_send(&[LINE, b"GET / HTTP/1.1\r\n\r\n"].concat()).await;
+    client
+        .try_send(&[LINE, b"GET / HTTP/1.1\r\n\r\n"].concat())
+        .await;
     client.rest().await;
     drop(client);
     proxy.until_closed("http", 1).await;
     let line = log.line("session ended");
-    assert!(line.contains("peer=192.0.2.7:51000") && line.contains(&format!("via={sender}")), "{line}");
+    assert!(
+        line.contains("peer=192.0.2.7:51000") && line.contains(&format!("via={sender}")),
+        "{line}"
+    );
 }

@@ -27,7 +27,11 @@ fn reload(proxy: &Proxy, change: impl FnOnce(&mut Settings)) -> Result<bool, Rel
 }
 
 /// A request and its response, on a connection that has had others.
-async fn goes_on<S: AsyncRead + AsyncWrite + Unpin>(client: &mut Client<S>, arrival: &mut Arrival, id: i32) {
+async fn goes_on<S: AsyncRead + AsyncWrite + Unpin>(
+    client: &mut Client<S>,
+    arrival: &mut Arrival,
+    id: i32,
+) {
     client.send(&request(OFFSET_COMMIT, 6, id, b"body")).await;
     assert_eq!(header(&arrival.frame().await.unwrap()).correlation_id, id);
     arrival.send(&opaque(id, b"answer")).await;
@@ -50,8 +54,9 @@ async fn established<S: AsyncRead + AsyncWrite + Unpin>(
 fn ports(settings: &mut Settings, name: &str, last_node: i32) -> SocketAddr {
     for _ in 0..1000 {
         let bootstrap = SocketAddr::from((Ipv4Addr::LOCALHOST, next_ports()));
-        let free = (0..=last_node + 1)
-            .all(|at| TcpListener::bind((Ipv4Addr::LOCALHOST, bootstrap.port() + at as u16)).is_ok());
+        let free = (0..=last_node + 1).all(|at| {
+            TcpListener::bind((Ipv4Addr::LOCALHOST, bootstrap.port() + at as u16)).is_ok()
+        });
         if !free {
             continue;
         }
@@ -67,7 +72,14 @@ fn ports(settings: &mut Settings, name: &str, last_node: i32) -> SocketAddr {
 fn by_ports(bootstrap: SocketAddr, last_node: i32) -> Scheme {
     let node_ids = NodeIdRanges::new(vec![(0, last_node)]).unwrap();
     Scheme::Port(
-        PortScheme::new(bootstrap, bootstrap.port() + 1, node_ids, ADVERTISED_HOST.into(), 0).unwrap(),
+        PortScheme::new(
+            bootstrap,
+            bootstrap.port() + 1,
+            node_ids,
+            ADVERTISED_HOST.into(),
+            0,
+        )
+        .unwrap(),
     )
 }
 
@@ -82,44 +94,62 @@ fn shown(client: &TlsClient) -> Vec<u8> {
 
 #[tokio::test]
 async fn the_same_settings_change_nothing() {
-    let (pki, mut broker) = (Pki::new(), Broker::alone(0).await);
-    let proxy =
-        Proxy::start_with(&[&broker], |settings| settings.listeners[0].tls = Some(pki.terminate())).await;
+    let pki = Pki::new();
+    let mut broker = Broker::alone(0).await;
+    let proxy = Proxy::start_with(&[&broker], |settings| {
+        settings.listeners[0].tls = Some(pki.terminate())
+    })
+    .await;
     let mut client = tls_client(proxy.bootstrap(), &pki.client()).await;
     let mut arrival = established(&mut client, &mut broker).await;
     // The same certificate, read anew.
-    assert!(!reload(&proxy, |settings| settings.listeners[0].tls = Some(pki.terminate())).unwrap());
+    assert!(
+        !reload(&proxy, |settings| settings.listeners[0].tls =
+            Some(pki.terminate()))
+        .unwrap()
+    );
     goes_on(&mut client, &mut arrival, 2).await;
 }
 
 #[tokio::test]
 async fn a_new_certificate_is_shown_to_who_comes_and_standing_connections_go_on() {
-    let (pki, mut broker) = (Pki::new(), Broker::alone(0).await);
-    let proxy =
-        Proxy::start_with(&[&broker], |settings| settings.listeners[0].tls = Some(certificate(&pki))).await;
+    let pki = Pki::new();
+    let mut broker = Broker::alone(0).await;
+    let proxy = Proxy::start_with(&[&broker], |settings| {
+        settings.listeners[0].tls = Some(certificate(&pki))
+    })
+    .await;
     let config = pki.client();
     let mut standing = tls_client(proxy.bootstrap(), &config).await;
     let mut arrival = established(&mut standing, &mut broker).await;
     let serial = || proxy.narrows.status()["certificates"][0]["serial"].clone();
     let serial_before = serial();
-    assert!(reload(&proxy, |settings| settings.listeners[0].tls = Some(certificate(&pki))).unwrap());
+    assert!(
+        reload(&proxy, |settings| settings.listeners[0].tls =
+            Some(certificate(&pki)))
+        .unwrap()
+    );
     let mut fresh = tls_client(proxy.bootstrap(), &config).await;
     established(&mut fresh, &mut broker).await;
     assert_ne!(shown(&fresh), shown(&standing));
     assert_ne!(serial(), serial_before);
-    let resumed =
-        "narrows_tls_handshakes_total{listener=\"external\",outcome=\"resumed\",version=\"TLSv1.3\"}";
+    let resumed = "narrows_tls_handshakes_total{listener=\"external\",outcome=\"resumed\",version=\"TLSv1.3\"}";
     assert_eq!(proxy.metric(resumed), 0, "nobody resumes past the change");
     goes_on(&mut standing, &mut arrival, 2).await;
 }
 
 #[tokio::test]
 async fn tls_that_is_switched_on_or_off_holds_for_who_comes_next() {
-    let (pki, mut broker) = (Pki::new(), Broker::alone(0).await);
+    let pki = Pki::new();
+    let mut broker = Broker::alone(0).await;
     let proxy = Proxy::start(&[&broker]).await;
     let mut standing = proxy.connect().await;
     let mut arrival = established(&mut standing, &mut broker).await;
-    assert!(reload(&proxy, |settings| settings.listeners[0].tls = Some(pki.terminate())).unwrap());
+    assert!(
+        reload(&proxy, |settings| settings.listeners[0].tls =
+            Some(pki.terminate()))
+        .unwrap()
+    );
     let mut client = tls_client(proxy.bootstrap(), &pki.client()).await;
     let mut second = established(&mut client, &mut broker).await;
     goes_on(&mut standing, &mut arrival, 2).await;
@@ -139,7 +169,13 @@ async fn a_listener_that_is_added_is_there_and_the_others_stay() {
     let mut client = Client::connect(added.unwrap()).await;
     established(&mut client, &mut broker).await;
     goes_on(&mut standing, &mut arrival, 2).await;
-    assert_eq!(proxy.narrows.status()["listeners"].as_array().unwrap().len(), 2);
+    assert_eq!(
+        proxy.narrows.status()["listeners"]
+            .as_array()
+            .unwrap()
+            .len(),
+        2
+    );
 }
 
 #[tokio::test]
@@ -147,7 +183,10 @@ async fn a_listener_that_is_removed_answers_what_is_in_flight_and_the_others_sta
     let mut broker = Broker::alone(0).await;
     let mut removed = None;
     let proxy = Proxy::start(&[&broker]).await;
-    reload(&proxy, |settings| removed = Some(ports(settings, "removed", 2))).unwrap();
+    reload(&proxy, |settings| {
+        removed = Some(ports(settings, "removed", 2))
+    })
+    .unwrap();
     let removed = removed.unwrap();
     let mut bystander = proxy.connect().await;
     let mut bystanders = established(&mut bystander, &mut broker).await;
@@ -155,17 +194,26 @@ async fn a_listener_that_is_removed_answers_what_is_in_flight_and_the_others_sta
     let _idle = established(&mut idle, &mut broker).await;
     let mut waiting = Client::connect(removed).await;
     let mut arrival = established(&mut waiting, &mut broker).await;
-    waiting.send(&request(OFFSET_COMMIT, 6, 2, b"in flight")).await;
+    waiting
+        .send(&request(OFFSET_COMMIT, 6, 2, b"in flight"))
+        .await;
     arrival.frame().await.unwrap();
     let mut fresh = Client::connect(removed).await;
     let active = "narrows_connections_active{listener=\"removed\"}";
     until("all to be accepted", || proxy.metric(active) == 3).await;
 
     assert!(reload(&proxy, |settings| settings.listeners.truncate(1)).unwrap());
-    assert_eq!((idle.frame().await, fresh.frame().await), (None, None), "nothing in flight: closed at once");
+    assert_eq!(
+        (idle.frame().await, fresh.frame().await),
+        (None, None),
+        "nothing in flight: closed at once"
+    );
     for at in 0..4 {
         let port = SocketAddr::new(removed.ip(), removed.port() + at);
-        until("its sockets to close", || std::net::TcpStream::connect(port).is_err()).await;
+        until("its sockets to close", || {
+            std::net::TcpStream::connect(port).is_err()
+        })
+        .await;
     }
     arrival.send(&opaque(2, b"in flight")).await;
     assert_eq!(waiting.frame().await, Some(opaque(2, b"in flight")));
@@ -187,10 +235,15 @@ async fn a_listener_that_is_removed_answers_what_is_in_flight_and_the_others_sta
 #[tokio::test]
 async fn a_removed_listener_waits_for_responses_no_longer_than_a_drain_does() {
     let mut broker = Broker::alone(0).await;
-    let proxy =
-        Proxy::start_with(&[&broker], |settings| settings.drain.timeout = Duration::from_millis(100)).await;
+    let proxy = Proxy::start_with(&[&broker], |settings| {
+        settings.drain.timeout = Duration::from_millis(100)
+    })
+    .await;
     let mut removed = None;
-    reload(&proxy, |settings| removed = Some(ports(settings, "removed", 2))).unwrap();
+    reload(&proxy, |settings| {
+        removed = Some(ports(settings, "removed", 2))
+    })
+    .unwrap();
     let mut client = Client::connect(removed.unwrap()).await;
     client.send(&request(OFFSET_COMMIT, 6, 1, b"body")).await;
     let arrival = broker.next().await;
@@ -213,24 +266,42 @@ async fn a_node_id_that_gets_an_address_is_told_to_standing_sessions_too() {
     let mut client = proxy.connect().await;
     let mut arrival = established(&mut client, &mut broker).await;
     let at = |port: [u16; 3], host: [&str; 3]| {
-        let nodes: Vec<_> = (0..3).map(|id| node(id as i32, host[id], port[id])).collect();
+        let nodes: Vec<_> = (0..3)
+            .map(|id| node(id as i32, host[id], port[id]))
+            .collect();
         Shape::of(&nodes)
     };
     let internal = at([9092; 3], ["a.internal", "b.internal", "c.internal"]);
     let port = |id| proxy.port(id);
     let nowhere = "node-2-is-not-in-node-ids.narrows.invalid";
     for (last, told) in [
-        (1, at([port(0), port(1), 1], [ADVERTISED_HOST, ADVERTISED_HOST, nowhere])),
+        (
+            1,
+            at(
+                [port(0), port(1), 1],
+                [ADVERTISED_HOST, ADVERTISED_HOST, nowhere],
+            ),
+        ),
         (2, at([port(0), port(1), port(2)], [ADVERTISED_HOST; 3])),
     ] {
-        reload(&proxy, |settings| settings.listeners[0].scheme = by_ports(proxy.bootstrap(), last)).unwrap();
+        reload(&proxy, |settings| {
+            settings.listeners[0].scheme = by_ports(proxy.bootstrap(), last)
+        })
+        .unwrap();
         client.send(&request(METADATA, 12, last, b"")).await;
         arrival.frame().await.unwrap();
         arrival.send(&response(METADATA, 12, last, &internal)).await;
-        assert_eq!(client.frame().await, Some(response(METADATA, 12, last, &told)), "up to node {last}");
+        assert_eq!(
+            client.frame().await,
+            Some(response(METADATA, 12, last, &told)),
+            "up to node {last}"
+        );
     }
     assert!(std::net::TcpStream::connect(SocketAddr::new(proxy.bootstrap().ip(), port(2))).is_ok());
-    assert_eq!(proxy.narrows.status()["listeners"][0]["unmapped_nodes"], serde_json::json!([]));
+    assert_eq!(
+        proxy.narrows.status()["listeners"][0]["unmapped_nodes"],
+        serde_json::json!([])
+    );
 }
 
 #[tokio::test]
@@ -243,7 +314,9 @@ async fn a_node_id_that_loses_its_port_ends_the_sessions_there_and_no_others() {
     let mut goes = proxy.connect_to(1).await;
     let _goes = established(&mut goes, &mut one).await;
     assert!(
-        reload(&proxy, |settings| settings.listeners[0].scheme = by_ports(proxy.bootstrap(), 0)).unwrap()
+        reload(&proxy, |settings| settings.listeners[0].scheme =
+            by_ports(proxy.bootstrap(), 0))
+        .unwrap()
     );
     assert_eq!(goes.frame().await, None);
     drop(goes);
@@ -253,14 +326,20 @@ async fn a_node_id_that_loses_its_port_ends_the_sessions_there_and_no_others() {
 
 #[tokio::test]
 async fn sessions_under_a_name_that_is_changed_end_and_those_under_others_stay() {
-    let (pki, mut broker) = (Pki::new(), Broker::alone(0).await);
+    let pki = Pki::new();
+    let mut broker = Broker::alone(0).await;
     let proxy = Proxy::start_with(&[&broker], |settings| {
         by_names(settings, ADVERTISED_HOST, PATTERN, None);
         settings.listeners[0].tls = Some(pki.terminate());
         let mut other = settings.listeners[0].clone();
         let bind = other.scheme.binds()[0].address;
         other.name = ListenerName("other".into());
-        other.scheme = names(bind, "bootstrap.other.example.com", "node-{node_id}.other.example.com", None);
+        other.scheme = names(
+            bind,
+            "bootstrap.other.example.com",
+            "node-{node_id}.other.example.com",
+            None,
+        );
         settings.listeners.push(other);
     })
     .await;
@@ -277,7 +356,8 @@ async fn sessions_under_a_name_that_is_changed_end_and_those_under_others_stay()
     assert!(
         reload(&proxy, |settings| {
             let bind = settings.listeners[0].scheme.binds()[0].address;
-            settings.listeners[0].scheme = names(bind, ADVERTISED_HOST, "b{node_id}.kafka.example.com", None);
+            settings.listeners[0].scheme =
+                names(bind, ADVERTISED_HOST, "b{node_id}.kafka.example.com", None);
         })
         .unwrap()
     );
@@ -290,14 +370,20 @@ async fn sessions_under_a_name_that_is_changed_end_and_those_under_others_stay()
     let mut client = named_client(proxy.bootstrap(), "b0.kafka.example.com", &config).await;
     established(&mut client, &mut broker).await;
     let mut old = proxy.connect().await;
-    old.send(&crate::hello::hello(&[b"broker-0.kafka.example.com"])).await;
-    assert_eq!(old.rest().await.last(), Some(&112), "the old name is nobody's");
+    old.send(&crate::hello::hello(&[b"broker-0.kafka.example.com"]))
+        .await;
+    assert_eq!(
+        old.rest().await.last(),
+        Some(&112),
+        "the old name is nobody's"
+    );
     drop(unnamed);
 }
 
 #[tokio::test]
 async fn a_name_that_is_added_on_a_port_that_is_open_needs_no_other_socket() {
-    let (pki, mut broker) = (Pki::new(), Broker::alone(0).await);
+    let pki = Pki::new();
+    let mut broker = Broker::alone(0).await;
     let proxy = Proxy::start_with(&[&broker], |settings| {
         by_names(settings, ADVERTISED_HOST, PATTERN, None);
         settings.listeners[0].tls = Some(pki.terminate());
@@ -309,8 +395,12 @@ async fn a_name_that_is_added_on_a_port_that_is_open_needs_no_other_socket() {
     let add = |settings: &mut Settings| {
         let mut other = settings.listeners[0].clone();
         other.name = ListenerName("other".into());
-        other.scheme =
-            names(proxy.bootstrap(), "bootstrap.other.example.com", "node-{node_id}.other.example.com", None);
+        other.scheme = names(
+            proxy.bootstrap(),
+            "bootstrap.other.example.com",
+            "node-{node_id}.other.example.com",
+            None,
+        );
         settings.listeners.push(other);
     };
     assert!(reload(&proxy, add).unwrap());
@@ -384,13 +474,26 @@ async fn a_cluster_in_the_place_of_another_is_not_mixed_up_with_it() {
         settings.clusters[0].bootstrap_servers = vec![address.to_string().parse().unwrap()];
     };
     assert!(reload(&proxy, replaced).unwrap());
-    // The old one still answers, and whoever is there may stay. What passes is of the old one, before the new one is up.
+    // The old one still answers, and whoever is there may stay. What passes is of the old one,
+    // before the new one is up.
     goes_on(&mut standing, &mut arrival, 2).await;
-    standing.send(&request(METADATA, 4, 3, &[0, 0, 0, 0, 0])).await;
+    standing
+        .send(&request(METADATA, 4, 3, &[0, 0, 0, 0, 0]))
+        .await;
     let asked = arrival.frame().await.unwrap();
-    arrival.send(&answer_narrows(&asked, &BTreeMap::from([(0, old.address)]), "a-cluster")).await;
+    arrival
+        .send(&answer_narrows(
+            &asked,
+            &BTreeMap::from([(0, old.address)]),
+            "a-cluster",
+        ))
+        .await;
     standing.frame().await.unwrap();
-    let says = Says { cluster_id: "new".into(), nodes: BTreeMap::from([(0, address)]), demands_sasl: false };
+    let says = Says {
+        cluster_id: "new".into(),
+        nodes: BTreeMap::from([(0, address)]),
+        demands_sasl: false,
+    };
     let listener = tokio::net::TcpListener::bind(address).await.unwrap();
     let mut new = Broker::listening(listener, &Arc::new(Mutex::new(says)));
     let id = || proxy.narrows.status()["clusters"][0]["cluster_id"].clone();
@@ -406,19 +509,31 @@ async fn whose_connection_it_is_may_be_asked_from_now_on() {
     let proxy = Proxy::start(&[&broker]).await;
     let mut standing = proxy.connect().await;
     let mut arrival = established(&mut standing, &mut broker).await;
-    let required = ProxyProtocol { mode: ProxyMode::Required, trusted: vec!["127.0.0.0/8".parse().unwrap()] };
-    assert!(reload(&proxy, |settings| settings.listeners[0].proxy_protocol = required).unwrap());
+    let required = ProxyProtocol {
+        mode: ProxyMode::Required,
+        trusted: vec!["127.0.0.0/8".parse().unwrap()],
+    };
+    assert!(
+        reload(&proxy, |settings| settings.listeners[0].proxy_protocol =
+            required)
+        .unwrap()
+    );
     let mut without = proxy.connect().await;
-    without.try_send(&request(OFFSET_COMMIT, 6, 1, b"body")).await;
+    without
+        .try_send(&request(OFFSET_COMMIT, 6, 1, b"body"))
+        .await;
     assert_eq!(without.rest().await, b"");
     drop(without);
     proxy.until_closed("proxy_header_missing", 1).await;
     let mut with = proxy.connect().await;
-    with.send(b"PROXY TCP4 192.0.2.7 10.0.0.1 51000 9092\r\n").await;
+    with.send(b"PROXY TCP4 192.0.2.7 10.0.0.1 51000 9092\r\n")
+        .await;
     established(&mut with, &mut broker).await;
     goes_on(&mut standing, &mut arrival, 2).await;
     assert!(
-        reload(&proxy, |settings| settings.listeners[0].proxy_protocol = ProxyProtocol::default()).unwrap()
+        reload(&proxy, |settings| settings.listeners[0].proxy_protocol =
+            ProxyProtocol::default())
+        .unwrap()
     );
     established(&mut proxy.connect().await, &mut broker).await;
 }
@@ -429,7 +544,9 @@ async fn what_can_not_change_while_narrows_runs_is_refused_by_name_and_changes_n
     let proxy = Proxy::start(&[&broker]).await;
     let before = proxy.narrows.settings();
     let admin = |settings: &mut Settings| {
-        settings.admin = Some(AdminSettings { bind: "127.0.0.1:1".parse().unwrap() })
+        settings.admin = Some(AdminSettings {
+            bind: "127.0.0.1:1".parse().unwrap(),
+        })
     };
     let level = |settings: &mut Settings| settings.log.level = "debug".into();
     for (what, change) in [
@@ -442,8 +559,14 @@ async fn what_can_not_change_while_narrows_runs_is_refused_by_name_and_changes_n
         }),
     ] {
         let refused = reload(&proxy, change).unwrap_err();
-        assert!(matches!(&refused, ReloadError::Fixed(keys) if keys == what), "{refused}");
-        assert!(refused.to_string().starts_with(&what.join(", ")), "{refused}");
+        assert!(
+            matches!(&refused, ReloadError::Fixed(keys) if keys == what),
+            "{refused}"
+        );
+        assert!(
+            refused.to_string().starts_with(&what.join(", ")),
+            "{refused}"
+        );
         assert!(proxy.narrows.settings() == before);
     }
     established(&mut proxy.connect().await, &mut broker).await;
@@ -469,11 +592,16 @@ async fn a_port_that_can_not_be_bound_is_refused_and_changes_nothing() {
     let added = added.unwrap();
     let taken = taken.unwrap().local_addr().unwrap();
     assert!(
-        refused.to_string().contains(&format!("listener added can't bind {taken} for broker 1")),
+        refused
+            .to_string()
+            .contains(&format!("listener added can't bind {taken} for broker 1")),
         "{refused}"
     );
     assert!(proxy.narrows.settings() == before);
-    assert!(std::net::TcpStream::connect(added).is_err(), "none of its sockets stays");
+    assert!(
+        std::net::TcpStream::connect(added).is_err(),
+        "none of its sockets stays"
+    );
     goes_on(&mut standing, &mut arrival, 2).await;
     established(&mut proxy.connect().await, &mut broker).await;
 }

@@ -1,19 +1,22 @@
-//! Valid responses of every API and version that names brokers, as the `kafka-protocol` crate writes them, from a shape
-//! that says what is in them. What a rewrite must give is the same shape with other addresses.
+//! Valid responses of every API and version that names brokers, as the `kafka-protocol` crate
+//! writes them, from a shape that says what is in them. What a rewrite must give is the same shape
+//! with other addresses.
 //!
-//! ShareFetch and ShareAcknowledge are known to the crate in v1 only: v0 and v2 differ from it by one int32, which is
-//! taken out or put in by hand.
+//! ShareFetch and ShareAcknowledge are known to the crate in v1 only: v0 and v2 differ from it by
+//! one int32, which is taken out or put in by hand.
 
 #![allow(dead_code, missing_docs, unreachable_pub)] // Each test that includes this file uses its part of it.
 #![allow(clippy::panic, reason = "helpers of tests may fail as tests do")]
 
 use bytes::Bytes;
 use kafka_protocol::messages::{
-    BrokerId, DescribeClusterResponse, DescribeQuorumResponse, FetchResponse, FindCoordinatorResponse,
-    MetadataResponse, ProduceResponse, ShareAcknowledgeResponse, ShareFetchResponse, TopicName,
-    describe_cluster_response as cluster, describe_quorum_response as quorum, fetch_response as fetch,
-    find_coordinator_response as coordinator, metadata_response as metadata, produce_response as produce,
-    share_acknowledge_response as acknowledge, share_fetch_response as share,
+    BrokerId, DescribeClusterResponse, DescribeQuorumResponse, FetchResponse,
+    FindCoordinatorResponse, MetadataResponse, ProduceResponse, ShareAcknowledgeResponse,
+    ShareFetchResponse, TopicName, describe_cluster_response as cluster,
+    describe_quorum_response as quorum, fetch_response as fetch,
+    find_coordinator_response as coordinator, metadata_response as metadata,
+    produce_response as produce, share_acknowledge_response as acknowledge,
+    share_fetch_response as share,
 };
 use kafka_protocol::protocol::{Decodable, Encodable, StrBytes};
 use std::collections::BTreeMap;
@@ -45,7 +48,9 @@ pub const TAILED: [i16; 4] = [PRODUCE, FETCH, SHARE_FETCH, SHARE_ACKNOWLEDGE];
 
 /// Every API and version of [`REWRITTEN`], one by one.
 pub fn rewritten() -> impl Iterator<Item = (i16, i16)> {
-    REWRITTEN.into_iter().flat_map(|(key, versions)| versions.map(move |version| (key, version)))
+    REWRITTEN
+        .into_iter()
+        .flat_map(|(key, versions)| versions.map(move |version| (key, version)))
 }
 
 /// A broker as a response names it.
@@ -57,7 +62,11 @@ pub struct Node {
 }
 
 pub fn node(id: i32, host: &str, port: u16) -> Node {
-    Node { id, host: host.to_owned(), port }
+    Node {
+        id,
+        host: host.to_owned(),
+        port,
+    }
 }
 
 /// What is in a response.
@@ -74,17 +83,27 @@ pub struct Shape {
 
 impl Shape {
     pub fn of(nodes: &[Node]) -> Self {
-        Self { nodes: nodes.to_vec(), ..Self::default() }
+        Self {
+            nodes: nodes.to_vec(),
+            ..Self::default()
+        }
     }
 
     /// The same with other addresses.
     pub fn readdressed(&self, map: impl Fn(&Node) -> Node) -> Self {
-        Self { nodes: self.nodes.iter().map(map).collect(), ..self.clone() }
+        Self {
+            nodes: self.nodes.iter().map(map).collect(),
+            ..self.clone()
+        }
     }
 
     fn tags(&self) -> BTreeMap<i32, Bytes> {
         let tags = [(40, Bytes::from_static(b"forty")), (5000, Bytes::new())];
-        if self.has_unknown_tags { tags.into() } else { BTreeMap::new() }
+        if self.has_unknown_tags {
+            tags.into()
+        } else {
+            BTreeMap::new()
+        }
     }
 
     fn text(&self) -> Option<StrBytes> {
@@ -92,11 +111,19 @@ impl Shape {
     }
 
     fn records(&self) -> Option<Bytes> {
-        if self.filling == 0 && self.has_nulls { None } else { Some(pattern(self.filling)) }
+        if self.filling == 0 && self.has_nulls {
+            None
+        } else {
+            Some(pattern(self.filling))
+        }
     }
 
     fn message(&self) -> Option<StrBytes> {
-        if self.filling == 0 { self.text() } else { Some(str_bytes(&"m".repeat(self.filling))) }
+        if self.filling == 0 {
+            self.text()
+        } else {
+            Some(str_bytes(&"m".repeat(self.filling)))
+        }
     }
 }
 
@@ -140,14 +167,16 @@ pub fn response(key: i16, version: i16, correlation_id: i32, shape: &Shape) -> V
     close(frame)
 }
 
-/// Where AcquisitionLockTimeoutMs stands: behind length, correlation id, tags, ThrottleTimeMs, ErrorCode and
-/// ErrorMessage (null or empty, one byte).
+/// Where AcquisitionLockTimeoutMs stands: behind length, correlation id, tags, ThrottleTimeMs,
+/// ErrorCode and ErrorMessage (null or empty, one byte).
 const LOCK_TIMEOUT: Range<usize> = 16..20;
 
 fn from_v1(key: i16, version: i16, frame: &mut Vec<u8>) {
     match (key, version) {
         (SHARE_FETCH, 0) => drop(frame.drain(LOCK_TIMEOUT)),
-        (SHARE_ACKNOWLEDGE, 2) => drop(frame.splice(LOCK_TIMEOUT.start..LOCK_TIMEOUT.start, [0, 0, 0, 9])),
+        (SHARE_ACKNOWLEDGE, 2) => {
+            drop(frame.splice(LOCK_TIMEOUT.start..LOCK_TIMEOUT.start, [0, 0, 0, 9]))
+        }
         _ => {}
     }
 }
@@ -167,8 +196,8 @@ pub fn close(mut frame: Vec<u8>) -> Vec<u8> {
     frame
 }
 
-/// The broker addresses at the end of a response of one of [`TAILED`], and the same response without them and without
-/// padding: what must be left untouched.
+/// The broker addresses at the end of a response of one of [`TAILED`], and the same response
+/// without them and without padding: what must be left untouched.
 pub fn tail(key: i16, version: i16, frame: &[u8]) -> (Vec<Node>, Vec<u8>) {
     let mut body = frame.to_vec();
     to_v1(key, version, &mut body);
@@ -183,7 +212,10 @@ pub fn tail(key: i16, version: i16, frame: &[u8]) -> (Vec<Node>, Vec<u8>) {
             response.unknown_tagged_fields.remove(&127);
             response.unknown_tagged_fields.remove(&128);
             put(&mut prefix, &response, $version);
-            nodes.into_iter().map(|at| node(at.node_id.0, &at.host, at.port as u16)).collect()
+            nodes
+                .into_iter()
+                .map(|at| node(at.node_id.0, &at.host, at.port as u16))
+                .collect()
         }};
     }
     let nodes = match key {
@@ -198,7 +230,9 @@ pub fn tail(key: i16, version: i16, frame: &[u8]) -> (Vec<Node>, Vec<u8>) {
 }
 
 fn put(frame: &mut Vec<u8>, response: &impl Encodable, version: i16) {
-    response.encode(frame, version).expect("every field exists in this version");
+    response
+        .encode(frame, version)
+        .expect("every field exists in this version");
 }
 
 macro_rules! endpoints {
@@ -226,7 +260,11 @@ fn produce_response(version: i16, shape: &Shape) -> ProduceResponse {
         .with_current_leader(produce::LeaderIdAndEpoch::default().with_leader_id(BrokerId(1)))
         .with_unknown_tagged_fields(shape.tags());
     let topic = produce::TopicProduceResponse::default().with_partition_responses(vec![partition]);
-    let topic = if version < 13 { topic.with_name(TopicName(str_bytes("orders"))) } else { topic };
+    let topic = if version < 13 {
+        topic.with_name(TopicName(str_bytes("orders")))
+    } else {
+        topic
+    };
     ProduceResponse::default()
         .with_responses(vec![topic])
         .with_node_endpoints(endpoints!(produce, shape))
@@ -236,10 +274,15 @@ fn produce_response(version: i16, shape: &Shape) -> ProduceResponse {
 fn fetch_response(shape: &Shape) -> FetchResponse {
     let partition = fetch::PartitionData::default()
         .with_current_leader(fetch::LeaderIdAndEpoch::default().with_leader_id(BrokerId(1)))
-        .with_aborted_transactions(if shape.has_nulls { None } else { Some(vec![Default::default()]) })
+        .with_aborted_transactions(if shape.has_nulls {
+            None
+        } else {
+            Some(vec![Default::default()])
+        })
         .with_records(shape.records())
         .with_unknown_tagged_fields(shape.tags());
-    let topic = fetch::FetchableTopicResponse::default().with_partitions(vec![Default::default(), partition]);
+    let topic = fetch::FetchableTopicResponse::default()
+        .with_partitions(vec![Default::default(), partition]);
     FetchResponse::default()
         .with_responses(vec![topic])
         .with_node_endpoints(endpoints!(fetch, shape))
@@ -261,7 +304,8 @@ fn share_fetch_response(shape: &Shape) -> ShareFetchResponse {
 
 fn share_acknowledge_response(shape: &Shape) -> ShareAcknowledgeResponse {
     let partition = acknowledge::PartitionData::default().with_error_message(shape.message());
-    let topic = acknowledge::ShareAcknowledgeTopicResponse::default().with_partitions(vec![partition]);
+    let topic =
+        acknowledge::ShareAcknowledgeTopicResponse::default().with_partitions(vec![partition]);
     ShareAcknowledgeResponse::default()
         .with_error_message(shape.text())
         .with_responses(vec![topic])
@@ -281,11 +325,17 @@ fn metadata_response(version: i16, shape: &Shape) -> MetadataResponse {
             .with_unknown_tagged_fields(tags(flexible))
     });
     let topic = metadata::MetadataResponseTopic::default()
-        .with_name(Some(TopicName(str_bytes(&"t".repeat(1 + shape.filling.min(200))))))
+        .with_name(Some(TopicName(str_bytes(
+            &"t".repeat(1 + shape.filling.min(200)),
+        ))))
         .with_partitions(vec![Default::default(); 1 + shape.filling / 30]);
     MetadataResponse::default()
         .with_brokers(brokers.collect())
-        .with_cluster_id(if version >= 2 && !shape.has_nulls { Some(str_bytes("the-cluster")) } else { None })
+        .with_cluster_id(if version >= 2 && !shape.has_nulls {
+            Some(str_bytes("the-cluster"))
+        } else {
+            None
+        })
         .with_topics(vec![topic])
         .with_unknown_tagged_fields(tags(flexible))
 }
@@ -312,7 +362,11 @@ fn coordinator_response(version: i16, shape: &Shape) -> FindCoordinatorResponse 
     let none = node(-1, "", 0);
     let at = shape.nodes.first().unwrap_or(&none);
     response
-        .with_error_message(if version >= 1 { shape.text() } else { Some(StrBytes::default()) })
+        .with_error_message(if version >= 1 {
+            shape.text()
+        } else {
+            Some(StrBytes::default())
+        })
         .with_node_id(BrokerId(at.id))
         .with_host(str_bytes(&at.host))
         .with_port(i32::from(at.port))
@@ -328,8 +382,11 @@ fn quorum_response(shape: &Shape) -> DescribeQuorumResponse {
             .with_unknown_tagged_fields(shape.tags())
     });
     let listeners: Vec<_> = listeners.collect();
-    let nodes =
-        [1, 2].map(|id| quorum::Node::default().with_node_id(BrokerId(id)).with_listeners(listeners.clone()));
+    let nodes = [1, 2].map(|id| {
+        quorum::Node::default()
+            .with_node_id(BrokerId(id))
+            .with_listeners(listeners.clone())
+    });
     let partition = quorum::PartitionData::default()
         .with_error_message(shape.text())
         .with_current_voters(vec![Default::default(); 1 + shape.filling / 30])

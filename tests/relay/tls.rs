@@ -1,4 +1,5 @@
-//! TLS that ends at Narrows, on either side: what comes through it, who gets in, and which brokers are believed.
+//! TLS that ends at Narrows, on either side: what comes through it, who gets in, and which brokers
+//! are believed.
 
 use crate::broker::{Arrival, Broker};
 use crate::child::{in_child, is_child};
@@ -8,7 +9,8 @@ use crate::pki::{Authority, Wish, self_signed};
 use crate::proxy_protocol::Log;
 use crate::samples::pattern;
 use crate::tls_peers::{
-    Front, Pki, authorities, client_config, exchange, identity, server_config, shake_hands, tls_client,
+    Front, Pki, authorities, client_config, exchange, identity, server_config, shake_hands,
+    tls_client,
 };
 use crate::{until, within};
 use narrows::net::tls::{ClientAuth, ClientTls, Verify};
@@ -22,15 +24,27 @@ use tokio::net::{TcpListener, TcpStream};
 
 const VERSIONS: [&SupportedProtocolVersion; 2] = [&TLS12, &TLS13];
 /// Around what a record, a buffer and everything that is encrypted at once can hold.
-const SIZES: [usize; 9] =
-    [1, 16_383, 16_384, 16_385, 7 * 16_384 - 26, 7 * 16_384 + 1, 128 * 1024, 1_000_000, 10 * 1024 * 1024];
+const SIZES: [usize; 9] = [
+    1,
+    16_383,
+    16_384,
+    16_385,
+    7 * 16_384 - 26,
+    7 * 16_384 + 1,
+    128 * 1024,
+    1_000_000,
+    10 * 1024 * 1024,
+];
 
 async fn start(pki: &Pki, broker: &Broker) -> Proxy {
     start_with(broker, pki.terminate()).await
 }
 
 async fn start_with(broker: &Broker, tls: ListenerTls) -> Proxy {
-    Proxy::start_with(&[broker], |settings| settings.listeners[0].tls = Some(tls.clone())).await
+    Proxy::start_with(&[broker], |settings| {
+        settings.listeners[0].tls = Some(tls.clone())
+    })
+    .await
 }
 
 fn handshakes(proxy: &Proxy, version: &str, outcome: &str) -> u64 {
@@ -41,7 +55,8 @@ fn handshakes(proxy: &Proxy, version: &str, outcome: &str) -> u64 {
 
 #[tokio::test]
 async fn requests_and_responses_of_any_size_come_through_byte_for_byte() {
-    let (pki, mut broker) = (Pki::new(), Broker::alone(0).await);
+    let pki = Pki::new();
+    let mut broker = Broker::alone(0).await;
     let proxy = start(&pki, &broker).await;
     for version in VERSIONS {
         for bytes in SIZES {
@@ -69,7 +84,8 @@ async fn ten_megabytes_come_through_tls_on_both_sides() {
 
 #[tokio::test]
 async fn a_client_may_write_one_byte_in_each_record() {
-    let (pki, mut broker) = (Pki::new(), Broker::alone(0).await);
+    let pki = Pki::new();
+    let mut broker = Broker::alone(0).await;
     let proxy = start(&pki, &broker).await;
     for version in VERSIONS {
         let mut client = tls_client(proxy.bootstrap(), &pki.client_of(version)).await;
@@ -99,7 +115,8 @@ async fn both_sides_may_send_much_at_once_and_read_slowly() {
         let mut client = tls_client(proxy.bootstrap(), &pki.client_of(version)).await;
         client.send(&request(OFFSET_COMMIT, 6, 1, b"")).await;
         let arrival = broker.next().await;
-        let (large, answer) = (request(OFFSET_COMMIT, 6, 2, &pattern(BYTES)), opaque(1, &pattern(BYTES)));
+        let large = request(OFFSET_COMMIT, 6, 2, &pattern(BYTES));
+        let answer = opaque(1, &pattern(BYTES));
         let (mut from_narrows, mut to_narrows) = tokio::io::split(client.stream);
         let (mut from_client, mut to_client) = arrival.stream.into_split();
         let sending = async {
@@ -131,7 +148,8 @@ async fn read_slowly(from: &mut (impl tokio::io::AsyncRead + Unpin), bytes: usiz
 
 /// How much may go to a client that does not read: the sockets and Narrows hold it.
 async fn fill(arrival: &Arrival, whole: &[u8]) -> usize {
-    let (mut written, mut stalled) = (0, 0);
+    let mut written = 0;
+    let mut stalled = 0;
     while written < whole.len() && stalled < 10 {
         match arrival.stream.try_write(&whole[written..]) {
             Ok(count) => (written, stalled) = (written + count, 0),
@@ -144,16 +162,19 @@ async fn fill(arrival: &Arrival, whole: &[u8]) -> usize {
 
 #[tokio::test]
 async fn the_end_of_a_response_that_finds_no_room_is_not_lost_whether_the_client_has_closed_its_side_or_not()
-{
+ {
     const STEP: usize = 32 * 1024;
     /// Longer than Narrows waits for a client to close when a session is over.
     const PAUSE: Duration = Duration::from_millis(1200);
-    let (pki, mut broker) = (Pki::new(), Broker::alone(0).await);
+    let pki = Pki::new();
+    let mut broker = Broker::alone(0).await;
     let proxy = start(&pki, &broker).await;
     let config = pki.client();
     let carried = "narrows_bytes_total{direction=\"to_client\",listener=\"external\"}";
-    // How much is held differs a little every time: one of these ends where Narrows holds the last records alone.
-    let (mut capacity, mut waiting) = (0, Vec::new());
+    // How much is held differs a little every time: one of these ends where Narrows holds the last
+    // records alone.
+    let mut capacity = 0;
+    let mut waiting = Vec::new();
     for less in 0..16 {
         let mut client = tls_client(proxy.bootstrap(), &config).await;
         client.send(&request(OFFSET_COMMIT, 6, 1, b"")).await;
@@ -176,20 +197,25 @@ async fn the_end_of_a_response_that_finds_no_room_is_not_lost_whether_the_client
     tokio::time::sleep(PAUSE).await;
     // Nothing happens from here on but that clients read.
     for (mut client, _arrival, whole) in waiting {
-        assert!(client.frame().await.is_some_and(|frame| frame == whole), "{} bytes", whole.len());
+        assert!(
+            client.frame().await.is_some_and(|frame| frame == whole),
+            "{} bytes",
+            whole.len()
+        );
     }
 }
 
 #[tokio::test]
 async fn keys_may_change_while_bytes_move_in_both_directions() {
-    let (pki, mut broker) = (Pki::new(), Broker::alone(0).await);
+    let pki = Pki::new();
+    let mut broker = Broker::alone(0).await;
     let proxy = start(&pki, &broker).await;
     let mut client = tls_client(proxy.bootstrap(), &pki.client_of(&TLS13)).await;
     client.send(&request(OFFSET_COMMIT, 6, 0, b"")).await;
     let mut arrival = broker.next().await;
     for id in 1..20 {
-        let (sent, answer) =
-            (request(OFFSET_COMMIT, 6, id, &pattern(70_000)), opaque(id - 1, &pattern(90_000)));
+        let sent = request(OFFSET_COMMIT, 6, id, &pattern(70_000));
+        let answer = opaque(id - 1, &pattern(90_000));
         let (half, rest) = sent.split_at(30_000);
         let sending = async {
             client.send(half).await;
@@ -199,13 +225,17 @@ async fn keys_may_change_while_bytes_move_in_both_directions() {
         };
         let (got, ()) = tokio::join!(sending, arrival.send(&answer));
         assert!(got == Some(answer), "the response to {}", id - 1);
-        assert!(arrival.frame().await.is_some_and(|frame| frame == sent), "request {id}");
+        assert!(
+            arrival.frame().await.is_some_and(|frame| frame == sent),
+            "request {id}"
+        );
     }
 }
 
 #[tokio::test]
 async fn keys_that_change_on_an_idle_connection_change_back_with_the_next_response() {
-    let (pki, mut broker) = (Pki::new(), Broker::alone(0).await);
+    let pki = Pki::new();
+    let mut broker = Broker::alone(0).await;
     let proxy = start(&pki, &broker).await;
     let mut client = tls_client(proxy.bootstrap(), &pki.client_of(&TLS13)).await;
     client.send(&request(OFFSET_COMMIT, 6, 1, b"")).await;
@@ -224,22 +254,38 @@ async fn keys_that_change_on_an_idle_connection_change_back_with_the_next_respon
 
 #[tokio::test]
 async fn a_client_that_comes_again_need_not_do_a_full_handshake() {
-    let (pki, mut broker) = (Pki::new(), Broker::alone(0).await);
+    let pki = Pki::new();
+    let mut broker = Broker::alone(0).await;
     let proxy = start(&pki, &broker).await;
     for (version, label) in VERSIONS.into_iter().zip(["TLSv1.2", "TLSv1.3"]) {
         let config = pki.client_of(version);
-        for kind in [HandshakeKind::Full, HandshakeKind::Resumed, HandshakeKind::Resumed] {
+        for kind in [
+            HandshakeKind::Full,
+            HandshakeKind::Resumed,
+            HandshakeKind::Resumed,
+        ] {
             let mut client = tls_client(proxy.bootstrap(), &config).await;
             exchange(&mut client, &mut broker, 10).await;
-            assert_eq!(client.stream.get_ref().1.handshake_kind(), Some(kind), "{label}");
+            assert_eq!(
+                client.stream.get_ref().1.handshake_kind(),
+                Some(kind),
+                "{label}"
+            );
         }
-        assert_eq!((handshakes(&proxy, label, "full"), handshakes(&proxy, label, "resumed")), (1, 2));
+        assert_eq!(
+            (
+                handshakes(&proxy, label, "full"),
+                handshakes(&proxy, label, "resumed")
+            ),
+            (1, 2)
+        );
     }
 }
 
 #[tokio::test]
 async fn protocols_that_a_client_offers_are_no_failure() {
-    let (pki, mut broker) = (Pki::new(), Broker::alone(0).await);
+    let pki = Pki::new();
+    let mut broker = Broker::alone(0).await;
     let proxy = start(&pki, &broker).await;
     for version in VERSIONS {
         let mut config = client_config(&pki.authority, &[version], None);
@@ -252,7 +298,8 @@ async fn protocols_that_a_client_offers_are_no_failure() {
 
 #[tokio::test]
 async fn a_client_that_closes_has_closed_whether_it_says_so_in_tls_or_not() {
-    let (pki, mut broker) = (Pki::new(), Broker::alone(0).await);
+    let pki = Pki::new();
+    let mut broker = Broker::alone(0).await;
     let proxy = start(&pki, &broker).await;
     #[derive(Clone, Copy)]
     enum Way {
@@ -261,7 +308,9 @@ async fn a_client_that_closes_has_closed_whether_it_says_so_in_tls_or_not() {
         Tcp,
     }
     let ways = [Way::Both, Way::Tls, Way::Tcp];
-    let all = VERSIONS.into_iter().flat_map(|version| ways.map(|way| (version, way)));
+    let all = VERSIONS
+        .into_iter()
+        .flat_map(|version| ways.map(|way| (version, way)));
     for (count, (version, way)) in all.enumerate() {
         let mut client = tls_client(proxy.bootstrap(), &pki.client_of(version)).await;
         let _arrival = exchange(&mut client, &mut broker, 10).await;
@@ -273,7 +322,11 @@ async fn a_client_that_closes_has_closed_whether_it_says_so_in_tls_or_not() {
             }
             Way::Tcp => client.finish_tcp().await,
         }
-        assert_eq!(client.ending().await.unwrap(), b"", "Narrows says in TLS that it closes");
+        assert_eq!(
+            client.ending().await.unwrap(),
+            b"",
+            "Narrows says in TLS that it closes"
+        );
         drop(client);
         proxy.until_closed("client_closed", count as u64 + 1).await;
     }
@@ -281,7 +334,8 @@ async fn a_client_that_closes_has_closed_whether_it_says_so_in_tls_or_not() {
 
 #[tokio::test]
 async fn a_client_that_closes_behind_its_handshake_was_a_health_check() {
-    let (pki, broker) = (Pki::new(), Broker::alone(0).await);
+    let pki = Pki::new();
+    let broker = Broker::alone(0).await;
     let proxy = start(&pki, &broker).await;
     let accepted = broker.accepted();
     for version in VERSIONS {
@@ -295,7 +349,8 @@ async fn a_client_that_closes_behind_its_handshake_was_a_health_check() {
 
 #[tokio::test]
 async fn a_client_that_closes_its_side_still_gets_what_is_pending() {
-    let (pki, mut broker) = (Pki::new(), Broker::alone(0).await);
+    let pki = Pki::new();
+    let mut broker = Broker::alone(0).await;
     let proxy = start(&pki, &broker).await;
     for version in VERSIONS {
         for says_so in [true, false] {
@@ -318,7 +373,8 @@ async fn a_client_that_closes_its_side_still_gets_what_is_pending() {
 
 #[tokio::test]
 async fn a_drain_answers_what_is_in_flight_and_says_in_tls_that_it_closes() {
-    let (pki, mut broker) = (Pki::new(), Broker::alone(0).await);
+    let pki = Pki::new();
+    let mut broker = Broker::alone(0).await;
     let proxy = start(&pki, &broker).await;
     let mut client = tls_client(proxy.bootstrap(), &pki.client()).await;
     client.send(&request(OFFSET_COMMIT, 6, 1, b"body")).await;
@@ -327,16 +383,29 @@ async fn a_drain_answers_what_is_in_flight_and_says_in_tls_that_it_closes() {
     let _idle = exchange(&mut idle, &mut broker, 10).await;
     let mut fresh = tls_client(proxy.bootstrap(), &pki.client()).await;
     let script = async {
-        assert_eq!(idle.ending().await.unwrap(), b"", "nothing in flight: closed at once");
-        assert_eq!(fresh.ending().await.unwrap(), b"", "nothing sent yet: closed at once");
+        assert_eq!(
+            idle.ending().await.unwrap(),
+            b"",
+            "nothing in flight: closed at once"
+        );
+        assert_eq!(
+            fresh.ending().await.unwrap(),
+            b"",
+            "nothing sent yet: closed at once"
+        );
         drop((idle, fresh));
-        client.send(&request(OFFSET_COMMIT, 6, 2, b"too late")).await;
+        client
+            .send(&request(OFFSET_COMMIT, 6, 2, b"too late"))
+            .await;
         arrival.send(&opaque(1, &pattern(300_000))).await;
         assert!(client.ending().await.unwrap() == opaque(1, &pattern(300_000)));
         drop(client);
         assert_eq!(arrival.rest().await, b"");
     };
-    let (is_drained, ()) = within("the drain", async { tokio::join!(proxy.narrows.drain(), script) }).await;
+    let (is_drained, ()) = within("the drain", async {
+        tokio::join!(proxy.narrows.drain(), script)
+    })
+    .await;
     assert!(is_drained);
     assert_eq!((proxy.closed("drained"), proxy.active()), (3, 0));
 }
@@ -347,7 +416,11 @@ fn showing(
     version: &'static SupportedProtocolVersion,
     by: Option<&Authority>,
 ) -> Arc<ClientConfig> {
-    let wish = Wish { common_name: "alice", names: &["alice.example.com"], ..Wish::default() };
+    let wish = Wish {
+        common_name: "alice",
+        names: &["alice.example.com"],
+        ..Wish::default()
+    };
     let issued = by.map(|authority| authority.issue(&wish));
     Arc::new(client_config(&pki.authority, &[version], issued.as_ref()))
 }
@@ -359,13 +432,16 @@ async fn is_refused(proxy: &Proxy, config: &Arc<ClientConfig>) -> String {
         Ok(client) => client,
         Err(error) => return error.to_string(),
     };
-    client.try_send(&request(OFFSET_COMMIT, 6, 1, b"secret")).await;
+    client
+        .try_send(&request(OFFSET_COMMIT, 6, 1, b"secret"))
+        .await;
     client.ending().await.unwrap_err().to_string()
 }
 
 #[tokio::test]
 async fn where_clients_have_to_show_a_certificate_only_a_good_one_gets_in() {
-    let (pki, mut broker) = (Pki::new(), Broker::alone(0).await);
+    let pki = Pki::new();
+    let mut broker = Broker::alone(0).await;
     let tls = pki.terminate_for(ClientAuth::Required(pki.authorities()));
     let proxy = start_with(&broker, tls).await;
     let stranger = Authority::new("Stranger");
@@ -378,25 +454,37 @@ async fn where_clients_have_to_show_a_certificate_only_a_good_one_gets_in() {
         for (by, outcome, alert) in cases {
             let said = is_refused(&proxy, &showing(&pki, version, by)).await;
             // TLS 1.2 has no alert of its own for a certificate that is missing.
-            let is_named = said.contains(alert) || by.is_none() && said.contains("HandshakeFailure");
+            let is_named =
+                said.contains(alert) || by.is_none() && said.contains("HandshakeFailure");
             assert!(is_named, "{version:?} {said}");
-            until("the handshake to be counted", || handshakes(&proxy, "none", outcome) == count).await;
+            until("the handshake to be counted", || {
+                handshakes(&proxy, "none", outcome) == count
+            })
+            .await;
         }
         assert_eq!(broker.accepted(), accepted, "nobody is dialled for them");
-        let mut client = tls_client(proxy.bootstrap(), &showing(&pki, version, Some(&pki.authority))).await;
+        let mut client = tls_client(
+            proxy.bootstrap(),
+            &showing(&pki, version, Some(&pki.authority)),
+        )
+        .await;
         exchange(&mut client, &mut broker, 10).await;
     }
     assert_eq!(proxy.closed("tls_handshake_failed"), 4);
     let problem = proxy.problem("tls_handshake_failed");
     assert!(
-        problem["last"].as_str().unwrap().contains("no authority in the ca file has signed it"),
+        problem["last"]
+            .as_str()
+            .unwrap()
+            .contains("no authority in the ca file has signed it"),
         "{problem}"
     );
 }
 
 #[tokio::test]
 async fn where_clients_are_asked_for_a_certificate_none_will_do_but_a_wrong_one_does_not() {
-    let (pki, mut broker) = (Pki::new(), Broker::alone(0).await);
+    let pki = Pki::new();
+    let mut broker = Broker::alone(0).await;
     let tls = pki.terminate_for(ClientAuth::Requested(pki.authorities()));
     let proxy = start_with(&broker, tls).await;
     for version in VERSIONS {
@@ -404,7 +492,11 @@ async fn where_clients_are_asked_for_a_certificate_none_will_do_but_a_wrong_one_
             let mut client = tls_client(proxy.bootstrap(), &showing(&pki, version, by)).await;
             exchange(&mut client, &mut broker, 10).await;
         }
-        let said = is_refused(&proxy, &showing(&pki, version, Some(&Authority::new("Stranger")))).await;
+        let said = is_refused(
+            &proxy,
+            &showing(&pki, version, Some(&Authority::new("Stranger"))),
+        )
+        .await;
         assert!(said.contains("UnknownCA"), "{said}");
     }
     proxy.until_closed("tls_handshake_failed", 2).await;
@@ -418,15 +510,27 @@ fn the_session_is_told_by_the_certificate_that_the_client_has_shown() {
         in_child(name, "\"$(ulimit -Hn)\"");
         return;
     }
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
     runtime.block_on(look_at_the_log());
 }
 
 async fn look_at_the_log() {
     let (log, _guard) = Log::catch();
-    let (pki, broker) = (Pki::new(), Broker::alone(0).await);
-    let proxy = start_with(&broker, pki.terminate_for(ClientAuth::Required(pki.authorities()))).await;
-    let mut client = tls_client(proxy.bootstrap(), &showing(&pki, &TLS13, Some(&pki.authority))).await;
+    let pki = Pki::new();
+    let broker = Broker::alone(0).await;
+    let proxy = start_with(
+        &broker,
+        pki.terminate_for(ClientAuth::Required(pki.authorities())),
+    )
+    .await;
+    let mut client = tls_client(
+        proxy.bootstrap(),
+        &showing(&pki, &TLS13, Some(&pki.authority)),
+    )
+    .await;
     client.try_send(&request(95, 0, 1, b"")).await;
     client.rest().await;
     drop(client);
@@ -437,17 +541,26 @@ async fn look_at_the_log() {
     }
 }
 
-/// What the status page says of the refresh, where Narrows speaks TLS to whoever is at this address.
+/// What the status page says of the refresh, where Narrows speaks TLS to whoever is at this
+/// address.
 async fn refresh(proxy: &Proxy) -> String {
-    proxy.narrows.status()["clusters"][0]["refresh"].as_str().unwrap().to_owned()
+    proxy.narrows.status()["clusters"][0]["refresh"]
+        .as_str()
+        .unwrap()
+        .to_owned()
 }
 
 /// Narrows does not believe the broker, says why, and no byte of a client gets there.
 async fn is_not_believed(broker: &Broker, front: &Front, tls: ClientTls, why: &str) {
-    let proxy =
-        Proxy::start_at(&[front.address], |settings| settings.clusters[0].tls = Some(tls.clone())).await;
+    let proxy = Proxy::start_at(&[front.address], |settings| {
+        settings.clusters[0].tls = Some(tls.clone())
+    })
+    .await;
     let said = refresh(&proxy).await;
-    assert!(said.contains("the TLS handshake failed: ") && said.contains(why), "{said}");
+    assert!(
+        said.contains("the TLS handshake failed: ") && said.contains(why),
+        "{said}"
+    );
     let mut client = proxy.connect().await;
     client.send(&request(OFFSET_COMMIT, 6, 1, b"secret")).await;
     assert_eq!(client.frame().await, None);
@@ -463,15 +576,29 @@ async fn a_broker_that_is_not_whom_its_certificate_says_gets_no_byte_of_a_client
     let (broker, _) = pki.broker_behind_tls(0).await;
     let names: &[&str] = &["127.0.0.1"];
     let issue = |wish: &Wish<'_>| pki.authority.issue(wish);
-    let expired = issue(&Wish { names, days: (-20, -10), ..Wish::default() });
-    let early = issue(&Wish { names, days: (10, 20), ..Wish::default() });
+    let expired = issue(&Wish {
+        names,
+        days: (-20, -10),
+        ..Wish::default()
+    });
+    let early = issue(&Wish {
+        names,
+        days: (10, 20),
+        ..Wish::default()
+    });
     let of_another = pki.authority.for_names(&["kafka-1.example.com"]);
     let stranger = Authority::new("Stranger").for_names(names);
-    let unsigned = self_signed(&Wish { names, ..Wish::default() });
+    let unsigned = self_signed(&Wish {
+        names,
+        ..Wish::default()
+    });
     for (issued, why) in [
         (&expired, "renew it, and look at the clocks"),
         (&early, "not valid yet"),
-        (&of_another, "dial a name that it has, or set tls.server_name"),
+        (
+            &of_another,
+            "dial a name that it has, or set tls.server_name",
+        ),
         (&stranger, "no authority in the ca file has signed it"),
         (&unsigned, "no authority in the ca file has signed it"),
     ] {
@@ -487,25 +614,36 @@ async fn the_name_in_the_brokers_certificate_may_be_another_than_the_host_that_i
     let issued = pki.authority.for_names(&["kafka.internal"]);
     let front = Front::of(&broker, server_config(&issued, None)).await;
     broker.says.lock().unwrap().nodes.insert(0, front.address);
-    let expecting =
-        |name: &str| ClientTls::new(pki.authorities(), None, Some(name.into()), Verify::Full).unwrap();
+    let expecting = |name: &str| {
+        ClientTls::new(pki.authorities(), None, Some(name.into()), Verify::Full).unwrap()
+    };
     let tls = expecting("kafka.internal");
     {
-        let proxy =
-            Proxy::start_at(&[front.address], |settings| settings.clusters[0].tls = Some(tls.clone())).await;
+        let proxy = Proxy::start_at(&[front.address], |settings| {
+            settings.clusters[0].tls = Some(tls.clone())
+        })
+        .await;
         assert_eq!(refresh(&proxy).await, "fresh");
         let mut client = proxy.connect_to(0).await;
         client.send(&request(OFFSET_COMMIT, 6, 1, b"body")).await;
         assert_eq!(header(&broker.next().await.first).correlation_id, 1);
         let seen = front.handshakes();
         assert!(
-            seen.iter().flatten().all(|seen| seen.server_name.as_deref() == Some("kafka.internal")),
+            seen.iter()
+                .flatten()
+                .all(|seen| seen.server_name.as_deref() == Some("kafka.internal")),
             "{seen:?}"
         );
     }
     let (broker, _) = pki.broker_behind_tls(0).await;
     let front = Front::of(&broker, server_config(&issued, None)).await;
-    is_not_believed(&broker, &front, expecting("other.internal"), "set tls.server_name").await;
+    is_not_believed(
+        &broker,
+        &front,
+        expecting("other.internal"),
+        "set tls.server_name",
+    )
+    .await;
 }
 
 #[tokio::test]
@@ -515,8 +653,10 @@ async fn a_broker_whose_certificate_is_not_to_be_verified_may_be_anybody() {
     let front = Front::of(&broker, server_config(&self_signed(&Wish::default()), None)).await;
     broker.says.lock().unwrap().nodes.insert(0, front.address);
     let tls = ClientTls::new(pki.authorities(), None, None, Verify::Off).unwrap();
-    let proxy =
-        Proxy::start_at(&[front.address], |settings| settings.clusters[0].tls = Some(tls.clone())).await;
+    let proxy = Proxy::start_at(&[front.address], |settings| {
+        settings.clusters[0].tls = Some(tls.clone())
+    })
+    .await;
     let mut client = proxy.connect_to(0).await;
     client.send(&request(OFFSET_COMMIT, 6, 1, b"body")).await;
     assert_eq!(header(&broker.next().await.first).correlation_id, 1);
@@ -525,10 +665,14 @@ async fn a_broker_whose_certificate_is_not_to_be_verified_may_be_anybody() {
 #[tokio::test]
 async fn a_broker_that_does_not_speak_tls_is_told_from_one_that_does_not_like_it() {
     let pki = Pki::new();
-    // Kafka closes, since a hello reads as a length that is too large; others say something of their own.
+    // Kafka closes, since a hello reads as a length that is too large; others say something of
+    // their own.
     for (banner, why) in [
         (&b""[..], "the other side closed in the middle of it"),
-        (b"SSH-2.0-OpenSSH_9.6\r\n", "what answers there does not speak TLS; is it a plaintext listener?"),
+        (
+            b"SSH-2.0-OpenSSH_9.6\r\n",
+            "what answers there does not speak TLS; is it a plaintext listener?",
+        ),
     ] {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -538,8 +682,10 @@ async fn a_broker_that_does_not_speak_tls_is_told_from_one_that_does_not_like_it
                 let _ = tcp.read(&mut [0; 1000]).await;
             }
         });
-        let proxy =
-            Proxy::start_at(&[address], |settings| settings.clusters[0].tls = Some(pki.trusting())).await;
+        let proxy = Proxy::start_at(&[address], |settings| {
+            settings.clusters[0].tls = Some(pki.trusting())
+        })
+        .await;
         let said = refresh(&proxy).await;
         assert!(said.contains(why), "{said}");
         plaintext.abort();
@@ -570,19 +716,32 @@ async fn narrows_shows_its_certificate_to_brokers_that_demand_one() {
         let shown = identity(&by.for_names(&["narrows.example.com"]));
         ClientTls::new(authorities(&pki.authority), Some(shown), None, Verify::Full).unwrap()
     };
-    for (tls, why) in [(pki.trusting(), "CertificateRequired"), (showing(&pki.authority), "UnknownCA")] {
-        let proxy =
-            Proxy::start_at(&[front.address], |settings| settings.clusters[0].tls = Some(tls.clone())).await;
+    for (tls, why) in [
+        (pki.trusting(), "CertificateRequired"),
+        (showing(&pki.authority), "UnknownCA"),
+    ] {
+        let proxy = Proxy::start_at(&[front.address], |settings| {
+            settings.clusters[0].tls = Some(tls.clone())
+        })
+        .await;
         let said = refresh(&proxy).await;
         assert!(said != "fresh" && said.contains(why), "{said}");
         assert_eq!((front.passed_on(), broker.accepted()), (0, 0));
     }
     let tls = showing(&own);
-    let proxy =
-        Proxy::start_at(&[front.address], |settings| settings.clusters[0].tls = Some(tls.clone())).await;
+    let proxy = Proxy::start_at(&[front.address], |settings| {
+        settings.clusters[0].tls = Some(tls.clone())
+    })
+    .await;
     assert_eq!(refresh(&proxy).await, "fresh");
     let mut client = proxy.connect_to(0).await;
     client.send(&request(OFFSET_COMMIT, 6, 1, b"body")).await;
     assert_eq!(header(&broker.next().await.first).correlation_id, 1);
-    assert!(front.handshakes().iter().flatten().all(|seen| seen.has_certificate));
+    assert!(
+        front
+            .handshakes()
+            .iter()
+            .flatten()
+            .all(|seen| seen.has_certificate)
+    );
 }

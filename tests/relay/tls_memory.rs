@@ -1,7 +1,8 @@
-//! What a TLS connection costs: little while it is idle, and no more while it waits for the rest of a record.
+//! What a TLS connection costs: little while it is idle, and no more while it waits for the rest of
+//! a record.
 //!
-//! The clients are another process, so that all that is counted is Narrows': its heap, and its pages, which hold what the
-//! cryptography library has too.
+//! The clients are another process, so that all that is counted is Narrows': its heap, and its
+//! pages, which hold what the cryptography library has too.
 
 use crate::alloc;
 use crate::child::{in_child, is_child};
@@ -23,8 +24,8 @@ use std::sync::Arc;
 
 const NAME: &str =
     "tls_memory::an_idle_tls_connection_holds_less_than_24_kib_and_so_does_one_with_half_a_record";
-/// What a crowd of clients is to do, in the environment: an address, a file of authorities, how many, and how much of a
-/// record each sends behind its request.
+/// What a crowd of clients is to do, in the environment: an address, a file of authorities, how
+/// many, and how much of a record each sends behind its request.
 const CROWD: &str = "NARROWS_TEST_CROWD";
 const COUNT: usize = 500;
 const FEW: usize = 150;
@@ -39,9 +40,16 @@ fn an_idle_tls_connection_holds_less_than_24_kib_and_so_does_one_with_half_a_rec
     }
     if !is_child() {
         let said = in_child(NAME, "\"$(ulimit -Hn)\"");
-        return said.lines().filter(|line| line.contains("each")).for_each(|line| println!("{line}"));
+        return said
+            .lines()
+            .filter(|line| line.contains("each"))
+            .for_each(|line| println!("{line}"));
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .unwrap();
     runtime.block_on(measure());
 }
 
@@ -53,7 +61,9 @@ async fn measure() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let at = listener.local_addr().unwrap();
     let broker = std::thread::spawn(move || serve_idle(&listener, at, FIRST + COUNT + 2 * FEW));
-    let proxy = Proxy::begin(&[at], |settings| settings.listeners[0].tls = Some(pki.terminate()));
+    let proxy = Proxy::begin(&[at], |settings| {
+        settings.listeners[0].tls = Some(pki.terminate())
+    });
     proxy.until_refreshed().await;
     drop(Crowd::gather(&proxy, &ca, FIRST, 0).await);
     until("the first sessions to end", || proxy.active() == 0).await;
@@ -61,14 +71,23 @@ async fn measure() {
         ("idle", COUNT, 0, EACH_BYTES_MAX),
         ("with 1,000 bytes of a record", FEW, 1000, EACH_BYTES_MAX),
         // It has to be kept, but nothing beside it.
-        ("with 16,000 bytes of a record", FEW, 16_000, EACH_BYTES_MAX + 16_000),
+        (
+            "with 16,000 bytes of a record",
+            FEW,
+            16_000,
+            EACH_BYTES_MAX + 16_000,
+        ),
     ] {
-        let (heap, resident) = (alloc::heap_bytes(), resident_bytes());
+        let heap = alloc::heap_bytes();
+        let resident = resident_bytes();
         let crowd = Crowd::gather(&proxy, &ca, count, half).await;
         let heap = alloc::heap_bytes().saturating_sub(heap) / count;
         let resident = resident_bytes().saturating_sub(resident) / count;
         println!("TLS connection {what}: {heap} bytes of heap and {resident} bytes of pages each");
-        assert!(heap < bytes_max && resident < bytes_max, "{what}: {heap} and {resident} bytes each");
+        assert!(
+            heap < bytes_max && resident < bytes_max,
+            "{what}: {heap} and {resident} bytes each"
+        );
         drop(crowd);
         until("all sessions to end", || proxy.active() == 0).await;
     }
@@ -80,15 +99,29 @@ async fn measure() {
 struct Crowd(Child);
 
 impl Crowd {
-    /// When this returns, each has had a request answered, and Narrows has read what else it has sent.
+    /// When this returns, each has had a request answered, and Narrows has read what else it has
+    /// sent.
     async fn gather(proxy: &Proxy, ca: &Path, count: usize, half: usize) -> Self {
         let task = format!("{} {} {count} {half}", proxy.bootstrap(), ca.display());
         let mut command = Command::new(std::env::current_exe().unwrap());
-        command.args(["--exact", NAME, "--nocapture"]).env(CROWD, task);
-        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        command
+            .args(["--exact", NAME, "--nocapture"])
+            .env(CROWD, task);
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
         let said = BufReader::new(child.stdout.take().unwrap());
-        let ready = move || said.lines().map_while(Result::ok).any(|line| line.contains("ready"));
-        assert!(tokio::task::spawn_blocking(ready).await.unwrap(), "the clients have given up");
+        let ready = move || {
+            said.lines()
+                .map_while(Result::ok)
+                .any(|line| line.contains("ready"))
+        };
+        assert!(
+            tokio::task::spawn_blocking(ready).await.unwrap(),
+            "the clients have given up"
+        );
         until("all sessions", || proxy.active() == count as u64).await;
         // A moment for the last bytes, which nobody answers.
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;
@@ -105,16 +138,27 @@ impl Drop for Crowd {
 
 fn be_a_crowd(task: &str) {
     let parts: Vec<_> = task.split(' ').collect();
-    let [at, ca, count, half] = parts[..] else { panic!("{task}") };
+    let [at, ca, count, half] = parts[..] else {
+        panic!("{task}")
+    };
     let mut roots = RootCertStore::empty();
-    roots.add(CertificateDer::from_pem_file(ca).unwrap()).unwrap();
-    let config = Arc::new(ClientConfig::builder().with_root_certificates(roots).with_no_client_auth());
+    roots
+        .add(CertificateDer::from_pem_file(ca).unwrap())
+        .unwrap();
+    let config = Arc::new(
+        ClientConfig::builder()
+            .with_root_certificates(roots)
+            .with_no_client_auth(),
+    );
     let mut kept = Vec::new();
     for _ in 0..count.parse().unwrap() {
         let session =
-            ClientConnection::new(Arc::clone(&config), ADVERTISED_HOST.try_into().unwrap()).unwrap();
+            ClientConnection::new(Arc::clone(&config), ADVERTISED_HOST.try_into().unwrap())
+                .unwrap();
         let mut client = StreamOwned::new(session, TcpStream::connect(at).unwrap());
-        client.write_all(&request(OFFSET_COMMIT, 6, 1, b"body")).unwrap();
+        client
+            .write_all(&request(OFFSET_COMMIT, 6, 1, b"body"))
+            .unwrap();
         read_frame(&mut client, &mut Vec::new()).unwrap();
         let half = half.parse().unwrap();
         if half > 0 {

@@ -1,4 +1,5 @@
-//! Clients and brokers that speak TLS, by another implementation of its stream than Narrows', and certificates for all.
+//! Clients and brokers that speak TLS, by another implementation of its stream than Narrows', and
+//! certificates for all.
 
 use crate::broker::{Arrival, Broker, Says};
 use crate::client::{ADVERTISED_HOST, Client};
@@ -37,10 +38,24 @@ pub(crate) struct Pki {
 impl Pki {
     pub(crate) fn new() -> Self {
         let authority = Authority::new("Example CA");
-        let names = [ADVERTISED_HOST, "*.kafka.example.com", "*.other.example.com", "localhost"];
+        let names = [
+            ADVERTISED_HOST,
+            "*.kafka.example.com",
+            "*.other.example.com",
+            "localhost",
+        ];
         let listener = identity(&authority.for_names(&names));
-        let broker = authority.for_names(&["127.0.0.1", "127.0.0.2", ADVERTISED_HOST, "*.kafka.example.com"]);
-        Self { authority, listener, broker }
+        let broker = authority.for_names(&[
+            "127.0.0.1",
+            "127.0.0.2",
+            ADVERTISED_HOST,
+            "*.kafka.example.com",
+        ]);
+        Self {
+            authority,
+            listener,
+            broker,
+        }
     }
 
     /// A listener that ends TLS.
@@ -68,13 +83,21 @@ impl Pki {
     }
 
     /// A client that speaks one version only.
-    pub(crate) fn client_of(&self, version: &'static SupportedProtocolVersion) -> Arc<ClientConfig> {
+    pub(crate) fn client_of(
+        &self,
+        version: &'static SupportedProtocolVersion,
+    ) -> Arc<ClientConfig> {
         Arc::new(client_config(&self.authority, &[version], None))
     }
 
-    /// A scripted broker that is node `id` of a cluster of its own, and TLS in front of it, where it says that it is.
+    /// A scripted broker that is node `id` of a cluster of its own, and TLS in front of it, where
+    /// it says that it is.
     pub(crate) async fn broker_behind_tls(&self, id: i32) -> (Broker, Front) {
-        let says = Says { cluster_id: "a-cluster".into(), nodes: BTreeMap::new(), demands_sasl: false };
+        let says = Says {
+            cluster_id: "a-cluster".into(),
+            nodes: BTreeMap::new(),
+            demands_sasl: false,
+        };
         let broker = Broker::stranger(&Arc::new(Mutex::new(says))).await;
         let front = Front::of(&broker, server_config(&self.broker, None)).await;
         broker.says.lock().unwrap().nodes.insert(id, front.address);
@@ -95,13 +118,18 @@ pub(crate) fn authorities(authority: &Authority) -> Authorities {
 
 fn roots(authority: &Authority) -> RootCertStore {
     let mut roots = RootCertStore::empty();
-    roots.add(CertificateDer::from_pem_slice(authority.pem().as_bytes()).unwrap()).unwrap();
+    roots
+        .add(CertificateDer::from_pem_slice(authority.pem().as_bytes()).unwrap())
+        .unwrap();
     roots
 }
 
 fn chain_and_key(issued: &Issued) -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) {
     let chain = CertificateDer::from_pem_slice(issued.certificate.as_bytes()).unwrap();
-    (vec![chain], PrivateKeyDer::from_pem_slice(issued.key.serialize_pem().as_bytes()).unwrap())
+    (
+        vec![chain],
+        PrivateKeyDer::from_pem_slice(issued.key.serialize_pem().as_bytes()).unwrap(),
+    )
 }
 
 /// A client that trusts this authority, and shows a certificate if it has one.
@@ -118,12 +146,15 @@ pub(crate) fn client_config(
     }
 }
 
-/// A broker that shows this certificate, and demands one that the authority has signed if there is one.
+/// A broker that shows this certificate, and demands one that the authority has signed if there is
+/// one.
 pub(crate) fn server_config(issued: &Issued, demands: Option<&Authority>) -> ServerConfig {
     let builder = match demands {
         None => ServerConfig::builder().with_no_client_auth(),
         Some(authority) => {
-            let verifier = WebPkiClientVerifier::builder(Arc::new(roots(authority))).build().unwrap();
+            let verifier = WebPkiClientVerifier::builder(Arc::new(roots(authority)))
+                .build()
+                .unwrap();
             ServerConfig::builder().with_client_cert_verifier(verifier)
         }
     };
@@ -137,7 +168,11 @@ pub(crate) async fn tls_client(at: SocketAddr, config: &Arc<ClientConfig>) -> Tl
 }
 
 /// A client that asks for a name.
-pub(crate) async fn named_client(at: SocketAddr, name: &str, config: &Arc<ClientConfig>) -> TlsClient {
+pub(crate) async fn named_client(
+    at: SocketAddr,
+    name: &str,
+    config: &Arc<ClientConfig>,
+) -> TlsClient {
     let Client { stream } = Client::connect(at).await;
     shake_hands(stream, name, config).await.unwrap()
 }
@@ -150,14 +185,18 @@ pub(crate) async fn shake_hands(
 ) -> io::Result<TlsClient> {
     let name = ServerName::try_from(name.to_owned()).unwrap();
     let connecting = TlsConnector::from(Arc::clone(config)).connect(name, tcp);
-    Ok(Client { stream: within("a TLS handshake", connecting).await? })
+    Ok(Client {
+        stream: within("a TLS handshake", connecting).await?,
+    })
 }
 
 impl TlsClient {
     /// Everything up to the end, or the error that it ends with: an alert, or no `close_notify`.
     pub(crate) async fn ending(&mut self) -> io::Result<Vec<u8>> {
         let mut bytes = Vec::new();
-        within("Narrows to close", self.stream.read_to_end(&mut bytes)).await.map(|_| bytes)
+        within("Narrows to close", self.stream.read_to_end(&mut bytes))
+            .await
+            .map(|_| bytes)
     }
 
     /// Closes the sending side of TCP, and says nothing of it in TLS.
@@ -166,7 +205,8 @@ impl TlsClient {
     }
 }
 
-/// TLS in front of a scripted broker, on a port of its own: what it decrypts goes on to the broker, byte for byte.
+/// TLS in front of a scripted broker, on a port of its own: what it decrypts goes on to the broker,
+/// byte for byte.
 pub(crate) struct Front {
     pub(crate) address: SocketAddr,
     /// What became of every connection's handshake.
@@ -185,18 +225,29 @@ pub(crate) struct Seen {
 
 impl Front {
     pub(crate) async fn of(broker: &Broker, config: ServerConfig) -> Self {
-        Self::listening(TcpListener::bind("127.0.0.1:0").await.unwrap(), broker.address, config)
+        Self::listening(
+            TcpListener::bind("127.0.0.1:0").await.unwrap(),
+            broker.address,
+            config,
+        )
     }
 
-    pub(crate) fn listening(listener: TcpListener, broker: SocketAddr, config: ServerConfig) -> Self {
+    pub(crate) fn listening(
+        listener: TcpListener,
+        broker: SocketAddr,
+        config: ServerConfig,
+    ) -> Self {
         let address = listener.local_addr().unwrap();
         let acceptor = TlsAcceptor::from(Arc::new(config));
         let handshakes = Arc::new(Mutex::new(Vec::new()));
         let passed_on = Arc::new(AtomicUsize::new(0));
-        let (noted, counted) = (Arc::clone(&handshakes), Arc::clone(&passed_on));
+        let noted = Arc::clone(&handshakes);
+        let counted = Arc::clone(&passed_on);
         let accepting = tokio::spawn(async move {
             while let Ok((tcp, _)) = listener.accept().await {
-                let (acceptor, noted, counted) = (acceptor.clone(), Arc::clone(&noted), Arc::clone(&counted));
+                let acceptor = acceptor.clone();
+                let noted = Arc::clone(&noted);
+                let counted = Arc::clone(&counted);
                 tokio::spawn(async move {
                     tcp.set_nodelay(true).unwrap();
                     let shaken = acceptor.accept(tcp).await;
@@ -210,7 +261,12 @@ impl Front {
                 });
             }
         });
-        Self { address, handshakes, passed_on, accepting }
+        Self {
+            address,
+            handshakes,
+            passed_on,
+            accepting,
+        }
     }
 
     /// How many connections came as far as a byte for the broker.
@@ -238,11 +294,19 @@ fn seen(stream: &server::TlsStream<TcpStream>) -> Seen {
     }
 }
 
-async fn pass_on(mut stream: server::TlsStream<TcpStream>, broker: SocketAddr, passed_on: &AtomicUsize) {
+async fn pass_on(
+    mut stream: server::TlsStream<TcpStream>,
+    broker: SocketAddr,
+    passed_on: &AtomicUsize,
+) {
     let mut first = vec![0; 64 * 1024];
-    let Ok(count @ 1..) = stream.read(&mut first).await else { return };
+    let Ok(count @ 1..) = stream.read(&mut first).await else {
+        return;
+    };
     passed_on.fetch_add(1, Relaxed);
-    let Ok(mut plain) = TcpStream::connect(broker).await else { return };
+    let Ok(mut plain) = TcpStream::connect(broker).await else {
+        return;
+    };
     plain.set_nodelay(true).unwrap();
     if plain.write_all(&first[..count]).await.is_ok() {
         // However it ends, both sides are closed.
@@ -252,7 +316,8 @@ async fn pass_on(mut stream: server::TlsStream<TcpStream>, broker: SocketAddr, p
 
 /// A request and a response with this many bytes of content each, and the connection at the broker.
 pub(crate) async fn exchange(client: &mut TlsClient, broker: &mut Broker, bytes: usize) -> Arrival {
-    let (sent, answer) = (request(OFFSET_COMMIT, 6, 1, &pattern(bytes)), opaque(1, &pattern(bytes)));
+    let sent = request(OFFSET_COMMIT, 6, 1, &pattern(bytes));
+    let answer = opaque(1, &pattern(bytes));
     client.send(&sent).await;
     let mut arrival = broker.next().await;
     assert!(arrival.first == sent, "a request of {bytes} bytes differs");

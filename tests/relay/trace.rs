@@ -1,4 +1,5 @@
-//! The `narrows` program under strace: which data system calls it makes for a load, and how many bytes each moves.
+//! The `narrows` program under strace: which data system calls it makes for a load, and how many
+//! bytes each moves.
 
 use crate::PATIENCE;
 use crate::client::{PORTS, next_ports};
@@ -12,8 +13,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// Every way in which bytes enter or leave a socket.
-const DATA_CALLS: &str =
-    "trace=read,write,readv,writev,recvfrom,sendto,recvmsg,sendmsg,recvmmsg,sendmmsg,splice,sendfile";
+const DATA_CALLS: &str = "trace=read,write,readv,writev,recvfrom,sendto,recvmsg,sendmsg,recvmmsg,sendmmsg,splice,sendfile";
 
 /// What was done on sockets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -41,10 +41,12 @@ pub(crate) struct Cost {
     pub(crate) runs: LargeRuns,
 }
 
-/// What `count` round trips of a load cost with this value of `relay.splice`: the difference between two connections, each
-/// through a process of its own, so that neither beginning nor end counts.
+/// What `count` round trips of a load cost with this value of `relay.splice`: the difference
+/// between two connections, each through a process of its own, so that neither beginning nor end
+/// counts.
 pub(crate) fn cost(load: &Load, count: usize, splice: &str) -> Cost {
-    let (once, twice) = (connection(load, count, splice), connection(load, 2 * count, splice));
+    let once = connection(load, count, splice);
+    let twice = connection(load, 2 * count, splice);
     let runs = LargeRuns {
         spliced: twice.runs.spliced - once.runs.spliced,
         copied_off: twice.runs.copied_off - once.runs.copied_off,
@@ -58,17 +60,20 @@ pub(crate) fn cost(load: &Load, count: usize, splice: &str) -> Cost {
     Cost { calls, runs }
 }
 
-/// What was done on the two sockets of one connection with `count` round trips, after another one with one, and what the
-/// process has counted for both.
+/// What was done on the two sockets of one connection with `count` round trips, after another one
+/// with one, and what the process has counted for both.
 pub(crate) fn connection(load: &Load, count: usize, splice: &str) -> Cost {
     let traced = Traced::start(serve(load), splice);
-    // For the first connection Narrows asks the broker who it is; the next one takes just what the load needs.
+    // For the first connection Narrows asks the broker who it is; the next one takes just what the
+    // load needs.
     Asker::new(TcpStream::connect(traced.bootstrap).unwrap(), load).round_trips(1);
     Asker::new(TcpStream::connect(traced.bootstrap).unwrap(), load).round_trips(count);
     let runs = traced.large_runs();
     let mut sockets: Vec<_> = traced.stop().into_values().collect();
     sockets.sort_by_key(|calls| std::cmp::Reverse(calls.copied_bytes + calls.spliced_bytes));
-    let [client, broker, ..] = sockets[..] else { panic!("strace has seen no sockets: {sockets:?}") };
+    let [client, broker, ..] = sockets[..] else {
+        panic!("strace has seen no sockets: {sockets:?}")
+    };
     let calls = Calls {
         made: client.made + broker.made,
         copied_bytes: client.copied_bytes + broker.copied_bytes,
@@ -94,37 +99,90 @@ impl Traced {
         // The bootstrap port, four brokers, and the admin port.
         let ports = free_ports();
         let at = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        let (bootstrap, admin) = (at(ports.start), at(ports.start + 5));
+        let bootstrap = at(ports.start);
+        let admin = at(ports.start + 5);
         let mut command = Command::new("strace");
-        command.args(["-f", "-y", "-qq", "-s", "0", "-e", "signal=none", "-e", DATA_CALLS, "-o"]);
+        command.args([
+            "-f",
+            "-y",
+            "-qq",
+            "-s",
+            "0",
+            "-e",
+            "signal=none",
+            "-e",
+            DATA_CALLS,
+            "-o",
+        ]);
         command.arg(folder.path().join("calls"));
         // The shell says under which process id Narrows runs.
-        command.args(["sh", "-c", "echo $$ && exec \"$@\"", "sh", env!("CARGO_BIN_EXE_narrows"), "run"]);
-        command.args(["--bootstrap-servers", &broker.to_string(), "--bind", &bootstrap.to_string()]);
-        command.args(["--advertised-host", "127.0.0.1", "--node-ids", "0-3", "--log-level", "warn"]);
-        command.args(["--admin-bind", &admin.to_string()]).env("NARROWS_RELAY__SPLICE", splice);
+        command.args([
+            "sh",
+            "-c",
+            "echo $$ && exec \"$@\"",
+            "sh",
+            env!("CARGO_BIN_EXE_narrows"),
+            "run",
+        ]);
+        command.args([
+            "--bootstrap-servers",
+            &broker.to_string(),
+            "--bind",
+            &bootstrap.to_string(),
+        ]);
+        command.args([
+            "--advertised-host",
+            "127.0.0.1",
+            "--node-ids",
+            "0-3",
+            "--log-level",
+            "warn",
+        ]);
+        command
+            .args(["--admin-bind", &admin.to_string()])
+            .env("NARROWS_RELAY__SPLICE", splice);
         let errors = File::create(folder.path().join("log")).unwrap();
-        let spawned = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(errors).spawn();
+        let spawned = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(errors)
+            .spawn();
         let mut strace = match spawned {
             Ok(strace) => strace,
             Err(error) => panic!("strace can't be started ({error}): apt-get install strace"),
         };
         let mut said = String::new();
-        BufReader::new(strace.stdout.take().unwrap()).read_line(&mut said).unwrap();
+        BufReader::new(strace.stdout.take().unwrap())
+            .read_line(&mut said)
+            .unwrap();
         let Ok(pid) = said.trim().parse() else {
-            panic!("strace can't trace here (it needs ptrace): {}", log(&folder));
+            panic!(
+                "strace can't trace here (it needs ptrace): {}",
+                log(&folder)
+            );
         };
         let pid = nix::unistd::Pid::from_raw(pid);
-        let mut traced = Self { bootstrap, admin, strace, pid, folder };
+        let mut traced = Self {
+            bootstrap,
+            admin,
+            strace,
+            pid,
+            folder,
+        };
         traced.until_listening();
         traced
     }
 
     fn until_listening(&mut self) {
         let end = Instant::now() + PATIENCE;
-        while TcpStream::connect(self.admin).is_err() || TcpStream::connect(self.bootstrap).is_err() {
+        while TcpStream::connect(self.admin).is_err() || TcpStream::connect(self.bootstrap).is_err()
+        {
             let is_running = self.strace.try_wait().unwrap().is_none();
-            assert!(is_running && Instant::now() < end, "narrows does not listen: {}", log(&self.folder));
+            assert!(
+                is_running && Instant::now() < end,
+                "narrows does not listen: {}",
+                log(&self.folder)
+            );
             std::thread::sleep(Duration::from_millis(5));
         }
     }
@@ -133,11 +191,15 @@ impl Traced {
     fn large_runs(&self) -> LargeRuns {
         let mut stream = TcpStream::connect(self.admin).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: narrows\r\nConnection: close\r\n\r\n").unwrap();
+        stream
+            .write_all(b"GET /metrics HTTP/1.1\r\nHost: narrows\r\nConnection: close\r\n\r\n")
+            .unwrap();
         let mut page = String::new();
         stream.read_to_string(&mut page).unwrap();
         let value = |labels: &str| {
-            let series = page.lines().filter(|line| line.starts_with("narrows_large_runs_total{"));
+            let series = page
+                .lines()
+                .filter(|line| line.starts_with("narrows_large_runs_total{"));
             let line = series.clone().find(|line| line.contains(labels)).unwrap();
             line.rsplit_once(' ').unwrap().1.parse().unwrap()
         };
@@ -175,12 +237,15 @@ fn log(folder: &tempfile::TempDir) -> String {
 /// A block of ports on which nobody listens.
 fn free_ports() -> Range<u16> {
     let is_free = |port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok();
-    let mut blocks = (0..1000).map(|_| next_ports()).map(|first| first..first + PORTS);
+    let mut blocks = (0..1000)
+        .map(|_| next_ports())
+        .map(|first| first..first + PORTS);
     blocks.find(|block| block.clone().all(is_free)).unwrap()
 }
 
-/// Lines such as `71 splice(9<socket:[812]>, NULL, 11<pipe:[813]>, NULL, 1048576, SPLICE_F_MOVE) = 65483`. A call may be
-/// cut in two by that of another thread: `71 splice(9<socket:[812]>, … <unfinished ...>`, `71 <... splice resumed>) = 5`.
+/// Lines such as `71 splice(9<socket:[812]>, NULL, 11<pipe:[813]>, NULL, 1048576, SPLICE_F_MOVE) =
+/// 65483`. A call may be cut in two by that of another thread: `71 splice(9<socket:[812]>, …
+/// <unfinished ...>`, `71 <... splice resumed>) = 5`.
 fn by_socket(lines: impl Iterator<Item = String>) -> BTreeMap<String, Calls> {
     let mut sockets: BTreeMap<String, Calls> = BTreeMap::new();
     let mut unfinished: BTreeMap<String, String> = BTreeMap::new();
@@ -195,7 +260,9 @@ fn by_socket(lines: impl Iterator<Item = String>) -> BTreeMap<String, Calls> {
             Some(end) => unfinished.remove(thread).unwrap() + end,
             None => call.to_owned(),
         };
-        let Some((_, socket)) = call.split_once("<socket:[") else { continue };
+        let Some((_, socket)) = call.split_once("<socket:[") else {
+            continue;
+        };
         let (socket, _) = socket.split_once("]>").unwrap();
         let calls = sockets.entry(socket.to_owned()).or_default();
         calls.made += 1;

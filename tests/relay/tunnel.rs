@@ -1,4 +1,5 @@
-//! TLS that passes through: the hello says which broker it is for, and every byte goes there unread.
+//! TLS that passes through: the hello says which broker it is for, and every byte goes there
+//! unread.
 
 use crate::broker::{Broker, Says};
 use crate::client::{ADVERTISED_HOST, Proxy};
@@ -35,11 +36,16 @@ async fn the_client_speaks_tls_with_the_broker_and_every_byte_comes_through() {
     let handshakes = front.handshakes().len();
     for version in [&TLS12, &TLS13] {
         for bytes in [1, 10_000, 200_000, 10 * 1024 * 1024] {
-            let mut client = named_client(proxy.bootstrap(), BROKER_0, &pki.client_of(version)).await;
+            let mut client =
+                named_client(proxy.bootstrap(), BROKER_0, &pki.client_of(version)).await;
             let arrival = exchange(&mut client, &mut broker, bytes).await;
             client.finish().await;
             assert_eq!(arrival.rest().await, b"");
-            assert_eq!(client.ending().await.unwrap(), b"", "the broker has said that it closes");
+            assert_eq!(
+                client.ending().await.unwrap(),
+                b"",
+                "the broker has said that it closes"
+            );
         }
     }
     proxy.until_closed("client_closed", 8).await;
@@ -54,10 +60,15 @@ async fn the_client_speaks_tls_with_the_broker_and_every_byte_comes_through() {
             "narrows_large_runs_total{{listener=\"external\",reason=\"{reason}\",way=\"{way}\"}}"
         ))
     };
-    assert!(runs("spliced", "") >= 4, "large transfers stay in the kernel");
+    assert!(
+        runs("spliced", "") >= 4,
+        "large transfers stay in the kernel"
+    );
     assert_eq!(runs("copied", "tls"), 0);
     let carried = |direction| {
-        proxy.metric(&format!("narrows_bytes_total{{direction=\"{direction}\",listener=\"external\"}}"))
+        proxy.metric(&format!(
+            "narrows_bytes_total{{direction=\"{direction}\",listener=\"external\"}}"
+        ))
     };
     assert!(carried("to_broker") > 20 * 1024 * 1024 && carried("to_client") > 20 * 1024 * 1024);
 }
@@ -70,7 +81,8 @@ async fn much_may_pass_in_both_directions_at_once() {
     let mut client = named_client(proxy.bootstrap(), BROKER_0, &pki.client()).await;
     client.send(&request(OFFSET_COMMIT, 6, 1, b"")).await;
     let mut arrival = broker.next().await;
-    let (large, answer) = (request(OFFSET_COMMIT, 6, 2, &pattern(5_000_000)), opaque(1, &pattern(5_000_000)));
+    let large = request(OFFSET_COMMIT, 6, 2, &pattern(5_000_000));
+    let answer = opaque(1, &pattern(5_000_000));
     let (mut from_narrows, mut to_narrows) = tokio::io::split(client.stream);
     let (mut from_client, mut to_client) = arrival.stream.split();
     let (got, came, sent, answered) = within("all of it", async {
@@ -125,7 +137,12 @@ async fn a_client_that_closes_without_a_word_is_closed_to_the_broker_too() {
     assert_eq!(arrival.frame().await, None);
     drop((arrival, client));
     until("the session to end", || proxy.active() == 0).await;
-    assert_eq!(proxy.closed("half_close_timeout"), 0, "{:?}", proxy.causes());
+    assert_eq!(
+        proxy.closed("half_close_timeout"),
+        0,
+        "{:?}",
+        proxy.causes()
+    );
 }
 
 #[tokio::test]
@@ -153,34 +170,49 @@ async fn a_broker_that_closes_is_closed_to_the_client_too() {
 async fn names_lead_to_the_brokers_tls_port_where_that_is_another() {
     let pki = Pki::new();
     // Nodes on two addresses, with the same port for TLS on each, as brokers in a cluster have it.
-    let says = Says { cluster_id: "a-cluster".into(), nodes: BTreeMap::new(), demands_sasl: false };
+    let says = Says {
+        cluster_id: "a-cluster".into(),
+        nodes: BTreeMap::new(),
+        demands_sasl: false,
+    };
     let says = Arc::new(Mutex::new(says));
-    let (mut brokers, mut fronts) = (Vec::new(), Vec::new());
+    let mut brokers = Vec::new();
+    let mut fronts = Vec::new();
     let tls = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = tls.local_addr().unwrap().port();
     let tls = [tls, TcpListener::bind(("127.0.0.2", port)).await.unwrap()];
     for ((id, host), tls) in [(0, "127.0.0.1"), (7, "127.0.0.2")].into_iter().zip(tls) {
         let broker = Broker::listening(TcpListener::bind((host, 0)).await.unwrap(), &says);
         says.lock().unwrap().nodes.insert(id, broker.address);
-        fronts.push(Front::listening(tls, broker.address, server_config(&pki.broker, None)));
+        fronts.push(Front::listening(
+            tls,
+            broker.address,
+            server_config(&pki.broker, None),
+        ));
         brokers.push((id, broker));
     }
     let proxy = Proxy::start_with(&[&brokers[0].1], |settings| {
         by_names(settings, ADVERTISED_HOST, PATTERN, None);
-        settings.listeners[0].tls = Some(ListenerTls::Passthrough { broker_port: Some(port) });
+        settings.listeners[0].tls = Some(ListenerTls::Passthrough {
+            broker_port: Some(port),
+        });
     })
     .await;
     for round in 0..2 {
         for (id, broker) in &mut brokers {
             let name = format!("broker-{id}.kafka.example.com");
             let mut client = named_client(proxy.bootstrap(), &name, &pki.client()).await;
-            client.send(&request(OFFSET_COMMIT, 6, round, b"body")).await;
+            client
+                .send(&request(OFFSET_COMMIT, 6, round, b"body"))
+                .await;
             assert_eq!(header(&broker.next().await.first).correlation_id, round);
         }
     }
     let mut client = named_client(proxy.bootstrap(), ADVERTISED_HOST, &pki.client()).await;
     client.send(&request(OFFSET_COMMIT, 6, 9, b"body")).await;
-    let [(_, zero), (_, seven)] = &mut brokers[..] else { panic!("two brokers") };
+    let [(_, zero), (_, seven)] = &mut brokers[..] else {
+        panic!("two brokers")
+    };
     tokio::select! {
         _ = zero.next() => {}
         _ = seven.next() => {}
@@ -206,7 +238,12 @@ async fn a_broker_that_there_is_not_is_no_tunnel() {
     proxy.until_closed("sni_unknown", 1).await;
     assert!(!broker.has_arrivals());
     // Narrows has asked for the broker that it did not know.
-    assert!(front.handshakes()[before..].iter().flatten().all(|seen| seen.server_name.is_none()));
+    assert!(
+        front.handshakes()[before..]
+            .iter()
+            .flatten()
+            .all(|seen| seen.server_name.is_none())
+    );
 }
 
 #[tokio::test]
@@ -232,8 +269,15 @@ async fn a_drain_ends_an_idle_tunnel_and_lets_a_busy_one_come_to_a_pause() {
         let _ = idle.ending().await;
         drop((busy, idle));
     };
-    let (is_drained, ()) = within("the drain", async { tokio::join!(proxy.narrows.drain(), script) }).await;
+    let (is_drained, ()) = within("the drain", async {
+        tokio::join!(proxy.narrows.drain(), script)
+    })
+    .await;
     assert!(is_drained);
-    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    assert!(
+        began.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        began.elapsed()
+    );
     assert_eq!((proxy.closed("drained"), proxy.active()), (2, 0));
 }

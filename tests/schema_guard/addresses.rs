@@ -1,6 +1,7 @@
-//! Every field of a response whose name or type says address, and what becomes of it. When the guard names a field that is
-//! not here, a Kafka release has brought an address that nobody looked at: find out whose it is, then add the line, and if
-//! it is a broker's or a controller's, the rewrite and the table's row first.
+//! Every field of a response whose name or type says address, and what becomes of it. When the
+//! guard names a field that is not here, a Kafka release has brought an address that nobody looked
+//! at: find out whose it is, then add the line, and if it is a broker's or a controller's, the
+//! rewrite and the table's row first.
 
 use Class::{BrokerRewritten, ClientsOwn, ControllerRemoved, NotAnAddress, OfApplication, Refused};
 
@@ -24,7 +25,8 @@ pub(crate) enum Class {
     BrokerRewritten,
     /// A controller's, which no client of a broker dials: taken out.
     ControllerRemoved,
-    /// One that an application published for other instances of itself (Kafka Streams): never touched.
+    /// One that an application published for other instances of itself (Kafka Streams): never
+    /// touched.
     OfApplication,
     /// The host of a client or in an ACL, as the cluster sees it: never touched.
     ClientsOwn,
@@ -94,5 +96,10 @@ pub(crate) const ADDRESSES: &[Address] = &[
 ];
 
 const fn field(key: i16, path: &'static str, versions: &'static str, class: Class) -> Address {
-    Address { key, path, versions, class }
+    Address {
+        key,
+        path,
+        versions,
+        class,
+    }
 }

@@ -1,4 +1,5 @@
-//! Kafka's message schemas: `common/message/*.json` of a kafka-clients jar, JSON with `//` comments.
+//! Kafka's message schemas: `common/message/*.json` of a kafka-clients jar, JSON with `//`
+//! comments.
 
 use std::fs::File;
 use std::io::Read;
@@ -8,7 +9,8 @@ use anyhow::{Context, Result, bail, ensure};
 use narrows::protocol::table::Versions;
 use serde_json::Value;
 
-/// Structs of today's schemas nest five deep; a schema that refers to itself must not hang the test.
+/// Structs of today's schemas nest five deep; a schema that refers to itself must not hang the
+/// test.
 const DEPTH_MAX: usize = 16;
 
 /// The schema of a request or of a response.
@@ -45,8 +47,8 @@ pub(crate) struct Field {
     pub(crate) from: i16,
 }
 
-/// The jars to read: those of `NARROWS_KAFKA_CLIENTS` (colon-separated), else those that `tests/oracle/fetch` or `tests/run`
-/// put under `target`.
+/// The jars to read: those of `NARROWS_KAFKA_CLIENTS` (colon-separated), else those that
+/// `tests/oracle/fetch` or `tests/run` put under `target`.
 pub(crate) fn jars() -> Result<Vec<PathBuf>> {
     if let Some(list) = std::env::var_os("NARROWS_KAFKA_CLIENTS") {
         return Ok(std::env::split_paths(&list).collect());
@@ -59,26 +61,39 @@ pub(crate) fn jars() -> Result<Vec<PathBuf>> {
         }
     }
     bail!(
-        "no kafka-clients jar in target/oracle/*/ or target/kafka/*/: run tests/run, or tests/oracle/fetch, which fetches \
+        "no kafka-clients jar in target/oracle/*/ or target/kafka/*/: run tests/run, or \
+         tests/oracle/fetch, which fetches \
          only these jars; or name them in NARROWS_KAFKA_CLIENTS, separated by colons"
     )
 }
 
 fn kafka_clients_below(folder: &Path) -> Vec<PathBuf> {
     let entries = |folder: &Path| -> Vec<PathBuf> {
-        std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()).collect()
+        std::fs::read_dir(folder)
+            .into_iter()
+            .flatten()
+            .flatten()
+            .map(|entry| entry.path())
+            .collect()
     };
     let is_jar = |path: &PathBuf| {
-        path.extension().is_some_and(|ending| ending == "jar") && name(path).starts_with("kafka-clients-")
+        path.extension().is_some_and(|ending| ending == "jar")
+            && name(path).starts_with("kafka-clients-")
     };
-    let mut jars: Vec<_> =
-        entries(folder).iter().flat_map(|version| entries(version)).filter(is_jar).collect();
+    let mut jars: Vec<_> = entries(folder)
+        .iter()
+        .flat_map(|version| entries(version))
+        .filter(is_jar)
+        .collect();
     jars.sort();
     jars
 }
 
 fn name(path: &Path) -> String {
-    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+    path.file_name()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .into_owned()
 }
 
 /// The requests and responses of a jar.
@@ -88,7 +103,13 @@ pub(crate) fn read_jar(path: &Path) -> Result<Vec<Schema>> {
     let mut schemas = Vec::new();
     for index in 0..jar.len() {
         let mut entry = jar.by_index(index)?;
-        let Some(file) = entry.name().strip_prefix("common/message/").map(String::from) else { continue };
+        let Some(file) = entry
+            .name()
+            .strip_prefix("common/message/")
+            .map(String::from)
+        else {
+            continue;
+        };
         if !file.ends_with(".json") {
             continue;
         }
@@ -96,13 +117,18 @@ pub(crate) fn read_jar(path: &Path) -> Result<Vec<Schema>> {
         entry.read_to_string(&mut text)?;
         schemas.extend(parse(&format!("{}: {file}", name(path)), &text)?);
     }
-    ensure!(!schemas.is_empty(), "{} has no schemas in common/message", path.display());
+    ensure!(
+        !schemas.is_empty(),
+        "{} has no schemas in common/message",
+        path.display()
+    );
     Ok(schemas)
 }
 
 /// The schema in a file; `None` if it is neither a request nor a response.
 pub(crate) fn parse(source: &str, text: &str) -> Result<Option<Schema>> {
-    let json: Value = serde_json::from_str(&without_comments(text)).with_context(|| source.to_owned())?;
+    let json: Value =
+        serde_json::from_str(&without_comments(text)).with_context(|| source.to_owned())?;
     message(source, &json).with_context(|| source.to_owned())
 }
 
@@ -118,16 +144,33 @@ fn message(source: &str, json: &Value) -> Result<Option<Schema>> {
         Some(_) => range(text(json, "flexibleVersions")?)?.map(|versions| versions.min),
         None => None,
     };
-    let listeners = json.get("listeners").and_then(Value::as_array).map(|listeners| {
-        listeners.iter().map(|listener| listener.as_str().unwrap_or_default().to_owned()).collect()
-    });
+    let listeners = json
+        .get("listeners")
+        .and_then(Value::as_array)
+        .map(|listeners| {
+            listeners
+                .iter()
+                .map(|listener| listener.as_str().unwrap_or_default().to_owned())
+                .collect()
+        });
     let mut fields = Vec::new();
     if let Some(valid) = valid {
-        collect(list(json, "fields"), "", valid, list(json, "commonStructs"), 0, &mut fields)?;
+        collect(
+            list(json, "fields"),
+            "",
+            valid,
+            list(json, "commonStructs"),
+            0,
+            &mut fields,
+        )?;
     }
     Ok(Some(Schema {
         source: source.to_owned(),
-        key: json.get("apiKey").and_then(Value::as_i64).context("no apiKey")?.try_into()?,
+        key: json
+            .get("apiKey")
+            .and_then(Value::as_i64)
+            .context("no apiKey")?
+            .try_into()?,
         api: text(json, "name")?.trim_end_matches(ending).to_owned(),
         is_response,
         listeners,
@@ -146,48 +189,87 @@ fn collect(
     depth: usize,
     into: &mut Vec<Field>,
 ) -> Result<()> {
-    ensure!(depth < DEPTH_MAX, "structs nest deeper than {DEPTH_MAX} at {above}");
+    ensure!(
+        depth < DEPTH_MAX,
+        "structs nest deeper than {DEPTH_MAX} at {above}"
+    );
     for field in fields {
-        let (name, kind, versions) = (text(field, "name")?, text(field, "type")?, text(field, "versions")?);
-        let Some(exists) = range(versions)?.and_then(|versions| versions.intersection(valid)) else {
+        let name = text(field, "name")?;
+        let kind = text(field, "type")?;
+        let versions = text(field, "versions")?;
+        let Some(exists) = range(versions)?.and_then(|versions| versions.intersection(valid))
+        else {
             continue;
         };
-        let path = if above.is_empty() { name.to_owned() } else { format!("{above}.{name}") };
+        let path = if above.is_empty() {
+            name.to_owned()
+        } else {
+            format!("{above}.{name}")
+        };
         let own = list(field, "fields");
-        let inside = if own.is_empty() { common(structs, kind.trim_start_matches("[]")) } else { own };
+        let inside = if own.is_empty() {
+            common(structs, kind.trim_start_matches("[]"))
+        } else {
+            own
+        };
         collect(inside, &path, exists, structs, depth + 1, into)?;
-        into.push(Field { path, kind: kind.to_owned(), versions: versions.to_owned(), from: exists.min });
+        into.push(Field {
+            path,
+            kind: kind.to_owned(),
+            versions: versions.to_owned(),
+            from: exists.min,
+        });
     }
     Ok(())
 }
 
 fn common<'a>(structs: &'a [Value], name: &str) -> &'a [Value] {
-    structs.iter().find(|item| item["name"] == name).map_or(&[], |item| list(item, "fields"))
+    structs
+        .iter()
+        .find(|item| item["name"] == name)
+        .map_or(&[], |item| list(item, "fields"))
 }
 
 fn list<'a>(json: &'a Value, key: &str) -> &'a [Value] {
-    json.get(key).and_then(Value::as_array).map_or(&[], Vec::as_slice)
+    json.get(key)
+        .and_then(Value::as_array)
+        .map_or(&[], Vec::as_slice)
 }
 
 fn text<'a>(json: &'a Value, key: &str) -> Result<&'a str> {
-    json.get(key).and_then(Value::as_str).with_context(|| format!("no {key} in {:.80}", json.to_string()))
+    json.get(key)
+        .and_then(Value::as_str)
+        .with_context(|| format!("no {key} in {:.80}", json.to_string()))
 }
 
 /// `none`, `3`, `3+` or `3-13`.
 fn range(text: &str) -> Result<Option<Versions>> {
-    let number = |text: &str| text.parse::<i16>().with_context(|| format!("{text:?} is no version"));
+    let number = |text: &str| {
+        text.parse::<i16>()
+            .with_context(|| format!("{text:?} is no version"))
+    };
     Ok(match (text, text.strip_suffix('+'), text.split_once('-')) {
         ("none", ..) => None,
-        (_, Some(min), _) => Some(Versions { min: number(min)?, max: i16::MAX }),
-        (_, _, Some((min, max))) => Some(Versions { min: number(min)?, max: number(max)? }),
-        (only, ..) => Some(Versions { min: number(only)?, max: number(only)? }),
+        (_, Some(min), _) => Some(Versions {
+            min: number(min)?,
+            max: i16::MAX,
+        }),
+        (_, _, Some((min, max))) => Some(Versions {
+            min: number(min)?,
+            max: number(max)?,
+        }),
+        (only, ..) => Some(Versions {
+            min: number(only)?,
+            max: number(only)?,
+        }),
     })
 }
 
 /// Takes out `//` up to the end of its line, but not inside a string.
 pub(crate) fn without_comments(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
-    let (mut in_string, mut rest) = (false, text);
+    let mut in_string = false;
+    let mut rest = text;
     while let Some(c) = rest.chars().next() {
         let taken = match c {
             '/' if !in_string && rest.starts_with("//") => {

@@ -1,6 +1,7 @@
 //! The cluster behind Narrows: three brokers of librdkafka's mock cluster, or a real one.
 //!
-//! What is asked here goes to the brokers themselves: it is how the demo knows which addresses must not get out.
+//! What is asked here goes to the brokers themselves: it is how the demo knows which addresses must
+//! not get out.
 
 use super::front::Front;
 use crate::types::BrokerAddress;
@@ -42,13 +43,18 @@ impl Brokers {
         let (mock, bootstrap_servers) = match given {
             Some(given) => (None, checked(given)?),
             None => {
-                let mock = MockCluster::new(MOCK_BROKERS).context("the brokers can't be started")?;
+                let mock =
+                    MockCluster::new(MOCK_BROKERS).context("the brokers can't be started")?;
                 let bootstrap_servers = mock.bootstrap_servers();
                 (Some(mock), bootstrap_servers)
             }
         };
         let nodes = nodes(&bootstrap_servers)?;
-        Ok(Self { mock, bootstrap_servers, nodes })
+        Ok(Self {
+            mock,
+            bootstrap_servers,
+            nodes,
+        })
     }
 
     /// Whether the brokers run inside this process.
@@ -56,8 +62,8 @@ impl Brokers {
         self.mock.is_some()
     }
 
-    /// A topic of this run's own. On a real cluster it is created through Narrows; where that is not allowed, the brokers
-    /// may still create it by themselves (`auto.create.topics.enable`).
+    /// A topic of this run's own. On a real cluster it is created through Narrows; where that is
+    /// not allowed, the brokers may still create it by themselves (`auto.create.topics.enable`).
     pub(super) fn create_topic(
         &self,
         front: &Front,
@@ -74,19 +80,34 @@ impl Brokers {
         };
         let is_to_be_removed = created.is_ok() && self.mock.is_none();
         match partitions_of(&front.bootstrap, &name) {
-            Ok(partitions) => Ok(Topic { name, partitions, is_to_be_removed }),
-            Err(unseen) => Err(created.err().unwrap_or(unseen).context(format!("there is no topic {name}"))),
+            Ok(partitions) => Ok(Topic {
+                name,
+                partitions,
+                is_to_be_removed,
+            }),
+            Err(unseen) => Err(created
+                .err()
+                .unwrap_or(unseen)
+                .context(format!("there is no topic {name}"))),
         }
     }
 
-    /// Removes what [`create_topic`](Self::create_topic) left on a real cluster. Says what became of it.
-    pub(super) fn remove_topic(&self, front: &Front, topic: &Topic, runtime: &Runtime) -> Option<String> {
+    /// Removes what [`create_topic`](Self::create_topic) left on a real cluster. Says what became
+    /// of it.
+    pub(super) fn remove_topic(
+        &self,
+        front: &Front,
+        topic: &Topic,
+        runtime: &Runtime,
+    ) -> Option<String> {
         if self.is_mock() {
             return None;
         }
         let name = &topic.name;
         if !topic.is_to_be_removed {
-            return Some(format!("The topic {name} stays: the brokers made it by themselves."));
+            return Some(format!(
+                "The topic {name} stays: the brokers made it by themselves."
+            ));
         }
         Some(match runtime.block_on(delete(&front.bootstrap, name)) {
             Ok(()) => format!("The topic {name} is deleted again."),
@@ -108,12 +129,14 @@ fn nodes(bootstrap_servers: &str) -> anyhow::Result<Vec<(i32, String)>> {
     let asked = client(bootstrap_servers)?.fetch_metadata(None, ANSWER_TIMEOUT);
     let metadata = asked.map_err(|error| {
         anyhow!(
-            "no broker answers at {bootstrap_servers} ({error}): is the cluster up, and is this its plaintext listener?"
+            "no broker answers at {bootstrap_servers} ({error}): is the cluster up, and is this \
+             its plaintext listener?"
         )
     })?;
     let brokers = metadata.brokers().iter();
-    let mut nodes: Vec<_> =
-        brokers.map(|broker| (broker.id(), host_port(broker.host(), broker.port()))).collect();
+    let mut nodes: Vec<_> = brokers
+        .map(|broker| (broker.id(), host_port(broker.host(), broker.port())))
+        .collect();
     nodes.sort();
     Ok(nodes)
 }
@@ -128,12 +151,18 @@ fn partitions_of(narrows: &str, topic: &str) -> anyhow::Result<i32> {
             .client()
             .fetch_metadata(Some(topic), ANSWER_TIMEOUT)
             .map_err(|error| anyhow!("no answer comes through Narrows: {error}"))?;
-        let partitions = metadata.topics().first().map_or(&[][..], |topic| topic.partitions());
+        let partitions = metadata
+            .topics()
+            .first()
+            .map_or(&[][..], |topic| topic.partitions());
         if !partitions.is_empty() && partitions.iter().all(|partition| partition.leader() >= 0) {
             return Ok(i32::try_from(partitions.len())?);
         }
         if Instant::now() > deadline {
-            bail!("no partition with a leader appeared within {} s", ANSWER_TIMEOUT.as_secs());
+            bail!(
+                "no partition with a leader appeared within {} s",
+                ANSWER_TIMEOUT.as_secs()
+            );
         }
         std::thread::sleep(TOPIC_LOOK);
     }
@@ -146,8 +175,9 @@ fn spread(
     partitions: i32,
 ) -> KafkaResult<()> {
     mock.create_topic(topic, partitions, MOCK_BROKERS)?;
-    (0..partitions)
-        .try_for_each(|partition| mock.partition_leader(topic, partition, Some(partition % MOCK_BROKERS + 1)))
+    (0..partitions).try_for_each(|partition| {
+        mock.partition_leader(topic, partition, Some(partition % MOCK_BROKERS + 1))
+    })
 }
 
 async fn create(narrows: &str, topic: &str, partitions: i32) -> anyhow::Result<()> {
@@ -174,7 +204,9 @@ fn admin(narrows: &str) -> anyhow::Result<AdminClient<DefaultClientContext>> {
 }
 
 fn options() -> AdminOptions {
-    AdminOptions::new().request_timeout(Some(ANSWER_TIMEOUT)).operation_timeout(Some(ANSWER_TIMEOUT))
+    AdminOptions::new()
+        .request_timeout(Some(ANSWER_TIMEOUT))
+        .operation_timeout(Some(ANSWER_TIMEOUT))
 }
 
 fn client(bootstrap_servers: &str) -> anyhow::Result<BaseConsumer> {
@@ -183,11 +215,17 @@ fn client(bootstrap_servers: &str) -> anyhow::Result<BaseConsumer> {
 
 fn plain(bootstrap_servers: &str) -> ClientConfig {
     let mut config = ClientConfig::new();
-    config.set("bootstrap.servers", bootstrap_servers).set("client.id", "narrows-demo");
+    config
+        .set("bootstrap.servers", bootstrap_servers)
+        .set("client.id", "narrows-demo");
     config
 }
 
 /// IPv6 addresses in brackets, as everywhere else.
 pub(super) fn host_port(host: &str, port: impl std::fmt::Display) -> String {
-    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+    if host.contains(':') {
+        format!("[{host}]:{port}")
+    } else {
+        format!("{host}:{port}")
+    }
 }

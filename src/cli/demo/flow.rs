@@ -1,7 +1,8 @@
 //! Keeps the producer close to the consumer.
 //!
-//! A mock broker forgets the oldest batches of a partition beyond 5 MiB (librdkafka 2.12), so no more than
-//! [`WINDOW_BYTES`] of a partition may be on their way. With a real cluster it bounds what the demo leaves in flight.
+//! A mock broker forgets the oldest batches of a partition beyond 5 MiB (librdkafka 2.12), so no
+//! more than [`WINDOW_BYTES`] of a partition may be on their way. With a real cluster it bounds
+//! what the demo leaves in flight.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
@@ -31,8 +32,14 @@ impl State {
 
 impl Flow {
     pub(super) fn new(partitions: usize) -> Self {
-        let state = State { bytes: vec![0; partitions], is_over: false };
-        Self { state: Mutex::new(state), changed: Condvar::new() }
+        let state = State {
+            bytes: vec![0; partitions],
+            is_over: false,
+        };
+        Self {
+            state: Mutex::new(state),
+            changed: Condvar::new(),
+        }
     }
 
     /// Waits until a record may go to `partition`. `false`: the run is over, send nothing more.
@@ -48,7 +55,9 @@ impl Flow {
     /// A record of `partition` has arrived.
     pub(super) fn leave(&self, partition: usize, record_bytes: usize) {
         let mut state = self.state();
-        let Some(left) = state.bytes.get_mut(partition) else { return };
+        let Some(left) = state.bytes.get_mut(partition) else {
+            return;
+        };
         *left = left.saturating_sub(charged(record_bytes));
         // Not for every record: the producer would wake up for each.
         if *left <= WINDOW_BYTES / 2 {

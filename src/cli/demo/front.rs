@@ -39,7 +39,11 @@ impl Front {
     pub(super) async fn start(brokers: &Brokers) -> anyhow::Result<Self> {
         let (narrows, bootstrap) = start(brokers)?;
         let map = known(&narrows, brokers.nodes.len()).await?;
-        Ok(Self { narrows, bootstrap, map })
+        Ok(Self {
+            narrows,
+            bootstrap,
+            map,
+        })
     }
 
     /// Every address that a client may ever hear of.
@@ -50,22 +54,36 @@ impl Front {
 
     /// How many client connections Narrows has open now.
     pub(super) fn connections(&self) -> u64 {
-        self.narrows.status()["listeners"][0]["connections"].as_u64().unwrap_or(0)
+        self.narrows.status()["listeners"][0]["connections"]
+            .as_u64()
+            .unwrap_or(0)
     }
 
     /// Lets the answers that are still due come, for a moment.
     pub(super) async fn stop(self) {
-        if tokio::time::timeout(PARTING_TIMEOUT, self.narrows.drain()).await.is_err() {
+        if tokio::time::timeout(PARTING_TIMEOUT, self.narrows.drain())
+            .await
+            .is_err()
+        {
             self.narrows.stop().await;
         }
     }
 }
 
 fn start(brokers: &Brokers) -> anyhow::Result<(Narrows, String)> {
-    let node_ids: Vec<_> = brokers.nodes.iter().map(|(node, _)| node.to_string()).collect();
-    let wanted = PORTS_WANTED.into_iter().map(Some).chain(std::iter::repeat_n(None, PORTS_TRIES));
+    let node_ids: Vec<_> = brokers
+        .nodes
+        .iter()
+        .map(|(node, _)| node.to_string())
+        .collect();
+    let wanted = PORTS_WANTED
+        .into_iter()
+        .map(Some)
+        .chain(std::iter::repeat_n(None, PORTS_TRIES));
     for wanted in wanted {
-        let Some(port) = free_run(wanted, node_ids.len() + 1) else { continue };
+        let Some(port) = free_run(wanted, node_ids.len() + 1) else {
+            continue;
+        };
         let bootstrap = format!("127.0.0.1:{port}");
         let flags = [
             ("--bootstrap-servers", brokers.bootstrap_servers.clone()),
@@ -73,8 +91,14 @@ fn start(brokers: &Brokers) -> anyhow::Result<(Narrows, String)> {
             ("--advertised-host", "127.0.0.1".to_owned()),
             ("--node-ids", node_ids.join(",")),
         ];
-        let flags = flags.into_iter().map(|(flag, value)| (flag.to_owned(), value)).collect();
-        let sources = Sources { flags, ..Sources::default() };
+        let flags = flags
+            .into_iter()
+            .map(|(flag, value)| (flag.to_owned(), value))
+            .collect();
+        let sources = Sources {
+            flags,
+            ..Sources::default()
+        };
         let loaded = load(&sources).map_err(|problems| anyhow!("{problems}"))?;
         match Narrows::start(loaded.settings) {
             Ok(narrows) => return Ok((narrows, bootstrap)),
@@ -83,7 +107,10 @@ fn start(brokers: &Brokers) -> anyhow::Result<(Narrows, String)> {
             Err(error) => return Err(error.into()),
         }
     }
-    bail!("this host has no {} free ports in a row on 127.0.0.1", node_ids.len() + 1)
+    bail!(
+        "this host has no {} free ports in a row on 127.0.0.1",
+        node_ids.len() + 1
+    )
 }
 
 /// The first of `count` ports in a row that are free, at `wanted` or where the system has one.
@@ -91,8 +118,9 @@ fn free_run(wanted: Option<u16>, count: usize) -> Option<u16> {
     let first = TcpListener::bind(("127.0.0.1", wanted.unwrap_or(0))).ok()?;
     let port = first.local_addr().ok()?.port();
     let last = u16::try_from(usize::from(port) + count - 1).ok()?;
-    let others: Result<Vec<_>, _> =
-        (port + 1..=last).map(|port| TcpListener::bind(("127.0.0.1", port))).collect();
+    let others: Result<Vec<_>, _> = (port + 1..=last)
+        .map(|port| TcpListener::bind(("127.0.0.1", port)))
+        .collect();
     others.is_ok().then_some(port)
 }
 
@@ -105,7 +133,10 @@ async fn known(narrows: &Narrows, brokers: usize) -> anyhow::Result<Vec<Row>> {
         }
         if Instant::now() > deadline {
             let refresh = narrows.status()["clusters"][0]["refresh"].to_string();
-            bail!("Narrows found {} of {brokers} brokers: {refresh}", map.len());
+            bail!(
+                "Narrows found {} of {brokers} brokers: {refresh}",
+                map.len()
+            );
         }
         tokio::time::sleep(MAP_LOOK).await;
     }

@@ -21,12 +21,17 @@ pub(super) struct Place {
 }
 
 impl Recipe {
-    /// Two runs with different `run`s have no record in common. `record_bytes` counts the value and is at least 16.
+    /// Two runs with different `run`s have no record in common. `record_bytes` counts the value and
+    /// is at least 16.
     pub(super) fn new(run: u32, record_bytes: usize) -> Self {
         let record_bytes = record_bytes.max(HEAD_BYTES);
         let mut filler = vec![0; record_bytes + STRETCHES];
         fastrand::Rng::with_seed(u64::from(run)).fill(&mut filler);
-        Self { run, record_bytes, filler }
+        Self {
+            run,
+            record_bytes,
+            filler,
+        }
     }
 
     /// The key: readable, as it is what `kcat` shows.
@@ -37,7 +42,10 @@ impl Recipe {
     /// The place that a key names.
     pub(super) fn place(key: &[u8]) -> Option<Place> {
         let (partition, index) = std::str::from_utf8(key).ok()?.split_once('-')?;
-        Some(Place { partition: partition.parse().ok()?, index: index.parse().ok()? })
+        Some(Place {
+            partition: partition.parse().ok()?,
+            index: index.parse().ok()?,
+        })
     }
 
     /// Writes the value into `into`, whose content is replaced.
@@ -63,17 +71,41 @@ mod tests {
             Recipe::new(run, 64).value(place, &mut value);
             value
         };
-        let place = Place { partition: 3, index: 70_000 };
+        let place = Place {
+            partition: 3,
+            index: 70_000,
+        };
         assert_eq!(value(7, place), value(7, place));
         assert_eq!(value(7, place).len(), 64);
         assert_ne!(value(7, place), value(8, place));
-        assert_ne!(value(7, place), value(7, Place { partition: 4, ..place }));
-        assert_ne!(value(7, place), value(7, Place { index: 70_001, ..place }));
+        assert_ne!(
+            value(7, place),
+            value(
+                7,
+                Place {
+                    partition: 4,
+                    ..place
+                }
+            )
+        );
+        assert_ne!(
+            value(7, place),
+            value(
+                7,
+                Place {
+                    index: 70_001,
+                    ..place
+                }
+            )
+        );
     }
 
     #[test]
     fn a_key_names_its_place_and_nothing_else_does() {
-        let place = Place { partition: 5, index: 12 };
+        let place = Place {
+            partition: 5,
+            index: 12,
+        };
         assert_eq!(Recipe::place(Recipe::key(place).as_bytes()), Some(place));
         for strange in ["", "5", "5-", "-12", "5-x", "5-12-"] {
             assert_eq!(Recipe::place(strange.as_bytes()), None, "{strange}");

@@ -29,16 +29,34 @@ pub(super) fn title(args: &DemoArgs) -> String {
 
 /// Who is where: the broker map as Narrows' status has it.
 pub(super) fn map(brokers: &Brokers, front: &Front) -> String {
-    let width = front.map.iter().map(|row| row.advertised.len()).max().unwrap_or(0).max(16);
-    let place = if brokers.is_mock() { "inside this process" } else { "at --bootstrap-servers" };
+    let width = front
+        .map
+        .iter()
+        .map(|row| row.advertised.len())
+        .max()
+        .unwrap_or(0)
+        .max(16);
+    let place = if brokers.is_mock() {
+        "inside this process"
+    } else {
+        "at --bootstrap-servers"
+    };
     let mut text = format!(
-        "  brokers   {} {place}\n  Narrows     {}, all that the producer and the consumer are told\n\n",
+        "  brokers   {} {place}\n  Narrows     {}, all that the producer and the consumer are \
+         told\n\n",
         front.map.len(),
         front.bootstrap
     );
-    text += &format!("  node id   {:width$}   the broker itself\n", "clients are told");
+    text += &format!(
+        "  node id   {:width$}   the broker itself\n",
+        "clients are told"
+    );
     for row in &front.map {
-        let _ = writeln!(text, "  {:7}   {:width$}   {}", row.node, row.advertised, row.broker);
+        let _ = writeln!(
+            text,
+            "  {:7}   {:width$}   {}",
+            row.node, row.advertised, row.broker
+        );
     }
     text
 }
@@ -71,7 +89,12 @@ impl Progress {
     pub(super) fn new(args: &DemoArgs) -> Self {
         let bar = std::io::stdout().is_terminal().then(|| bar(args.records));
         let record_bytes = args.record_bytes.into();
-        Self { records: args.records, record_bytes, bar, last_line: Cell::default() }
+        Self {
+            records: args.records,
+            record_bytes,
+            bar,
+            last_line: Cell::default(),
+        }
     }
 
     /// Shows that `arrived` records have arrived in `took`.
@@ -113,14 +136,22 @@ impl Progress {
     }
 
     fn rate(&self, arrived: u64, took: Duration) -> String {
-        format!("{:.0} MB/s", megabytes_per_second(arrived * self.record_bytes, took))
+        format!(
+            "{:.0} MB/s",
+            megabytes_per_second(arrived * self.record_bytes, took)
+        )
     }
 }
 
 fn bar(records: u64) -> ProgressBar {
     let bar = ProgressBar::with_draw_target(Some(records), ProgressDrawTarget::stdout());
-    let style = ProgressStyle::with_template("  {bar:36.green} {human_pos} of {human_len} records  {msg}");
+    let style =
+        ProgressStyle::with_template("  {bar:36.green} {human_pos} of {human_len} records  {msg}");
     // A template that is wrong leaves the default bar.
-    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("█▉▊▋▌▍▎▏░"));
+    bar.set_style(
+        style
+            .unwrap_or_else(|_| ProgressStyle::default_bar())
+            .progress_chars("█▉▊▋▌▍▎▏░"),
+    );
     bar
 }

@@ -17,13 +17,18 @@ pub(super) struct Tally {
 
 impl Tally {
     pub(super) fn new(partitions: usize) -> Self {
-        Self { due: vec![0; partitions], ..Self::default() }
+        Self {
+            due: vec![0; partitions],
+            ..Self::default()
+        }
     }
 
     /// Takes in one record that came from `partition`; `place` is what its key names.
     pub(super) fn take(&mut self, partition: i32, place: Option<Place>, is_as_sent: bool) {
         self.arrived += 1;
-        let due = usize::try_from(partition).ok().and_then(|partition| self.due.get_mut(partition));
+        let due = usize::try_from(partition)
+            .ok()
+            .and_then(|partition| self.due.get_mut(partition));
         match (place, due) {
             (Some(place), Some(due)) if place.partition == partition && is_as_sent => {
                 self.out_of_order += u64::from(place.index < *due);
@@ -46,7 +51,14 @@ mod tests {
     fn tally(records: &[(i32, i32, u64, bool)]) -> Tally {
         let mut tally = Tally::new(2);
         for (partition, named, index, is_as_sent) in records {
-            tally.take(*partition, Some(Place { partition: *named, index: *index }), *is_as_sent);
+            tally.take(
+                *partition,
+                Some(Place {
+                    partition: *named,
+                    index: *index,
+                }),
+                *is_as_sent,
+            );
         }
         tally
     }
@@ -57,23 +69,37 @@ mod tests {
 
     #[test]
     fn records_that_arrive_once_in_order_leave_nothing_to_say() {
-        let tally = tally(&[(0, 0, 0, true), (1, 1, 0, true), (1, 1, 1, true), (0, 0, 1, true)]);
+        let tally = tally(&[
+            (0, 0, 0, true),
+            (1, 1, 0, true),
+            (1, 1, 1, true),
+            (0, 0, 1, true),
+        ]);
         assert_eq!((tally.arrived, wrong(&tally, 4)), (4, [0, 0, 0]));
     }
 
     #[test]
     fn a_record_that_is_skipped_is_missing() {
-        assert_eq!(wrong(&tally(&[(0, 0, 0, true), (0, 0, 2, true)]), 3), [1, 0, 0]);
+        assert_eq!(
+            wrong(&tally(&[(0, 0, 0, true), (0, 0, 2, true)]), 3),
+            [1, 0, 0]
+        );
     }
 
     #[test]
     fn a_record_that_comes_twice_is_no_substitute_for_a_missing_one() {
-        assert_eq!(wrong(&tally(&[(0, 0, 0, true), (0, 0, 0, true)]), 2), [1, 0, 1]);
+        assert_eq!(
+            wrong(&tally(&[(0, 0, 0, true), (0, 0, 0, true)]), 2),
+            [1, 0, 1]
+        );
     }
 
     #[test]
     fn a_record_with_other_bytes_or_in_another_partition_is_different() {
-        assert_eq!(wrong(&tally(&[(0, 0, 0, false), (1, 0, 1, true)]), 2), [2, 2, 0]);
+        assert_eq!(
+            wrong(&tally(&[(0, 0, 0, false), (1, 0, 1, true)]), 2),
+            [2, 2, 0]
+        );
         let mut strange = Tally::new(1);
         strange.take(7, None, true);
         assert_eq!(wrong(&strange, 0), [0, 1, 0]);

@@ -1,4 +1,5 @@
-//! The producer and the consumer, side by side. Both are told Narrows' bootstrap address and nothing else.
+//! The producer and the consumer, side by side. Both are told Narrows' bootstrap address and
+//! nothing else.
 
 use super::brokers::{Topic, host_port};
 use super::flow::Flow;
@@ -40,7 +41,8 @@ pub(super) struct Outcome {
     pub(super) told: BTreeSet<String>,
     /// Client connections that Narrows had open at the end.
     pub(super) connections: u64,
-    /// How the commit of the consumer's offsets went; its group's coordinator is found through Narrows.
+    /// How the commit of the consumer's offsets went; its group's coordinator is found through
+    /// Narrows.
     pub(super) committed: Result<(), String>,
     /// The last trouble that a client told of.
     pub(super) trouble: Option<String>,
@@ -71,8 +73,12 @@ pub(super) fn run(args: &DemoArgs, front: &Front, topic: &Topic) -> anyhow::Resu
         sent: Watch::default(),
         received: Watch::default(),
     };
-    let producer = run.producer(&front.bootstrap).context("the producer can't be started")?;
-    let consumer = run.consumer(&front.bootstrap).context("the consumer can't be started")?;
+    let producer = run
+        .producer(&front.bootstrap)
+        .context("the producer can't be started")?;
+    let consumer = run
+        .consumer(&front.bootstrap)
+        .context("the consumer can't be started")?;
     let start = Instant::now();
     let (tally, took) = std::thread::scope(|scope| {
         let sending = scope.spawn(|| run.send(&producer));
@@ -85,7 +91,11 @@ pub(super) fn run(args: &DemoArgs, front: &Front, topic: &Topic) -> anyhow::Resu
         progress.end(run.arrived.load(Relaxed), start.elapsed());
         // A panic aborts a release; in a test build it is one there as well.
         let is_sent = sending.join().is_ok();
-        receiving.join().ok().filter(|_| is_sent).ok_or_else(|| anyhow!("a thread of the demo panicked"))
+        receiving
+            .join()
+            .ok()
+            .filter(|_| is_sent)
+            .ok_or_else(|| anyhow!("a thread of the demo panicked"))
     })?;
     if let Err(error) = producer.flush(ANSWER_TIMEOUT) {
         run.sent.note(error.to_string());
@@ -97,15 +107,20 @@ impl Run<'_> {
     fn producer(&self, narrows: &str) -> anyhow::Result<ThreadedProducer<Watch>> {
         let mut config = config(narrows);
         // Idempotent, so that neither a retry nor a lost response changes order or count.
-        config.set("enable.idempotence", "true").set("message.timeout.ms", "30000");
+        config
+            .set("enable.idempotence", "true")
+            .set("message.timeout.ms", "30000");
         config.set("linger.ms", "5").set("batch.size", "500000");
         Ok(config.create_with_context(self.sent.clone())?)
     }
 
-    /// Assigned by hand: a group's first rebalance takes three seconds in which there is nothing to see.
+    /// Assigned by hand: a group's first rebalance takes three seconds in which there is nothing to
+    /// see.
     fn consumer(&self, narrows: &str) -> anyhow::Result<BaseConsumer<Watch>> {
         let mut config = config(narrows);
-        config.set("group.id", &self.topic.name).set("enable.auto.commit", "false");
+        config
+            .set("group.id", &self.topic.name)
+            .set("enable.auto.commit", "false");
         // A mock broker that has nothing to give sleeps this long, whatever comes in meanwhile.
         config.set("fetch.wait.max.ms", "10");
         let consumer: BaseConsumer<Watch> = config.create_with_context(self.received.clone())?;
@@ -122,7 +137,10 @@ impl Run<'_> {
         let mut value = Vec::with_capacity(self.record_bytes);
         for number in 0..self.records {
             let partition = number % partitions;
-            let place = Place { partition: partition as i32, index: number / partitions };
+            let place = Place {
+                partition: partition as i32,
+                index: number / partitions,
+            };
             self.recipe.value(place, &mut value);
             if !self.flow.enter(partition as usize, self.record_bytes) {
                 return;
@@ -141,10 +159,15 @@ impl Run<'_> {
         value: &[u8],
     ) -> Result<(), KafkaError> {
         let key = Recipe::key(place);
-        let mut record = BaseRecord::to(&self.topic.name).partition(place.partition).key(&key).payload(value);
+        let mut record = BaseRecord::to(&self.topic.name)
+            .partition(place.partition)
+            .key(&key)
+            .payload(value);
         loop {
             match producer.send(record) {
-                Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) => record = back,
+                Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) => {
+                    record = back
+                }
                 result => return result.map_err(|(error, _)| error),
             }
             std::thread::sleep(QUEUE_FULL_PAUSE);
@@ -156,7 +179,9 @@ impl Run<'_> {
         let mut tally = Tally::new(self.topic.partitions as usize);
         let mut expected = Vec::with_capacity(self.record_bytes);
         let mut last = Instant::now();
-        while tally.arrived < self.records.saturating_sub(self.sent.failed()) && !self.flow.is_over() {
+        while tally.arrived < self.records.saturating_sub(self.sent.failed())
+            && !self.flow.is_over()
+        {
             match consumer.poll(POLL) {
                 Some(Ok(message)) => {
                     self.take(&message, &mut expected, &mut tally);
@@ -181,7 +206,8 @@ impl Run<'_> {
             message.payload() == Some(expected.as_slice())
         });
         tally.take(partition, place, is_as_sent);
-        self.flow.leave(partition.unsigned_abs() as usize, self.record_bytes);
+        self.flow
+            .leave(partition.unsigned_abs() as usize, self.record_bytes);
         self.arrived.store(tally.arrived, Relaxed);
     }
 
@@ -193,7 +219,9 @@ impl Run<'_> {
         tally: Tally,
         took: Duration,
     ) -> Outcome {
-        let committed = consumer.commit_consumer_state(CommitMode::Sync).map_err(|error| error.to_string());
+        let committed = consumer
+            .commit_consumer_state(CommitMode::Sync)
+            .map_err(|error| error.to_string());
         let connections = front.connections();
         let mut told = self::told(producer.client(), &self.topic.name);
         told.extend(self::told(consumer.client(), &self.topic.name));
@@ -218,12 +246,19 @@ impl Run<'_> {
 fn told(client: &Client<Watch>, topic: &str) -> BTreeSet<String> {
     let metadata = client.fetch_metadata(Some(topic), ANSWER_TIMEOUT);
     let brokers = metadata.iter().flat_map(|metadata| metadata.brokers());
-    brokers.map(|broker| host_port(broker.host(), broker.port())).collect()
+    brokers
+        .map(|broker| host_port(broker.host(), broker.port()))
+        .collect()
 }
 
 fn config(narrows: &str) -> ClientConfig {
     let mut config = ClientConfig::new();
-    config.set("bootstrap.servers", narrows).set("client.id", "narrows-demo");
-    config.set("statistics.interval.ms", STATISTICS_INTERVAL.as_millis().to_string());
+    config
+        .set("bootstrap.servers", narrows)
+        .set("client.id", "narrows-demo");
+    config.set(
+        "statistics.interval.ms",
+        STATISTICS_INTERVAL.as_millis().to_string(),
+    );
     config
 }

@@ -53,7 +53,8 @@ impl Watch {
         self.said().trouble = Some(trouble);
     }
 
-    /// Every address that the client dialled so far, and how often. `poll` gives librdkafka a chance to say it.
+    /// Every address that the client dialled so far, and how often. `poll` gives librdkafka a
+    /// chance to say it.
     pub(super) fn dialled(&self, poll: impl Fn()) -> BTreeMap<String, i64> {
         let before = self.0.statistics.load(Relaxed);
         let deadline = Instant::now() + STATISTICS_TIMEOUT;

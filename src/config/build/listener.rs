@@ -1,4 +1,5 @@
-//! Assembles one listener: where it listens, how its brokers are told apart, and what comes in front of Kafka's bytes.
+//! Assembles one listener: where it listens, how its brokers are told apart, and what comes in
+//! front of Kafka's bytes.
 
 use super::tls;
 use crate::address::port::PortSchemeError;
@@ -14,7 +15,11 @@ use crate::types::{ClusterName, ListenerName};
 use std::net::SocketAddr;
 
 /// The listener called `name`; `None` when a problem with it has been noted.
-pub(super) fn settings(reader: &mut Reader, name: &str, clusters: &[String]) -> Option<ListenerSettings> {
+pub(super) fn settings(
+    reader: &mut Reader,
+    name: &str,
+    clusters: &[String],
+) -> Option<ListenerSettings> {
     let cluster = cluster_of(reader, name, clusters);
     let bind = reader.one(&keys::BIND, name, parse::bind);
     // With a scheme that isn't known, nothing can be said about the keys that belong to one.
@@ -37,10 +42,28 @@ pub(super) fn settings(reader: &mut Reader, name: &str, clusters: &[String]) -> 
 fn port_scheme(reader: &mut Reader, name: &str, bind: Option<SocketAddr>) -> Option<Scheme> {
     let host = reader.one(&keys::ADVERTISED_HOST, name, parse::advertised_host);
     let next_port = bind.map(|bind| bind.port().saturating_add(1));
-    let first_port = reader.derived(&keys::FIRST_PORT, name, parse::integer::<u16>(1..=65_535), next_port);
+    let first_port = reader.derived(
+        &keys::FIRST_PORT,
+        name,
+        parse::integer::<u16>(1..=65_535),
+        next_port,
+    );
     let node_ids = node_ids(reader, name, Some(NodeIdRanges::default()));
-    let offset = reader.one(&keys::ADVERTISED_PORT_OFFSET, name, parse::integer::<i32>(-65_535..=65_535));
-    let own = foreign(reader, name, &[keys::BOOTSTRAP_HOST, keys::BROKER_HOST, keys::ADVERTISED_PORT], "sni");
+    let offset = reader.one(
+        &keys::ADVERTISED_PORT_OFFSET,
+        name,
+        parse::integer::<i32>(-65_535..=65_535),
+    );
+    let own = foreign(
+        reader,
+        name,
+        &[
+            keys::BOOTSTRAP_HOST,
+            keys::BROKER_HOST,
+            keys::ADVERTISED_PORT,
+        ],
+        "sni",
+    );
     match PortScheme::new(bind?, first_port?, node_ids??, host?, offset?) {
         Ok(scheme) => own.map(|()| Scheme::Port(scheme)),
         Err(error) => {
@@ -65,23 +88,51 @@ fn sni_scheme(reader: &mut Reader, name: &str, bind: Option<SocketAddr>) -> Opti
     let bootstrap_host = reader.one(&keys::BOOTSTRAP_HOST, name, parse::text);
     let broker_host = reader.one(&keys::BROKER_HOST, name, parse::text);
     let port = parse::integer::<u16>(1..=65_535);
-    let advertised_port = reader.derived(&keys::ADVERTISED_PORT, name, port, bind.map(|bind| bind.port()));
+    let advertised_port = reader.derived(
+        &keys::ADVERTISED_PORT,
+        name,
+        port,
+        bind.map(|bind| bind.port()),
+    );
     let scheme = |bootstrap: &str, broker: &str| {
-        SniScheme::new(bind?, bootstrap, broker, advertised_port?, node_ids.clone()?).into()
+        SniScheme::new(
+            bind?,
+            bootstrap,
+            broker,
+            advertised_port?,
+            node_ids.clone()?,
+        )
+        .into()
     };
     // Each name by itself, so that what is wrong with either is told; then both together.
-    let bootstrap = bootstrap_host.as_deref().and_then(|host| scheme(host, "{node_id}.narrows.invalid"));
-    let broker = broker_host.as_deref().and_then(|host| scheme("narrows.invalid", host));
+    let bootstrap = bootstrap_host
+        .as_deref()
+        .and_then(|host| scheme(host, "{node_id}.narrows.invalid"));
+    let broker = broker_host
+        .as_deref()
+        .and_then(|host| scheme("narrows.invalid", host));
     let mut is_right = true;
-    for error in [bootstrap, broker].into_iter().flatten().filter_map(Result::err) {
-        reader.wrong(blamed(&error), name, Fault::from_error(&error, "write a DNS name"));
+    for error in [bootstrap, broker]
+        .into_iter()
+        .flatten()
+        .filter_map(Result::err)
+    {
+        reader.wrong(
+            blamed(&error),
+            name,
+            Fault::from_error(&error, "write a DNS name"),
+        );
         is_right = false;
     }
     match scheme(&bootstrap_host?, &broker_host?)? {
         Ok(scheme) => own.and(no_offset).map(|()| Scheme::Sni(scheme)),
         Err(error) => {
             if is_right {
-                reader.wrong(blamed(&error), name, Fault::from_error(&error, "choose another name"));
+                reader.wrong(
+                    blamed(&error),
+                    name,
+                    Fault::from_error(&error, "choose another name"),
+                );
             }
             None
         }
@@ -90,14 +141,20 @@ fn sni_scheme(reader: &mut Reader, name: &str, bind: Option<SocketAddr>) -> Opti
 
 fn blamed(error: &SniSchemeError) -> &'static Key {
     match error {
-        SniSchemeError::BootstrapHost(_) | SniSchemeError::BootstrapClash { .. } => &keys::BOOTSTRAP_HOST,
+        SniSchemeError::BootstrapHost(_) | SniSchemeError::BootstrapClash { .. } => {
+            &keys::BOOTSTRAP_HOST
+        }
         SniSchemeError::BrokerHost(_) | SniSchemeError::Placeholder(_) => &keys::BROKER_HOST,
         SniSchemeError::AdvertisedPort => &keys::ADVERTISED_PORT,
     }
 }
 
 /// `Some(default)` when nobody sets them.
-fn node_ids(reader: &mut Reader, name: &str, default: Option<NodeIdRanges>) -> Option<Option<NodeIdRanges>> {
+fn node_ids(
+    reader: &mut Reader,
+    name: &str,
+    default: Option<NodeIdRanges>,
+) -> Option<Option<NodeIdRanges>> {
     if let (false, Some(default)) = (reader.is_set(&keys::NODE_IDS, name), &default) {
         let items = vec![default.to_string()];
         reader.note_derived(&keys::NODE_IDS, name, items, "0-19 with scheme port");
@@ -110,21 +167,32 @@ fn node_ids(reader: &mut Reader, name: &str, default: Option<NodeIdRanges>) -> O
 fn foreign(reader: &mut Reader, name: &str, theirs: &[Key], scheme: &str) -> Option<()> {
     let why = format!("it belongs to scheme {scheme}, which is not the scheme here");
     let cure = format!("remove it, or write `scheme: {scheme}`");
-    let all: Vec<_> = theirs.iter().map(|key| reader.foreign(key, name, &why, &cure)).collect();
+    let all: Vec<_> = theirs
+        .iter()
+        .map(|key| reader.foreign(key, name, &why, &cure))
+        .collect();
     all.into_iter().collect()
 }
 
 fn proxy_protocol(reader: &mut Reader, name: &str) -> Option<ProxyProtocol> {
     let mode = reader.one(&keys::PROXY_PROTOCOL_MODE, name, parse::proxy_mode);
     let trusted = reader.optional_many(&keys::PROXY_PROTOCOL_TRUSTED, name, parse::networks);
-    let (mode, trusted) = (mode?, trusted?);
+    let mode = mode?;
+    let trusted = trusted?;
     if mode != ProxyMode::Off && trusted.is_none() {
         let reason = "it is missing, and whoever may send a header can say to be anybody";
         let cure = "list the networks of the load balancers: [10.0.0.0/8]";
-        reader.wrong(&keys::PROXY_PROTOCOL_TRUSTED, name, Fault::new(reason, cure));
+        reader.wrong(
+            &keys::PROXY_PROTOCOL_TRUSTED,
+            name,
+            Fault::new(reason, cure),
+        );
         return None;
     }
-    Some(ProxyProtocol { mode, trusted: trusted.unwrap_or_default() })
+    Some(ProxyProtocol {
+        mode,
+        trusted: trusted.unwrap_or_default(),
+    })
 }
 
 fn cluster_of(reader: &mut Reader, name: &str, clusters: &[String]) -> Option<ClusterName> {
@@ -138,13 +206,18 @@ fn cluster_of(reader: &mut Reader, name: &str, clusters: &[String]) -> Option<Cl
         is_known if is_known || had_problem => Ok(text.to_owned()),
         _ => {
             let near = nearest(text, clusters.iter().map(String::as_str));
-            let near = near.map(|near| format!("Did you mean {near}? ")).unwrap_or_default();
+            let near = near
+                .map(|near| format!("Did you mean {near}? "))
+                .unwrap_or_default();
             let cure = format!("{near}The clusters are {}", clusters.join(", "));
             Err(Fault::new(format!("there is no cluster {text}"), cure))
         }
     };
     if only.is_none() && !had_problem && !reader.is_set(&keys::CLUSTER, name) {
-        let reason = format!("it is missing, and there are {} clusters to choose from", clusters.len());
+        let reason = format!(
+            "it is missing, and there are {} clusters to choose from",
+            clusters.len()
+        );
         reader.wrong(
             &keys::CLUSTER,
             name,
@@ -152,5 +225,7 @@ fn cluster_of(reader: &mut Reader, name: &str, clusters: &[String]) -> Option<Cl
         );
         return None;
     }
-    reader.derived(&keys::CLUSTER, name, exists, only).map(|cluster| ClusterName(cluster.as_str().into()))
+    reader
+        .derived(&keys::CLUSTER, name, exists, only)
+        .map(|cluster| ClusterName(cluster.as_str().into()))
 }

@@ -25,40 +25,70 @@ pub(super) fn of_listener(
     name: &str,
     scheme: Option<SchemeKind>,
 ) -> Option<Option<ListenerTls>> {
-    let is_certified = reader.is_set(&keys::TLS_CERTIFICATE, name) || reader.is_set(&keys::TLS_KEY, name);
-    let derived = if is_certified { TlsMode::Terminate } else { TlsMode::Off };
+    let is_certified =
+        reader.is_set(&keys::TLS_CERTIFICATE, name) || reader.is_set(&keys::TLS_KEY, name);
+    let derived = if is_certified {
+        TlsMode::Terminate
+    } else {
+        TlsMode::Off
+    };
     let mode = reader.derived(&keys::TLS_MODE, name, parse::tls_mode, Some(derived));
     let certificates = reader.optional_many(&keys::TLS_CERTIFICATE, name, parse::paths);
     let keys = reader.optional_many(&keys::TLS_KEY, name, parse::paths);
     let auth = reader.one(&keys::CLIENT_AUTH_MODE, name, parse::client_auth);
     let ca = reader.optional(&keys::CLIENT_AUTH_CA, name, parse::path);
-    let broker_port = reader.optional(&keys::TLS_BROKER_PORT, name, parse::integer::<u16>(1..=65_535));
-    let lists = [&certificates, &keys].into_iter().flatten().flatten().flatten();
+    let broker_port = reader.optional(
+        &keys::TLS_BROKER_PORT,
+        name,
+        parse::integer::<u16>(1..=65_535),
+    );
+    let lists = [&certificates, &keys]
+        .into_iter()
+        .flatten()
+        .flatten()
+        .flatten();
     for file in lists.chain(ca.iter().flatten()) {
         reader.watch(file);
     }
     let fits = fits(reader, name, mode, scheme);
-    let said =
-        Said { certificates: certificates?, keys: keys?, auth: auth?, ca: ca?, broker_port: broker_port? };
+    let said = Said {
+        certificates: certificates?,
+        keys: keys?,
+        auth: auth?,
+        ca: ca?,
+        broker_port: broker_port?,
+    };
     let tls = match mode? {
-        TlsMode::Off => said.only(reader, name, &[], "tls.mode is off").map(|()| None),
+        TlsMode::Off => said
+            .only(reader, name, &[], "tls.mode is off")
+            .map(|()| None),
         TlsMode::Passthrough => {
-            let why = "with mode passthrough, TLS ends at the brokers, who show their own certificates";
+            let why =
+                "with mode passthrough, TLS ends at the brokers, who show their own certificates";
             let broker_port = said.broker_port;
             let only = said.only(reader, name, &[keys::TLS_BROKER_PORT], why);
             only.map(|()| Some(ListenerTls::Passthrough { broker_port }))
         }
-        TlsMode::Terminate => server(reader, name, &said).map(|server| Some(ListenerTls::Terminate(server))),
+        TlsMode::Terminate => {
+            server(reader, name, &said).map(|server| Some(ListenerTls::Terminate(server)))
+        }
     };
     fits.and(tls)
 }
 
-/// Names in TLS say which broker is meant with scheme sni, and only there can TLS go on to the broker unread.
-fn fits(reader: &mut Reader, name: &str, mode: Option<TlsMode>, scheme: Option<SchemeKind>) -> Option<()> {
+/// Names in TLS say which broker is meant with scheme sni, and only there can TLS go on to the
+/// broker unread.
+fn fits(
+    reader: &mut Reader,
+    name: &str,
+    mode: Option<TlsMode>,
+    scheme: Option<SchemeKind>,
+) -> Option<()> {
     let fault = match (mode?, scheme?) {
         (TlsMode::Off, SchemeKind::Sni) => Fault::new(
             "scheme sni needs TLS: the name in its first message says which broker is meant",
-            "set tls.certificate and tls.key, or write `mode: passthrough` when the brokers show their own",
+            "set tls.certificate and tls.key, or write `mode: passthrough` when the brokers show \
+             their own",
         ),
         (TlsMode::Passthrough, SchemeKind::Port) => Fault::new(
             "passthrough needs scheme sni: what clients are told can't be rewritten inside of TLS",
@@ -96,7 +126,8 @@ fn server(reader: &mut Reader, name: &str, said: &Said) -> Option<ServerTls> {
     let pairs = pairs(reader, name, said);
     let client_auth = client_auth(reader, name, said);
     if said.broker_port.is_some() {
-        let why = "it belongs to mode passthrough: where TLS ends here, the cluster's tls says how brokers are reached";
+        let why = "it belongs to mode passthrough: where TLS ends here, the cluster's tls says \
+                   how brokers are reached";
         reader.wrong(
             &keys::TLS_BROKER_PORT,
             name,
@@ -104,21 +135,31 @@ fn server(reader: &mut Reader, name: &str, said: &Said) -> Option<ServerTls> {
         );
     }
     let own = (&keys::TLS_CERTIFICATE, &keys::TLS_KEY);
-    let identities: Vec<_> =
-        pairs?.iter().map(|(certificate, key)| identity(reader, name, own, certificate, key)).collect();
+    let identities: Vec<_> = pairs?
+        .iter()
+        .map(|(certificate, key)| identity(reader, name, own, certificate, key))
+        .collect();
     let identities = identities.into_iter().collect::<Option<Vec<_>>>()?;
-    ServerTls::new(identities, client_auth?).map_err(|error| whole(reader, own.0, name, &error)).ok()
+    ServerTls::new(identities, client_auth?)
+        .map_err(|error| whole(reader, own.0, name, &error))
+        .ok()
 }
 
 /// Certificates and keys by their position.
 fn pairs(reader: &mut Reader, name: &str, said: &Said) -> Option<Vec<(PathBuf, PathBuf)>> {
     match (&said.certificates, &said.keys) {
-        (Some(certificates), Some(keys)) if certificates.len() == keys.len() => {
-            Some(certificates.iter().cloned().zip(keys.iter().cloned()).collect())
-        }
+        (Some(certificates), Some(keys)) if certificates.len() == keys.len() => Some(
+            certificates
+                .iter()
+                .cloned()
+                .zip(keys.iter().cloned())
+                .collect(),
+        ),
         (Some(certificates), Some(keys)) => {
-            let count = |count: usize, what| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
-            let (keys, certificates) = (count(keys.len(), "key"), count(certificates.len(), "certificate"));
+            let count =
+                |count: usize, what| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
+            let keys = count(keys.len(), "key");
+            let certificates = count(certificates.len(), "certificate");
             let reason = format!("{keys} can't be paired with {certificates}");
             let cure = "write one key for each certificate, in the same order";
             reader.wrong(&keys::TLS_KEY, name, Fault::new(reason, cure));
@@ -134,7 +175,12 @@ fn pairs(reader: &mut Reader, name: &str, said: &Said) -> Option<Vec<(PathBuf, P
                 );
             }
             if keys.is_none() {
-                incomplete(reader, &keys::TLS_KEY, name, "name the PEM file of the certificate's key");
+                incomplete(
+                    reader,
+                    &keys::TLS_KEY,
+                    name,
+                    "name the PEM file of the certificate's key",
+                );
             }
             None
         }
@@ -142,7 +188,14 @@ fn pairs(reader: &mut Reader, name: &str, said: &Said) -> Option<Vec<(PathBuf, P
 }
 
 fn incomplete(reader: &mut Reader, key: &Key, name: &str, cure: &str) {
-    reader.wrong(key, name, Fault::new("it is missing: a certificate and its key belong together", cure));
+    reader.wrong(
+        key,
+        name,
+        Fault::new(
+            "it is missing: a certificate and its key belong together",
+            cure,
+        ),
+    );
 }
 
 fn client_auth(reader: &mut Reader, name: &str, said: &Said) -> Option<ClientAuth> {
@@ -159,8 +212,8 @@ fn client_auth(reader: &mut Reader, name: &str, said: &Said) -> Option<ClientAut
     };
     let Some(ca) = &said.ca else {
         let reason = "it is missing, and without it no certificate of a client can be verified";
-        let cure =
-            "name the PEM file of the authorities that sign them: with Strimzi, CLUSTER-clients-ca-cert";
+        let cure = "name the PEM file of the authorities that sign them: with Strimzi, \
+                    CLUSTER-clients-ca-cert";
         reader.wrong(&keys::CLIENT_AUTH_CA, name, Fault::new(reason, cure));
         return None;
     };
@@ -199,22 +252,37 @@ pub(super) fn of_cluster(reader: &mut Reader, name: &str) -> Option<Option<Clien
         (None, None) => Some(None),
         (Some(certificate), Some(key)) => identity(reader, name, own, &certificate, &key).map(Some),
         (None, Some(_)) => {
-            incomplete(reader, own.0, name, "name the PEM file of the certificate chain");
+            incomplete(
+                reader,
+                own.0,
+                name,
+                "name the PEM file of the certificate chain",
+            );
             None
         }
         (Some(_), None) => {
-            incomplete(reader, own.1, name, "name the PEM file of the certificate's key");
+            incomplete(
+                reader,
+                own.1,
+                name,
+                "name the PEM file of the certificate's key",
+            );
             None
         }
     };
     let tls = ClientTls::new(authorities?, identity?, server_name?, verify?);
-    tls.map(Some).map_err(|error| whole(reader, &keys::CLUSTER_TLS_MODE, name, &error)).ok()
+    tls.map(Some)
+        .map_err(|error| whole(reader, &keys::CLUSTER_TLS_MODE, name, &error))
+        .ok()
 }
 
 /// Refuses what is said of TLS where it is off. `full` is what holds anyway.
 fn unused(reader: &mut Reader, name: &str, keys: &[Key], verify: Verify) -> Option<()> {
     let is_said = |key: &Key| *key != keys::CLUSTER_TLS_VERIFY || verify == Verify::Off;
-    let set: Vec<_> = keys.iter().filter(|key| reader.is_set(key, name) && is_said(key)).collect();
+    let set: Vec<_> = keys
+        .iter()
+        .filter(|key| reader.is_set(key, name) && is_said(key))
+        .collect();
     for key in &set {
         let fault = Fault::new("tls.mode is off", "remove it, or write `mode: on`");
         reader.wrong(key, name, fault);
@@ -236,7 +304,11 @@ fn identity(
     // Where one file is to hold both, what is said of the certificate comes first.
     for (index, problem) in problems.into_iter().enumerate() {
         let is_certificate = problem.file == certificate && index == 0;
-        let blamed = if is_certificate { certificate_key } else { key_key };
+        let blamed = if is_certificate {
+            certificate_key
+        } else {
+            key_key
+        };
         reader.wrong(blamed, name, told(reader, blamed, name, problem));
     }
     None
@@ -255,7 +327,10 @@ fn authorities(reader: &mut Reader, key: &Key, name: &str, file: &Path) -> Optio
 fn told(reader: &Reader, key: &Key, name: &str, problem: FileProblem) -> Fault {
     match reader.items(key, name) {
         0 | 1 => Fault::new(problem.reason, problem.cure),
-        _ => Fault::new(format!("{}: {}", problem.file.display(), problem.reason), problem.cure),
+        _ => Fault::new(
+            format!("{}: {}", problem.file.display(), problem.reason),
+            problem.cure,
+        ),
     }
 }
 
@@ -263,6 +338,9 @@ fn whole(reader: &mut Reader, key: &Key, name: &str, error: &TlsError) {
     reader.wrong(
         key,
         name,
-        Fault::new(error.to_string(), "use certificates and authorities of another kind"),
+        Fault::new(
+            error.to_string(),
+            "use certificates and authorities of another kind",
+        ),
     );
 }

@@ -8,7 +8,8 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Authorities whose signatures count, all of them alike. Equal when they are the same ones from the same source.
+/// Authorities whose signatures count, all of them alike. Equal when they are the same ones from
+/// the same source.
 #[derive(Clone)]
 pub struct Authorities {
     source: Source,
@@ -28,14 +29,16 @@ pub enum Source {
 }
 
 impl Authorities {
-    /// Reads a PEM file with one certificate or several: while an authority is being replaced there are two. Waits for
-    /// the disk.
+    /// Reads a PEM file with one certificate or several: while an authority is being replaced there
+    /// are two. Waits for the disk.
     pub fn read(path: &Path) -> Result<Self, FileProblem> {
         let ders = file::certificates(path, Wanted::Authorities)?;
-        let (mut roots, mut certificates) = (RootCertStore::empty(), Vec::new());
+        let mut roots = RootCertStore::empty();
+        let mut certificates = Vec::new();
         for (index, der) in ders.into_iter().enumerate() {
             let certificate = Certificate::parse(&der).ok_or_else(|| unreadable(path, index))?;
-            // Who has signed itself vouches for nobody else, so trusting it is trusting one peer: not wrong.
+            // Who has signed itself vouches for nobody else, so trusting it is trusting one peer:
+            // not wrong.
             if !certificate.is_ca && certificate.issuer != certificate.subject {
                 return Err(no_authority(path, index, &certificate));
             }
@@ -43,19 +46,31 @@ impl Authorities {
             certificates.push(certificate);
         }
         let source = Source::File(path.to_owned());
-        Ok(Self { source, certificates: certificates.into(), roots: Arc::new(roots) })
+        Ok(Self {
+            source,
+            certificates: certificates.into(),
+            roots: Arc::new(roots),
+        })
     }
 
-    /// What the platform trusts; where it has no store, as in an image from scratch, what Mozilla trusted when Narrows
-    /// was built.
+    /// What the platform trusts; where it has no store, as in an image from scratch, what Mozilla
+    /// trusted when Narrows was built.
     pub fn platform() -> Self {
         let mut roots = RootCertStore::empty();
         roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        let source = if roots.is_empty() { Source::BuiltIn } else { Source::System };
+        let source = if roots.is_empty() {
+            Source::BuiltIn
+        } else {
+            Source::System
+        };
         if roots.is_empty() {
             roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
         }
-        Self { source, certificates: Arc::default(), roots: Arc::new(roots) }
+        Self {
+            source,
+            certificates: Arc::default(),
+            roots: Arc::new(roots),
+        }
     }
 
     /// Where they come from.
@@ -74,9 +89,15 @@ impl Authorities {
 }
 
 fn no_authority(path: &Path, index: usize, certificate: &Certificate) -> FileProblem {
-    let Certificate { subject, issuer, .. } = certificate;
+    let Certificate {
+        subject, issuer, ..
+    } = certificate;
     let reason = format!("certificate {} ({subject}) is no CA certificate", index + 1);
-    FileProblem::new(path, reason, format!("name the certificate of the authority that signed it: {issuer}"))
+    FileProblem::new(
+        path,
+        reason,
+        format!("name the certificate of the authority that signed it: {issuer}"),
+    )
 }
 
 impl PartialEq for Authorities {

@@ -1,4 +1,5 @@
-//! What stands in a certificate: for logs, for the status page, and to tell whether it is good for a name.
+//! What stands in a certificate: for logs, for the status page, and to tell whether it is good for
+//! a name.
 //!
 //! Reads any bytes without a panic; what is no certificate is `None`.
 
@@ -18,7 +19,8 @@ pub struct Certificate {
     pub subject: String,
     /// Who signed it, written alike.
     pub issuer: String,
-    /// The DNS names that it is good for; one may begin with `*.`, which stands for exactly one label.
+    /// The DNS names that it is good for; one may begin with `*.`, which stands for exactly one
+    /// label.
     pub dns_names: Vec<String>,
     /// The IP addresses that it is good for.
     pub addresses: Vec<IpAddr>,
@@ -60,27 +62,39 @@ impl Certificate {
         })
     }
 
-    /// Whether a client that dials `host`, a name or an IP address, would accept it. Only subject alternative names
-    /// count, as for every client of today; the common name does not.
+    /// Whether a client that dials `host`, a name or an IP address, would accept it. Only subject
+    /// alternative names count, as for every client of today; the common name does not.
     pub fn covers(&self, host: &str) -> bool {
         self.fit(host) > Fit::No
     }
 
     pub(super) fn fit(&self, host: &str) -> Fit {
         if let Ok(address) = host.parse::<IpAddr>() {
-            return if self.addresses.contains(&address) { Fit::Exact } else { Fit::No };
+            return if self.addresses.contains(&address) {
+                Fit::Exact
+            } else {
+                Fit::No
+            };
         }
         let host = host.strip_suffix('.').unwrap_or(host);
-        self.dns_names.iter().map(|name| fit(name, host)).max().unwrap_or(Fit::No)
+        self.dns_names
+            .iter()
+            .map(|name| fit(name, host))
+            .max()
+            .unwrap_or(Fit::No)
     }
 
     /// All names that it is good for, as text.
     pub fn names(&self) -> impl Iterator<Item = String> + '_ {
-        self.dns_names.iter().cloned().chain(self.addresses.iter().map(ToString::to_string))
+        self.dns_names
+            .iter()
+            .cloned()
+            .chain(self.addresses.iter().map(ToString::to_string))
     }
 }
 
-/// A peer's certificate in DER as a log line shows it: subject and names, short and without control characters.
+/// A peer's certificate in DER as a log line shows it: subject and names, short and without control
+/// characters.
 pub fn describe(der: &[u8]) -> String {
     let Some(certificate) = Certificate::parse(der) else {
         return "a certificate that can't be read".to_owned();
@@ -110,8 +124,11 @@ fn fit(name: &str, host: &str) -> Fit {
 }
 
 fn names(certificate: &X509Certificate<'_>) -> (Vec<String>, Vec<IpAddr>) {
-    let (mut dns_names, mut addresses) = (Vec::new(), Vec::new());
-    let Ok(Some(extension)) = certificate.subject_alternative_name() else { return (dns_names, addresses) };
+    let mut dns_names = Vec::new();
+    let mut addresses = Vec::new();
+    let Ok(Some(extension)) = certificate.subject_alternative_name() else {
+        return (dns_names, addresses);
+    };
     for name in &extension.value.general_names {
         match name {
             GeneralName::DNSName(name) => dns_names.push(printable(name)),
@@ -124,7 +141,8 @@ fn names(certificate: &X509Certificate<'_>) -> (Vec<String>, Vec<IpAddr>) {
 
 fn address(bytes: &[u8]) -> Option<IpAddr> {
     let v4 = <[u8; 4]>::try_from(bytes).map(IpAddr::from);
-    v4.or_else(|_| <[u8; 16]>::try_from(bytes).map(IpAddr::from)).ok()
+    v4.or_else(|_| <[u8; 16]>::try_from(bytes).map(IpAddr::from))
+        .ok()
 }
 
 fn serial(bytes: &[u8]) -> String {
@@ -138,7 +156,9 @@ fn serial(bytes: &[u8]) -> String {
 
 /// A distinguished name in one line, the most specific part first (RFC 2253).
 fn line(name: &X509Name<'_>) -> String {
-    let parts = name.iter_rdn().map(|rdn| rdn.iter().map(attribute).collect::<Vec<_>>().join("+"));
+    let parts = name
+        .iter_rdn()
+        .map(|rdn| rdn.iter().map(attribute).collect::<Vec<_>>().join("+"));
     let mut parts: Vec<_> = parts.collect();
     parts.reverse();
     parts.join(",")
@@ -147,7 +167,8 @@ fn line(name: &X509Name<'_>) -> String {
 fn attribute(attribute: &AttributeTypeAndValue<'_>) -> String {
     let oid = attribute.attr_type().to_id_string();
     let value = attribute.as_str().map(str::to_owned);
-    let value = value.unwrap_or_else(|_| String::from_utf8_lossy(attribute.as_slice()).into_owned());
+    let value =
+        value.unwrap_or_else(|_| String::from_utf8_lossy(attribute.as_slice()).into_owned());
     format!("{}={}", keyword(&oid), escaped(&value))
 }
 
@@ -182,7 +203,11 @@ fn escaped(value: &str) -> String {
 fn printable(text: &str) -> String {
     let mut printable = String::with_capacity(text.len());
     for c in text.chars() {
-        if c.is_control() || c == '\\' { printable.extend(c.escape_default()) } else { printable.push(c) }
+        if c.is_control() || c == '\\' {
+            printable.extend(c.escape_default())
+        } else {
+            printable.push(c)
+        }
     }
     printable
 }

@@ -1,4 +1,5 @@
-//! TLS on the way to brokers: whom Narrows trusts, the certificate that it shows, and the name that it expects.
+//! TLS on the way to brokers: whom Narrows trusts, the certificate that it shows, and the name that
+//! it expects.
 
 use super::{Authorities, Certificate, Identity, TlsError, provider};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -19,7 +20,8 @@ pub enum Verify {
     Off,
 }
 
-/// TLS as Narrows begins it with brokers. Cheap to clone; equal when it would trust, show and expect the same.
+/// TLS as Narrows begins it with brokers. Cheap to clone; equal when it would trust, show and
+/// expect the same.
 #[derive(Clone)]
 pub struct ClientTls {
     authorities: Authorities,
@@ -30,8 +32,8 @@ pub struct ClientTls {
 }
 
 impl ClientTls {
-    /// `identity` is what Narrows shows to brokers that ask; `server_name` is the name that their certificates have to
-    /// be for, where it isn't the host that is dialled.
+    /// `identity` is what Narrows shows to brokers that ask; `server_name` is the name that their
+    /// certificates have to be for, where it isn't the host that is dialled.
     pub fn new(
         authorities: Authorities,
         identity: Option<Identity>,
@@ -42,7 +44,9 @@ impl ClientTls {
             .with_protocol_versions(&[&version::TLS13, &version::TLS12])?;
         let builder = match verify {
             Verify::Full => builder.with_root_certificates(Arc::clone(authorities.roots())),
-            Verify::Off => builder.dangerous().with_custom_certificate_verifier(Arc::new(Anybody::new())),
+            Verify::Off => builder
+                .dangerous()
+                .with_custom_certificate_verifier(Arc::new(Anybody::new())),
         };
         let config = match &identity {
             None => builder.with_no_client_auth(),
@@ -51,7 +55,13 @@ impl ClientTls {
                 builder.with_client_cert_resolver(Arc::new(shown))
             }
         };
-        Ok(Self { authorities, identity, server_name, verify, config: Arc::new(config) })
+        Ok(Self {
+            authorities,
+            identity,
+            server_name,
+            verify,
+            config: Arc::new(config),
+        })
     }
 
     /// What every connection is begun with.
@@ -87,9 +97,20 @@ impl ClientTls {
 
 impl PartialEq for ClientTls {
     fn eq(&self, other: &Self) -> bool {
-        let Self { authorities, identity, server_name, verify, .. } = self;
+        let Self {
+            authorities,
+            identity,
+            server_name,
+            verify,
+            ..
+        } = self;
         (authorities, identity, server_name, verify)
-            == (&other.authorities, &other.identity, &other.server_name, &other.verify)
+            == (
+                &other.authorities,
+                &other.identity,
+                &other.server_name,
+                &other.verify,
+            )
     }
 }
 
@@ -97,7 +118,13 @@ impl Eq for ClientTls {}
 
 impl fmt::Debug for ClientTls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { authorities, identity, server_name, verify, .. } = self;
+        let Self {
+            authorities,
+            identity,
+            server_name,
+            verify,
+            ..
+        } = self;
         f.debug_struct("ClientTls")
             .field("authorities", authorities)
             .field("identity", identity)
@@ -107,10 +134,12 @@ impl fmt::Debug for ClientTls {
     }
 }
 
-/// Takes anybody's certificate: for `verify: off` only. What that costs is everything that TLS is for except against
-/// somebody who can only listen: whoever gets into the way can be the broker, and has every password that passes.
+/// Takes anybody's certificate: for `verify: off` only. What that costs is everything that TLS is
+/// for except against somebody who can only listen: whoever gets into the way can be the broker,
+/// and has every password that passes.
 ///
-/// That the peer holds the key of the certificate that it shows is still checked; it only says that it is one peer.
+/// That the peer holds the key of the certificate that it shows is still checked; it only says that
+/// it is one peer.
 #[derive(Debug)]
 struct Anybody {
     algorithms: WebPkiSupportedAlgorithms,
@@ -118,7 +147,9 @@ struct Anybody {
 
 impl Anybody {
     fn new() -> Self {
-        Self { algorithms: provider().signature_verification_algorithms }
+        Self {
+            algorithms: provider().signature_verification_algorithms,
+        }
     }
 }
 

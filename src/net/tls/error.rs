@@ -8,7 +8,8 @@ use tokio::net::TcpStream;
 /// Why a TLS handshake did not come to its end.
 #[derive(Debug)]
 pub enum HandshakeError {
-    /// The protocol's own error. The alert that says so has been sent; the connection is still there, so that it arrives.
+    /// The protocol's own error. The alert that says so has been sent; the connection is still
+    /// there, so that it arrives.
     Tls(rustls::Error, TcpStream),
     /// rustls can't begin.
     Begin(rustls::Error),
@@ -16,7 +17,8 @@ pub enum HandshakeError {
     Closed,
     /// The connection failed.
     Io(io::Error),
-    /// The host that was dialled, or the configured `server_name`, is no name that a certificate can have.
+    /// The host that was dialled, or the configured `server_name`, is no name that a certificate
+    /// can have.
     Name(String),
 }
 
@@ -45,7 +47,11 @@ impl HandshakeError {
 
     /// The connection, where an alert is on its way on it.
     pub fn into_connection(self) -> Option<TcpStream> {
-        if let Self::Tls(_, tcp) = self { Some(tcp) } else { None }
+        if let Self::Tls(_, tcp) = self {
+            Some(tcp)
+        } else {
+            None
+        }
     }
 }
 
@@ -54,19 +60,28 @@ impl fmt::Display for HandshakeError {
         match self {
             Self::Tls(error, _) | Self::Begin(error) => write!(f, "{error}{}", hint(error)),
             Self::Closed => f.write_str(
-                "the other side closed in the middle of it, as it does when it does not like what it saw",
+                "the other side closed in the middle of it, as it does when it does not like what \
+                 it saw",
             ),
             Self::Io(error) => error.fmt(f),
-            Self::Name(name) => write!(f, "`{name}` is no name that a certificate can have: set server_name"),
+            Self::Name(name) => write!(
+                f,
+                "`{name}` is no name that a certificate can have: set \
+                                           server_name"
+            ),
         }
     }
 }
 
 impl std::error::Error for HandshakeError {}
 
-/// What rustls says of a connection that stood already: in TLS 1.3 a client learns only then that its certificate was refused.
+/// What rustls says of a connection that stood already: in TLS 1.3 a client learns only then that
+/// its certificate was refused.
 pub(super) fn refused(error: rustls::Error) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, format!("{error}{}", hint(&error)))
+    io::Error::new(
+        io::ErrorKind::InvalidData,
+        format!("{error}{}", hint(&error)),
+    )
 }
 
 fn code(error: &rustls::Error) -> &'static str {
@@ -78,7 +93,9 @@ fn code(error: &rustls::Error) -> &'static str {
         E::PeerIncompatible(_) | E::NoApplicationProtocol => "incompatible",
         E::InvalidMessage(InvalidMessage::InvalidContentType) => "not_tls",
         E::InvalidMessage(_) | E::PeerMisbehaved(_) | E::InappropriateMessage { .. } => "malformed",
-        E::InappropriateHandshakeMessage { .. } | E::DecryptError | E::PeerSentOversizedRecord => "malformed",
+        E::InappropriateHandshakeMessage { .. } | E::DecryptError | E::PeerSentOversizedRecord => {
+            "malformed"
+        }
         _ => "other",
     }
 }
@@ -102,7 +119,8 @@ fn hint(error: &rustls::Error) -> &'static str {
     use rustls::Error as E;
     match error {
         E::InvalidCertificate(C::UnknownIssuer) => {
-            ": no authority in the ca file has signed it, or an intermediate certificate is missing from what the other side sends"
+            ": no authority in the ca file has signed it, or an intermediate certificate is \
+             missing from what the other side sends"
         }
         E::InvalidCertificate(C::Expired | C::ExpiredContext { .. }) => {
             ": renew it, and look at the clocks of both hosts"
@@ -119,7 +137,9 @@ fn hint(error: &rustls::Error) -> &'static str {
         E::AlertReceived(
             A::UnknownCA | A::BadCertificate | A::CertificateUnknown | A::CertificateExpired,
         ) => {
-            ": the other side does not trust the certificate that it was shown; does its truststore have the authority, and does the certificate have the name that was dialled?"
+            ": the other side does not trust the certificate that it was shown; does its \
+             truststore have the authority, and does the certificate have the name that was \
+             dialled?"
         }
         E::AlertReceived(A::CertificateRequired | A::AccessDenied) => {
             ": the other side demands a certificate"
@@ -127,9 +147,12 @@ fn hint(error: &rustls::Error) -> &'static str {
         E::AlertReceived(A::HandshakeFailure | A::ProtocolVersion) => {
             ": the two sides have no version or cipher suite in common, or a certificate is missing"
         }
-        E::AlertReceived(A::UnrecognisedName) => ": the other side does not know the name that was asked for",
+        E::AlertReceived(A::UnrecognisedName) => {
+            ": the other side does not know the name that was asked for"
+        }
         E::PeerIncompatible(
-            PeerIncompatible::Tls12NotOfferedOrEnabled | PeerIncompatible::SupportedVersionsExtensionRequired,
+            PeerIncompatible::Tls12NotOfferedOrEnabled
+            | PeerIncompatible::SupportedVersionsExtensionRequired,
         ) => ": the other side is too old, it speaks neither TLS 1.2 nor 1.3",
         E::InvalidMessage(InvalidMessage::InvalidContentType) => {
             ": what answers there does not speak TLS; is it a plaintext listener?"
@@ -144,8 +167,15 @@ mod tests {
 
     #[test]
     fn a_certificate_that_is_demanded_too_late_for_the_handshake_is_named_all_the_same() {
-        let error = refused(rustls::Error::AlertReceived(AlertDescription::CertificateRequired));
+        let error = refused(rustls::Error::AlertReceived(
+            AlertDescription::CertificateRequired,
+        ));
         assert_eq!(error.kind(), io::ErrorKind::InvalidData);
-        assert!(error.to_string().ends_with(": the other side demands a certificate"), "{error}");
+        assert!(
+            error
+                .to_string()
+                .ends_with(": the other side demands a certificate"),
+            "{error}"
+        );
     }
 }

@@ -1,7 +1,7 @@
 //! Reads PEM files, and tells what else a file is when it isn't the one that belongs there.
 //!
-//! Operators hand over keystores, DER, encrypted keys, the wrong file of the right Secret. All of these have a cure,
-//! and none of them is "invalid certificate".
+//! Operators hand over keystores, DER, encrypted keys, the wrong file of the right Secret. All of
+//! these have a cure, and none of them is "invalid certificate".
 
 use rustls::pki_types::pem::{self, PemObject, SectionKind};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -26,7 +26,11 @@ pub struct FileProblem {
 
 impl FileProblem {
     pub(super) fn new(file: &Path, reason: impl Into<String>, cure: impl Into<String>) -> Self {
-        Self { file: file.to_owned(), reason: reason.into(), cure: cure.into() }
+        Self {
+            file: file.to_owned(),
+            reason: reason.into(),
+            cure: cure.into(),
+        }
     }
 }
 
@@ -46,15 +50,25 @@ pub(super) struct Pem {
 }
 
 /// The certificates of a file, in its order; at least one.
-pub(super) fn certificates(path: &Path, wanted: Wanted) -> Result<Vec<CertificateDer<'static>>, FileProblem> {
+pub(super) fn certificates(
+    path: &Path,
+    wanted: Wanted,
+) -> Result<Vec<CertificateDer<'static>>, FileProblem> {
     let (pem, labels) = read(path, wanted)?;
     let fault = |reason: String, cure: String| Err(FileProblem::new(path, reason, cure));
     if wanted == Wanted::Authorities && labels.iter().any(|label| label.ends_with("PRIVATE KEY")) {
-        let cure = "name a file with nothing but certificates, and keep this key where nobody else reads it";
-        return fault("a private key stands among the certificates of authorities".into(), cure.into());
+        let cure = "name a file with nothing but certificates, and keep this key where nobody \
+                    else reads it";
+        return fault(
+            "a private key stands among the certificates of authorities".into(),
+            cure.into(),
+        );
     }
     if pem.certificates.is_empty() {
-        return fault(format!("it holds {} and no certificate", list(&labels)), wanted.instead());
+        return fault(
+            format!("it holds {} and no certificate", list(&labels)),
+            wanted.instead(),
+        );
     }
     Ok(pem.certificates)
 }
@@ -67,9 +81,17 @@ pub(super) fn key(path: &Path) -> Result<PrivateKeyDer<'static>, FileProblem> {
         (Some(key), 0) => Ok(key),
         (Some(_), more) => {
             let reason = format!("it holds {} private keys", more + 1);
-            Err(FileProblem::new(path, reason, "keep the one that belongs to the certificate"))
+            Err(FileProblem::new(
+                path,
+                reason,
+                "keep the one that belongs to the certificate",
+            ))
         }
-        (None, _) if labels.iter().any(|label| label.contains("OPENSSH") || label.contains("DSA")) => {
+        (None, _)
+            if labels
+                .iter()
+                .any(|label| label.contains("OPENSSH") || label.contains("DSA")) =>
+        {
             Err(unsupported(path))
         }
         (None, _) => {
@@ -101,7 +123,10 @@ impl Wanted {
             Self::Key => "the private key of the certificate",
             Self::Authorities => "the certificates of the authorities",
         };
-        format!("name the PEM file with {what}: {} in most Secrets", self.usual())
+        format!(
+            "name the PEM file with {what}: {} in most Secrets",
+            self.usual()
+        )
     }
 
     /// How OpenSSL gets the PEM file out of something else.
@@ -115,7 +140,9 @@ impl Wanted {
         match from {
             Form::Pkcs12 => format!("openssl pkcs12 -in {path} {from_keystore} -out {out}"),
             Form::Der => format!("openssl {from_der} -inform DER -in {path} -out {out}"),
-            Form::Jks => format!("keytool -importkeystore -srckeystore {path} -destkeystore store.p12"),
+            Form::Jks => {
+                format!("keytool -importkeystore -srckeystore {path} -destkeystore store.p12")
+            }
             Form::Base64 => format!("base64 -d {path} > {out}"),
         }
     }
@@ -139,11 +166,22 @@ fn read(path: &Path, wanted: Wanted) -> Result<(Pem, Vec<String>), FileProblem> 
         return Err(no_pem(path, bytes, wanted));
     }
     if wanted == Wanted::Key && is_encrypted(bytes, &labels) {
-        let cure = format!("decrypt it with `openssl pkey -in {} -out tls.key`", path.display());
-        return Err(FileProblem::new(path, "the key is encrypted, and Narrows asks for no passphrase", cure));
+        let cure = format!(
+            "decrypt it with `openssl pkey -in {} -out tls.key`",
+            path.display()
+        );
+        return Err(FileProblem::new(
+            path,
+            "the key is encrypted, and Narrows asks for no passphrase",
+            cure,
+        ));
     }
     let sections = sections(bytes).map_err(|reason| {
-        FileProblem::new(path, reason, "copy the file anew, with whole lines from -----BEGIN to -----END")
+        FileProblem::new(
+            path,
+            reason,
+            "copy the file anew, with whole lines from -----BEGIN to -----END",
+        )
     })?;
     Ok((sections, labels))
 }
@@ -166,7 +204,9 @@ fn sections(bytes: &[u8]) -> Result<Pem, String> {
 fn decoding(error: &pem::Error) -> String {
     match error {
         pem::Error::MissingSectionEnd { .. } => "the last section has no -----END line".to_owned(),
-        pem::Error::IllegalSectionStart { .. } => "a -----BEGIN line does not end in five hyphens".to_owned(),
+        pem::Error::IllegalSectionStart { .. } => {
+            "a -----BEGIN line does not end in five hyphens".to_owned()
+        }
         pem::Error::Base64Decode(_) => "a section is no Base64".to_owned(),
         other => format!("the PEM can't be decoded: {other}"),
     }
@@ -175,7 +215,9 @@ fn decoding(error: &pem::Error) -> String {
 fn bytes(path: &Path, wanted: Wanted) -> Result<Vec<u8>, FileProblem> {
     let failed = |error: io::Error| {
         let cure = match error.kind() {
-            io::ErrorKind::PermissionDenied => "let the user that Narrows runs as read it".to_owned(),
+            io::ErrorKind::PermissionDenied => {
+                "let the user that Narrows runs as read it".to_owned()
+            }
             _ => wanted.instead(),
         };
         FileProblem::new(path, format!("the file can't be read: {error}"), cure)
@@ -192,9 +234,15 @@ fn bytes(path: &Path, wanted: Wanted) -> Result<Vec<u8>, FileProblem> {
     }
     let mut bytes = Vec::new();
     let file = std::fs::File::open(path).map_err(failed)?;
-    file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(failed)?;
+    file.take(FILE_BYTES_MAX + 1)
+        .read_to_end(&mut bytes)
+        .map_err(failed)?;
     match bytes.len() as u64 {
-        0 => Err(FileProblem::new(path, "the file is empty", wanted.instead())),
+        0 => Err(FileProblem::new(
+            path,
+            "the file is empty",
+            wanted.instead(),
+        )),
         length if length > FILE_BYTES_MAX => {
             let reason = format!("the file is larger than {} MiB", FILE_BYTES_MAX >> 20);
             Err(FileProblem::new(path, reason, wanted.instead()))
@@ -214,16 +262,21 @@ fn is_encrypted(bytes: &[u8], labels: &[String]) -> bool {
 fn labels(bytes: &[u8]) -> Vec<String> {
     let lines = bytes.split(|byte| matches!(byte, b'\n' | b'\r'));
     let labels = lines.filter_map(|line| line.strip_prefix(b"-----BEGIN "));
-    let text = |label: &[u8]| String::from_utf8_lossy(label).trim_end_matches([' ', '-']).to_owned();
+    let text = |label: &[u8]| {
+        String::from_utf8_lossy(label)
+            .trim_end_matches([' ', '-'])
+            .to_owned()
+    };
     labels.map(text).collect()
 }
 
 /// Tells a file without PEM in it by how it begins.
 fn no_pem(path: &Path, bytes: &[u8], wanted: Wanted) -> FileProblem {
-    // RFC 7292: a PFX is a SEQUENCE that begins with its version, 3. Keys begin with 0 or 1, certificates with a SEQUENCE.
+    // RFC 7292: a PFX is a SEQUENCE that begins with its version, 3. Keys begin with 0 or 1,
+    // certificates with a SEQUENCE.
     let is_pkcs12 = bytes.first() == Some(&0x30) && content(bytes).starts_with(&[0x02, 0x01, 0x03]);
-    let is_java =
-        bytes.starts_with(&[0xfe, 0xed, 0xfe, 0xed]) || bytes.starts_with(&[0xce, 0xce, 0xce, 0xce]);
+    let is_java = bytes.starts_with(&[0xfe, 0xed, 0xfe, 0xed])
+        || bytes.starts_with(&[0xce, 0xce, 0xce, 0xce]);
     let convert = |form| wanted.convert(path, form);
     let secret = match wanted {
         Wanted::Authorities => "use the PEM file, ca.crt, of the same Secret",
@@ -231,7 +284,11 @@ fn no_pem(path: &Path, bytes: &[u8], wanted: Wanted) -> FileProblem {
     };
     if is_pkcs12 {
         let cure = format!("{secret}, or convert it with `{}`", convert(Form::Pkcs12));
-        FileProblem::new(path, "this is a PKCS#12 keystore, and Narrows reads PEM", cure)
+        FileProblem::new(
+            path,
+            "this is a PKCS#12 keystore, and Narrows reads PEM",
+            cure,
+        )
     } else if is_java {
         let [first, second] = [Form::Jks, Form::Pkcs12].map(convert);
         let second = second.replace(&path.display().to_string(), "store.p12");
@@ -242,7 +299,11 @@ fn no_pem(path: &Path, bytes: &[u8], wanted: Wanted) -> FileProblem {
         FileProblem::new(path, "this is DER, and Narrows reads PEM", cure)
     } else if bytes.starts_with(b"LS0tLS1CRUdJTi") {
         let cure = format!("decode it with `{}`", convert(Form::Base64));
-        FileProblem::new(path, "this is Base64 of a PEM file, as it stands in a Secret", cure)
+        FileProblem::new(
+            path,
+            "this is Base64 of a PEM file, as it stands in a Secret",
+            cure,
+        )
     } else {
         FileProblem::new(
             path,
@@ -269,12 +330,27 @@ fn list(labels: &[String]) -> String {
             kinds.push(label);
         }
     }
-    let shown = |kind: &&str| kind.chars().take(40).flat_map(char::escape_debug).collect::<String>();
-    kinds.iter().take(4).map(shown).collect::<Vec<_>>().join(", ")
+    let shown = |kind: &&str| {
+        kind.chars()
+            .take(40)
+            .flat_map(char::escape_debug)
+            .collect::<String>()
+    };
+    kinds
+        .iter()
+        .take(4)
+        .map(shown)
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 impl fmt::Debug for Pem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Pem({} certificates, {} keys)", self.certificates.len(), self.keys.len())
+        write!(
+            f,
+            "Pem({} certificates, {} keys)",
+            self.certificates.len(),
+            self.keys.len()
+        )
     }
 }

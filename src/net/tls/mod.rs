@@ -1,11 +1,14 @@
-//! TLS as Narrows uses it: 1.2 and 1.3 by rustls with aws-lc-rs, on either side. Nothing outside `net` knows either.
+//! TLS as Narrows uses it: 1.2 and 1.3 by rustls with aws-lc-rs, on either side. Nothing outside
+//! `net` knows either.
 //!
-//! [`Identity`] (a certificate chain and its key) and [`Authorities`] are read from PEM files, and whatever is wrong with
-//! a file comes back as a [`FileProblem`] with its cure: what files hold can be wrong in many ways, what has been read
-//! can't. [`ServerTls`] and [`ClientTls`] are built from them, for a listener and for a cluster; each has one finished
-//! rustls configuration that all its connections share. [`Certificate`] says what stands in a certificate.
+//! [`Identity`] (a certificate chain and its key) and [`Authorities`] are read from PEM files, and
+//! whatever is wrong with a file comes back as a [`FileProblem`] with its cure: what files hold can
+//! be wrong in many ways, what has been read can't. [`ServerTls`] and [`ClientTls`] are built from
+//! them, for a listener and for a cluster; each has one finished rustls configuration that all its
+//! connections share. [`Certificate`] says what stands in a certificate.
 //!
-//! All of these are equal when certificates and keys are: a reload can tell whether anything has changed.
+//! All of these are equal when certificates and keys are: a reload can tell whether anything has
+//! changed.
 
 mod authorities;
 mod certificate;

@@ -1,4 +1,5 @@
-//! TLS of a listener: its certificates, chosen by the name that the client asks for, and whether clients have to show one.
+//! TLS of a listener: its certificates, chosen by the name that the client asks for, and whether
+//! clients have to show one.
 
 use super::{Authorities, Certificate, Identity, TlsError, provider};
 use rustls::crypto::aws_lc_rs::Ticketer;
@@ -15,13 +16,15 @@ pub enum ClientAuth {
     /// They are not asked.
     #[default]
     None,
-    /// They are asked, and one that has none gets in all the same; one that shows a wrong one does not.
+    /// They are asked, and one that has none gets in all the same; one that shows a wrong one does
+    /// not.
     Requested(Authorities),
     /// Only who shows one of these authorities gets in.
     Required(Authorities),
 }
 
-/// TLS as a listener ends it. Cheap to clone; equal when certificates, keys and client authorities are.
+/// TLS as a listener ends it. Cheap to clone; equal when certificates, keys and client authorities
+/// are.
 #[derive(Clone)]
 pub struct ServerTls {
     identities: Arc<[Identity]>,
@@ -40,11 +43,18 @@ impl ServerTls {
             .with_protocol_versions(&[&version::TLS13, &version::TLS12])?;
         let mut config = builder
             .with_client_cert_verifier(verifier(&client_auth)?)
-            .with_cert_resolver(Arc::new(ByName { identities: Arc::clone(&identities) }));
-        // A session that is resumed is not verified again. The keys of its ticket live as long as this value, and so do
-        // the sessions in its cache: after a reload with other certificates or authorities, nobody resumes past them.
+            .with_cert_resolver(Arc::new(ByName {
+                identities: Arc::clone(&identities),
+            }));
+        // A session that is resumed is not verified again. The keys of its ticket live as long as
+        // this value, and so do the sessions in its cache: after a reload with other certificates
+        // or authorities, nobody resumes past them.
         config.ticketer = Ticketer::new()?;
-        Ok(Self { identities, client_auth, config: Arc::new(config) })
+        Ok(Self {
+            identities,
+            client_auth,
+            config: Arc::new(config),
+        })
     }
 
     /// What every connection is accepted with.
@@ -74,7 +84,9 @@ fn verifier(client_auth: &ClientAuth) -> Result<Arc<dyn ClientCertVerifier>, Tls
     };
     Ok(match client_auth {
         ClientAuth::None => WebPkiClientVerifier::no_client_auth(),
-        ClientAuth::Requested(authorities) => builder(authorities).allow_unauthenticated().build()?,
+        ClientAuth::Requested(authorities) => {
+            builder(authorities).allow_unauthenticated().build()?
+        }
         ClientAuth::Required(authorities) => builder(authorities).build()?,
     })
 }
@@ -87,14 +99,22 @@ struct ByName {
 
 impl ResolvesServerCert for ByName {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        let named = hello.server_name().and_then(|name| best(&self.identities, name));
-        named.or_else(|| self.identities.first()).map(|identity| Arc::clone(identity.certified()))
+        let named = hello
+            .server_name()
+            .and_then(|name| best(&self.identities, name));
+        named
+            .or_else(|| self.identities.first())
+            .map(|identity| Arc::clone(identity.certified()))
     }
 }
 
 fn best<'a>(identities: &'a [Identity], name: &str) -> Option<&'a Identity> {
     use super::certificate::Fit;
-    let with = |fit| identities.iter().find(move |identity| identity.certificate().fit(name) == fit);
+    let with = |fit| {
+        identities
+            .iter()
+            .find(move |identity| identity.certificate().fit(name) == fit)
+    };
     with(Fit::Exact).or_else(|| with(Fit::Wildcard))
 }
 
@@ -108,7 +128,14 @@ impl Eq for ServerTls {}
 
 impl fmt::Debug for ServerTls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { identities, client_auth, .. } = self;
-        f.debug_struct("ServerTls").field("identities", identities).field("client_auth", client_auth).finish()
+        let Self {
+            identities,
+            client_auth,
+            ..
+        } = self;
+        f.debug_struct("ServerTls")
+            .field("identities", identities)
+            .field("client_auth", client_auth)
+            .finish()
     }
 }

@@ -1,7 +1,8 @@
 //! TLS over one TCP connection, without a buffer while nothing moves.
 //!
-//! rustls speaks the protocol and keeps the keys ([`Session`]); here its records are read and written in large pieces, in
-//! buffers that are borrowed while bytes are in them. An idle connection holds none; one that has half a record holds that.
+//! rustls speaks the protocol and keeps the keys ([`Session`]); here its records are read and
+//! written in large pieces, in buffers that are borrowed while bytes are in them. An idle
+//! connection holds none; one that has half a record holds that.
 
 use super::error::{HandshakeError, refused};
 use super::{ClientTls, ServerTls};
@@ -44,7 +45,8 @@ pub struct TlsStream {
     is_ended: bool,
     /// This side has said that it is done.
     is_closing: bool,
-    /// rustls has refused a record. It is asked nothing more: it would look at the same record again.
+    /// rustls has refused a record. It is asked nothing more: it would look at the same record
+    /// again.
     is_refused: bool,
 }
 
@@ -56,7 +58,11 @@ enum Session {
 
 impl fmt::Debug for Session {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if matches!(self, Self::Server(_)) { "Server" } else { "Client" })
+        f.write_str(if matches!(self, Self::Server(_)) {
+            "Server"
+        } else {
+            "Client"
+        })
     }
 }
 
@@ -70,7 +76,8 @@ pub struct Agreed {
 }
 
 impl TlsStream {
-    /// The handshake with a client, of which `first` is what has arrived. Cancelled or failed, it closes the connection.
+    /// The handshake with a client, of which `first` is what has arrived. Cancelled or failed, it
+    /// closes the connection.
     pub async fn accept(
         tcp: TcpStream,
         first: Buffer,
@@ -79,10 +86,13 @@ impl TlsStream {
     ) -> Result<Self, HandshakeError> {
         let session = UnbufferedServerConnection::new(Arc::clone(tls.config()))?;
         let session = Session::Server(Box::new(session));
-        Self::new(tcp, session, Some(first), pool).shake_hands().await
+        Self::new(tcp, session, Some(first), pool)
+            .shake_hands()
+            .await
     }
 
-    /// The handshake with a broker that was dialled as `host`. Cancelled or failed, it closes the connection.
+    /// The handshake with a broker that was dialled as `host`. Cancelled or failed, it closes the
+    /// connection.
     pub async fn connect(
         tcp: TcpStream,
         host: &str,
@@ -90,14 +100,17 @@ impl TlsStream {
         pool: &BufferPool,
     ) -> Result<Self, HandshakeError> {
         let name = tls.server_name().unwrap_or(host);
-        let name =
-            ServerName::try_from(name.to_owned()).map_err(|_| HandshakeError::Name(name.to_owned()))?;
+        let name = ServerName::try_from(name.to_owned())
+            .map_err(|_| HandshakeError::Name(name.to_owned()))?;
         let session = UnbufferedClientConnection::new(Arc::clone(tls.config()), name)?;
-        Self::new(tcp, Session::Client(Box::new(session)), None, pool).shake_hands().await
+        Self::new(tcp, Session::Client(Box::new(session)), None, pool)
+            .shake_hands()
+            .await
     }
 
     fn new(tcp: TcpStream, session: Session, incoming: Option<Buffer>, pool: &BufferPool) -> Self {
-        let (unread, outgoing) = (Unread::default(), None);
+        let unread = Unread::default();
+        let outgoing = None;
         Self {
             tcp,
             session,
@@ -123,7 +136,10 @@ impl TlsStream {
             Some(ProtocolVersion::TLSv1_3) => "TLSv1.3",
             _ => "unknown",
         };
-        Agreed { version, is_resumed: self.session.handshake_kind() == Some(HandshakeKind::Resumed) }
+        Agreed {
+            version,
+            is_resumed: self.session.handshake_kind() == Some(HandshakeKind::Resumed),
+        }
     }
 
     /// The other side's certificate, if it has shown one and it was accepted.
@@ -131,8 +147,8 @@ impl TlsStream {
         self.session.peer_certificates()?.first()
     }
 
-    /// Reads decrypted bytes: how many, 0 at the end, which a connection that is cut has too: Kafka's frames say themselves
-    /// whether they are whole. Cancel-safe.
+    /// Reads decrypted bytes: how many, 0 at the end, which a connection that is cut has too:
+    /// Kafka's frames say themselves whether they are whole. Cancel-safe.
     pub fn poll_read(&mut self, cx: &mut Context<'_>, bytes: &mut [u8]) -> Poll<io::Result<usize>> {
         loop {
             let count = self.decrypt(bytes)?;
@@ -145,14 +161,17 @@ impl TlsStream {
 
     /// Waits until a read may find something. Cancel-safe.
     pub fn poll_read_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if !self.unread.is_empty() || self.is_ended || self.incoming.as_ref().is_some_and(has_whole_record) {
+        if !self.unread.is_empty()
+            || self.is_ended
+            || self.incoming.as_ref().is_some_and(has_whole_record)
+        {
             return Poll::Ready(Ok(()));
         }
         self.poll_socket_ready(cx)
     }
 
-    /// Encrypts some of `bytes` and sends them, or keeps for [`poll_drain`](Self::poll_drain) what the socket does not take: how
-    /// many of `bytes` need not come again. Cancel-safe.
+    /// Encrypts some of `bytes` and sends them, or keeps for [`poll_drain`](Self::poll_drain) what
+    /// the socket does not take: how many of `bytes` need not come again. Cancel-safe.
     pub fn poll_send(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         ready!(self.poll_drain(cx))?;
         let taken = &bytes[..bytes.len().min(SENT_BYTES_MAX)];
@@ -178,7 +197,8 @@ impl TlsStream {
         self.outgoing.is_none()
     }
 
-    /// Says that nothing more comes, and closes the sending side. Cancel-safe: it goes on where it was.
+    /// Says that nothing more comes, and closes the sending side. Cancel-safe: it goes on where it
+    /// was.
     pub fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if !std::mem::replace(&mut self.is_closing, true) {
             self.say(Saying::Close)?;
@@ -235,8 +255,8 @@ impl TlsStream {
         }
     }
 
-    /// Lets rustls do the next thing that there is to do. When it refuses a record, what is left to be sent is the alert that
-    /// says so, and whatever else arrives is thrown away.
+    /// Lets rustls do the next thing that there is to do. When it refuses a record, what is left to
+    /// be sent is the alert that says so, and whatever else arrives is thrown away.
     fn step(&mut self, saying: Saying<'_>, out: &mut [u8]) -> Result<Step, rustls::Error> {
         if self.is_refused {
             self.incoming = None;
@@ -253,9 +273,23 @@ impl TlsStream {
     }
 
     fn process(&mut self, saying: Saying<'_>, out: &mut [u8]) -> Result<Step, rustls::Error> {
-        let Self { session, incoming, unread, outgoing, is_ended, pool, .. } = self;
+        let Self {
+            session,
+            incoming,
+            unread,
+            outgoing,
+            is_ended,
+            pool,
+            ..
+        } = self;
         let records = incoming.as_mut().map_or(&mut [][..], Buffer::filled_mut);
-        let ends = Ends { out, unread, outgoing, is_ended, pool };
+        let ends = Ends {
+            out,
+            unread,
+            outgoing,
+            is_ended,
+            pool,
+        };
         let (discard, step) = match session {
             Session::Server(session) => ends.take(session.process_tls_records(records), saying),
             Session::Client(session) => ends.take(session.process_tls_records(records), saying),
@@ -269,12 +303,17 @@ impl TlsStream {
         step
     }
 
-    /// Whether a client makes Narrows hold more than half a record. rustls waits for the rest of a handshake message up to 64 KiB,
-    /// and behind the handshake nobody would wait for it with a deadline; the only one that a client has to send there has five
-    /// bytes (RFC 8446, section 4.6.3).
+    /// Whether a client makes Narrows hold more than half a record. rustls waits for the rest of a
+    /// handshake message up to 64 KiB, and behind the handshake nobody would wait for it with a
+    /// deadline; the only one that a client has to send there has five bytes (RFC 8446, section
+    /// 4.6.3).
     fn is_hoarding(&self) -> bool {
-        let held = self.incoming.as_ref().map_or(0, |buffer| buffer.filled().len());
-        let is_client_through = matches!(self.session, Session::Server(_)) && !self.session.is_handshaking();
+        let held = self
+            .incoming
+            .as_ref()
+            .map_or(0, |buffer| buffer.filled().len());
+        let is_client_through =
+            matches!(self.session, Session::Server(_)) && !self.session.is_handshaking();
         is_client_through && held > RECORD_WIRE_BYTES_MAX
     }
 
@@ -282,7 +321,9 @@ impl TlsStream {
     fn poll_socket_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let ready = self.tcp.poll_read_ready(cx);
         if ready.is_pending() {
-            self.incoming.iter_mut().for_each(|buffer| buffer.park(RECORD_WIRE_BYTES_MAX));
+            self.incoming
+                .iter_mut()
+                .for_each(|buffer| buffer.park(RECORD_WIRE_BYTES_MAX));
         }
         ready
     }
@@ -312,7 +353,9 @@ impl TlsStream {
 /// Whether the first record is there as a whole: its length stands behind its type and version.
 fn has_whole_record(buffer: &Buffer) -> bool {
     let bytes = buffer.filled();
-    let Some(&[_, _, _, high, low]) = bytes.first_chunk() else { return false };
+    let Some(&[_, _, _, high, low]) = bytes.first_chunk() else {
+        return false;
+    };
     bytes.len() >= 5 + usize::from(u16::from_be_bytes([high, low]))
 }
 
@@ -359,13 +402,16 @@ struct Ends<'a> {
 }
 
 impl Ends<'_> {
-    /// Does what the status asks for: how many bytes of the incoming records are done with, and what has happened.
+    /// Does what the status asks for: how many bytes of the incoming records are done with, and
+    /// what has happened.
     fn take<D>(
         mut self,
         status: UnbufferedStatus<'_, '_, D>,
         saying: Saying<'_>,
     ) -> (usize, Result<Step, rustls::Error>) {
-        let UnbufferedStatus { mut discard, state, .. } = status;
+        let UnbufferedStatus {
+            mut discard, state, ..
+        } = status;
         let step = state.and_then(|state| match state {
             ConnectionState::ReadTraffic(mut traffic) => {
                 let mut read = 0;
@@ -380,7 +426,9 @@ impl Ends<'_> {
                 match data.encode(self.room()) {
                     Ok(count) => self.add(count),
                     Err(EncodeError::InsufficientSize(_) | EncodeError::AlreadyEncoded) => {
-                        return Err(rustls::Error::General("a record larger than its bound".into()));
+                        return Err(rustls::Error::General(
+                            "a record larger than its bound".into(),
+                        ));
                     }
                 }
                 Ok(Step::GoOn)
@@ -398,7 +446,9 @@ impl Ends<'_> {
                 };
                 self.add(said.map_err(|error| match error {
                     EncryptError::EncryptExhausted => rustls::Error::EncryptError,
-                    EncryptError::InsufficientSize(_) => rustls::Error::General("too much at once".into()),
+                    EncryptError::InsufficientSize(_) => {
+                        rustls::Error::General("too much at once".into())
+                    }
                 })?);
                 Ok(Step::Said)
             }
@@ -416,7 +466,11 @@ impl Ends<'_> {
     /// Decrypted bytes behind `read` others: how many found room.
     fn put(&mut self, payload: &[u8], read: usize) -> usize {
         let room = &mut self.out[read..];
-        let count = if self.unread.is_empty() { payload.len().min(room.len()) } else { 0 };
+        let count = if self.unread.is_empty() {
+            payload.len().min(room.len())
+        } else {
+            0
+        };
         room[..count].copy_from_slice(&payload[..count]);
         self.unread.add(&payload[count..]);
         count
@@ -424,15 +478,20 @@ impl Ends<'_> {
 
     fn room(&mut self) -> &mut [u8] {
         let pool = self.pool;
-        self.outgoing.get_or_insert_with(|| pool.borrow()).room(SENT_BYTES_MAX + RECORD_BYTES)
+        self.outgoing
+            .get_or_insert_with(|| pool.borrow())
+            .room(SENT_BYTES_MAX + RECORD_BYTES)
     }
 
     fn add(&mut self, count: usize) {
-        self.outgoing.iter_mut().for_each(|buffer| buffer.add(count));
+        self.outgoing
+            .iter_mut()
+            .for_each(|buffer| buffer.add(count));
     }
 }
 
-/// Decrypted bytes that nobody has read yet: of one record that found no room, and of those that came in between.
+/// Decrypted bytes that nobody has read yet: of one record that found no room, and of those that
+/// came in between.
 #[derive(Debug, Default)]
 struct Unread {
     bytes: Vec<u8>,

@@ -26,11 +26,15 @@ impl ClusterMetrics {
 
     /// Counts a connection to a broker that could not be made. A lookup under a lock: once a dial.
     pub fn dial_failed(&self, reason: &'static str) {
-        self.dial_failures.with_label_values(&[&*self.cluster.0, reason]).inc();
+        self.dial_failures
+            .with_label_values(&[&*self.cluster.0, reason])
+            .inc();
     }
 
     /// Counts an attempt to learn the cluster's brokers. A lookup under a lock.
     pub fn refresh(&self, outcome: &'static str) {
-        self.refreshes.with_label_values(&[&*self.cluster.0, outcome]).inc();
+        self.refreshes
+            .with_label_values(&[&*self.cluster.0, outcome])
+            .inc();
     }
 }

@@ -13,7 +13,8 @@ pub struct ListenerMetrics {
     pub accepted: IntCounter,
     /// Client connections that are open now.
     pub active: IntGauge,
-    /// Bytes written to brokers. All sessions of the listener share this atomic: add once a write, not once a frame.
+    /// Bytes written to brokers. All sessions of the listener share this atomic: add once a write,
+    /// not once a frame.
     pub bytes_to_broker: IntCounter,
     /// Bytes written to clients; shared likewise.
     pub bytes_to_client: IntCounter,
@@ -78,10 +79,18 @@ impl ListenerMetrics {
             bytes_to_broker: metrics.bytes.with_label_values(&[listener, "to_broker"]),
             bytes_to_client: metrics.bytes.with_label_values(&[listener, "to_client"]),
             large_runs: Arc::new(LargeRuns {
-                spliced: metrics.large_runs.with_label_values(&[listener, "spliced", ""]),
-                copied_off: metrics.large_runs.with_label_values(&[listener, "copied", "off"]),
-                copied_tls: metrics.large_runs.with_label_values(&[listener, "copied", "tls"]),
-                copied_no_pipe: metrics.large_runs.with_label_values(&[listener, "copied", "no_pipe"]),
+                spliced: metrics
+                    .large_runs
+                    .with_label_values(&[listener, "spliced", ""]),
+                copied_off: metrics
+                    .large_runs
+                    .with_label_values(&[listener, "copied", "off"]),
+                copied_tls: metrics
+                    .large_runs
+                    .with_label_values(&[listener, "copied", "tls"]),
+                copied_no_pipe: metrics
+                    .large_runs
+                    .with_label_values(&[listener, "copied", "no_pipe"]),
             }),
             handshake_seconds: metrics.handshake_seconds.with_label_values(&[listener]),
             unmapped: metrics.unmapped_nodes.with_label_values(&[listener]),
@@ -91,24 +100,37 @@ impl ListenerMetrics {
                 handshakes: metrics.handshakes.clone(),
                 accept_errors: metrics.accept_errors.clone(),
                 requests: ApiCounters::new(&metrics.requests, listener, &metrics.api_names),
-                rewritten: ApiCounters::new(&metrics.responses_rewritten, listener, &metrics.api_names),
+                rewritten: ApiCounters::new(
+                    &metrics.responses_rewritten,
+                    listener,
+                    &metrics.api_names,
+                ),
             }),
         }
     }
 
     /// Counts a client connection that ended. A lookup under a lock: once a connection.
     pub fn closed(&self, cause: &'static str) {
-        self.shared.closed.with_label_values(&[&*self.shared.listener.0, cause]).inc();
+        self.shared
+            .closed
+            .with_label_values(&[&*self.shared.listener.0, cause])
+            .inc();
     }
 
     /// Counts a TLS handshake. A lookup under a lock: once a connection.
     pub fn handshake(&self, version: &'static str, outcome: &'static str) {
-        self.shared.handshakes.with_label_values(&[&*self.shared.listener.0, version, outcome]).inc();
+        self.shared
+            .handshakes
+            .with_label_values(&[&*self.shared.listener.0, version, outcome])
+            .inc();
     }
 
     /// Counts a connection that could not be accepted. A lookup under a lock.
     pub fn accept_error(&self, reason: &'static str) {
-        self.shared.accept_errors.with_label_values(&[&*self.shared.listener.0, reason]).inc();
+        self.shared
+            .accept_errors
+            .with_label_values(&[&*self.shared.listener.0, reason])
+            .inc();
     }
 
     /// Counts a request. Any key may come; unknown ones count as `other`.
@@ -123,6 +145,7 @@ impl ListenerMetrics {
 
     /// Says how many brokers have no address on this listener now.
     pub fn unmapped(&self, node_count: usize) {
-        self.unmapped.set(i64::try_from(node_count).unwrap_or(i64::MAX));
+        self.unmapped
+            .set(i64::try_from(node_count).unwrap_or(i64::MAX));
     }
 }

@@ -22,9 +22,10 @@
 //!
 //! Beside them stand the usual `process_*` metrics.
 //!
-//! **Cardinality is bounded by the configuration, never by what a client sends:** listeners and clusters are configured, api
-//! labels come from the API table (any other key counts as `other`), and causes, reasons and outcomes are words in the code.
-//! **The data path touches only atomics:** names are looked up when a handle is made, not when something is counted.
+//! **Cardinality is bounded by the configuration, never by what a client sends:** listeners and
+//! clusters are configured, api labels come from the API table (any other key counts as `other`),
+//! and causes, reasons and outcomes are words in the code. **The data path touches only atomics:**
+//! names are looked up when a handle is made, not when something is counted.
 
 mod api;
 mod cluster;
@@ -32,7 +33,9 @@ mod listener;
 
 use crate::types::{ClusterName, ListenerName};
 use api::ApiNames;
-use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder};
+use prometheus::{
+    HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder,
+};
 
 pub use cluster::ClusterMetrics;
 pub use listener::{CopyReason, LargeRuns, ListenerMetrics};
@@ -65,15 +68,21 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// Makes every metric, all at zero. `apis` are the key and name of each API that has a label of its own.
+    /// Makes every metric, all at zero. `apis` are the key and name of each API that has a label of
+    /// its own.
     pub fn new(apis: impl Iterator<Item = (i16, &'static str)>) -> Self {
         let registry = Registry::new();
         let counters = |name, help, labels: &[&str]| counters(&registry, name, help, labels);
         let gauges = |name, help, labels: &[&str]| gauges(&registry, name, help, labels);
 
-        let build_info =
-            gauges("narrows_build_info", "The version of Narrows, as a label; always 1.", &["version"]);
-        build_info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+        let build_info = gauges(
+            "narrows_build_info",
+            "The version of Narrows, as a label; always 1.",
+            &["version"],
+        );
+        build_info
+            .with_label_values(&[env!("CARGO_PKG_VERSION")])
+            .set(1);
         Self {
             api_names: ApiNames::new(apis),
             connections_accepted: counters(
@@ -93,7 +102,8 @@ impl Metrics {
             ),
             requests: counters(
                 "narrows_requests_total",
-                "Requests from clients, by the name of their API; `other` is an API that Narrows does not know.",
+                "Requests from clients, by the name of their API; `other` is an API that Narrows \
+                 does not know.",
                 &["listener", "api"],
             ),
             responses_rewritten: counters(
@@ -108,12 +118,14 @@ impl Metrics {
             ),
             large_runs: counters(
                 "narrows_large_runs_total",
-                "Runs of 16 KiB and more that Narrows need not look at, by the way they took and why they were copied.",
+                "Runs of 16 KiB and more that Narrows need not look at, by the way they took and \
+                 why they were copied.",
                 &["listener", "way", "reason"],
             ),
             handshakes: counters(
                 "narrows_tls_handshakes_total",
-                "TLS handshakes with clients, by version and outcome: full, resumed, or why they failed.",
+                "TLS handshakes with clients, by version and outcome: full, resumed, or why they \
+                 failed.",
                 &["listener", "version", "outcome"],
             ),
             handshake_seconds: histograms(
@@ -139,7 +151,8 @@ impl Metrics {
             ),
             unmapped_nodes: gauges(
                 "narrows_unmapped_nodes",
-                "Brokers that clients cannot reach through this listener: their node id is not in node_ids.",
+                "Brokers that clients cannot reach through this listener: their node id is not in \
+                 node_ids.",
                 &["listener"],
             ),
             broker_dial_failures: counters(
@@ -200,8 +213,11 @@ impl Metrics {
 }
 
 fn counters(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
-    let counters = IntCounterVec::new(Opts::new(name, help), labels).expect("a literal, legal name");
-    registry.register(Box::new(counters.clone())).expect("each name stands once in `Metrics::new`");
+    let counters =
+        IntCounterVec::new(Opts::new(name, help), labels).expect("a literal, legal name");
+    registry
+        .register(Box::new(counters.clone()))
+        .expect("each name stands once in `Metrics::new`");
     counters
 }
 
@@ -211,13 +227,17 @@ const HANDSHAKE_SECONDS: [f64; 10] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0
 fn histograms(registry: &Registry, name: &str, help: &str, buckets: &[f64]) -> HistogramVec {
     let options = HistogramOpts::new(name, help).buckets(buckets.to_vec());
     let histograms = HistogramVec::new(options, &["listener"]).expect("a literal, legal name");
-    registry.register(Box::new(histograms.clone())).expect("each name stands once in `Metrics::new`");
+    registry
+        .register(Box::new(histograms.clone()))
+        .expect("each name stands once in `Metrics::new`");
     histograms
 }
 
 fn gauges(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
     let gauges = IntGaugeVec::new(Opts::new(name, help), labels).expect("a literal, legal name");
-    registry.register(Box::new(gauges.clone())).expect("each name stands once in `Metrics::new`");
+    registry
+        .register(Box::new(gauges.clone()))
+        .expect("each name stands once in `Metrics::new`");
     gauges
 }
 
@@ -275,9 +295,16 @@ mod tests {
             "narrows_broker_dial_failures_total{cluster=\"orders\",reason=\"refused\"} 1",
             "narrows_metadata_refreshes_total{cluster=\"orders\",outcome=\"ok\"} 1",
             "narrows_brokers_known{cluster=\"orders\"} 3",
-            concat!("narrows_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1"),
+            concat!(
+                "narrows_build_info{version=\"",
+                env!("CARGO_PKG_VERSION"),
+                "\"} 1"
+            ),
         ] {
-            assert!(text.lines().any(|found| found == line), "{line} is missing in\n{text}");
+            assert!(
+                text.lines().any(|found| found == line),
+                "{line} is missing in\n{text}"
+            );
         }
     }
 
@@ -293,7 +320,10 @@ mod tests {
         assert_eq!(samples(&text, "narrows_bytes_total").len(), 2);
         assert!(samples(&text, "narrows_requests_total").is_empty());
         external.request(0);
-        assert_eq!(samples(&metrics.render(), "narrows_requests_total").len(), 1);
+        assert_eq!(
+            samples(&metrics.render(), "narrows_requests_total").len(),
+            1
+        );
     }
 
     #[test]
@@ -343,8 +373,14 @@ mod tests {
         let metrics = metrics();
         metrics.listener(&listener("external"));
         let text = metrics.render();
-        let mut families: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")).collect();
-        let helps = text.lines().filter(|line| line.starts_with("# HELP ")).count();
+        let mut families: Vec<&str> = text
+            .lines()
+            .filter_map(|line| line.strip_prefix("# TYPE "))
+            .collect();
+        let helps = text
+            .lines()
+            .filter(|line| line.starts_with("# HELP "))
+            .count();
         let count = families.len();
         families.sort_unstable();
         families.dedup();

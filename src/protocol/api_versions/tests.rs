@@ -3,7 +3,9 @@
 use super::*;
 use bytes::Bytes;
 use kafka_protocol::messages::ApiVersionsResponse;
-use kafka_protocol::messages::api_versions_response::{ApiVersion, FinalizedFeatureKey, SupportedFeatureKey};
+use kafka_protocol::messages::api_versions_response::{
+    ApiVersion, FinalizedFeatureKey, SupportedFeatureKey,
+};
 use kafka_protocol::protocol::{Decodable, Encodable, StrBytes};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -14,11 +16,19 @@ fn tags() -> BTreeMap<i32, Bytes> {
     [(77, Bytes::from_static(b"unknown"))].into()
 }
 
-/// A broker's answer with these offers; in flexible versions with features and fields that nobody knows.
+/// A broker's answer with these offers; in flexible versions with features and fields that nobody
+/// knows.
 fn answer(version: i16, offers: &[(i16, i16, i16)]) -> Vec<u8> {
     let keys = offers.iter().map(|(key, min, max)| {
-        let offer = ApiVersion::default().with_api_key(*key).with_min_version(*min).with_max_version(*max);
-        if version >= 3 { offer.with_unknown_tagged_fields(tags()) } else { offer }
+        let offer = ApiVersion::default()
+            .with_api_key(*key)
+            .with_min_version(*min)
+            .with_max_version(*max);
+        if version >= 3 {
+            offer.with_unknown_tagged_fields(tags())
+        } else {
+            offer
+        }
     });
     let mut response = ApiVersionsResponse::default().with_api_keys(keys.collect());
     if version >= 1 {
@@ -28,10 +38,14 @@ fn answer(version: i16, offers: &[(i16, i16, i16)]) -> Vec<u8> {
         let name = || StrBytes::from_static_str("metadata.version");
         response = response
             .with_supported_features(vec![
-                SupportedFeatureKey::default().with_name(name()).with_max_version(29),
+                SupportedFeatureKey::default()
+                    .with_name(name())
+                    .with_max_version(29),
             ])
             .with_finalized_features(vec![
-                FinalizedFeatureKey::default().with_name(name()).with_max_version_level(29),
+                FinalizedFeatureKey::default()
+                    .with_name(name())
+                    .with_max_version_level(29),
             ])
             .with_finalized_features_epoch(42)
             .with_unknown_tagged_fields(tags());
@@ -43,15 +57,39 @@ fn answer(version: i16, offers: &[(i16, i16, i16)]) -> Vec<u8> {
 
 #[test]
 fn an_answer_is_cut_to_the_table_and_all_else_in_it_stays() {
-    let offered =
-        [(0, 0, 99), (1, 4, 18), (3, 0, 12), (4, 0, 7), (8, 50, 60), (18, 0, 5), (95, 0, 3), (32_000, 0, 0)];
+    let offered = [
+        (0, 0, 99),
+        (1, 4, 18),
+        (3, 0, 12),
+        (4, 0, 7),
+        (8, 50, 60),
+        (18, 0, 5),
+        (95, 0, 3),
+        (32_000, 0, 0),
+    ];
     let hidden = [(0, 0, 13), (1, 4, 18), (3, 0, 12), (18, 0, 5)];
     // Those that carry no address pass as offered; those of brokers never do.
-    let passed = [(0, 0, 13), (1, 4, 18), (3, 0, 12), (8, 50, 60), (18, 0, 5), (95, 0, 3), (32_000, 0, 0)];
+    let passed = [
+        (0, 0, 13),
+        (1, 4, 18),
+        (3, 0, 12),
+        (8, 50, 60),
+        (18, 0, 5),
+        (95, 0, 3),
+        (32_000, 0, 0),
+    ];
     for version in CRATE_VERSIONS {
         let body = answer(version, &offered);
-        assert_eq!(cut(&body, version, Unvetted::Hide).unwrap(), answer(version, &hidden), "v{version}");
-        assert_eq!(cut(&body, version, Unvetted::Pass).unwrap(), answer(version, &passed), "v{version}");
+        assert_eq!(
+            cut(&body, version, Unvetted::Hide).unwrap(),
+            answer(version, &hidden),
+            "v{version}"
+        );
+        assert_eq!(
+            cut(&body, version, Unvetted::Pass).unwrap(),
+            answer(version, &passed),
+            "v{version}"
+        );
     }
 }
 
@@ -64,7 +102,11 @@ fn an_answer_of_vetted_offers_stays_byte_for_byte() {
         .collect();
     for version in CRATE_VERSIONS {
         let body = answer(version, &offered);
-        assert_eq!(cut(&body, version, Unvetted::Hide).unwrap(), body, "v{version}");
+        assert_eq!(
+            cut(&body, version, Unvetted::Hide).unwrap(),
+            body,
+            "v{version}"
+        );
     }
 }
 
@@ -75,7 +117,11 @@ fn a_broker_that_does_not_know_the_version_answers_in_the_form_of_v0() {
     let mut expected = answer(0, &[(3, 0, 13), (18, 0, 4)]);
     expected[..2].copy_from_slice(&UNSUPPORTED_VERSION.to_be_bytes());
     for version in [0, 3, 4, 5, TOO_NEW] {
-        assert_eq!(cut(&body, version, Unvetted::Hide).unwrap(), expected, "asked in v{version}");
+        assert_eq!(
+            cut(&body, version, Unvetted::Hide).unwrap(),
+            expected,
+            "asked in v{version}"
+        );
     }
 }
 
@@ -87,13 +133,22 @@ fn an_answer_cut_short_in_its_offers_or_with_a_count_that_lies_is_malformed() {
         let offer_bytes = if version >= 3 { 6 + 1 + 1 + 1 + 7 } else { 6 };
         let offers_end = 2 + if version >= 3 { 1 } else { 4 } + 2 * offer_bytes;
         for length in 0..offers_end {
-            assert!(cut(&body[..length], version, Unvetted::Hide).is_err(), "v{version}: {length} bytes");
+            assert!(
+                cut(&body[..length], version, Unvetted::Hide).is_err(),
+                "v{version}: {length} bytes"
+            );
         }
-        let count: &[u8] =
-            if version >= 3 { &[0xff, 0xff, 0xff, 0xff, 0x07] } else { &[0x7f, 0xff, 0xff, 0xff] };
+        let count: &[u8] = if version >= 3 {
+            &[0xff, 0xff, 0xff, 0xff, 0x07]
+        } else {
+            &[0x7f, 0xff, 0xff, 0xff]
+        };
         let behind = if version >= 3 { 3 } else { 6 };
         let hostile = [&body[..2], count, &body[behind..]].concat();
-        assert!(cut(&hostile, version, Unvetted::Hide).is_err(), "v{version}");
+        assert!(
+            cut(&hostile, version, Unvetted::Hide).is_err(),
+            "v{version}"
+        );
     }
 }
 
@@ -108,7 +163,8 @@ proptest! {
             let seen = ApiVersionsResponse::decode(&mut bytes, version).unwrap();
             prop_assert!(bytes.is_empty());
             for offer in &seen.api_keys {
-                let (min, max) = (offer.min_version, offer.max_version);
+                let min = offer.min_version;
+                let max = offer.max_version;
                 let is_part = |&(key, from, to): &(i16, i16, i16)| key == offer.api_key && from <= min && max <= to;
                 prop_assert!(offers.iter().any(is_part), "{:?}", offer);
                 if unvetted == Unvetted::Hide {
@@ -132,7 +188,8 @@ proptest! {
 
 #[test]
 fn an_unsupported_version_in_a_form_that_nobody_reads_becomes_an_empty_list() {
-    // librdkafka's mock cluster 2.12 on a request of v3: count 1 in one byte, ApiVersions 0-2 without tags, throttle.
+    // librdkafka's mock cluster 2.12 on a request of v3: count 1 in one byte, ApiVersions 0-2
+    // without tags, throttle.
     let mock = [0, 35, 1, 0, 18, 0, 0, 0, 2, 0, 0, 0, 0];
     assert_eq!(cut(&mock, 3, Unvetted::Hide).unwrap(), [0, 35, 0, 0, 0, 0]);
 }

@@ -1,24 +1,30 @@
 //! Edits a tail at unchanged length, because the frame's length has been sent already.
 //!
-//! The body ends with its own section of tagged fields, and clients step over tags that they don't know (KIP-482): an
-//! edited tail that is shorter is filled up with such a tag. One that is longer, or shorter by a single byte, can't
-//! be: then the addresses are left out, and clients learn by a metadata refresh what they would have learned here.
+//! The body ends with its own section of tagged fields, and clients step over tags that they don't
+//! know (KIP-482): an edited tail that is shorter is filled up with such a tag. One that is longer,
+//! or shorter by a single byte, can't be: then the addresses are left out, and clients learn by a
+//! metadata refresh what they would have learned here.
 
 use crate::protocol::walk::{Marks, Tagged};
 use crate::protocol::wire::{put_varint, varint_bytes};
 
-/// Tags that no version of Produce, Fetch, ShareFetch or ShareAcknowledge has; of one and of two bytes, since a gap of
-/// 130 bytes can be filled only with the second.
+/// Tags that no version of Produce, Fetch, ShareFetch or ShareAcknowledge has; of one and of two
+/// bytes, since a gap of 130 bytes can be filled only with the second.
 const PADDING_TAGS: [u32; 2] = [127, 128];
 
-/// `edited` (with other addresses) or else `held` (without any), as long as `held`, which begins at the frame's offset
-/// `from` and ends with the frame.
+/// `edited` (with other addresses) or else `held` (without any), as long as `held`, which begins at
+/// the frame's offset `from` and ends with the frame.
 pub(super) fn to_length(edited: &[u8], held: &[u8], from: usize, marks: &Marks) -> Option<Vec<u8>> {
     let (tags, count) = marks.tags.as_ref()?;
-    let (tags_start, tags_end) = (tags.start.checked_sub(from)?, tags.end.checked_sub(from)?);
+    let tags_start = tags.start.checked_sub(from)?;
+    let tags_end = tags.end.checked_sub(from)?;
     let are_tagged = !marks.tagged.is_empty();
     // Tagged addresses stand behind the count of the tags, plain ones in front of it.
-    let grown = if are_tagged { 0 } else { edited.len().wrapping_sub(held.len()) };
+    let grown = if are_tagged {
+        0
+    } else {
+        edited.len().wrapping_sub(held.len())
+    };
     let with = Tail {
         front: edited.get(..tags_start.wrapping_add(grown))?,
         count: *count,
@@ -27,7 +33,11 @@ pub(super) fn to_length(edited: &[u8], held: &[u8], from: usize, marks: &Marks) 
     with.padded_to(held.len()).or_else(|| {
         let dropped = u32::try_from(marks.tagged.len()).ok()?;
         let without = Tail {
-            front: if are_tagged { held.get(..tags_start)? } else { &NO_ENDPOINTS },
+            front: if are_tagged {
+                held.get(..tags_start)?
+            } else {
+                &NO_ENDPOINTS
+            },
             count: count.checked_sub(dropped)?,
             tags: without_addresses(held, from, tags_end, marks)?,
         };
@@ -49,15 +59,20 @@ struct Tail<'a> {
 }
 
 impl Tail<'_> {
-    /// Puts it together again, with one more tag if that is needed to get `length` bytes; `None` if no tag fits.
+    /// Puts it together again, with one more tag if that is needed to get `length` bytes; `None` if
+    /// no tag fits.
     fn padded_to(&self, length: usize) -> Option<Vec<u8>> {
         let exact = self.front.len() + varint_bytes(self.count) + self.tags.len();
         let (count, padding) = if exact == length {
             (self.count, Vec::new())
         } else {
             let count = self.count + 1;
-            let gap = length.checked_sub(self.front.len() + varint_bytes(count) + self.tags.len())?;
-            (count, PADDING_TAGS.iter().find_map(|tag| padding_tag(*tag, gap))?)
+            let gap =
+                length.checked_sub(self.front.len() + varint_bytes(count) + self.tags.len())?;
+            (
+                count,
+                PADDING_TAGS.iter().find_map(|tag| padding_tag(*tag, gap))?,
+            )
         };
         let mut out = Vec::with_capacity(length);
         out.extend_from_slice(self.front);
@@ -103,7 +118,10 @@ mod tests {
     fn a_padding_tag_fills_every_gap_but_a_single_byte() {
         assert_eq!(padding_tag(PADDING_TAGS[0], 1), None);
         for gap in 2..20_000 {
-            let tag = PADDING_TAGS.iter().find_map(|tag| padding_tag(*tag, gap)).expect("a tag fits");
+            let tag = PADDING_TAGS
+                .iter()
+                .find_map(|tag| padding_tag(*tag, gap))
+                .expect("a tag fits");
             assert_eq!(tag.len(), gap);
             let mut reader = Reader::whole(&tag);
             assert!(PADDING_TAGS.contains(&reader.varint().unwrap()));

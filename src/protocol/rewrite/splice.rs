@@ -16,7 +16,12 @@ pub(super) struct Edits<'a> {
 
 impl<'a> Edits<'a> {
     pub(super) fn new(held: &'a [u8], from: usize, flexible: bool) -> Self {
-        Self { held, from, flexible, edits: Vec::new() }
+        Self {
+            held,
+            from,
+            flexible,
+            edits: Vec::new(),
+        }
     }
 
     /// Empties an array.
@@ -36,16 +41,22 @@ impl<'a> Edits<'a> {
         put_string(&mut host, &address.host, self.flexible);
         self.edits.push((endpoint.host.clone(), host));
         let port = i32::from(address.port).to_be_bytes();
-        self.edits.push((endpoint.port_at..endpoint.port_at + port.len(), port.to_vec()));
+        self.edits.push((
+            endpoint.port_at..endpoint.port_at + port.len(),
+            port.to_vec(),
+        ));
     }
 
     /// Has a tagged field say how long its value is after the edits made so far.
     pub(super) fn resize(&mut self, tagged: &Tagged) {
         let value = tagged.size.end..tagged.field.end;
-        let inside =
-            self.edits.iter().filter(|(range, _)| value.start <= range.start && range.end <= value.end);
-        let (old, new) =
-            inside.fold((0, 0), |(old, new), (range, bytes)| (old + range.len(), new + bytes.len()));
+        let inside = self
+            .edits
+            .iter()
+            .filter(|(range, _)| value.start <= range.start && range.end <= value.end);
+        let (old, new) = inside.fold((0, 0), |(old, new), (range, bytes)| {
+            (old + range.len(), new + bytes.len())
+        });
         // The value is a part of what is held, and a frame's length is an int32.
         let bytes = u32::try_from(value.len() - old + new).unwrap_or(u32::MAX);
         let mut size = Vec::new();

@@ -2,13 +2,14 @@
 
 use super::*;
 use crate::protocol::samples::{
-    DESCRIBE_QUORUM, FETCH, FIND_COORDINATOR, Node, PRODUCE, SHARE_FETCH, Shape, TAILED, close, is_flexible,
-    node, response, rewritten, tail,
+    DESCRIBE_QUORUM, FETCH, FIND_COORDINATOR, Node, PRODUCE, SHARE_FETCH, Shape, TAILED, close,
+    is_flexible, node, response, rewritten, tail,
 };
 use crate::protocol::wire::to_usize;
 use proptest::prelude::*;
 
-/// Advertises `host` for every node, at its own port plus one; without a host, exactly what is there.
+/// Advertises `host` for every node, at its own port plus one; without a host, exactly what is
+/// there.
 struct Map<'a> {
     host: Option<&'a str>,
     nodes: &'a [Node],
@@ -16,7 +17,11 @@ struct Map<'a> {
 
 impl Map<'_> {
     fn at(&self, id: i32) -> Node {
-        let own = self.nodes.iter().find(|node| node.id == id).expect("a node of the shape");
+        let own = self
+            .nodes
+            .iter()
+            .find(|node| node.id == id)
+            .expect("a node of the shape");
         match self.host {
             None => own.clone(),
             Some(host) => node(id, host, own.port + 1),
@@ -27,7 +32,10 @@ impl Map<'_> {
 impl Advertise for Map<'_> {
     fn advertise(&self, node: NodeId) -> AdvertisedAddress {
         let at = self.at(node.0);
-        AdvertisedAddress { host: at.host.as_str().into(), port: at.port }
+        AdvertisedAddress {
+            host: at.host.as_str().into(),
+            port: at.port,
+        }
     }
 }
 
@@ -38,7 +46,9 @@ fn rewrite_in_pieces(
     piece: usize,
     advertise: &dyn Advertise,
 ) -> Result<Vec<u8>, Malformed> {
-    let Some(mut rewrite) = Rewrite::new(key, version, frame.len() - 4) else { return Ok(frame.to_vec()) };
+    let Some(mut rewrite) = Rewrite::new(key, version, frame.len() - 4) else {
+        return Ok(frame.to_vec());
+    };
     let mut scanned = PREFIX_BYTES;
     while !rewrite.is_ready() {
         let bytes = &frame[scanned..frame.len().min(scanned + piece)];
@@ -49,7 +59,9 @@ fn rewrite_in_pieces(
     }
     let from = rewrite.held_from().unwrap_or(scanned);
     let edited = rewrite.finish(&frame[from..scanned], from, advertise)?;
-    let held = edited.bytes.unwrap_or_else(|| frame[from..scanned].to_vec());
+    let held = edited
+        .bytes
+        .unwrap_or_else(|| frame[from..scanned].to_vec());
     Ok([&frame[..from], &held, &frame[scanned..]].concat())
 }
 
@@ -70,9 +82,16 @@ fn nodes() -> Vec<Node> {
 fn shapes() -> Vec<Shape> {
     let mut shapes = Vec::new();
     for nodes in [vec![], vec![node(3, "kafka-3", 9092)], nodes()] {
-        for (has_unknown_tags, has_nulls) in [(false, false), (true, false), (false, true), (true, true)] {
+        for (has_unknown_tags, has_nulls) in
+            [(false, false), (true, false), (false, true), (true, true)]
+        {
             for filling in [0, 100] {
-                shapes.push(Shape { nodes: nodes.clone(), filling, has_unknown_tags, has_nulls });
+                shapes.push(Shape {
+                    nodes: nodes.clone(),
+                    filling,
+                    has_unknown_tags,
+                    has_nulls,
+                });
             }
         }
     }
@@ -82,7 +101,10 @@ fn shapes() -> Vec<Shape> {
 /// What a response must be after the rewrite.
 fn expected(key: i16, shape: &Shape, map: &Map<'_>) -> Shape {
     match key {
-        DESCRIBE_QUORUM => Shape { nodes: Vec::new(), ..shape.clone() },
+        DESCRIBE_QUORUM => Shape {
+            nodes: Vec::new(),
+            ..shape.clone()
+        },
         _ => shape.readdressed(|node| map.at(node.id)),
     }
 }
@@ -93,7 +115,10 @@ fn a_rewrite_replaces_the_addresses_and_nothing_else_whatever_their_lengths() {
         for shape in shapes() {
             let frame = response(key, version, 7, &shape);
             for host in ["a", "kafka.example.com", &"long.".repeat(50)] {
-                let map = Map { host: Some(host), nodes: &shape.nodes };
+                let map = Map {
+                    host: Some(host),
+                    nodes: &shape.nodes,
+                };
                 let out = rewrite(api, &frame, &map).unwrap();
                 let expected = response(key, version, 7, &expected(key, &shape, &map));
                 assert!(out == expected, "key {key} v{version} {host} {shape:?}");
@@ -115,7 +140,12 @@ impl Advertise for Nobody {
 fn a_quick_look_passes_plain_responses_and_none_that_names_a_broker() {
     // Produce v12: one topic "t", one partition without errors, no tagged field anywhere.
     let fixed = [&[0; 6][..], &[0, 0, 0, 0, 0, 0, 1, 0], &[0xff; 8], &[0; 8]].concat();
-    let body = [&[0, 2, 2, b't', 2][..], &fixed, &[1, 0, 0, 0, 0, 0, 0, 0, 0]].concat();
+    let body = [
+        &[0, 2, 2, b't', 2][..],
+        &fixed,
+        &[1, 0, 0, 0, 0, 0, 0, 0, 0],
+    ]
+    .concat();
     let frame = close([&[0; 8][..], &body].concat());
     assert!(Rewrite::passes(PRODUCE, 12, &frame));
     assert!(!Rewrite::passes(PRODUCE, 12, &frame[..frame.len() - 1]));
@@ -123,7 +153,10 @@ fn a_quick_look_passes_plain_responses_and_none_that_names_a_broker() {
     for (key, version) in rewritten() {
         for shape in shapes() {
             if Rewrite::passes(key, version, &response(key, version, 7, &shape)) {
-                assert!(shape.nodes.is_empty() && TAILED.contains(&key), "key {key} v{version} {shape:?}");
+                assert!(
+                    shape.nodes.is_empty() && TAILED.contains(&key),
+                    "key {key} v{version} {shape:?}"
+                );
                 passed += 1;
             }
         }
@@ -163,8 +196,14 @@ fn a_rewrite_to_the_same_addresses_gives_the_same_bytes() {
             for filling in [shape.filling, HELD_WHOLE_BYTES_MAX + 100] {
                 shape.filling = filling;
                 let frame = response(key, version, 7, &shape);
-                let map = Map { host: None, nodes: &shape.nodes };
-                assert!(rewrite(api, &frame, &map).unwrap() == frame, "key {key} v{version} {shape:?}");
+                let map = Map {
+                    host: None,
+                    nodes: &shape.nodes,
+                };
+                assert!(
+                    rewrite(api, &frame, &map).unwrap() == frame,
+                    "key {key} v{version} {shape:?}"
+                );
             }
         }
     }
@@ -172,11 +211,23 @@ fn a_rewrite_to_the_same_addresses_gives_the_same_bytes() {
 
 #[test]
 fn a_marker_of_no_node_stays_and_a_negative_node_with_a_host_does_not() {
-    let map = Map { host: Some("advertised"), nodes: &[node(-1, "kafka-1", 9092)] };
+    let map = Map {
+        host: Some("advertised"),
+        nodes: &[node(-1, "kafka-1", 9092)],
+    };
     for version in 0..=6 {
         let none = response(FIND_COORDINATOR, version, 7, &Shape::of(&[node(-1, "", 0)]));
-        assert_eq!(rewrite((FIND_COORDINATOR, version), &none, &map).unwrap(), none, "v{version}");
-        let odd = response(FIND_COORDINATOR, version, 7, &Shape::of(&[node(-1, "kafka-1", 9092)]));
+        assert_eq!(
+            rewrite((FIND_COORDINATOR, version), &none, &map).unwrap(),
+            none,
+            "v{version}"
+        );
+        let odd = response(
+            FIND_COORDINATOR,
+            version,
+            7,
+            &Shape::of(&[node(-1, "kafka-1", 9092)]),
+        );
         let out = rewrite((FIND_COORDINATOR, version), &odd, &map).unwrap();
         assert!(!contains(&out, b"kafka-1"), "v{version}");
     }
@@ -185,16 +236,33 @@ fn a_marker_of_no_node_stays_and_a_negative_node_with_a_host_does_not() {
 #[test]
 fn a_tail_that_streams_keeps_its_length_and_has_the_right_addresses_or_none() {
     let nodes = nodes();
-    let (mut right, mut none) = (0, 0);
+    let mut right = 0;
+    let mut none = 0;
     for api @ (key, version) in rewritten().filter(|(key, _)| TAILED.contains(key)) {
         for (has_unknown_tags, count) in [(false, 1), (true, 1), (false, 4), (true, 4)] {
             let filling = HELD_WHOLE_BYTES_MAX + 1;
-            let shape = Shape { nodes: nodes[..count].to_vec(), filling, has_unknown_tags, has_nulls: true };
+            let shape = Shape {
+                nodes: nodes[..count].to_vec(),
+                filling,
+                has_unknown_tags,
+                has_nulls: true,
+            };
             let frame = response(key, version, 7, &shape);
-            let without = response(key, version, 7, &Shape { nodes: Vec::new(), ..shape.clone() });
+            let without = response(
+                key,
+                version,
+                7,
+                &Shape {
+                    nodes: Vec::new(),
+                    ..shape.clone()
+                },
+            );
             for host_bytes in (1..50).chain(100..=150).chain([255]) {
                 let host = "x".repeat(host_bytes);
-                let map = Map { host: Some(&host), nodes: &shape.nodes };
+                let map = Map {
+                    host: Some(&host),
+                    nodes: &shape.nodes,
+                };
                 let out = rewrite(api, &frame, &map).unwrap();
                 assert_eq!(out.len(), frame.len(), "key {key} v{version}");
                 let end = &out[out.len() - 700..];
@@ -205,21 +273,33 @@ fn a_tail_that_streams_keeps_its_length_and_has_the_right_addresses_or_none() {
                     none += 1;
                 } else {
                     right += 1;
-                    assert_eq!(seen, expected(key, &shape, &map).nodes, "key {key} v{version} {host_bytes}");
+                    assert_eq!(
+                        seen,
+                        expected(key, &shape, &map).nodes,
+                        "key {key} v{version} {host_bytes}"
+                    );
                 }
             }
         }
     }
-    assert!(right > 1000 && none > 1000, "{right} with the right addresses, {none} with none");
+    assert!(
+        right > 1000 && none > 1000,
+        "{right} with the right addresses, {none} with none"
+    );
 }
 
 #[test]
 fn a_host_that_is_shorter_streams_with_its_address_unless_it_is_shorter_by_a_single_byte() {
-    let shape =
-        Shape { filling: HELD_WHOLE_BYTES_MAX + 1, ..Shape::of(&[node(1, "kafka-1.internal", 9092)]) };
+    let shape = Shape {
+        filling: HELD_WHOLE_BYTES_MAX + 1,
+        ..Shape::of(&[node(1, "kafka-1.internal", 9092)])
+    };
     for key in TAILED {
-        let version =
-            rewritten().filter(|(other, _)| *other == key).map(|(_, version)| version).max().unwrap();
+        let version = rewritten()
+            .filter(|(other, _)| *other == key)
+            .map(|(_, version)| version)
+            .max()
+            .unwrap();
         let frame = response(key, version, 7, &shape);
         for (host, is_there) in [
             ("kafka-1.external", true),   // as long
@@ -228,9 +308,16 @@ fn a_host_that_is_shorter_streams_with_its_address_unless_it_is_shorter_by_a_sin
             ("k", true),                  // far less
             ("kafka-1.external.", false), // longer
         ] {
-            let map = Map { host: Some(host), nodes: &shape.nodes };
+            let map = Map {
+                host: Some(host),
+                nodes: &shape.nodes,
+            };
             let out = rewrite((key, version), &frame, &map).unwrap();
-            assert_eq!(!tail(key, version, &out).0.is_empty(), is_there, "key {key} {host}");
+            assert_eq!(
+                !tail(key, version, &out).0.is_empty(),
+                is_there,
+                "key {key} {host}"
+            );
         }
     }
 }
@@ -239,9 +326,15 @@ fn a_host_that_is_shorter_streams_with_its_address_unless_it_is_shorter_by_a_sin
 fn a_response_cut_short_anywhere_is_malformed_or_has_no_address_and_one_with_bytes_behind_its_end_is_malformed()
  {
     for api @ (key, version) in rewritten() {
-        let shape = Shape { has_unknown_tags: true, ..Shape::of(&nodes()) };
+        let shape = Shape {
+            has_unknown_tags: true,
+            ..Shape::of(&nodes())
+        };
         let frame = response(key, version, 7, &shape);
-        let map = Map { host: Some("a"), nodes: &shape.nodes };
+        let map = Map {
+            host: Some("a"),
+            nodes: &shape.nodes,
+        };
         let mut rewrite_all = Rewrite::new(key, version, frame.len() - 4).unwrap();
         let walked = PREFIX_BYTES + rewrite_all.push(&frame[PREFIX_BYTES..]).unwrap();
         assert!(rewrite_all.is_ready());
@@ -252,7 +345,11 @@ fn a_response_cut_short_anywhere_is_malformed_or_has_no_address_and_one_with_byt
         }
         if TAILED.contains(&key) {
             let longer = [&frame[..], &[0]].concat();
-            assert_eq!(rewrite(api, &longer, &map), Err(Malformed::Trailing), "key {key} v{version}");
+            assert_eq!(
+                rewrite(api, &longer, &map),
+                Err(Malformed::Trailing),
+                "key {key} v{version}"
+            );
         }
     }
 }
@@ -261,30 +358,42 @@ fn a_response_cut_short_anywhere_is_malformed_or_has_no_address_and_one_with_byt
 fn a_count_or_length_of_2_to_the_31_in_any_position_is_malformed_or_behind_the_last_address() {
     let mut bombs = 0;
     for api @ (key, version) in rewritten() {
-        let shape = Shape { has_unknown_tags: true, ..Shape::of(&nodes()) };
+        let shape = Shape {
+            has_unknown_tags: true,
+            ..Shape::of(&nodes())
+        };
         let frame = response(key, version, 7, &shape);
         for at in PREFIX_BYTES..frame.len() {
-            let Some(hostile) = with_bomb(api, &frame, at) else { continue };
+            let Some(hostile) = with_bomb(api, &frame, at) else {
+                continue;
+            };
             bombs += 1;
             if let Ok(out) = rewrite(api, &hostile, &Anything) {
-                assert!(!contains(&out, b"kafka-0.kafka.svc"), "key {key} v{version} at {at}");
+                assert!(
+                    !contains(&out, b"kafka-0.kafka.svc"),
+                    "key {key} v{version} at {at}"
+                );
             }
         }
     }
     assert!(bombs > 500, "{bombs} positions");
 }
 
-/// The frame with 2^31 − 1 in the place of the number at `at`. In a flexible version a number is where one that is
-/// written in five bytes reads the same, and any other value does not: a tag may have any.
+/// The frame with 2^31 − 1 in the place of the number at `at`. In a flexible version a number is
+/// where one that is written in five bytes reads the same, and any other value does not: a tag may
+/// have any.
 fn with_bomb(api: (i16, i16), frame: &[u8], at: usize) -> Option<Vec<u8>> {
     if !is_flexible(api.0, api.1) {
         let mut hostile = frame.to_vec();
-        hostile.get_mut(at..at + 4)?.copy_from_slice(&i32::MAX.to_be_bytes());
+        hostile
+            .get_mut(at..at + 4)?
+            .copy_from_slice(&i32::MAX.to_be_bytes());
         return Some(hostile);
     }
     let with = |number: [u8; 5]| close([&frame[..at], &number, &frame[at + 1..]].concat());
     let long = with([frame[at] | 0x80, 0x80, 0x80, 0x80, 0]);
-    let (short, long) = (walked(api, frame)?, walked(api, &long)?);
+    let short = walked(api, frame)?;
+    let long = walked(api, &long)?;
     let is_tag = walked(api, &with([99 | 0x80, 0x80, 0x80, 0x80, 0])).is_some();
     (short == long && !is_tag).then(|| with([0xff, 0xff, 0xff, 0xff, 0x07]))
 }
@@ -294,7 +403,11 @@ fn walked(api: (i16, i16), frame: &[u8]) -> Option<(Vec<(NodeId, i32)>, usize)> 
     let mut rewrite = Rewrite::new(api.0, api.1, frame.len() - 4)?;
     rewrite.push(&frame[PREFIX_BYTES..]).ok()?;
     let marks = rewrite.walker.marks();
-    let found = marks.endpoints.iter().map(|endpoint| (endpoint.node, endpoint.port)).collect();
+    let found = marks
+        .endpoints
+        .iter()
+        .map(|endpoint| (endpoint.node, endpoint.port))
+        .collect();
     rewrite.is_ready().then_some((found, marks.blanked.len()))
 }
 
@@ -303,17 +416,26 @@ struct Anything;
 
 impl Advertise for Anything {
     fn advertise(&self, _: NodeId) -> AdvertisedAddress {
-        AdvertisedAddress { host: "kafka.example.com".into(), port: 1 }
+        AdvertisedAddress {
+            host: "kafka.example.com".into(),
+            port: 1,
+        }
     }
 }
 
 #[test]
 fn a_tagged_field_that_lies_about_its_size_is_malformed() {
     let frame = response(FETCH, 16, 7, &Shape::of(&[node(1, "kafka-1", 9092)]));
-    let map = Map { host: Some("a"), nodes: &[node(1, "kafka-1", 9092)] };
+    let map = Map {
+        host: Some("a"),
+        nodes: &[node(1, "kafka-1", 9092)],
+    };
     // The tag 0 and its size stand behind the number of tags, before count, id and host.
     let size_at = frame.len() - (1 + 4 + 8 + 4 + 1 + 1) - 1;
-    assert_eq!(to_usize(u32::from(frame[size_at])), frame.len() - size_at - 1);
+    assert_eq!(
+        to_usize(u32::from(frame[size_at])),
+        frame.len() - size_at - 1
+    );
     for size in [0, 1, frame[size_at] - 1, frame[size_at] + 1, 0x7f] {
         let mut hostile = frame.clone();
         hostile[size_at] = size;
@@ -324,14 +446,18 @@ fn a_tagged_field_that_lies_about_its_size_is_malformed() {
 #[test]
 fn the_addresses_are_seen_even_in_two_tagged_fields_of_the_same_tag() {
     let mut frame = response(FETCH, 16, 7, &Shape::of(&[node(1, "kafka-1", 9092)]));
-    let (tags_at, tag_bytes) = (frame.len() - 22, 21);
+    let tags_at = frame.len() - 22;
+    let tag_bytes = 21;
     assert_eq!(frame[tags_at..tags_at + 2], [1, 0]);
     let tag = frame[tags_at + 1..].to_vec();
     assert_eq!(tag.len(), tag_bytes);
     frame[tags_at] = 2;
     frame.extend_from_slice(&tag);
     let frame = close(frame);
-    let map = Map { host: Some("somewhere.else.example.com"), nodes: &[node(1, "kafka-1", 9092)] };
+    let map = Map {
+        host: Some("somewhere.else.example.com"),
+        nodes: &[node(1, "kafka-1", 9092)],
+    };
     let out = rewrite((FETCH, 16), &frame, &map).unwrap();
     assert!(!contains(&out, b"kafka-1"));
 }
@@ -374,7 +500,8 @@ proptest! {
             let mut frame = response(key, version, 7, &shape);
             for (index, byte) in &at {
                 let behind = frame.len() - PREFIX_BYTES;
-                // Mutations among the records change nothing: aim at what is before and behind them.
+                // Mutations among the records change nothing: aim at what is before and behind
+                // them.
                 let at = if behind > 1000 { index.index(400) } else { index.index(behind) };
                 let at = if at > 200 && behind > 1000 { behind + 200 - at } else { at };
                 frame[PREFIX_BYTES + at.min(behind - 1)] = *byte;
@@ -392,16 +519,41 @@ fn share_fetch_of_every_size_around_the_threshold_is_rewritten() {
     for key in [FETCH, SHARE_FETCH] {
         let version = if key == FETCH { 18 } else { 2 };
         let nodes = [node(1, "kafka-1.internal", 9092)];
-        let empty =
-            response(key, version, 7, &Shape { filling: HELD_WHOLE_BYTES_MAX, ..Shape::of(&nodes) }).len();
-        for filling in 2 * HELD_WHOLE_BYTES_MAX - empty - 20..2 * HELD_WHOLE_BYTES_MAX - empty + 20 {
-            let shape = Shape { filling, ..Shape::of(&nodes) };
+        let empty = response(
+            key,
+            version,
+            7,
+            &Shape {
+                filling: HELD_WHOLE_BYTES_MAX,
+                ..Shape::of(&nodes)
+            },
+        )
+        .len();
+        for filling in 2 * HELD_WHOLE_BYTES_MAX - empty - 20..2 * HELD_WHOLE_BYTES_MAX - empty + 20
+        {
+            let shape = Shape {
+                filling,
+                ..Shape::of(&nodes)
+            };
             let frame = response(key, version, 7, &shape);
-            let map = Map { host: Some("kafka.external"), nodes: &shape.nodes };
+            let map = Map {
+                host: Some("kafka.external"),
+                nodes: &shape.nodes,
+            };
             let out = rewrite((key, version), &frame, &map).unwrap();
             let (seen, rest) = tail(key, version, &out);
             assert_eq!(seen, vec![node(1, "kafka.external", 9093)]);
-            assert!(rest == response(key, version, 7, &Shape { nodes: Vec::new(), ..shape }));
+            assert!(
+                rest == response(
+                    key,
+                    version,
+                    7,
+                    &Shape {
+                        nodes: Vec::new(),
+                        ..shape
+                    }
+                )
+            );
             let is_whole = frame.len() - 4 <= HELD_WHOLE_BYTES_MAX;
             assert_eq!(out.len() == frame.len(), !is_whole, "filling {filling}");
         }

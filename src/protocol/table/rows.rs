@@ -1,21 +1,26 @@
-//! The rows, in the order of their keys. Versions are those valid in any of Kafka 3.9.2, 4.3.1 and 4.4.0, from the lowest
-//! to the highest, with the ones flagged `latestVersionUnstable`: a broker serves those when told to, and their schemas were
-//! looked at too. `tests/schema_guard.rs` compares every row with the schemas inside the kafka-clients jars.
+//! The rows, in the order of their keys. Versions are those valid in any of Kafka 3.9.2, 4.3.1 and
+//! 4.4.0, from the lowest to the highest, with the ones flagged `latestVersionUnstable`: a broker
+//! serves those when told to, and their schemas were looked at too. `tests/schema_guard.rs`
+//! compares every row with the schemas inside the kafka-clients jars.
 //!
 //! What is not plain from the row:
-//! * Produce begins at 0 although Kafka 4 refuses 0–2: brokers go on advertising 0 (KAFKA-18659), because older librdkafka
-//!   turns compression off when it finds no overlap. An intersection with this row keeps the broker's 0.
-//! * WriteTxnMarkers is between brokers by nature, yet `kafka-transactions abort` sends it; brokers guard it with
-//!   CLUSTER_ACTION. AddPartitionsToTxn 4 and 5 are for brokers alone and guarded likewise; clients stop at 3 by themselves.
-//! * The share group state APIs (83–87) stand on the broker listener, but only share coordinators and leaders use them.
+//! * Produce begins at 0 although Kafka 4 refuses 0–2: brokers go on advertising 0 (KAFKA-18659),
+//!   because older librdkafka turns compression off when it finds no overlap. An intersection with
+//!   this row keeps the broker's 0.
+//! * WriteTxnMarkers is between brokers by nature, yet `kafka-transactions abort` sends it; brokers
+//!   guard it with CLUSTER_ACTION. AddPartitionsToTxn 4 and 5 are for brokers alone and guarded
+//!   likewise; clients stop at 3 by themselves.
+//! * The share group state APIs (83–87) stand on the broker listener, but only share coordinators
+//!   and leaders use them.
 //! * 4–7 died with ZooKeeper (Kafka 4.0); brokers up to 3.9 still have them.
-//! * AlterReplicaLogDirs and DescribeLogDirs name no broker: whichever gets them acts on the replicas that it holds.
+//! * AlterReplicaLogDirs and DescribeLogDirs name no broker: whichever gets them acts on the
+//!   replicas that it holds.
 //! * Telemetry (KIP-714) is state of one broker about one connection.
 //! * OffsetFetch up to 7 names one group, from 8 on a list.
 
 use super::Route::{
-    All, Any, Connection, GroupCoordinator, GroupCoordinators, Node, PartitionLeader, TransactionCoordinator,
-    TransactionCoordinators,
+    All, Any, Connection, GroupCoordinator, GroupCoordinators, Node, PartitionLeader,
+    TransactionCoordinator, TransactionCoordinators,
 };
 use super::Treatment::{Authenticate, Negotiate, Opaque, Refuse, Rewrite};
 use super::{Api, Route, Treatment, Versions};
@@ -131,7 +136,14 @@ const fn row(
     treatment: Treatment,
     route: Route,
 ) -> Api {
-    Api { key, name, versions, flexible_from, treatment, route }
+    Api {
+        key,
+        name,
+        versions,
+        flexible_from,
+        treatment,
+        route,
+    }
 }
 
 const fn v(min: i16, max: i16) -> Versions {

@@ -1,8 +1,8 @@
 //! A glance at a response that is there as a whole: does it surely name no broker?
 //!
-//! Nearly every small Produce and Fetch response names none, and the [walk](super::Walker) pays for being able to stop at
-//! any byte. A glance goes through the fields once. Whatever is not plain is not for it: tagged fields, addresses, and
-//! whatever the walk would refuse.
+//! Nearly every small Produce and Fetch response names none, and the [walk](super::Walker) pays for
+//! being able to stop at any byte. A glance goes through the fields once. Whatever is not plain is
+//! not for it: tagged fields, addresses, and whatever the walk would refuse.
 
 use super::{Extent, Field, Kind, Mark, RESPONSE_PREFIX_BYTES, Schema};
 use crate::protocol::wire::{Reader, to_usize};
@@ -12,8 +12,13 @@ pub(crate) fn names_nobody(schema: &Schema, version: i16, frame: &[u8]) -> bool 
     if schema.extent != Extent::Tail || version < schema.flexible_from {
         return false;
     }
-    let Some(body) = frame.get(RESPONSE_PREFIX_BYTES..) else { return false };
-    let mut glance = Glance { reader: Reader::whole(body), version };
+    let Some(body) = frame.get(RESPONSE_PREFIX_BYTES..) else {
+        return false;
+    };
+    let mut glance = Glance {
+        reader: Reader::whole(body),
+        version,
+    };
     let is_plain = glance.no_tags().and_then(|()| glance.fields(schema.fields));
     is_plain.is_some() && glance.reader.left() == 0
 }
@@ -24,10 +29,14 @@ struct Glance<'a> {
 }
 
 impl Glance<'_> {
-    /// A struct of a flexible version, its tagged fields at the end. `None` if it is not plain, as below.
+    /// A struct of a flexible version, its tagged fields at the end. `None` if it is not plain, as
+    /// below.
     fn fields(&mut self, fields: &[Field]) -> Option<()> {
         let version = self.version;
-        for field in fields.iter().filter(|field| field.tag.is_none() && field.is_in(version)) {
+        for field in fields
+            .iter()
+            .filter(|field| field.tag.is_none() && field.is_in(version))
+        {
             match field.kind {
                 Kind::Fixed(count) => self.skip(usize::from(count))?,
                 Kind::String | Kind::Bytes => {
@@ -39,7 +48,8 @@ impl Glance<'_> {
                     if count > 0 && field.mark != Mark::None {
                         return None;
                     }
-                    // Every element has at least the count of its tagged fields, so bytes run out before patience does.
+                    // Every element has at least the count of its tagged fields, so bytes run out
+                    // before patience does.
                     for _ in 0..count {
                         self.fields(of)?;
                     }

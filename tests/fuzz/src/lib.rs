@@ -1,5 +1,5 @@
-//! The modules that read the bytes of strangers, compiled alone: they are pure, so that the fuzz targets need neither the
-//! rest of Narrows nor its dependencies.
+//! The modules that read the bytes of strangers, compiled alone: they are pure, so that the fuzz
+//! targets need neither the rest of Narrows nor its dependencies.
 
 #[path = "../../../src/address/mod.rs"]
 pub mod address;

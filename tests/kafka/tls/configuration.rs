@@ -15,7 +15,12 @@ pub(crate) const ELSEWHERE_PORT: u16 = 443;
 /// All ways that there are, at one port.
 pub(crate) fn everything(stage: &Stage, port: u16) -> Result<Value> {
     let serve = |domain: &str, cluster: &str| -> Result<Value> {
-        Ok(terminating(domain, cluster, port, &stage.pki.serve(domain)?))
+        Ok(terminating(
+            domain,
+            cluster,
+            port,
+            &stage.pki.serve(domain)?,
+        ))
     };
     let mut elsewhere = serve(names::ELSEWHERE, "plain")?;
     elsewhere["address"]["advertised_port"] = ELSEWHERE_PORT.into();

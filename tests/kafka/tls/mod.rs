@@ -1,5 +1,5 @@
-//! TLS clients, mutual and not, at one port of Narrows: the name in the hello says which cluster and which broker they
-//! mean. In direct mode they talk to the brokers' own TLS listeners.
+//! TLS clients, mutual and not, at one port of Narrows: the name in the hello says which cluster
+//! and which broker they mean. In direct mode they talk to the brokers' own TLS listeners.
 
 mod configuration;
 mod refusals;
@@ -20,14 +20,26 @@ use crate::narrows::Narrows;
 use crate::stage::{LazyStage, Stage, is_direct, sharing};
 use way::Way;
 
-const CLIENTS: [&str; 6] = ["java", "confluent", "franz-go", "kafka-python", "kafkajs", "kcat"];
-/// Those that need more time or differ little from others have one way only, the one with the most to set up.
+const CLIENTS: [&str; 6] = [
+    "java",
+    "confluent",
+    "franz-go",
+    "kafka-python",
+    "kafkajs",
+    "kcat",
+];
+/// Those that need more time or differ little from others have one way only, the one with the most
+/// to set up.
 const CLIENTS_ONCE: [&str; 2] = ["java-4.3.1", "aiokafka"];
 
-/// An old cluster has to show only that its own TLS and Narrows' understand each other: the rest is the clients' and Narrows' matter,
-/// and the same in front of any cluster.
+/// An old cluster has to show only that its own TLS and Narrows' understand each other: the rest is
+/// the clients' and Narrows' matter, and the same in front of any cluster.
 fn clients() -> &'static [&'static str] {
-    if version_under_test().starts_with("3.") { &CLIENTS[..1] } else { &CLIENTS }
+    if version_under_test().starts_with("3.") {
+        &CLIENTS[..1]
+    } else {
+        &CLIENTS
+    }
 }
 
 pub(crate) fn list(stage: &LazyStage) -> Vec<Trial> {
@@ -55,7 +67,9 @@ pub(crate) fn list(stage: &LazyStage) -> Vec<Trial> {
 
 /// The Narrows that all of these share.
 pub(crate) fn gateway(stage: &Stage) -> Result<Narrows> {
-    stage.own_narrows_with(|_| configuration::everything(stage, way::PORT)).context("Narrows with TLS")
+    stage
+        .own_narrows_with(|_| configuration::everything(stage, way::PORT))
+        .context("Narrows with TLS")
 }
 
 fn conversation(stage: &LazyStage, client: &'static str, way: Way) -> Trial {
@@ -68,9 +82,23 @@ fn converse(stage: &Stage, client: &str, way: Way) -> Result<()> {
     stage.cluster.steward.create(&topic, 4)?;
     let road = way.road(stage)?;
     let options = road.with(&[format!("topic={topic}")]);
-    let metadata = run(stage, client, &road.front, &road.bootstrap, "metadata", &options)?;
+    let metadata = run(
+        stage,
+        client,
+        &road.front,
+        &road.bootstrap,
+        "metadata",
+        &options,
+    )?;
     ensure_only_advertised(&metadata, &road.brokers)?;
-    exchange(stage, client, &road.front, &road.bootstrap, &topic, &road.options)
+    exchange(
+        stage,
+        client,
+        &road.front,
+        &road.bootstrap,
+        &topic,
+        &road.options,
+    )
 }
 
 /// KIP-951 leads the producer to a name that it has not dialled yet.
@@ -83,6 +111,16 @@ fn follow_the_leader(stage: &Stage) -> Result<()> {
 fn advertise_another_port(stage: &Stage) -> Result<()> {
     let road = Way::ToPlain.road(stage)?;
     let bootstrap = format!("{}:{}", names::bootstrap(names::ELSEWHERE), way::PORT);
-    let metadata = run(stage, "kcat", &road.front, &bootstrap, "metadata", &road.options)?;
-    ensure_only_advertised(&metadata, &names::brokers(names::ELSEWHERE, configuration::ELSEWHERE_PORT))
+    let metadata = run(
+        stage,
+        "kcat",
+        &road.front,
+        &bootstrap,
+        "metadata",
+        &road.options,
+    )?;
+    ensure_only_advertised(
+        &metadata,
+        &names::brokers(names::ELSEWHERE, configuration::ELSEWHERE_PORT),
+    )
 }

@@ -22,13 +22,21 @@ pub(crate) fn list(stage: &LazyStage) -> Vec<Trial> {
         return Vec::new();
     }
     vec![
-        sharing(stage, "tls::a_renewed_certificate_is_shown_within_seconds_and_no_producer_notices", rotate),
+        sharing(
+            stage,
+            "tls::a_renewed_certificate_is_shown_within_seconds_and_no_producer_notices",
+            rotate,
+        ),
         sharing(
             stage,
             "tls::a_broken_certificate_file_leaves_the_old_one_in_use_until_it_is_mended",
             break_and_mend,
         ),
-        sharing(stage, "tls::a_listener_that_is_added_to_the_file_serves_without_a_restart", add_a_listener),
+        sharing(
+            stage,
+            "tls::a_listener_that_is_added_to_the_file_serves_without_a_restart",
+            add_a_listener,
+        ),
     ]
 }
 
@@ -42,7 +50,10 @@ fn rotate(stage: &Stage) -> Result<()> {
     let (secret, first) = Secret::mount(stage, names::TO_PLAIN)?;
     let narrows = narrows(stage, &first)?;
     let port = own_port(narrows.slot());
-    let producers = [produce(stage, "java", port)?, produce(stage, "confluent", port)?];
+    let producers = [
+        produce(stage, "java", port)?,
+        produce(stage, "confluent", port)?,
+    ];
     await_more(&producers)?;
     let closed = closed(stage, &narrows)?;
     // Held, so that the only connections that could be closed are the producers'.
@@ -91,7 +102,14 @@ fn add_a_listener(stage: &Stage) -> Result<()> {
     await_reloads(stage, &narrows, "applied", 1.0)?;
     let road = Way::ToPlain.through(stage, port);
     let bootstrap = format!("{}:{port}", names::bootstrap(names::ADDED));
-    let metadata = run(stage, "kcat", &road.front, &bootstrap, "metadata", &road.options)?;
+    let metadata = run(
+        stage,
+        "kcat",
+        &road.front,
+        &bootstrap,
+        "metadata",
+        &road.options,
+    )?;
     ensure_only_advertised(&metadata, &names::brokers(names::ADDED, port))?;
 
     await_more(std::slice::from_ref(&producer))?;
@@ -105,7 +123,11 @@ fn narrows(stage: &Stage, identity: &Identity) -> Result<Narrows> {
 }
 
 fn configuration(stage: &Stage, port: u16, identity: &Identity) -> serde_json::Value {
-    only(stage, names::TO_PLAIN, terminating(names::TO_PLAIN, "plain", port, identity))
+    only(
+        stage,
+        names::TO_PLAIN,
+        terminating(names::TO_PLAIN, "plain", port, identity),
+    )
 }
 
 /// A producer and the topic that it alone writes to.
@@ -118,19 +140,37 @@ fn produce(stage: &Stage, client: &str, port: u16) -> Result<Producer> {
     let topic = stage.world.unique("reload");
     stage.cluster.steward.place(&topic, "2,3,1")?;
     let road = Way::ToPlain.through(stage, port);
-    let options = road.with(&[format!("topic={topic}"), "tag=r".to_owned(), "rate=300".to_owned()]);
-    let flow = Flow::endless(stage, client, &road.front, &road.bootstrap, "produce", &options)?;
+    let options = road.with(&[
+        format!("topic={topic}"),
+        "tag=r".to_owned(),
+        "rate=300".to_owned(),
+    ]);
+    let flow = Flow::endless(
+        stage,
+        client,
+        &road.front,
+        &road.bootstrap,
+        "produce",
+        &options,
+    )?;
     Ok(Producer { flow, topic })
 }
 
 fn await_more(producers: &[Producer]) -> Result<()> {
-    producers.iter().try_for_each(|producer| producer.flow.await_more(BETWEEN))
+    producers
+        .iter()
+        .try_for_each(|producer| producer.flow.await_more(BETWEEN))
 }
 
 /// No record failed, and each that was acknowledged is there once.
 fn finish(stage: &Stage, producer: Producer) -> Result<()> {
     let acked = oracle::acked(&producer.flow.stop()?)?;
-    oracle::ensure_arrived("r", Order::AsSent, &acked, &stage.cluster.steward.read(&producer.topic)?)
+    oracle::ensure_arrived(
+        "r",
+        Order::AsSent,
+        &acked,
+        &stage.cluster.steward.read(&producer.topic)?,
+    )
 }
 
 /// Opens connections until this certificate is shown. They are the caller's to close.
@@ -144,7 +184,10 @@ fn await_shown(stage: &Stage, port: u16, certificate: &[u8]) -> Result<Vec<TlsSo
         if shown == certificate {
             return Ok(opened);
         }
-        ensure!(Instant::now() < deadline, "another certificate is still shown after {RELOAD_TIMEOUT:?}");
+        ensure!(
+            Instant::now() < deadline,
+            "another certificate is still shown after {RELOAD_TIMEOUT:?}"
+        );
         std::thread::sleep(POLL);
     }
 }
@@ -164,14 +207,26 @@ fn await_reloads(stage: &Stage, narrows: &Narrows, outcome: &str, count: f64) ->
 
 fn ensure_none_closed(stage: &Stage, narrows: &Narrows, before: f64) -> Result<()> {
     let now = closed(stage, narrows)?;
-    ensure!(now == before, "{} connections ended with a reload", now - before);
+    ensure!(
+        now == before,
+        "{} connections ended with a reload",
+        now - before
+    );
     Ok(())
 }
 
 fn closed(stage: &Stage, narrows: &Narrows) -> Result<f64> {
-    narrows.metric(&stage.world, "narrows_connections_closed_total", r#"listener="a""#)
+    narrows.metric(
+        &stage.world,
+        "narrows_connections_closed_total",
+        r#"listener="a""#,
+    )
 }
 
 fn reloads(stage: &Stage, narrows: &Narrows, outcome: &str) -> Result<f64> {
-    narrows.metric(&stage.world, "narrows_reloads_total", &format!(r#"outcome="{outcome}""#))
+    narrows.metric(
+        &stage.world,
+        "narrows_reloads_total",
+        &format!(r#"outcome="{outcome}""#),
+    )
 }

@@ -1,5 +1,5 @@
-//! A folder of files as Kubernetes mounts a Secret: the files are links through the link `..data`, which is swapped
-//! whole for one to a new folder.
+//! A folder of files as Kubernetes mounts a Secret: the files are links through the link `..data`,
+//! which is swapped whole for one to a new folder.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -24,18 +24,26 @@ impl Secret {
         for file in [CERTIFICATE, KEY] {
             symlink(format!("..data/{file}"), folder.join(file))?;
         }
-        let secret = Self { folder, name: domain.to_owned() };
+        let secret = Self {
+            folder,
+            name: domain.to_owned(),
+        };
         let first = secret.renew(stage)?;
         Ok((secret, first))
     }
 
-    /// Puts a new certificate and key in the place of the old ones, at once. Says what they are, at the paths that stay.
+    /// Puts a new certificate and key in the place of the old ones, at once. Says what they are, at
+    /// the paths that stay.
     pub(crate) fn renew(&self, stage: &Stage) -> Result<Identity> {
         let next = self.next(stage)?;
         let issued = stage.pki.serve_from(&next, NAME, &self.name)?;
         self.swap(&next)?;
         let [certificate, key] = [CERTIFICATE, KEY].map(|file| self.folder.join(file));
-        Ok(Identity { certificate, key, der: issued.der })
+        Ok(Identity {
+            certificate,
+            key,
+            der: issued.der,
+        })
     }
 
     /// As [`Self::renew`], with a certificate file that was cut off.

@@ -20,12 +20,15 @@ const API_VERSIONS: [u8; 14] = [0, 0, 0, 10, 0, 18, 0, 0, 0, 0, 0, 1, 0xff, 0xff
 
 /// A TCP connection to Narrows, with nothing sent on it.
 pub(crate) fn dial(stage: &Stage, port: u16) -> Result<TcpStream> {
-    let socket = stage.world.inside(Side::Clients, || TcpStream::connect((NARROWS_FOR_CLIENTS, port)))??;
+    let socket = stage.world.inside(Side::Clients, || {
+        TcpStream::connect((NARROWS_FOR_CLIENTS, port))
+    })??;
     socket.set_read_timeout(Some(TIMEOUT))?;
     Ok(socket)
 }
 
-/// A TLS connection to the bootstrap name of a domain, whose handshake is done: Narrows' certificate is sound.
+/// A TLS connection to the bootstrap name of a domain, whose handshake is done: Narrows'
+/// certificate is sound.
 pub(crate) struct TlsSocket(StreamOwned<ClientConnection, TcpStream>);
 
 impl TlsSocket {
@@ -50,8 +53,15 @@ impl TlsSocket {
 
     /// What Narrows shows, in DER.
     pub(crate) fn certificate(&self) -> Result<Vec<u8>> {
-        let certificates = self.0.conn.peer_certificates().context("no certificate was shown")?;
-        Ok(certificates.first().context("an empty chain was shown")?.to_vec())
+        let certificates = self
+            .0
+            .conn
+            .peer_certificates()
+            .context("no certificate was shown")?;
+        Ok(certificates
+            .first()
+            .context("an empty chain was shown")?
+            .to_vec())
     }
 
     /// The first thing that any Kafka client asks.
@@ -68,18 +78,30 @@ impl TlsSocket {
 /// # Errors
 /// When a byte comes, or no end in time.
 pub(crate) fn ensure_unanswered(stream: &mut (impl Read + Write)) -> Result<()> {
-    let answer = stream.write_all(&API_VERSIONS).and_then(|()| stream.flush()).and_then(|()| {
-        let mut answer = [0; 64];
-        stream.read(&mut answer).map(|length| answer[..length].to_vec())
-    });
+    let answer = stream
+        .write_all(&API_VERSIONS)
+        .and_then(|()| stream.flush())
+        .and_then(|()| {
+            let mut answer = [0; 64];
+            stream
+                .read(&mut answer)
+                .map(|length| answer[..length].to_vec())
+        });
     match answer {
-        Ok(bytes) => ensure!(bytes.is_empty(), "an end was due, not an answer: {bytes:02x?}"),
+        Ok(bytes) => ensure!(
+            bytes.is_empty(),
+            "an end was due, not an answer: {bytes:02x?}"
+        ),
         Err(error) => ensure!(is_end(&error), "an end was due: {error}"),
     }
     Ok(())
 }
 
-/// A close with something unread is a reset; a close without TLS's own farewell is an unexpected end.
+/// A close with something unread is a reset; a close without TLS's own farewell is an unexpected
+/// end.
 fn is_end(error: &io::Error) -> bool {
-    matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe | ErrorKind::UnexpectedEof)
+    matches!(
+        error.kind(),
+        ErrorKind::ConnectionReset | ErrorKind::BrokenPipe | ErrorKind::UnexpectedEof
+    )
 }

@@ -11,7 +11,8 @@ use crate::pki::Identity;
 use crate::stage::{Stage, is_direct};
 use crate::world::{NODE_IDS, Side, broker_ip};
 
-/// Where the shared Narrows listens for TLS. Brokers advertise it as well, for those whose TLS Narrows only passes on.
+/// Where the shared Narrows listens for TLS. Brokers advertise it as well, for those whose TLS
+/// Narrows only passes on.
 pub(crate) const PORT: u16 = ports::PASSTHROUGH;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,7 +43,9 @@ impl Way {
         match self {
             Self::ToPlain => "speaks_tls_to_narrows_and_gets_back_every_record_it_sent",
             Self::ToMtls => "shows_narrows_its_certificate_and_gets_back_every_record_it_sent",
-            Self::Passthrough => "shows_the_brokers_its_certificate_and_gets_back_every_record_it_sent",
+            Self::Passthrough => {
+                "shows_the_brokers_its_certificate_and_gets_back_every_record_it_sent"
+            }
             Self::ToSasl => "logs_in_with_scram_inside_tls_and_gets_back_every_record_it_sent",
         }
     }
@@ -65,7 +68,10 @@ impl Way {
             Self::ToSasl => (names::TO_SASL, &stage.pki.narrows),
         };
         Road {
-            front: Front { side: Side::Clients, ..stage.front() },
+            front: Front {
+                side: Side::Clients,
+                ..stage.front()
+            },
             bootstrap: format!("{}:{port}", names::bootstrap(domain)),
             brokers: names::brokers(domain, port),
             options: self.options(stage, authority.file.display().to_string()),
@@ -81,7 +87,10 @@ impl Way {
         };
         let brokers = NODE_IDS.map(|id| (i64::from(id), (broker_ip(id).to_string(), port)));
         let (bootstrap, brokers) = if self == Self::Passthrough {
-            (names::bootstrap(names::PASSTHROUGH), names::brokers(names::PASSTHROUGH, port))
+            (
+                names::bootstrap(names::PASSTHROUGH),
+                names::brokers(names::PASSTHROUGH, port),
+            )
         } else {
             (broker_ip(1).to_string(), brokers.into())
         };
@@ -121,5 +130,8 @@ impl Road {
 
 /// A client's options for a certificate that it shows.
 pub(crate) fn showing(identity: &Identity) -> [String; 2] {
-    [format!("certfile={}", identity.certificate.display()), format!("keyfile={}", identity.key.display())]
+    [
+        format!("certfile={}", identity.certificate.display()),
+        format!("keyfile={}", identity.key.display()),
+    ]
 }

@@ -1,5 +1,5 @@
-//! KIP-951: a broker that does not lead a partition says in its refusal who does, with an address. Produce from v10,
-//! Fetch from v16, each in every version.
+//! KIP-951: a broker that does not lead a partition says in its refusal who does, with an address.
+//! Produce from v10, Fetch from v16, each in every version.
 
 use anyhow::{Result, ensure};
 use bytes::{Bytes, BytesMut};
@@ -19,9 +19,21 @@ use crate::stage::{LazyStage, Stage, sharing};
 
 pub(super) fn list(stage: &LazyStage) -> Vec<Trial> {
     vec![
-        sharing(stage, "wire::a_refused_produce_names_narrows_address_of_the_leader_from_v10_on", produce),
-        sharing(stage, "wire::a_refused_fetch_names_narrows_address_of_the_leader_from_v16_on", fetch),
-        sharing(stage, "wire::a_refusal_behind_a_megabyte_of_records_leaks_no_address", fetch_behind_records),
+        sharing(
+            stage,
+            "wire::a_refused_produce_names_narrows_address_of_the_leader_from_v10_on",
+            produce,
+        ),
+        sharing(
+            stage,
+            "wire::a_refused_fetch_names_narrows_address_of_the_leader_from_v16_on",
+            fetch,
+        ),
+        sharing(
+            stage,
+            "wire::a_refusal_behind_a_megabyte_of_records_leaks_no_address",
+            fetch_behind_records,
+        ),
     ]
 }
 
@@ -32,7 +44,8 @@ const RECORDS_BYTES: usize = 1_000_000;
 
 fn produce(stage: &Stage) -> Result<()> {
     let elsewhere = stage.world.unique("elsewhere");
-    // Broker 1 follows: one that does not even have a replica answers v13 with UNKNOWN_TOPIC_ID (4.3.1).
+    // Broker 1 follows: one that does not even have a replica answers v13 with UNKNOWN_TOPIC_ID
+    // (4.3.1).
     stage.cluster.steward.place(&elsewhere, "2,1")?;
     let batch = batch_of(10)?;
     let elsewhere = topic_of(stage, &elsewhere)?;
@@ -43,7 +56,10 @@ fn produce(stage: &Stage) -> Result<()> {
         |_, _| {},
         |ways, answer| {
             let refusal = answer.responses[0].partition_responses[0].error_code;
-            ensure!(refusal == NOT_LEADER_OR_FOLLOWER, "the produce should be refused, not {refusal}");
+            ensure!(
+                refusal == NOT_LEADER_OR_FOLLOWER,
+                "the produce should be refused, not {refusal}"
+            );
             answer
                 .node_endpoints
                 .iter_mut()
@@ -52,7 +68,9 @@ fn produce(stage: &Stage) -> Result<()> {
     )?;
     let mut ways = Ways::to_broker(stage, 1)?;
     let newest = *ways.front.versions::<ProduceRequest>()?.end();
-    let answer = ways.front.ask(newest, &produce_request(&elsewhere, &batch))?;
+    let answer = ways
+        .front
+        .ask(newest, &produce_request(&elsewhere, &batch))?;
     ensure!(
         newest < PRODUCE_WITH_ENDPOINTS || answer.node_endpoints.len() == 1,
         "no leader is named: {answer:?}"
@@ -71,7 +89,10 @@ fn fetch(stage: &Stage) -> Result<()> {
         |_, _| {},
         |ways, answer| {
             let refusal = answer.responses[0].partitions[0].error_code;
-            ensure!(refusal == NOT_LEADER_OR_FOLLOWER, "the fetch should be refused, not {refusal}");
+            ensure!(
+                refusal == NOT_LEADER_OR_FOLLOWER,
+                "the fetch should be refused, not {refusal}"
+            );
             answer
                 .node_endpoints
                 .iter_mut()
@@ -80,25 +101,42 @@ fn fetch(stage: &Stage) -> Result<()> {
     )
 }
 
-/// The endpoints stand behind the records, in a response whose length is already on its way: Narrows may replace them or
-/// take them out, which makes the client ask for metadata, but must let nothing else change.
+/// The endpoints stand behind the records, in a response whose length is already on its way:
+/// Narrows may replace them or take them out, which makes the client ask for metadata, but must let
+/// nothing else change.
 fn fetch_behind_records(stage: &Stage) -> Result<()> {
     let [here, elsewhere] = ["here", "elsewhere"].map(|name| stage.world.unique(name));
     stage.cluster.steward.place(&here, "1")?;
     stage.cluster.steward.place(&elsewhere, "2")?;
-    let (here, elsewhere) = (topic_of(stage, &here)?, topic_of(stage, &elsewhere)?);
+    let here = topic_of(stage, &here)?;
+    let elsewhere = topic_of(stage, &elsewhere)?;
     let mut ways = Ways::to_broker(stage, 1)?;
-    let written = ways.direct.ask(9, &produce_request(&here, &batch_of(RECORDS_BYTES / 2)?))?;
-    ensure!(written.responses[0].partition_responses[0].error_code == 0, "the produce failed: {written:?}");
-    ways.direct.ask(9, &produce_request(&here, &batch_of(RECORDS_BYTES / 2)?))?;
+    let written = ways
+        .direct
+        .ask(9, &produce_request(&here, &batch_of(RECORDS_BYTES / 2)?))?;
+    ensure!(
+        written.responses[0].partition_responses[0].error_code == 0,
+        "the produce failed: {written:?}"
+    );
+    ways.direct
+        .ask(9, &produce_request(&here, &batch_of(RECORDS_BYTES / 2)?))?;
 
     let request = fetch_request(&[&here, &elsewhere]);
     for version in FETCH_WITH_ENDPOINTS..=*ways.front.versions::<FetchRequest>()?.end() {
         let mut expected = ways.direct.ask(version, &request)?;
-        ensure!(expected.node_endpoints.len() == 1, "the broker should name the leader: {version}");
+        ensure!(
+            expected.node_endpoints.len() == 1,
+            "the broker should name the leader: {version}"
+        );
         let mut answer = ways.front.ask(version, &request)?;
-        let fetched = answer.responses[0].partitions[0].records.as_ref().map_or(0, Bytes::len);
-        ensure!(fetched >= RECORDS_BYTES, "only {fetched} bytes of records were fetched");
+        let fetched = answer.responses[0].partitions[0]
+            .records
+            .as_ref()
+            .map_or(0, Bytes::len);
+        ensure!(
+            fetched >= RECORDS_BYTES,
+            "only {fetched} bytes of records were fetched"
+        );
         for node in &mut expected.node_endpoints {
             ways.advertise(&mut node.host, &mut node.port)?;
         }
@@ -111,7 +149,10 @@ fn fetch_behind_records(stage: &Stage) -> Result<()> {
         expected.node_endpoints.clear();
         answer.node_endpoints.clear();
         answer.unknown_tagged_fields.clear();
-        ensure!(answer == expected, "v{version}: the response differs in more than the endpoints");
+        ensure!(
+            answer == expected,
+            "v{version}: the response differs in more than the endpoints"
+        );
     }
     Ok(())
 }
@@ -122,7 +163,10 @@ fn produce_request(topic: &Topic, batch: &Bytes) -> ProduceRequest {
         .with_name(topic.name.clone().unwrap_or_default())
         .with_topic_id(topic.topic_id)
         .with_partition_data(vec![partition]);
-    ProduceRequest::default().with_acks(-1).with_timeout_ms(5000).with_topic_data(vec![topic])
+    ProduceRequest::default()
+        .with_acks(-1)
+        .with_timeout_ms(5000)
+        .with_topic_data(vec![topic])
 }
 
 /// From offset 0, at once, without a fetch session.
@@ -161,7 +205,10 @@ fn batch_of(value_bytes: usize) -> Result<Bytes> {
         headers: IndexMap::new(),
     };
     let mut batch = BytesMut::new();
-    let options = RecordEncodeOptions { version: 2, compression: Compression::None };
+    let options = RecordEncodeOptions {
+        version: 2,
+        compression: Compression::None,
+    };
     RecordBatchEncoder::encode(&mut batch, [&record], &options)?;
     Ok(batch.freeze())
 }

@@ -1,5 +1,6 @@
-//! Byte for byte: the same question to the same broker, once past Narrows and once through it, in every version that both
-//! offer. The answers, read by a decoder that is not Narrows' own, differ in addresses and in nothing else.
+//! Byte for byte: the same question to the same broker, once past Narrows and once through it, in
+//! every version that both offer. The answers, read by a decoder that is not Narrows' own, differ
+//! in addresses and in nothing else.
 
 mod leaders;
 mod quorum;
@@ -28,11 +29,29 @@ use socket::Socket;
 
 pub(crate) fn list(stage: &LazyStage) -> Vec<Trial> {
     let mut trials = vec![
-        sharing(stage, "wire::metadata_differs_only_in_addresses_in_every_version", metadata),
-        sharing(stage, "wire::find_coordinator_differs_only_in_addresses_in_every_version", find_coordinator),
-        sharing(stage, "wire::describe_cluster_differs_only_in_addresses_in_every_version", describe_cluster),
+        sharing(
+            stage,
+            "wire::metadata_differs_only_in_addresses_in_every_version",
+            metadata,
+        ),
+        sharing(
+            stage,
+            "wire::find_coordinator_differs_only_in_addresses_in_every_version",
+            find_coordinator,
+        ),
+        sharing(
+            stage,
+            "wire::describe_cluster_differs_only_in_addresses_in_every_version",
+            describe_cluster,
+        ),
     ];
-    for list in [leaders::list, quorum::list, share::list, tokens::list, versions::list] {
+    for list in [
+        leaders::list,
+        quorum::list,
+        share::list,
+        tokens::list,
+        versions::list,
+    ] {
         trials.extend(list(stage));
     }
     trials
@@ -67,7 +86,9 @@ impl Ways {
     ) -> Result<Self> {
         let mut advertised = Vec::new();
         for id in NODE_IDS {
-            let (host, front_port) = at_front.get(&i64::from(id)).context("a broker without an address")?;
+            let (host, front_port) = at_front
+                .get(&i64::from(id))
+                .context("a broker without an address")?;
             let own = SocketAddr::from((broker_ip(id), port));
             advertised.push((own, format!("{host}:{front_port}").parse()?));
         }
@@ -85,15 +106,18 @@ impl Ways {
             return Ok(()); // An error's marker, which stays.
         }
         let own = SocketAddr::new(host.parse()?, u16::try_from(*port)?);
-        let (_, advertised) =
-            self.advertised.iter().find(|(broker, _)| *broker == own).context("not a broker's address")?;
+        let (_, advertised) = self
+            .advertised
+            .iter()
+            .find(|(broker, _)| *broker == own)
+            .context("not a broker's address")?;
         *host = StrBytes::from_string(advertised.ip().to_string());
         *port = advertised.port().into();
         Ok(())
     }
 
-    /// Asks both ways in every version that both offer, and compares what is left after the addresses
-    /// and after what differs from one answer to the next.
+    /// Asks both ways in every version that both offer, and compares what is left after the
+    /// addresses and after what differs from one answer to the next.
     fn compare<R: Request>(
         stage: &Stage,
         request: impl Fn(i16) -> R,
@@ -115,7 +139,11 @@ impl Ways {
             let mut answer = ways.front.ask(version, &request(version))?;
             normalise(&mut expected, &mut answer);
             advertise(&ways, &mut expected)?;
-            ensure!(answer == expected, "api key {} v{version}: {answer:?} instead of {expected:?}", R::KEY);
+            ensure!(
+                answer == expected,
+                "api key {} v{version}: {answer:?} instead of {expected:?}",
+                R::KEY
+            );
         }
         Ok(())
     }
@@ -127,18 +155,30 @@ fn metadata(stage: &Stage) -> Result<()> {
     topic_of(stage, &topic)?;
     let missing = stage.world.unique("missing");
     let request = |_| {
-        let topics =
-            [&topic, &missing].map(|name| MetadataRequestTopic::default().with_name(Some(topic_name(name))));
-        MetadataRequest::default().with_topics(Some(topics.into())).with_allow_auto_topic_creation(false)
+        let topics = [&topic, &missing]
+            .map(|name| MetadataRequestTopic::default().with_name(Some(topic_name(name))));
+        MetadataRequest::default()
+            .with_topics(Some(topics.into()))
+            .with_allow_auto_topic_creation(false)
     };
-    // Version 4 is the first that can forbid to create the missing topic: it must not come to be meanwhile.
-    let settled = |version: i16| if version < 4 { request_of(&topic) } else { request(version) };
+    // Version 4 is the first that can forbid to create the missing topic: it must not come to be
+    // meanwhile.
+    let settled = |version: i16| {
+        if version < 4 {
+            request_of(&topic)
+        } else {
+            request(version)
+        }
+    };
     // With KRaft a broker names any broker as the controller, another one each time.
     let any_controller = |expected: &mut MetadataResponse, answer: &mut MetadataResponse| {
         expected.controller_id = answer.controller_id;
     };
     Ways::compare(stage, settled, any_controller, |ways, answer| {
-        answer.brokers.iter_mut().try_for_each(|broker| ways.advertise(&mut broker.host, &mut broker.port))
+        answer
+            .brokers
+            .iter_mut()
+            .try_for_each(|broker| ways.advertise(&mut broker.host, &mut broker.port))
     })
 }
 
@@ -147,23 +187,33 @@ fn request_of(topic: &str) -> MetadataRequest {
     MetadataRequest::default().with_topics(Some(vec![topic]))
 }
 
-/// A topic as broker 1 describes it: newer versions ask for it by id. Waits until this broker, too, has heard of it.
+/// A topic as broker 1 describes it: newer versions ask for it by id. Waits until this broker, too,
+/// has heard of it.
 fn topic_of(stage: &Stage, name: &str) -> Result<MetadataResponseTopic> {
     let mut broker = Ways::to_broker(stage, 1)?.direct;
     let deadline = Instant::now() + SETTLE_TIMEOUT;
     loop {
         let topic = broker.ask(12, &request_of(name))?.topics.pop();
         let topic = topic.with_context(|| format!("no topic {name}"))?;
-        if topic.error_code == 0 && topic.partitions.iter().all(|partition| partition.error_code == 0) {
+        if topic.error_code == 0
+            && topic
+                .partitions
+                .iter()
+                .all(|partition| partition.error_code == 0)
+        {
             return Ok(topic);
         }
-        ensure!(Instant::now() < deadline, "broker 1 does not come to know {name}: {topic:?}");
+        ensure!(
+            Instant::now() < deadline,
+            "broker 1 does not come to know {name}: {topic:?}"
+        );
         std::thread::sleep(POLL);
     }
 }
 
 fn find_coordinator(stage: &Stage) -> Result<()> {
-    // The first question creates the internal topics; whoever asks before they stand gets an error's marker.
+    // The first question creates the internal topics; whoever asks before they stand gets an
+    // error's marker.
     for key_type in [0, 1] {
         settle_coordinators(stage, key_type)?;
         let request = |version| coordinator_request(version, key_type);
@@ -177,7 +227,9 @@ fn find_coordinator(stage: &Stage) -> Result<()> {
                     .coordinators
                     .iter_mut()
                     .filter(|coordinator| coordinator.error_code == 0)
-                    .try_for_each(|coordinator| ways.advertise(&mut coordinator.host, &mut coordinator.port))
+                    .try_for_each(|coordinator| {
+                        ways.advertise(&mut coordinator.host, &mut coordinator.port)
+                    })
             },
         )?;
     }
@@ -192,7 +244,9 @@ fn coordinator_request(version: i16, key_type: i8) -> FindCoordinatorRequest {
         // Version 0 knows groups only.
         0 => request.with_key(keys[0].clone()),
         1..4 => request.with_key(keys[0].clone()).with_key_type(key_type),
-        _ => request.with_coordinator_keys(keys.into()).with_key_type(key_type),
+        _ => request
+            .with_coordinator_keys(keys.into())
+            .with_key_type(key_type),
     }
 }
 
@@ -200,25 +254,38 @@ fn settle_coordinators(stage: &Stage, key_type: i8) -> Result<()> {
     let mut ways = Ways::to_broker(stage, 1)?;
     let deadline = Instant::now() + SETTLE_TIMEOUT;
     loop {
-        let group_answer = ways.direct.ask(3, &coordinator_request(0, 0).with_key_type(0))?;
+        let group_answer = ways
+            .direct
+            .ask(3, &coordinator_request(0, 0).with_key_type(0))?;
         let answer = ways.direct.ask(4, &coordinator_request(4, key_type))?;
         if group_answer.error_code == 0
-            && answer.coordinators.iter().all(|coordinator| coordinator.error_code == 0)
+            && answer
+                .coordinators
+                .iter()
+                .all(|coordinator| coordinator.error_code == 0)
         {
             return Ok(());
         }
-        ensure!(Instant::now() < deadline, "the coordinators did not come up: {answer:?}");
+        ensure!(
+            Instant::now() < deadline,
+            "the coordinators did not come up: {answer:?}"
+        );
         std::thread::sleep(POLL);
     }
 }
 
 fn describe_cluster(stage: &Stage) -> Result<()> {
-    let request = |_| DescribeClusterRequest::default().with_include_cluster_authorized_operations(true);
-    let any_controller = |expected: &mut DescribeClusterResponse, answer: &mut DescribeClusterResponse| {
+    let request =
+        |_| DescribeClusterRequest::default().with_include_cluster_authorized_operations(true);
+    let any_controller = |expected: &mut DescribeClusterResponse,
+                          answer: &mut DescribeClusterResponse| {
         expected.controller_id = answer.controller_id;
     };
     Ways::compare(stage, request, any_controller, |ways, answer| {
-        answer.brokers.iter_mut().try_for_each(|broker| ways.advertise(&mut broker.host, &mut broker.port))
+        answer
+            .brokers
+            .iter_mut()
+            .try_for_each(|broker| ways.advertise(&mut broker.host, &mut broker.port))
     })
 }
 

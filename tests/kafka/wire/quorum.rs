@@ -1,5 +1,5 @@
-//! DescribeQuorum (key 55): from v2 on it carries the controllers' listeners, which no client can dial and none needs;
-//! Narrows takes them out.
+//! DescribeQuorum (key 55): from v2 on it carries the controllers' listeners, which no client can
+//! dial and none needs; Narrows takes them out.
 
 use anyhow::{Result, ensure};
 use kafka_protocol::messages::describe_quorum_request::{PartitionData, TopicData};
@@ -13,7 +13,11 @@ pub(super) fn list(stage: &LazyStage) -> Vec<Trial> {
     if is_direct() {
         return Vec::new();
     }
-    vec![sharing(stage, "wire::describe_quorum_differs_only_in_the_controllers_listeners", hide_controllers)]
+    vec![sharing(
+        stage,
+        "wire::describe_quorum_differs_only_in_the_controllers_listeners",
+        hide_controllers,
+    )]
 }
 
 const WITH_LISTENERS: i16 = 2;
@@ -39,7 +43,10 @@ fn hide_controllers(stage: &Stage) -> Result<()> {
         |_| request(),
         settle,
         |_, expected| {
-            expected.nodes.iter_mut().for_each(|node| node.listeners.clear());
+            expected
+                .nodes
+                .iter_mut()
+                .for_each(|node| node.listeners.clear());
             Ok(())
         },
     )
@@ -55,7 +62,11 @@ fn request() -> DescribeQuorumRequest {
 /// The log of a quorum grows all the time; and its members come from a map without an order.
 fn settle(answer: &mut DescribeQuorumResponse) {
     answer.nodes.sort_by_key(|node| node.node_id);
-    for partition in answer.topics.iter_mut().flat_map(|topic| &mut topic.partitions) {
+    for partition in answer
+        .topics
+        .iter_mut()
+        .flat_map(|topic| &mut topic.partitions)
+    {
         partition.high_watermark = 0;
         for replicas in [&mut partition.current_voters, &mut partition.observers] {
             replicas.sort_by_key(|replica| replica.replica_id);

@@ -1,5 +1,5 @@
-//! Share groups (KIP-932): a broker that does not lead a partition says in its answer to ShareFetch who does, with an
-//! address.
+//! Share groups (KIP-932): a broker that does not lead a partition says in its answer to ShareFetch
+//! who does, with an address.
 
 use anyhow::{Result, ensure};
 use kafka_protocol::messages::metadata_response::MetadataResponseTopic as Topic;
@@ -48,19 +48,24 @@ fn refuse(stage: &Stage) -> Result<()> {
     }
     ensure!(answer == expected, "{answer:?} instead of {expected:?}");
 
-    // Refused for another reason (4.3.1), with nothing to dial in it: what is not led here was not acquired here.
+    // Refused for another reason (4.3.1), with nothing to dial in it: what is not led here was not
+    // acquired here.
     let [to_broker, to_narrows] = members.map(|member| acknowledge_request(member, &topic));
     let expected = ways.direct.ask(VERSION, &to_broker)?;
     let answer = ways.front.ask(VERSION, &to_narrows)?;
-    ensure!(expected.responses.len() == 1, "the acknowledgement was not even looked at: {expected:?}");
+    ensure!(
+        expected.responses.len() == 1,
+        "the acknowledgement was not even looked at: {expected:?}"
+    );
     ensure!(answer == expected, "{answer:?} instead of {expected:?}");
     Ok(())
 }
 
 /// Opens a share session (epoch 0).
 fn fetch_request(member: StrBytes, topic: &Topic) -> ShareFetchRequest {
-    let topic =
-        FetchTopic::default().with_topic_id(topic.topic_id).with_partitions(vec![FetchPartition::default()]);
+    let topic = FetchTopic::default()
+        .with_topic_id(topic.topic_id)
+        .with_partitions(vec![FetchPartition::default()]);
     ShareFetchRequest::default()
         .with_group_id(Some(group()))
         .with_member_id(Some(member))
@@ -76,7 +81,9 @@ fn fetch_request(member: StrBytes, topic: &Topic) -> ShareFetchRequest {
 fn acknowledge_request(member: StrBytes, topic: &Topic) -> ShareAcknowledgeRequest {
     let first = AcknowledgementBatch::default().with_acknowledge_types(vec![1]);
     let partition = AcknowledgePartition::default().with_acknowledgement_batches(vec![first]);
-    let topic = AcknowledgeTopic::default().with_topic_id(topic.topic_id).with_partitions(vec![partition]);
+    let topic = AcknowledgeTopic::default()
+        .with_topic_id(topic.topic_id)
+        .with_partitions(vec![partition]);
     ShareAcknowledgeRequest::default()
         .with_group_id(Some(group()))
         .with_member_id(Some(member))
@@ -90,6 +97,8 @@ fn group() -> GroupId {
 
 /// In Kafka's spelling of a UUID: 22 characters of base 64, of which the last stands for two bits.
 fn member_id() -> StrBytes {
-    let id = std::iter::repeat_with(fastrand::alphanumeric).take(21).collect::<String>();
+    let id = std::iter::repeat_with(fastrand::alphanumeric)
+        .take(21)
+        .collect::<String>();
     StrBytes::from_string(format!("{id}Q"))
 }

@@ -1,4 +1,5 @@
-//! A bare Kafka connection: one request, one answer, and the bytes of the answer to search for what must not be there.
+//! A bare Kafka connection: one request, one answer, and the bytes of the answer to search for what
+//! must not be there.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -12,7 +13,8 @@ use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, Message, Req
 use crate::world::{Side, World};
 
 const TIMEOUT: Duration = Duration::from_secs(10);
-/// What the brokers' network looks like in an answer: their addresses, and the listener that controllers name.
+/// What the brokers' network looks like in an answer: their addresses, and the listener that
+/// controllers name.
 const BROKERS_OWN: [&[u8]; 2] = [b"10.77.", b"CONTROLLER"];
 
 /// A connection from a side to an address.
@@ -27,7 +29,11 @@ impl Socket {
     pub(super) fn dial(world: &World, side: Side, address: SocketAddr) -> Result<Self> {
         let stream = world.inside(side, || TcpStream::connect_timeout(&address, TIMEOUT))??;
         stream.set_read_timeout(Some(TIMEOUT))?;
-        Ok(Self { stream, correlation_id: 0, is_direct: side != Side::Clients })
+        Ok(Self {
+            stream,
+            correlation_id: 0,
+            is_direct: side != Side::Clients,
+        })
     }
 
     /// Asks and decodes the answer.
@@ -36,7 +42,9 @@ impl Socket {
     /// Also when an answer to a client has a broker's own address in it, wherever it may stand.
     pub(super) fn ask<R: Request>(&mut self, version: i16, request: &R) -> Result<R::Response> {
         self.send(version, request)?;
-        let answer = self.receive().with_context(|| format!("api key {} v{version}", R::KEY))?;
+        let answer = self
+            .receive()
+            .with_context(|| format!("api key {} v{version}", R::KEY))?;
         self.read_answer::<R>(version, answer)
     }
 
@@ -58,7 +66,8 @@ impl Socket {
     pub(super) fn send_frame(&mut self, frame: &[u8]) -> Result<()> {
         let length = u32::try_from(frame.len())?;
         // In one piece, as clients do.
-        self.stream.write_all(&[&length.to_be_bytes(), frame].concat())?;
+        self.stream
+            .write_all(&[&length.to_be_bytes(), frame].concat())?;
         Ok(())
     }
 
@@ -80,9 +89,16 @@ impl Socket {
     }
 
     /// Reads the answer to the request sent last.
-    pub(super) fn read_answer<R: Request>(&self, version: i16, mut answer: Bytes) -> Result<R::Response> {
+    pub(super) fn read_answer<R: Request>(
+        &self,
+        version: i16,
+        mut answer: Bytes,
+    ) -> Result<R::Response> {
         let header = ResponseHeader::decode(&mut answer, R::Response::header_version(version))?;
-        ensure!(header.correlation_id == self.correlation_id, "an answer to another request");
+        ensure!(
+            header.correlation_id == self.correlation_id,
+            "an answer to another request"
+        );
         let body = R::Response::decode(&mut answer, version)?;
         ensure!(
             answer.is_empty(),
@@ -96,8 +112,14 @@ impl Socket {
     /// # Errors
     /// When the other side says one more byte, or does not close in time.
     pub(super) fn ensure_closed(&mut self) -> Result<()> {
-        let length = self.stream.read(&mut [0]).context("the connection should be closed")?;
-        ensure!(length == 0, "the connection should be closed, and there is an answer");
+        let length = self
+            .stream
+            .read(&mut [0])
+            .context("the connection should be closed")?;
+        ensure!(
+            length == 0,
+            "the connection should be closed, and there is an answer"
+        );
         Ok(())
     }
 

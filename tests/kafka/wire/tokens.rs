@@ -1,5 +1,5 @@
-//! SaslHandshake v0 (KIP-43): behind it come tokens in frames without any Kafka header, and an empty frame says that
-//! they were good; requests follow on the same connection.
+//! SaslHandshake v0 (KIP-43): behind it come tokens in frames without any Kafka header, and an
+//! empty frame says that they were good; requests follow on the same connection.
 
 use std::net::SocketAddr;
 use std::time::Instant;
@@ -7,7 +7,8 @@ use std::time::Instant;
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
 use kafka_protocol::messages::{
-    ApiVersionsRequest, ApiVersionsResponse, MetadataRequest, MetadataResponse, SaslHandshakeRequest,
+    ApiVersionsRequest, ApiVersionsResponse, MetadataRequest, MetadataResponse,
+    SaslHandshakeRequest,
 };
 use kafka_protocol::protocol::StrBytes;
 use libtest_mimic::Trial;
@@ -24,8 +25,16 @@ pub(super) fn list(stage: &LazyStage) -> Vec<Trial> {
         return Vec::new();
     }
     vec![
-        sharing(stage, "wire::raw_tokens_pass_untouched_and_requests_follow_them", log_in),
-        sharing(stage, "wire::a_wrong_password_in_a_raw_token_closes_the_connection", be_refused),
+        sharing(
+            stage,
+            "wire::raw_tokens_pass_untouched_and_requests_follow_them",
+            log_in,
+        ),
+        sharing(
+            stage,
+            "wire::a_wrong_password_in_a_raw_token_closes_the_connection",
+            be_refused,
+        ),
     ]
 }
 
@@ -38,7 +47,11 @@ fn log_in(stage: &Stage) -> Result<()> {
     let mut expected = converse(&mut ways.direct, &request_of(&topic)).context("past Narrows")?;
     let answers = converse(&mut ways.front, &request_of(&topic)).context("through Narrows")?;
 
-    ensure!(expected.login[1].is_empty(), "the broker should accept by an empty frame: {:?}", expected.login);
+    ensure!(
+        expected.login[1].is_empty(),
+        "the broker should accept by an empty frame: {:?}",
+        expected.login
+    );
     ensure!(
         answers.login == expected.login,
         "the login: {:?} instead of {:?}",
@@ -70,7 +83,8 @@ fn log_in(stage: &Stage) -> Result<()> {
     Ok(())
 }
 
-/// There are no words for an error in this version: the broker only hangs up, and it is the broker who does.
+/// There are no words for an error in this version: the broker only hangs up, and it is the broker
+/// who does.
 fn be_refused(stage: &Stage) -> Result<()> {
     let narrows = stage.own_narrows()?;
     let front = narrows.front();
@@ -86,19 +100,29 @@ fn be_refused(stage: &Stage) -> Result<()> {
     let deadline = Instant::now() + SETTLE_TIMEOUT;
     let closed = |cause| narrows.metric(&stage.world, "narrows_connections_closed_total", cause);
     while closed("")? < 1.0 {
-        ensure!(Instant::now() < deadline, "the connection is not counted as closed");
+        ensure!(
+            Instant::now() < deadline,
+            "the connection is not counted as closed"
+        );
         std::thread::sleep(POLL);
     }
-    ensure!(closed(r#"cause="broker_closed""#)? == 1.0, "Narrows hung up: {}", narrows.log_tail());
+    ensure!(
+        closed(r#"cause="broker_closed""#)? == 1.0,
+        "Narrows hung up: {}",
+        narrows.log_tail()
+    );
     Ok(())
 }
 
-/// Where brokers demand authentication Narrows can't ask who is who and goes by what its clients are told: until one was
-/// told, a connection that is meant for a broker may reach another one and end behind the login.
+/// Where brokers demand authentication Narrows can't ask who is who and goes by what its clients
+/// are told: until one was told, a connection that is meant for a broker may reach another one and
+/// end behind the login.
 fn teach(stage: &Stage, metadata: &MetadataRequest) -> Result<()> {
     let front = stage.front();
     let mut bootstrap = Socket::dial(&stage.world, front.side, front.sasl.parse()?)?;
-    converse(&mut bootstrap, metadata).context("at the bootstrap port").map(drop)
+    converse(&mut bootstrap, metadata)
+        .context("at the bootstrap port")
+        .map(drop)
 }
 
 struct Answers {
@@ -121,13 +145,18 @@ fn converse(socket: &mut Socket, metadata: &MetadataRequest) -> Result<Answers> 
     })
 }
 
-/// Asks for PLAIN and hands over its only token, which is still to be answered. The answer to the handshake.
+/// Asks for PLAIN and hands over its only token, which is still to be answered. The answer to the
+/// handshake.
 fn hand_over(socket: &mut Socket, password: &str) -> Result<Bytes> {
-    let request = SaslHandshakeRequest::default().with_mechanism(StrBytes::from_static_str("PLAIN"));
+    let request =
+        SaslHandshakeRequest::default().with_mechanism(StrBytes::from_static_str("PLAIN"));
     socket.send(0, &request)?;
     let handshake = socket.receive()?;
     let answer = socket.read_answer::<SaslHandshakeRequest>(0, handshake.clone())?;
-    ensure!(answer.error_code == 0, "the broker refuses the mechanism: {answer:?}");
+    ensure!(
+        answer.error_code == 0,
+        "the broker refuses the mechanism: {answer:?}"
+    );
     socket.send_frame(format!("\0{USER}\0{password}").as_bytes())?;
     Ok(handshake)
 }

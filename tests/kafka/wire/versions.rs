@@ -1,5 +1,5 @@
-//! ApiVersions (key 18) v0–v5: Narrows offers what the broker offers, cut to its table, and nothing else in the answer is
-//! touched, whichever version asks; also one that nobody knows.
+//! ApiVersions (key 18) v0–v5: Narrows offers what the broker offers, cut to its table, and nothing
+//! else in the answer is touched, whichever version asks; also one that nobody knows.
 
 use anyhow::{Result, ensure};
 use bytes::Bytes;
@@ -18,8 +18,16 @@ pub(super) fn list(stage: &LazyStage) -> Vec<Trial> {
         return Vec::new();
     }
     vec![
-        sharing(stage, "wire::api_versions_is_the_brokers_own_cut_to_the_table_in_every_version", be_cut),
-        sharing(stage, "wire::api_versions_99_is_answered_in_the_form_of_v0_with_error_35", be_too_new),
+        sharing(
+            stage,
+            "wire::api_versions_is_the_brokers_own_cut_to_the_table_in_every_version",
+            be_cut,
+        ),
+        sharing(
+            stage,
+            "wire::api_versions_99_is_answered_in_the_form_of_v0_with_error_35",
+            be_too_new,
+        ),
     ]
 }
 
@@ -32,11 +40,13 @@ const PRODUCE: i16 = 0;
 const API_VERSIONS: i16 = 18;
 const CORRELATION_ID: i32 = 7;
 
-/// What nodes of a cluster tell each other, by its keys: LeaderAndIsr to ControlledShutdown, the controllers' quorum,
-/// AlterPartition, Envelope, FetchSnapshot, the brokers' life, AllocateProducerIds, ControllerRegistration,
-/// AssignReplicasToDirs, UpdateRaftVoter, and the state of share groups.
-const BETWEEN_NODES: [i16; 21] =
-    [4, 5, 6, 7, 52, 53, 54, 56, 58, 59, 62, 63, 67, 70, 73, 82, 83, 84, 85, 86, 87];
+/// What nodes of a cluster tell each other, by its keys: LeaderAndIsr to ControlledShutdown, the
+/// controllers' quorum, AlterPartition, Envelope, FetchSnapshot, the brokers' life,
+/// AllocateProducerIds, ControllerRegistration, AssignReplicasToDirs, UpdateRaftVoter, and the
+/// state of share groups.
+const BETWEEN_NODES: [i16; 21] = [
+    4, 5, 6, 7, 52, 53, 54, 56, 58, 59, 62, 63, 67, 70, 73, 82, 83, 84, 85, 86, 87,
+];
 
 fn be_cut(stage: &Stage) -> Result<()> {
     let mut ways = Ways::to_broker(stage, 1)?;
@@ -47,15 +57,24 @@ fn be_cut(stage: &Stage) -> Result<()> {
         settle_epoch(&mut expected, &answer, &later)?;
         let offered = expected.api_keys.len();
         cut(&mut expected);
-        ensure!(answer == expected, "v{version}: {answer:?} instead of {expected:?}");
+        ensure!(
+            answer == expected,
+            "v{version}: {answer:?} instead of {expected:?}"
+        );
         if answer.error_code == UNSUPPORTED_VERSION {
-            ensure!(version == 5 && !version_under_test().starts_with("4.4."), "v{version} is not answered");
+            ensure!(
+                version == 5 && !version_under_test().starts_with("4.4."),
+                "v{version} is not answered"
+            );
             continue;
         }
         ensure_for_clients(&answer)?;
         // The state of share groups: there is something to cut.
         let is_cut = answer.api_keys.len() < offered;
-        ensure!(is_cut || version_under_test().starts_with("3."), "v{version}: all of {offered} are offered");
+        ensure!(
+            is_cut || version_under_test().starts_with("3."),
+            "v{version}: all of {offered} are offered"
+        );
     }
     Ok(())
 }
@@ -65,21 +84,36 @@ fn be_too_new(stage: &Stage) -> Result<()> {
     for version in [6, 99, i16::MAX] {
         let expected = ask(&mut ways.direct, version)?;
         let answer = ask(&mut ways.front, version)?;
-        ensure!(answer.error_code == UNSUPPORTED_VERSION, "v{version}: {answer:?}");
+        ensure!(
+            answer.error_code == UNSUPPORTED_VERSION,
+            "v{version}: {answer:?}"
+        );
         // A client goes by it to a version that both know (KIP-511).
-        let offers: Vec<_> = answer.api_keys.iter().map(|api| (api.api_key, api.min_version)).collect();
+        let offers: Vec<_> = answer
+            .api_keys
+            .iter()
+            .map(|api| (api.api_key, api.min_version))
+            .collect();
         ensure!(offers == [(API_VERSIONS, 0)], "v{version}: {answer:?}");
-        ensure!(answer == expected, "v{version}: {answer:?} instead of {expected:?}");
+        ensure!(
+            answer == expected,
+            "v{version}: {answer:?} instead of {expected:?}"
+        );
     }
     // The connection goes on.
-    ensure!(ask(&mut ways.front, 0)?.error_code == 0, "no answer to what the client does know");
+    ensure!(
+        ask(&mut ways.front, 0)?.error_code == 0,
+        "no answer to what the client does know"
+    );
     Ok(())
 }
 
 /// The part of an offer that is in Narrows' table and for clients.
 pub(super) fn cut(offer: &mut ApiVersionsResponse) {
     offer.api_keys.retain_mut(|api| {
-        let Some(row) = table::api(api.api_key) else { return false };
+        let Some(row) = table::api(api.api_key) else {
+            return false;
+        };
         api.min_version = api.min_version.max(row.versions.min);
         api.max_version = api.max_version.min(row.versions.max);
         row.treatment != Treatment::Refuse && api.min_version <= api.max_version
@@ -87,24 +121,37 @@ pub(super) fn cut(offer: &mut ApiVersionsResponse) {
 }
 
 fn ensure_for_clients(offer: &ApiVersionsResponse) -> Result<()> {
-    let between_nodes = offer.api_keys.iter().find(|api| BETWEEN_NODES.contains(&api.api_key));
-    ensure!(between_nodes.is_none(), "what is only between nodes is offered: {between_nodes:?}");
+    let between_nodes = offer
+        .api_keys
+        .iter()
+        .find(|api| BETWEEN_NODES.contains(&api.api_key));
+    ensure!(
+        between_nodes.is_none(),
+        "what is only between nodes is offered: {between_nodes:?}"
+    );
     // Older librdkafka turns compression off when it is not (KAFKA-18659).
     let produce = offer.api_keys.iter().find(|api| api.api_key == PRODUCE);
-    ensure!(produce.is_some_and(|api| api.min_version == 0), "Produce is offered as {produce:?}");
+    ensure!(
+        produce.is_some_and(|api| api.min_version == 0),
+        "Produce is offered as {produce:?}"
+    );
     Ok(())
 }
 
-/// The epoch of the features is an offset in the metadata log, which grows all the time: it must lie between the ones
-/// before and after.
+/// The epoch of the features is an offset in the metadata log, which grows all the time: it must
+/// lie between the ones before and after.
 fn settle_epoch(
     before: &mut ApiVersionsResponse,
     answer: &ApiVersionsResponse,
     after: &ApiVersionsResponse,
 ) -> Result<()> {
     let epoch = answer.finalized_features_epoch;
-    let (before_it, after_it) = (before.finalized_features_epoch, after.finalized_features_epoch);
-    ensure!((before_it..=after_it).contains(&epoch), "epoch {epoch} between {before_it} and {after_it}");
+    let before_it = before.finalized_features_epoch;
+    let after_it = after.finalized_features_epoch;
+    ensure!(
+        (before_it..=after_it).contains(&epoch),
+        "epoch {epoch} between {before_it} and {after_it}"
+    );
     before.finalized_features_epoch = epoch;
     Ok(())
 }
@@ -113,12 +160,24 @@ fn settle_epoch(
 fn ask(socket: &mut Socket, version: i16) -> Result<ApiVersionsResponse> {
     socket.send_frame(&request(version))?;
     let mut answer = socket.receive()?;
-    // The answer's header has no tags in any version, and an error tells the form of what follows (KIP-511).
+    // The answer's header has no tags in any version, and an error tells the form of what follows
+    // (KIP-511).
     let header = ResponseHeader::decode(&mut answer, 0)?;
-    ensure!(header.correlation_id == CORRELATION_ID, "v{version}: an answer to another request");
-    let form = if is_refusal(&answer) { 0 } else { version.min(ORACLE_MAX) };
+    ensure!(
+        header.correlation_id == CORRELATION_ID,
+        "v{version}: an answer to another request"
+    );
+    let form = if is_refusal(&answer) {
+        0
+    } else {
+        version.min(ORACLE_MAX)
+    };
     let offer = ApiVersionsResponse::decode(&mut answer, form)?;
-    ensure!(answer.is_empty(), "v{version}: {} bytes behind the answer's end", answer.len());
+    ensure!(
+        answer.is_empty(),
+        "v{version}: {} bytes behind the answer's end",
+        answer.len()
+    );
     Ok(offer)
 }
 
