@@ -1,11 +1,11 @@
 //! The composition root: builds every part from its settings, starts them in order, stops them in
 //! reverse, and lets them become others while they run.
 
+mod certificate_checks;
 mod certificates;
-mod findings;
 mod memory;
-mod parts;
 mod reload;
+mod running;
 mod status;
 mod watch;
 
@@ -17,9 +17,9 @@ use crate::net::socket;
 use crate::observe::LogSettings;
 use crate::observe::metrics::Metrics;
 use crate::protocol::table;
-use crate::session::{SessionSettings, Shared};
+use crate::session::{Resources, SessionSettings};
 use crate::types::ClusterName;
-use parts::{Parts, Workshop};
+use running::{Running, Runtime};
 use status::Overview;
 use std::io;
 use std::net::SocketAddr;
@@ -27,7 +27,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::net::TcpListener;
 use tracing::{error, info, warn};
 
-pub use findings::{About, Finding, Weight, findings, left, now};
+pub use certificate_checks::{
+    Finding, Severity, Subject, certificate_checks, unix_seconds, validity_text,
+};
 pub use reload::{Reading, ReloadError, ReloadSettings, run};
 
 /// Everything that Narrows is told, validated: what stands here can't be wrong in itself.
@@ -81,8 +83,8 @@ pub enum StartError {
 #[derive(Debug)]
 pub struct Narrows {
     overview: Arc<Overview>,
-    workshop: Workshop,
-    parts: Mutex<Parts>,
+    runtime: Runtime,
+    running: Mutex<Running>,
 }
 
 impl Narrows {
@@ -91,7 +93,7 @@ impl Narrows {
         let metrics = Arc::new(Metrics::new(
             table::APIS.iter().map(|api| (api.key, api.name)),
         ));
-        let shared = Shared::default();
+        let shared = Resources::default();
         let tasks = Tasks::default();
         let sessions = Tasks::default();
         let stop = Stop::default();
@@ -101,7 +103,7 @@ impl Narrows {
             stop.clone(),
         );
         let overview = Arc::new(overview);
-        let workshop = Workshop {
+        let runtime = Runtime {
             metrics,
             shared,
             tasks,
@@ -109,19 +111,19 @@ impl Narrows {
             stop,
         };
         let admin = settings.admin.map(bind_admin).transpose()?;
-        let mut parts = Parts::none(settings.clone());
-        parts.become_these(settings, &workshop)?;
+        let mut running = Running::none(settings.clone());
+        running.apply(settings, &runtime)?;
         let narrows = Self {
             overview,
-            workshop,
-            parts: Mutex::new(parts),
+            runtime,
+            running: Mutex::new(running),
         };
         narrows.show();
         narrows.run_admin(admin);
         let overview = Arc::clone(&narrows.overview);
-        let stop = narrows.workshop.stop.clone();
+        let stop = narrows.runtime.stop.clone();
         narrows
-            .workshop
+            .runtime
             .tasks
             .spawn(async move { memory::give_back_after_waves(&overview, &stop).await });
         Ok(narrows)
@@ -134,7 +136,7 @@ impl Narrows {
 
     /// What is counted.
     pub fn metrics(&self) -> &Metrics {
-        &self.workshop.metrics
+        &self.runtime.metrics
     }
 
     /// Goes down as a SIGTERM asks it to: not ready at once, no new connections after
@@ -147,10 +149,10 @@ impl Narrows {
             ?timeout,
             "draining: not ready, no new connections after the delay"
         );
-        self.overview.leave();
+        self.overview.set_not_ready();
         tokio::time::sleep(delay).await;
-        self.workshop.stop.drain();
-        let is_drained = tokio::time::timeout(timeout, self.workshop.sessions.ended())
+        self.runtime.stop.drain();
+        let is_drained = tokio::time::timeout(timeout, self.runtime.sessions.ended())
             .await
             .is_ok();
         if !is_drained {
@@ -162,14 +164,14 @@ impl Narrows {
 
     /// Ends everything at once.
     pub async fn stop(&self) {
-        self.workshop.stop.abort();
-        self.workshop.sessions.ended().await;
-        self.workshop.tasks.ended().await;
+        self.runtime.stop.abort();
+        self.runtime.sessions.ended().await;
+        self.runtime.tasks.ended().await;
     }
 
     /// What it runs by now.
     pub fn settings(&self) -> Settings {
-        self.parts
+        self.running
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .settings
@@ -179,21 +181,21 @@ impl Narrows {
     /// Shows on the status page and in the metrics what runs now, and says what is wrong with
     /// certificates.
     fn show(&self) {
-        let parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner);
-        let certificates = certificates::of(&parts.settings);
-        certificates::count(&certificates, &self.workshop.metrics);
-        for finding in findings(&parts.settings, now()) {
-            match finding.weight {
-                Weight::Warning => warn!("{finding}"),
-                Weight::Problem => error!("{finding}"),
+        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        let certificates = certificates::of(&running.settings);
+        certificates::count(&certificates, &self.runtime.metrics);
+        for finding in certificate_checks(&running.settings, unix_seconds()) {
+            match finding.severity {
+                Severity::Warning => warn!("{finding}"),
+                Severity::Problem => error!("{finding}"),
             }
         }
-        let clusters = parts
+        let clusters = running
             .clusters
             .values()
             .map(|(cluster, _)| Arc::clone(cluster))
             .collect();
-        let listeners = parts.listeners.values().cloned().collect();
+        let listeners = running.listeners.values().cloned().collect();
         self.overview.show(clusters, listeners, certificates);
     }
 
@@ -202,14 +204,14 @@ impl Narrows {
         let ready = self.overview.clone();
         let status = self.overview.clone();
         let pages = Pages {
-            metrics: self.workshop.metrics.clone(),
+            metrics: self.runtime.metrics.clone(),
             readiness: Box::new(move || ready.readiness()),
             status: Box::new(move || status.to_json()),
         };
-        let stop = self.workshop.stop.clone();
-        let tasks = self.workshop.tasks.clone();
+        let stop = self.runtime.stop.clone();
+        let tasks = self.runtime.tasks.clone();
         let aborted = async move { stop.aborted().await };
-        self.workshop
+        self.runtime
             .tasks
             .spawn(admin::serve(socket, Arc::new(pages), tasks, aborted));
     }

@@ -7,7 +7,7 @@
 //!
 //! # Where a byte goes
 //!
-//! 1. [`listener`] accepts a connection at a [door](session::Door). The port says which broker it
+//! 1. [`listener`] accepts a connection at a [binding](session::Binding). The port says which broker it
 //!    is meant for ([`address`]): the bootstrap port means any, every other port one [node
 //!    id](types::NodeId). Or all brokers share one port, and the server name in the TLS hello
 //!    ([`net::hello`]) says which broker of which listener is meant.

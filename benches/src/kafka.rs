@@ -10,7 +10,7 @@ use crate::meter;
 use crate::relays::{self, Kind, Relay, Setting, localhost};
 use crate::stats::{self, Estimate};
 use crate::sys;
-use crate::wire::Door;
+use crate::wire::Binding;
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
 use std::fmt::Write as _;
@@ -179,7 +179,7 @@ fn start_relay(
             Ok(vec![Relay::spawn(
                 kind.name(),
                 &mut command,
-                Door::plain(localhost(first_port)),
+                Binding::plain(localhost(first_port)),
                 &folder,
             )?])
         }
@@ -199,7 +199,7 @@ fn start_relay(
             Ok(vec![Relay::spawn(
                 kind.name(),
                 &mut command,
-                Door::plain(ways[0].0),
+                Binding::plain(ways[0].0),
                 &folder,
             )?])
         }
@@ -208,7 +208,7 @@ fn start_relay(
             .map(|(from, to)| {
                 let mut command = Command::new(std::env::current_exe()?);
                 command.args(["relay", &from.port().to_string(), &to.to_string(), "splice"]);
-                Relay::spawn(kind.name(), &mut command, Door::plain(*from), &folder)
+                Relay::spawn(kind.name(), &mut command, Binding::plain(*from), &folder)
             })
             .collect(),
         other => bail!("{} has no lane in front of real Kafka", other.name()),
@@ -277,7 +277,7 @@ impl Cluster {
 
     fn await_node(&mut self, node: u8) -> Result<()> {
         let deadline = Instant::now() + START_TIMEOUT;
-        while let Err(error) = load::open(&Door::plain(own(node))) {
+        while let Err(error) = load::open(&Binding::plain(own(node))) {
             for child in &mut self.nodes {
                 if let Some(status) = child.try_wait()? {
                     bail!(

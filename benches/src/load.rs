@@ -7,7 +7,7 @@
 
 use crate::frames::{self, REQUEST_CORRELATION_AT, RESPONSE_CORRELATION_AT};
 use crate::sys::{self, Epoll, Timer};
-use crate::wire::{Door, STALL, Stream};
+use crate::wire::{Binding, STALL, Stream};
 use anyhow::{Context, Result, ensure};
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -83,7 +83,7 @@ struct Connection {
 }
 
 /// Connects as a client does: ApiVersions v3 first, and its answer.
-pub fn open(door: &Door) -> Result<Stream> {
+pub fn open(door: &Binding) -> Result<Stream> {
     let mut stream = door.connect_blocking()?;
     stream.ask(&frames::api_versions_request()?)?;
     stream.set_blocking(false)?;
@@ -92,7 +92,7 @@ pub fn open(door: &Door) -> Result<Stream> {
 
 /// Runs `work` against `door` for `warm_up`, then for `measure`, of which it tells.
 pub fn run(
-    door: &Door,
+    door: &Binding,
     work: &Work,
     warm_up: Duration,
     measure: Duration,
@@ -127,7 +127,7 @@ struct Load {
 }
 
 impl Load {
-    fn new(door: &Door, work: &Work) -> Result<Self> {
+    fn new(door: &Binding, work: &Work) -> Result<Self> {
         let epoll = Epoll::new()?;
         let timer = Timer::new()?;
         epoll.add(timer.fd(), TIMER, true, false)?;
@@ -348,7 +348,7 @@ impl Connection {
 
 /// Connect, ApiVersions, Metadata, first Produce, one connection after the other: the latencies of
 /// the whole.
-pub fn first_connections(door: &Door, count: usize) -> Result<Outcome> {
+pub fn first_connections(door: &Binding, count: usize) -> Result<Outcome> {
     let requests = [
         frames::api_versions_request()?,
         frames::metadata_request(1)?,

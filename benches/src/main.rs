@@ -39,7 +39,7 @@ use std::process::{Command, ExitCode};
 use std::time::Instant;
 use syscalls::Count;
 use tls::Client;
-use wire::{Door, Transport};
+use wire::{Binding, Transport};
 use workloads::Workload;
 
 /// The simulator also has the next one, for connections that begin with a TLS hello.
@@ -269,7 +269,7 @@ fn setting(open_files: u64) -> Result<Setting> {
 }
 
 fn start_broker(setting: &Setting) -> Result<Relay> {
-    let door = Door::plain(setting.broker);
+    let door = Binding::plain(setting.broker);
     ensure!(load::open(&door).is_err(), "port {BROKER_PORT} is taken");
     let mut command = Command::new(std::env::current_exe()?);
     command

@@ -8,7 +8,7 @@ use crate::meter;
 use crate::sys;
 use crate::terminators;
 use crate::tls::Client;
-use crate::wire::{Door, Transport, Wire};
+use crate::wire::{Binding, Transport, Wire};
 use anyhow::{Context, Result, bail, ensure};
 use std::fs::{self, File};
 use std::net::SocketAddr;
@@ -113,7 +113,7 @@ impl Setting {
         Ok(match transport {
             Transport::Plain => Wire::Plain,
             Transport::Tls => Wire::Tls(self.client.clone()),
-            Transport::Passthrough => Wire::Behind(self.client.hello()?.into()),
+            Transport::Passthrough => Wire::BindingState(self.client.hello()?.into()),
         })
     }
 
@@ -128,7 +128,7 @@ impl Setting {
 pub struct Relay {
     pub name: String,
     /// Where the load goes.
-    pub door: Door,
+    pub door: Binding,
     /// Whose processor time and memory count; nobody's without a relay.
     pub pids: Vec<u32>,
     child: Option<Child>,
@@ -140,7 +140,7 @@ impl Relay {
     pub fn start(kind: Kind, setting: &Setting, port: u16, threads: usize) -> Result<Self> {
         if kind == Kind::Direct {
             let name = kind.name().to_owned();
-            let door = Door::plain(setting.broker);
+            let door = Binding::plain(setting.broker);
             return Ok(Self {
                 name,
                 door,
@@ -153,7 +153,7 @@ impl Relay {
             Kind::Narrows => localhost(port + 1), // broker 1
             _ => localhost(port),
         };
-        let door = Door {
+        let door = Binding {
             address,
             wire: setting.wire(kind.transport())?,
         };
@@ -161,14 +161,14 @@ impl Relay {
     }
 
     /// Starts a command and waits until it relays.
-    pub fn spawn(name: &str, command: &mut Command, door: Door, folder: &Path) -> Result<Self> {
+    pub fn spawn(name: &str, command: &mut Command, door: Binding, folder: &Path) -> Result<Self> {
         let mut relay = Self::launch(name, command, door, folder)?;
         relay.await_ready(&folder.join(format!("{name}.log")))?;
         Ok(relay)
     }
 
     /// Starts a command without waiting for it.
-    pub fn launch(name: &str, command: &mut Command, door: Door, folder: &Path) -> Result<Self> {
+    pub fn launch(name: &str, command: &mut Command, door: Binding, folder: &Path) -> Result<Self> {
         let log = folder.join(format!("{name}.log"));
         let output = File::create(&log)?;
         let child = command
@@ -197,7 +197,7 @@ impl Relay {
             parse().with_context(|| format!("--peer {text}: it has to be NAME=PORT@PID"))?;
         let mut relay = Self {
             name: name.to_owned(),
-            door: Door::plain(localhost(port)),
+            door: Binding::plain(localhost(port)),
             pids: vec![pid],
             child: None,
         };

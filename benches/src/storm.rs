@@ -5,7 +5,7 @@ use crate::certificates::UNKNOWN_NAME;
 use crate::frames;
 use crate::load::{Outcome, Watch};
 use crate::sys::{self, Epoll};
-use crate::wire::{Door, STALL, Stream, Wire};
+use crate::wire::{Binding, STALL, Stream, Wire};
 use anyhow::{Context, Result, bail, ensure};
 use std::io::ErrorKind;
 use std::time::{Duration, Instant};
@@ -30,12 +30,12 @@ pub enum Visit {
 
 impl Visit {
     /// Where the visitors go in turn.
-    fn doors(self, door: &Door) -> Result<Vec<Door>> {
+    fn doors(self, door: &Binding) -> Result<Vec<Binding>> {
         let Wire::Tls(client) = &door.wire else {
             ensure!(self == Self::Ask, "{self:?} needs a relay that ends TLS");
             return Ok(vec![door.clone()]);
         };
-        let with = |wire| Door {
+        let with = |wire| Binding {
             address: door.address,
             wire,
         };
@@ -47,11 +47,11 @@ impl Visit {
                 vec![door]
             }
             Self::Garble => vec![
-                with(Wire::Behind(cut_hello(&client.hello()?)?.into())),
-                with(Wire::Behind(frames::api_versions_request()?.into())),
+                with(Wire::BindingState(cut_hello(&client.hello()?)?.into())),
+                with(Wire::BindingState(frames::api_versions_request()?.into())),
             ],
             Self::AskForNobody => {
-                vec![with(Wire::Behind(client.to(UNKNOWN_NAME)?.hello()?.into()))]
+                vec![with(Wire::BindingState(client.to(UNKNOWN_NAME)?.hello()?.into()))]
             }
         })
     }
@@ -63,7 +63,7 @@ impl Visit {
 
 /// Every visitor that resumes needs a ticket, and may get only one in its place. So this many say
 /// hello before the first has a ticket to use.
-fn gather_tickets(door: &Door) -> Result<()> {
+fn gather_tickets(door: &Binding) -> Result<()> {
     let mut streams = (0..WIDTH)
         .map(|_| Ok(door.connect()?))
         .collect::<Result<Vec<_>>>()?;
@@ -93,7 +93,7 @@ struct Visitor {
 
 /// 64 visitors at a time. Returns how many were served, or turned away, in `measure`.
 pub fn run(
-    door: &Door,
+    door: &Binding,
     visit: Visit,
     warm_up: Duration,
     measure: Duration,
@@ -155,7 +155,7 @@ struct Storm {
     visit: Visit,
     request: Vec<u8>,
     epoll: Epoll,
-    next: std::iter::Cycle<std::vec::IntoIter<Door>>,
+    next: std::iter::Cycle<std::vec::IntoIter<Binding>>,
     buffer: [u8; BUFFER_BYTES],
 }
 

@@ -341,7 +341,7 @@ impl ClientSessionStore for Tickets {
 mod tests {
     use super::*;
     use crate::certificates::{BROKER_NAME, UNKNOWN_NAME};
-    use crate::wire::{Door, Wire};
+    use crate::wire::{Binding, Wire};
     use rustls::pki_types::pem::PemObject;
     use rustls::pki_types::{CertificateDer, PrivateKeyDer};
     use rustls::{ServerConfig, ServerConnection};
@@ -350,7 +350,7 @@ mod tests {
 
     /// A server with all suites that sends back what it gets, and its client; `test` names its
     /// folder.
-    fn echo(test: &str) -> (Door, Client) {
+    fn echo(test: &str) -> (Binding, Client) {
         let folder =
             std::env::temp_dir().join(format!("narrows-bench-{}-{test}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
@@ -381,7 +381,7 @@ mod tests {
         });
         let client = Client::new(&certificates, BROKER_NAME).unwrap();
         (
-            Door {
+            Binding {
                 address,
                 wire: Wire::Tls(client.clone()),
             },
@@ -403,11 +403,11 @@ mod tests {
     #[test]
     fn a_client_resumes_only_when_it_was_told_to() {
         let (door, client) = echo("tickets");
-        let resuming = Door {
+        let resuming = Binding {
             wire: Wire::Tls(client.resuming()),
             ..door.clone()
         };
-        let visit = |door: &Door| {
+        let visit = |door: &Binding| {
             let mut stream = door.connect_blocking().unwrap();
             stream.ask(&[0, 0, 0, 1, 7]).unwrap();
             stream.is_resumed()

@@ -17,7 +17,7 @@ const TLS_BLOCK_BYTES: usize = 256 * 1024;
 
 /// Where a client comes in.
 #[derive(Clone, Debug)]
-pub struct Door {
+pub struct Binding {
     pub address: SocketAddr,
     pub wire: Wire,
 }
@@ -28,7 +28,7 @@ pub enum Wire {
     Tls(tls::Client),
     /// These bytes first, then plain Kafka. A relay that passes TLS through reads the hello and
     /// nothing after it, so both ends save themselves the cipher.
-    Behind(Arc<[u8]>),
+    BindingState(Arc<[u8]>),
 }
 
 /// What a relay does with TLS, and what a workload needs of it.
@@ -40,7 +40,7 @@ pub enum Transport {
     Passthrough,
 }
 
-impl Door {
+impl Binding {
     pub fn plain(address: SocketAddr) -> Self {
         Self {
             address,
@@ -52,7 +52,7 @@ impl Door {
         match self.wire {
             Wire::Plain => Transport::Plain,
             Wire::Tls(_) => Transport::Tls,
-            Wire::Behind(_) => Transport::Passthrough,
+            Wire::BindingState(_) => Transport::Passthrough,
         }
     }
 
@@ -64,7 +64,7 @@ impl Door {
         match &self.wire {
             Wire::Plain => Ok(Stream::Plain(socket)),
             Wire::Tls(client) => Ok(Stream::Tls(Box::new(tls::Stream::begin(client, socket)?))),
-            Wire::Behind(bytes) => match sys::send(socket.as_raw_fd(), bytes, false)? {
+            Wire::BindingState(bytes) => match sys::send(socket.as_raw_fd(), bytes, false)? {
                 sent if sent == bytes.len() => Ok(Stream::Plain(socket)),
                 _ => Err(io::Error::other("a new connection takes no hello")),
             },

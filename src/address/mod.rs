@@ -30,14 +30,14 @@ pub enum Advertised {
     Mapped(AdvertisedAddress),
     /// The node id has no address here: this one leads nowhere, so that the broker's own does not
     /// get out.
-    Nowhere(AdvertisedAddress),
+    Unmapped(AdvertisedAddress),
 }
 
 impl Advertised {
     /// The address to write on the wire.
     pub fn address(&self) -> &AdvertisedAddress {
         match self {
-            Self::Mapped(address) | Self::Nowhere(address) => address,
+            Self::Mapped(address) | Self::Unmapped(address) => address,
         }
     }
 }

@@ -241,7 +241,7 @@ impl PortScheme {
 
     pub(super) fn advertise(&self, node: NodeId) -> Advertised {
         let Some(position) = self.node_ids.position(node) else {
-            return Advertised::Nowhere(nowhere(node));
+            return Advertised::Unmapped(nowhere(node));
         };
         let port = i64::from(self.first_port)
             + i64::try_from(position).unwrap_or(i64::MAX)
@@ -322,7 +322,7 @@ mod tests {
     #[test]
     fn a_node_outside_the_ranges_is_sent_nowhere_and_by_name() {
         let scheme = scheme(19093, NodeIdRanges::default(), 0).unwrap();
-        let Advertised::Nowhere(address) = scheme.advertise(NodeId(20)) else {
+        let Advertised::Unmapped(address) = scheme.advertise(NodeId(20)) else {
             panic!("node 20 has a port")
         };
         assert_eq!(

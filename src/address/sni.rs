@@ -199,7 +199,7 @@ impl SniScheme {
                 port: self.advertised_port,
             })
         } else {
-            Advertised::Nowhere(nowhere(node))
+            Advertised::Unmapped(nowhere(node))
         }
     }
 
@@ -462,9 +462,9 @@ mod tests {
             Some(Target::Broker(NodeId(3)))
         );
         assert_eq!(some.identify(b"broker-4.kafka.example.com"), None);
-        assert!(matches!(some.advertise(NodeId(4)), Advertised::Nowhere(_)));
+        assert!(matches!(some.advertise(NodeId(4)), Advertised::Unmapped(_)));
         let all = scheme(BOOTSTRAP, PATTERN);
-        assert!(matches!(all.advertise(NodeId(-1)), Advertised::Nowhere(_)));
+        assert!(matches!(all.advertise(NodeId(-1)), Advertised::Unmapped(_)));
         assert_eq!(all.identify(b"broker--1.kafka.example.com"), None);
     }
 

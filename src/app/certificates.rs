@@ -1,7 +1,7 @@
 //! The certificates that are in use: how long they hold, in the metrics and on the status page.
 
 use super::Settings;
-use super::findings::{DAY_SECONDS, now};
+use super::certificate_checks::{DAY_SECONDS, unix_seconds};
 use crate::net::tls::Certificate;
 use crate::observe::metrics::Metrics;
 use crate::session::ListenerTls;
@@ -31,7 +31,7 @@ impl Shown {
     fn days_left(&self) -> i64 {
         self.certificate
             .not_after
-            .saturating_sub(now())
+            .saturating_sub(unix_seconds())
             .div_euclid(DAY_SECONDS)
     }
 }

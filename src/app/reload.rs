@@ -4,7 +4,7 @@
 //! A reload reads everything anew. Only if all of it is well is it swapped in, and whole; otherwise
 //! what runs goes on, and the log, the metric `narrows_reloads_total` and the status page say why.
 
-use super::findings::now;
+use super::certificate_checks::unix_seconds;
 use super::watch::Watch;
 use super::{Narrows, Settings, StartError};
 use serde_json::json;
@@ -49,15 +49,15 @@ impl Narrows {
     /// nothing has. Must be called inside a tokio runtime.
     pub fn reload(&self, settings: Settings) -> Result<bool, ReloadError> {
         {
-            let mut parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner);
-            if parts.settings == settings {
+            let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+            if running.settings == settings {
                 return Ok(false);
             }
-            let fixed = fixed(&parts.settings, &settings);
+            let fixed = fixed(&running.settings, &settings);
             if !fixed.is_empty() {
                 return Err(ReloadError::Fixed(fixed));
             }
-            parts.become_these(settings, &self.workshop)?;
+            running.apply(settings, &self.runtime)?;
         }
         self.show();
         Ok(true)
@@ -84,10 +84,10 @@ impl Narrows {
                 )
             }
         }
-        self.workshop.metrics.reloaded(outcome);
+        self.runtime.metrics.reloaded(outcome);
         let problem = reloaded.err().map(|problem| problem.to_string());
         self.overview
-            .reloaded(json!({ "outcome": outcome, "at": now(), "problem": problem }));
+            .reloaded(json!({ "outcome": outcome, "at": unix_seconds(), "problem": problem }));
     }
 }
 

@@ -9,7 +9,7 @@ use crate::cluster::refresh::Outcome;
 use crate::lifecycle::{Stop, Tasks};
 use crate::net::tls::{ClientTls, Verify};
 use crate::observe::incidents::{Incident, Incidents};
-use crate::session::Context;
+use crate::session::ListenerContext;
 use crate::types::{BrokerAddress, NodeId};
 use arc_swap::ArcSwap;
 use serde_json::{Value, json};
@@ -35,7 +35,7 @@ pub(super) struct Overview {
 #[derive(Debug, Default)]
 struct Running {
     clusters: Vec<Arc<Cluster>>,
-    listeners: Vec<Arc<Context>>,
+    listeners: Vec<Arc<ListenerContext>>,
     certificates: Vec<Shown>,
 }
 
@@ -57,7 +57,7 @@ impl Overview {
     pub(super) fn show(
         &self,
         clusters: Vec<Arc<Cluster>>,
-        listeners: Vec<Arc<Context>>,
+        listeners: Vec<Arc<ListenerContext>>,
         certificates: Vec<Shown>,
     ) {
         self.shown.store(Arc::new(Running {
@@ -73,7 +73,7 @@ impl Overview {
     }
 
     /// From now on Narrows is not ready.
-    pub(super) fn leave(&self) {
+    pub(super) fn set_not_ready(&self) {
         self.is_leaving.store(true, Relaxed);
     }
 
@@ -151,7 +151,7 @@ fn tls_text(tls: &ClientTls) -> &'static str {
     }
 }
 
-fn listener_json(listener: &Context) -> Value {
+fn listener_json(listener: &ListenerContext) -> Value {
     let setup = listener.setup();
     let brokers = setup.cluster.view().brokers();
     json!({
@@ -167,7 +167,7 @@ fn listener_json(listener: &Context) -> Value {
 fn broker_json(scheme: &Scheme, (node, address): &(NodeId, BrokerAddress)) -> Value {
     let advertised = match scheme.advertise(*node) {
         Advertised::Mapped(address) => Value::String(address.to_string()),
-        Advertised::Nowhere(_) => Value::Null,
+        Advertised::Unmapped(_) => Value::Null,
     };
     json!({ "node_id": node.0, "advertised": advertised, "broker": address.to_string() })
 }

@@ -2,7 +2,7 @@
 
 use crate::net::stream::Stream;
 use crate::protocol::own;
-use crate::protocol::rewrite::Sighting;
+use crate::protocol::rewrite::BrokerList;
 use crate::protocol::wire::Malformed;
 use crate::types::NodeId;
 use std::io;
@@ -28,7 +28,7 @@ pub enum ProbeError {
     Timeout(Duration),
     /// It is not the broker or not the cluster that it was taken for (KIP-1242).
     #[error("the broker says that it is not the one it was dialled as")]
-    SomebodyElse,
+    WrongBroker,
     /// What came is no Kafka response.
     #[error("the answer is no Kafka response (length {0}): {hint}", hint = if .0 & !0xffff == TLS_ALERT { "the broker's listener speaks TLS" } else { "is this port a Kafka listener?" })]
     NotKafka(i32),
@@ -46,7 +46,7 @@ impl ProbeError {
         match self {
             Self::Closed => "closed",
             Self::Timeout(_) => "timeout",
-            Self::SomebodyElse => "wrong_broker",
+            Self::WrongBroker => "wrong_broker",
             Self::NotKafka(_) | Self::Malformed(_) => "not_kafka",
             Self::Io(_) => "other",
         }
@@ -59,7 +59,7 @@ pub async fn ask(
     stream: &mut Stream,
     expected: Option<(&str, NodeId)>,
     timeout: Duration,
-) -> Result<Sighting, ProbeError> {
+) -> Result<BrokerList, ProbeError> {
     tokio::time::timeout(timeout, converse(stream, expected))
         .await
         .map_err(|_| ProbeError::Timeout(timeout))?
@@ -68,14 +68,14 @@ pub async fn ask(
 async fn converse(
     stream: &mut Stream,
     expected: Option<(&str, NodeId)>,
-) -> Result<Sighting, ProbeError> {
+) -> Result<BrokerList, ProbeError> {
     let identity = expected.map(|(cluster_id, node)| own::identity_request(0, cluster_id, node));
     let mut requests = identity.clone().unwrap_or_default();
     requests.extend_from_slice(&own::metadata_request(1));
     stream.write_all(&requests).await?;
     stream.flush().await?;
-    if identity.is_some() && own::is_somebody_else(&read_frame(stream).await?) {
-        return Err(ProbeError::SomebodyElse);
+    if identity.is_some() && own::is_wrong_broker(&read_frame(stream).await?) {
+        return Err(ProbeError::WrongBroker);
     }
     Ok(own::read_metadata(&read_frame(stream).await?)?)
 }

@@ -8,7 +8,9 @@
 use super::config::print;
 use super::{ConfigArgs, EXIT_CONFIGURATION, loaded};
 use crate::address::Scheme;
-use crate::app::{About, Finding, Settings, Weight, findings, left, now};
+use crate::app::{
+    Finding, Settings, Severity, Subject, certificate_checks, unix_seconds, validity_text,
+};
 use crate::config::keys::{self, Key};
 use crate::config::{Problem, Problems};
 use crate::listener::ListenerSettings;
@@ -21,11 +23,11 @@ pub(super) fn run(args: ConfigArgs) -> ExitCode {
         Ok(loaded) => loaded.settings,
         Err(code) => return code,
     };
-    let now = now();
-    let found = findings(&settings, now);
+    let now = unix_seconds();
+    let found = certificate_checks(&settings, now);
     let (problems, warnings): (Vec<_>, Vec<_>) = found
         .into_iter()
-        .partition(|finding| finding.weight == Weight::Problem);
+        .partition(|finding| finding.severity == Severity::Problem);
     for warning in &warnings {
         eprintln!("warning: {warning}");
     }
@@ -44,20 +46,20 @@ pub(super) fn run(args: ConfigArgs) -> ExitCode {
 
 fn problem(finding: Finding) -> Problem {
     Problem {
-        key: key(finding.about).at(&finding.owner).join("."),
+        key: key(finding.subject).at(&finding.owner).join("."),
         found: finding.file.map(|file| file.display().to_string()),
         reason: finding.reason,
         cure: finding.cure,
     }
 }
 
-fn key(about: About) -> &'static Key {
-    match about {
-        About::Listener => &keys::TLS_CERTIFICATE,
-        About::ClientAuthorities => &keys::CLIENT_AUTH_CA,
-        About::Client => &keys::CLUSTER_TLS_CERTIFICATE,
-        About::BrokerAuthorities => &keys::CLUSTER_TLS_CA,
-        About::Verify => &keys::CLUSTER_TLS_VERIFY,
+fn key(subject: Subject) -> &'static Key {
+    match subject {
+        Subject::Listener => &keys::TLS_CERTIFICATE,
+        Subject::ClientAuthorities => &keys::CLIENT_AUTH_CA,
+        Subject::Client => &keys::CLUSTER_TLS_CERTIFICATE,
+        Subject::BrokerAuthorities => &keys::CLUSTER_TLS_CA,
+        Subject::Verify => &keys::CLUSTER_TLS_VERIFY,
     }
 }
 
@@ -156,14 +158,19 @@ fn shown(identity: &Identity, now: i64) -> String {
     } else {
         names.join(", ")
     };
-    let left = left(certificate, now);
+    let left = validity_text(certificate, now);
     let file = identity.file().display();
     format!("{} for {names}: {left} ({file})", certificate.subject)
 }
 
 fn trusted(authorities: &Authorities, now: i64) -> String {
-    let each =
-        |certificate: &Certificate| format!("{}: {}", certificate.subject, left(certificate, now));
+    let each = |certificate: &Certificate| {
+        format!(
+            "{}: {}",
+            certificate.subject,
+            validity_text(certificate, now)
+        )
+    };
     match authorities.source() {
         Source::File(file) => {
             let all: Vec<_> = authorities.certificates().iter().map(each).collect();

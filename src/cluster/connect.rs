@@ -7,10 +7,10 @@
 //! asks once the client has authenticated.
 
 use super::Cluster;
-use super::view::{KnownBroker, Lesson, Source};
+use super::view::{KnownBroker, Learned, Source};
 use crate::broker::{self, DialError, ProbeError, Security};
 use crate::net::stream::Stream;
-use crate::protocol::rewrite::SeenBroker;
+use crate::protocol::rewrite::ListedBroker;
 use crate::types::{BrokerAddress, NodeId, Target};
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -36,7 +36,7 @@ pub struct Connection {
     /// Cancelled when the broker leaves the cluster or moves.
     pub gone: CancellationToken,
     /// This is a bootstrap server in the place of a broker that is not known yet.
-    pub is_lent: bool,
+    pub is_provisional: bool,
 }
 
 /// Why a broker can't be reached.
@@ -78,7 +78,7 @@ pub enum ConnectError {
          listener of the brokers that advertises their own addresses, and name the port of the \
          one for clients as tls.broker_port"
     )]
-    OwnName {
+    RoutingLoop {
         /// The cluster's name.
         cluster: String,
         /// The node id asked for.
@@ -110,7 +110,7 @@ impl ConnectError {
             Self::NoBootstrap { .. } => "no_bootstrap_server",
             Self::UnknownBroker { .. } => "unknown_broker",
             Self::WrongBroker { .. } => "wrong_broker",
-            Self::OwnName { .. } => "own_name",
+            Self::RoutingLoop { .. } => "routing_loop",
         }
     }
 }
@@ -137,7 +137,7 @@ impl Verified {
         until.insert((peer, node), Instant::now() + VERIFIED);
     }
 
-    fn doubt(&self, peer: SocketAddr) {
+    fn forget_verified(&self, peer: SocketAddr) {
         self.until
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -179,7 +179,7 @@ impl Cluster {
                 let broker = self.known(node).await.ok_or_else(|| self.unknown(node))?;
                 if is_own(&broker.address) {
                     let cluster = self.name();
-                    return Err(ConnectError::OwnName {
+                    return Err(ConnectError::RoutingLoop {
                         cluster,
                         node,
                         address: broker.address,
@@ -197,7 +197,7 @@ impl Cluster {
                         address,
                         peer,
                         gone,
-                        is_lent: false,
+                        is_provisional: false,
                     });
                 }
                 Err(error) => failures.push(error),
@@ -218,8 +218,8 @@ impl Cluster {
 
     /// A connection to this address has failed or was closed by the other side: who is there now
     /// must say so again.
-    pub fn doubt(&self, peer: SocketAddr) {
-        self.verified.doubt(peer);
+    pub fn forget_verified(&self, peer: SocketAddr) {
+        self.verified.forget_verified(peer);
     }
 
     /// Whether `peer` is one of the addresses of `node`, as far as is known now.
@@ -260,7 +260,7 @@ impl Cluster {
                         address,
                         peer,
                         gone,
-                        is_lent: false,
+                        is_provisional: false,
                     });
                 }
                 Err(error) => failures.push(error.to_string()),
@@ -289,8 +289,8 @@ impl Cluster {
 
     async fn connect_broker(&self, node: NodeId) -> Result<Connection, ConnectError> {
         let Some(broker) = self.known(node).await else {
-            return if self.is_silent() {
-                self.lend().await
+            return if self.requires_authentication() {
+                self.connect_provisional().await
             } else {
                 Err(self.unknown(node))
             };
@@ -302,7 +302,7 @@ impl Cluster {
                 address,
                 peer,
                 gone: broker.gone,
-                is_lent: false,
+                is_provisional: false,
             }),
             Err(ConnectError::WrongBroker { .. }) => self.connect_moved(node, address).await,
             Err(error) => {
@@ -334,13 +334,13 @@ impl Cluster {
             address: broker.address,
             peer,
             gone: broker.gone,
-            is_lent: false,
+            is_provisional: false,
         })
     }
 
-    async fn lend(&self) -> Result<Connection, ConnectError> {
+    async fn connect_provisional(&self) -> Result<Connection, ConnectError> {
         self.connect_any().await.map(|connection| Connection {
-            is_lent: true,
+            is_provisional: true,
             ..connection
         })
     }
@@ -376,7 +376,7 @@ impl Cluster {
         node: Option<NodeId>,
     ) -> Result<(Stream, SocketAddr), ConnectError> {
         let (mut stream, peer) = self.dial(address).await?;
-        if self.is_silent() || self.verified.holds(peer, node) {
+        if self.requires_authentication() || self.verified.holds(peer, node) {
             return Ok((stream, peer));
         }
         match self.verify(&mut stream, address, node).await {
@@ -409,7 +409,7 @@ impl Cluster {
         };
         let asked = broker::ask(stream, expected, self.settings.dial.probe_timeout).await;
         let sighting = asked.map_err(|source| match (source, node) {
-            (ProbeError::SomebodyElse, Some(node)) => wrong(node),
+            (ProbeError::WrongBroker, Some(node)) => wrong(node),
             (source, _) => ConnectError::Probe {
                 address: address.clone(),
                 source,
@@ -417,11 +417,11 @@ impl Cluster {
         })?;
         let is_ours = !matches!(
             self.learn(&sighting, Source::Passing),
-            Lesson::WrongCluster { .. }
+            Learned::WrongCluster { .. }
         );
         match node {
             Some(node) => {
-                let is_at = |broker: &SeenBroker| {
+                let is_at = |broker: &ListedBroker| {
                     *broker.host == *address.host && broker.port == address.port
                 };
                 let broker = sighting.brokers.iter().find(|broker| broker.node == node);
@@ -437,7 +437,7 @@ impl Cluster {
             None if is_ours => Ok(()),
             None => Err(ConnectError::Probe {
                 address: address.clone(),
-                source: ProbeError::SomebodyElse,
+                source: ProbeError::WrongBroker,
             }),
         }
     }

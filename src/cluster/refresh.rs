@@ -4,11 +4,11 @@
 //! wants to know waits for that one answer. Where the brokers demand SASL, Narrows may not ask: the
 //! cluster is *silent*, and the map is learned from responses that pass.
 
-use super::view::{Lesson, Source};
+use super::view::{Learned, Source};
 use super::{Cluster, ConnectError};
 use crate::broker::{self, ProbeError};
 use crate::lifecycle::Stop;
-use crate::protocol::rewrite::Sighting;
+use crate::protocol::rewrite::BrokerList;
 use crate::types::{BrokerAddress, NodeId};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
@@ -29,7 +29,7 @@ pub(super) struct Refreshes {
     wanted: Notify,
     /// How many refreshes have ended, and the last one's result.
     ended: watch::Sender<(u64, Outcome)>,
-    is_silent: AtomicBool,
+    requires_authentication: AtomicBool,
     suspicion: Notify,
 }
 
@@ -52,7 +52,7 @@ impl Default for Refreshes {
         Self {
             wanted: Notify::new(),
             ended: watch::Sender::new((0, Outcome::None)),
-            is_silent: AtomicBool::new(false),
+            requires_authentication: AtomicBool::new(false),
             suspicion: Notify::new(),
         }
     }
@@ -60,8 +60,8 @@ impl Default for Refreshes {
 
 impl Cluster {
     /// Whether the brokers demand SASL, so that Narrows learns only from what passes.
-    pub fn is_silent(&self) -> bool {
-        self.refreshes.is_silent.load(Relaxed)
+    pub fn requires_authentication(&self) -> bool {
+        self.refreshes.requires_authentication.load(Relaxed)
     }
 
     /// How the last refresh ended.
@@ -103,7 +103,7 @@ impl Cluster {
                 () = stop.aborted() => return,
                 () = tokio::time::sleep(pause) => {}
                 () = self.refreshes.suspicion.notified() => tokio::time::sleep(SUSPICION_DELAY).await,
-                () = self.refreshes.wanted.notified(), if !self.is_silent() => tokio::time::sleep(GAP_MIN).await,
+                () = self.refreshes.wanted.notified(), if !self.requires_authentication() => tokio::time::sleep(GAP_MIN).await,
             }
         }
     }
@@ -122,7 +122,7 @@ impl Cluster {
         let before = self.last_refresh();
         let cluster = &self.settings.name;
         self.refreshes
-            .is_silent
+            .requires_authentication
             .store(outcome == Outcome::Silent, Relaxed);
         match &outcome {
             Outcome::Failed(why) if before != outcome => {
@@ -156,7 +156,7 @@ impl Cluster {
         for address in self.bootstrap_candidates() {
             match self.ask(&address).await {
                 Ok(sighting) => match self.learn(&sighting, Source::Own) {
-                    Lesson::WrongCluster { expected, seen } => {
+                    Learned::WrongCluster { expected, seen } => {
                         failures.push(format!(
                             "{address} belongs to cluster {seen}, not to {expected}"
                         ));
@@ -182,7 +182,7 @@ impl Cluster {
         }
     }
 
-    async fn ask(&self, address: &BrokerAddress) -> Result<Sighting, ConnectError> {
+    async fn ask(&self, address: &BrokerAddress) -> Result<BrokerList, ConnectError> {
         let dial = &self.settings.dial;
         let (mut stream, _) = self.dial(address).await?;
         let asked = broker::ask(&mut stream, None, dial.probe_timeout).await;
@@ -210,12 +210,12 @@ impl Cluster {
     }
 
     /// Takes in what a response says, and acts on it.
-    pub fn learn(&self, sighting: &Sighting, source: Source) -> Lesson {
+    pub fn learn(&self, sighting: &BrokerList, source: Source) -> Learned {
         let lesson = self.view.learn(sighting, source, Instant::now());
         let cluster = &self.settings.name;
         match &lesson {
-            Lesson::Nothing => {}
-            Lesson::Changed => {
+            Learned::Nothing => {}
+            Learned::Changed => {
                 let brokers = self.view.brokers();
                 self.metrics
                     .brokers_known
@@ -226,8 +226,8 @@ impl Cluster {
                     .collect();
                 info!(%cluster, brokers = %map.join(" "), "the broker map has changed");
             }
-            Lesson::Suspicion => self.refreshes.suspicion.notify_one(),
-            Lesson::WrongCluster { expected, seen } => {
+            Learned::Suspicion => self.refreshes.suspicion.notify_one(),
+            Learned::WrongCluster { expected, seen } => {
                 warn!(
                     %cluster, %expected, %seen,
                     "a broker answered for another cluster id and was not believed: is a \

@@ -6,7 +6,7 @@
 //! Connections to a broker that is dropped, or that has moved to another address, end at once: each
 //! holds the broker's [`CancellationToken`].
 
-use crate::protocol::rewrite::{SeenBroker, Sighting};
+use crate::protocol::rewrite::{BrokerList, ListedBroker};
 use crate::types::{BrokerAddress, NodeId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -45,7 +45,7 @@ pub enum Source {
 
 /// What came of a sighting.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Lesson {
+pub enum Learned {
     /// Nothing new.
     Nothing,
     /// The map has changed.
@@ -108,7 +108,7 @@ impl View {
     }
 
     /// Takes in what a response says.
-    pub fn learn(&self, sighting: &Sighting, source: Source, now: Instant) -> Lesson {
+    pub fn learn(&self, sighting: &BrokerList, source: Source, now: Instant) -> Learned {
         let mut known = self.lock();
         let wrong = sighting
             .cluster_id
@@ -119,23 +119,23 @@ impl View {
         }
         let mut changed = false;
         for broker in &sighting.brokers {
-            changed |= known.meet(broker);
+            changed |= known.present(broker);
         }
         let mut suspicion = false;
         if sighting.is_complete && !sighting.brokers.is_empty() {
-            (changed, suspicion) = known.miss(&sighting.brokers, now, changed);
+            (changed, suspicion) = known.absent(&sighting.brokers, now, changed);
         }
         match (changed, suspicion) {
-            (true, _) => Lesson::Changed,
-            (false, true) => Lesson::Suspicion,
-            (false, false) => Lesson::Nothing,
+            (true, _) => Learned::Changed,
+            (false, true) => Learned::Suspicion,
+            (false, false) => Learned::Nothing,
         }
     }
 
     /// Whether a sighting is about this cluster. A cluster that was not pinned may be made anew
     /// under the same addresses; Narrows believes that when its own refreshes say so several times
     /// in a row.
-    fn check_cluster(&self, known: &mut Known, seen: &str, source: Source) -> Option<Lesson> {
+    fn check_cluster(&self, known: &mut Known, seen: &str, source: Source) -> Option<Learned> {
         let Some(expected) = known.cluster_id.clone().filter(|expected| expected != seen) else {
             known.cluster_id = Some(seen.to_owned());
             if source == Source::Own {
@@ -151,7 +151,7 @@ impl View {
                 return None;
             }
         }
-        Some(Lesson::WrongCluster {
+        Some(Learned::WrongCluster {
             expected,
             seen: seen.to_owned(),
         })
@@ -164,7 +164,7 @@ impl View {
 
 impl Known {
     /// A list has this broker. Whether that is news.
-    fn meet(&mut self, seen: &SeenBroker) -> bool {
+    fn present(&mut self, seen: &ListedBroker) -> bool {
         if let Some(broker) = self.brokers.get_mut(&seen.node) {
             broker.absent_since = None;
             if *broker.address.host == *seen.host && broker.address.port == seen.port {
@@ -189,7 +189,7 @@ impl Known {
 
     /// A complete list came: drop who has been missing for long. Returns whether the map changed,
     /// and whether anybody is missing who was not dropped.
-    fn miss(&mut self, present: &[SeenBroker], now: Instant, changed: bool) -> (bool, bool) {
+    fn absent(&mut self, present: &[ListedBroker], now: Instant, changed: bool) -> (bool, bool) {
         let before = self.brokers.len();
         let mut suspicion = false;
         let present: BTreeSet<NodeId> = present.iter().map(|seen| seen.node).collect();
@@ -221,13 +221,13 @@ impl Known {
 mod tests {
     use super::*;
 
-    fn sighting(cluster: &str, brokers: &[(i32, &str)]) -> Sighting {
-        let brokers = brokers.iter().map(|(node, host)| SeenBroker {
+    fn sighting(cluster: &str, brokers: &[(i32, &str)]) -> BrokerList {
+        let brokers = brokers.iter().map(|(node, host)| ListedBroker {
             node: NodeId(*node),
             host: (*host).to_owned(),
             port: 9092,
         });
-        Sighting {
+        BrokerList {
             cluster_id: Some(cluster.to_owned()),
             brokers: brokers.collect(),
             is_complete: true,
@@ -247,12 +247,12 @@ mod tests {
         let without = sighting("c", &[(1, "a")]);
         assert_eq!(
             view.learn(&without, Source::Passing, start),
-            Lesson::Suspicion
+            Learned::Suspicion
         );
         assert_eq!((ids(&view), gone.is_cancelled()), (vec![1, 2], false));
         assert_eq!(
             view.learn(&without, Source::Passing, start + ABSENCE),
-            Lesson::Changed
+            Learned::Changed
         );
         assert_eq!((ids(&view), gone.is_cancelled()), (vec![1], true));
     }
@@ -268,7 +268,7 @@ mod tests {
         view.learn(&with, Source::Passing, start + ABSENCE / 2);
         assert_eq!(
             view.learn(&without, Source::Passing, start + ABSENCE),
-            Lesson::Suspicion
+            Learned::Suspicion
         );
         assert_eq!(ids(&view), [1, 2]);
     }
@@ -284,7 +284,7 @@ mod tests {
                 Source::Passing,
                 Instant::now()
             ),
-            Lesson::Changed
+            Learned::Changed
         );
         assert!(old.gone.is_cancelled());
         let new = view.locate(NodeId(1)).unwrap();
@@ -300,7 +300,7 @@ mod tests {
         let now = Instant::now();
         view.learn(&sighting("ours", &[(1, "a")]), Source::Own, now);
         let other = sighting("other", &[(7, "x")]);
-        let refused = Lesson::WrongCluster {
+        let refused = Learned::WrongCluster {
             expected: "ours".into(),
             seen: "other".into(),
         };
@@ -313,7 +313,7 @@ mod tests {
         ] {
             assert_eq!(view.learn(&other, source, now), refused);
         }
-        assert_eq!(view.learn(&other, Source::Own, now), Lesson::Changed);
+        assert_eq!(view.learn(&other, Source::Own, now), Learned::Changed);
         assert_eq!(ids(&view), [7]);
     }
 
@@ -323,7 +323,7 @@ mod tests {
         let now = Instant::now();
         for _ in 0..10 {
             let lesson = view.learn(&sighting("other", &[(7, "x")]), Source::Own, now);
-            assert!(matches!(lesson, Lesson::WrongCluster { .. }));
+            assert!(matches!(lesson, Learned::WrongCluster { .. }));
         }
         assert!(view.brokers().is_empty());
     }
@@ -345,7 +345,7 @@ mod tests {
         view.learn(&sighting("c", &[(1, "a")]), Source::Own, now);
         assert_eq!(
             view.learn(&sighting("c", &[]), Source::Own, now + ABSENCE * 2),
-            Lesson::Nothing
+            Learned::Nothing
         );
         assert_eq!(ids(&view), [1]);
     }

@@ -97,10 +97,10 @@ fn resolve(key: &Key, levels: Vec<String>, names: &Names) -> Vec<String> {
 /// like ours (`NARROWS_VERSION` in an image, say) are nobody's business here.
 fn unknown(variable: &str, value: &str, names: &Names) -> Option<Problem> {
     const ALIKE_MIN: f64 = 0.85;
-    let own_name = variable.split("__").nth(1).unwrap_or("NAME").to_lowercase();
+    let routing_loop = variable.split("__").nth(1).unwrap_or("NAME").to_lowercase();
     let mut candidates = Vec::new();
     for key in KEYS {
-        candidates.push(key.variable(&own_name));
+        candidates.push(key.variable(&routing_loop));
         candidates.extend(names.of(key).iter().map(|name| key.variable(name)));
     }
     let candidates = || candidates.iter().map(String::as_str);

@@ -4,7 +4,7 @@ use crate::address::Scheme;
 use crate::lifecycle::{Stop, Tasks};
 use crate::net::socket;
 use crate::observe::throttle::Throttle;
-use crate::session::{self, Door, ListenerTls, ProxyProtocol};
+use crate::session::{self, Binding, ListenerTls, ProxyProtocol};
 use crate::types::{ClusterName, ListenerName};
 use std::io;
 use std::net::SocketAddr;
@@ -98,18 +98,18 @@ pub fn bind(
 }
 
 /// Accepts connections until it has to stop. Each gets a task among the `sessions`.
-pub async fn accept(socket: TcpListener, door: Arc<Door>, sessions: Tasks, stop: Stop) {
+pub async fn accept(socket: TcpListener, binding: Arc<Binding>, sessions: Tasks, stop: Stop) {
     let mut warnings = Throttle::every(ACCEPT_WARN_INTERVAL);
     loop {
         let accepted = tokio::select! {
             accepted = socket.accept() => accepted.and_then(tuned),
             () = stop.draining() => return,
         };
-        let behind = door.behind();
+        let state = binding.behind();
         match accepted {
-            Ok((client, peer)) => sessions.spawn(session::run(client, peer, behind, stop.clone())),
+            Ok((client, peer)) => sessions.spawn(session::run(client, peer, state, stop.clone())),
             Err(error) if is_of_one_connection(&error) => {
-                behind.metrics().accept_error("client_gone")
+                state.metrics().accept_error("client_gone")
             }
             Err(error) => {
                 let reason = if is_exhausted(&error) {
@@ -117,9 +117,9 @@ pub async fn accept(socket: TcpListener, door: Arc<Door>, sessions: Tasks, stop:
                 } else {
                     "other"
                 };
-                behind.metrics().accept_error(reason);
+                state.metrics().accept_error(reason);
                 if let Some(suppressed) = warnings.admit(Instant::now()) {
-                    let listener = behind.name();
+                    let listener = state.name();
                     warn!(%listener, suppressed, "can't accept a connection, trying again: \
                                                   {error}{}", cure(&error));
                 }

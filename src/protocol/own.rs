@@ -5,7 +5,7 @@
 //! answer that they don't know the version. Metadata v4 for no topics, which every broker since
 //! 0.11 knows, names the cluster and all its brokers.
 
-use super::rewrite::{Advertise, PREFIX_BYTES, Rewrite, Sighting};
+use super::rewrite::{Advertise, BrokerList, PREFIX_BYTES, Rewrite};
 use super::wire::{Malformed, Reader, put_varint};
 use crate::types::{AdvertisedAddress, NodeId};
 use bytes::BufMut;
@@ -42,7 +42,7 @@ pub fn metadata_request(correlation_id: i32) -> Vec<u8> {
 }
 
 /// What the body of a [`metadata_request`]'s response says: `frame` begins with the length.
-pub fn read_metadata(frame: &[u8]) -> Result<Sighting, Malformed> {
+pub fn read_metadata(frame: &[u8]) -> Result<BrokerList, Malformed> {
     let frame_bytes = frame.len().saturating_sub(4);
     let mut rewrite =
         Rewrite::new(METADATA, METADATA_VERSION, frame_bytes).ok_or(Malformed::TooLong)?;
@@ -74,7 +74,7 @@ pub fn identity_request(correlation_id: i32, cluster_id: &str, node: NodeId) -> 
 
 /// Whether the broker says that it is not the one it was taken for: `frame` answers an
 /// [`identity_request`].
-pub fn is_somebody_else(frame: &[u8]) -> bool {
+pub fn is_wrong_broker(frame: &[u8]) -> bool {
     let mut reader = Reader::whole(frame.get(PREFIX_BYTES..).unwrap_or(&[]));
     reader.int16() == Ok(REBOOTSTRAP_REQUIRED)
 }

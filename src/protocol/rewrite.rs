@@ -39,7 +39,7 @@ pub trait Advertise {
 
 /// A broker as a response names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SeenBroker {
+pub struct ListedBroker {
     /// Its node id.
     pub node: NodeId,
     /// Its host, as the broker advertises it.
@@ -50,11 +50,11 @@ pub struct SeenBroker {
 
 /// What a response says about the cluster.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Sighting {
+pub struct BrokerList {
     /// Kafka's cluster id, if the response has it.
     pub cluster_id: Option<String>,
     /// The brokers that it names.
-    pub brokers: Vec<SeenBroker>,
+    pub brokers: Vec<ListedBroker>,
     /// Whether these are all the brokers there are.
     pub is_complete: bool,
 }
@@ -65,7 +65,7 @@ pub struct Edited {
     /// The bytes that take the place of the held ones; `None` when nothing changes.
     pub bytes: Option<Vec<u8>>,
     /// What the response says about the cluster.
-    pub sighting: Sighting,
+    pub sighting: BrokerList,
 }
 
 /// One response on its way through.
@@ -97,7 +97,7 @@ impl Rewrite {
     pub fn passes(api_key: i16, version: i16, frame: &[u8]) -> bool {
         frame.len() <= HELD_WHOLE_BYTES_MAX
             && table::api(api_key).is_some_and(|api| api.rewrites(version))
-            && schema(api_key).is_some_and(|schema| walk::names_nobody(schema, version, frame))
+            && schema(api_key).is_some_and(|schema| walk::has_no_address(schema, version, frame))
     }
 
     /// Takes the next bytes of the frame, from behind its correlation id on. Returns how many it
@@ -180,7 +180,7 @@ impl Rewrite {
         &self,
         marks: &Marks,
         text: &impl Fn(&std::ops::Range<usize>) -> &'a [u8],
-    ) -> Sighting {
+    ) -> BrokerList {
         let brokers = marks
             .endpoints
             .iter()
@@ -190,7 +190,7 @@ impl Rewrite {
                 .ok()
                 .filter(|host| !host.is_empty())?;
             let port = u16::try_from(endpoint.port).ok().filter(|port| *port > 0)?;
-            Some(SeenBroker {
+            Some(ListedBroker {
                 node: endpoint.node,
                 host: host.to_owned(),
                 port,
@@ -200,7 +200,7 @@ impl Rewrite {
             .cluster_id
             .as_ref()
             .and_then(|range| std::str::from_utf8(text(range)).ok());
-        Sighting {
+        BrokerList {
             brokers: brokers.collect(),
             cluster_id: cluster_id.map(str::to_owned),
             is_complete: self.api_key == METADATA,

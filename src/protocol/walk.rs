@@ -5,9 +5,9 @@
 //! bytes gives the same marks. Every length and count is checked against the bytes that the frame
 //! has left, and nothing is allocated by them.
 
-mod glance;
+mod precheck;
 
-pub(crate) use glance::names_nobody;
+pub(crate) use precheck::has_no_address;
 
 use super::wire::{Malformed, Varint};
 use crate::types::NodeId;

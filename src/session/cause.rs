@@ -1,7 +1,7 @@
 //! Why a session ended: one enum with the sentence for the log, the code for the metric, and the
 //! side at fault.
 
-use super::first_bytes::Speech;
+use super::first_bytes::DetectedProtocol;
 use crate::cluster::ConnectError;
 use crate::net::hello::HelloError;
 use crate::net::proxy_header::HeaderError;
@@ -74,7 +74,7 @@ pub enum Cause {
         /// The four bytes read as a length.
         length: i32,
         /// What was probably sent.
-        speech: Speech,
+        speech: DetectedProtocol,
         /// What came first.
         first: Vec<u8>,
     },
@@ -82,7 +82,7 @@ pub enum Cause {
     #[error("this port takes TLS only, and what came is {}{sender} (first bytes {first:02x?})", .speech.on_tls())]
     NotTls {
         /// What was probably sent.
-        speech: Speech,
+        speech: DetectedProtocol,
         /// Who sent it, if that could be read.
         sender: String,
         /// What came first.
@@ -159,7 +159,7 @@ pub enum Cause {
     },
     /// A response without a request.
     #[error("the broker sent a response that nobody asked for")]
-    UnaskedResponse,
+    UnexpectedResponse,
     /// A response to another request.
     #[error("the broker answered correlation id {answered}, but {asked} was next")]
     CorrelationMismatch {
@@ -212,7 +212,7 @@ pub enum Cause {
         "the connection for broker {0} was lent a bootstrap server, which is another broker; the \
          client's next attempt will reach the right one"
     )]
-    LentWrongBroker(NodeId),
+    ProvisionalBrokerWrong(NodeId),
     /// Narrows is going down, and nothing was in flight.
     #[error("Narrows is draining")]
     Drained,
@@ -251,7 +251,7 @@ impl Cause {
     /// What the client is told before the connection closes, if it speaks a language in which that
     /// can be said. A Kafka client can't be told anything: it would take whatever comes for the
     /// length of a response.
-    pub(super) fn last_words(&self) -> &'static [u8] {
+    pub(super) fn final_bytes(&self) -> &'static [u8] {
         match self {
             Self::NotKafka { speech, .. } | Self::NotTls { speech, .. } => speech.answer(),
             Self::ServerNameMissing { .. } | Self::ServerNameUnknown { .. } => UNRECOGNIZED_NAME,
@@ -275,12 +275,13 @@ impl Cause {
             Self::ProxyHeaderMissing { .. } => ("proxy_header_missing", Client, true),
             Self::ProxyHeaderMalformed(_) => ("proxy_header_malformed", Client, true),
             Self::NotKafka {
-                speech: Speech::Kafka,
+                speech: DetectedProtocol::Kafka,
                 ..
             } => ("not_kafka", Client, true),
             Self::NotKafka { speech, .. } => (speech.code(), Client, true),
             Self::NotTls {
-                speech: Speech::Unknown | Speech::TlsAlert | Speech::TlsHello,
+                speech:
+                    DetectedProtocol::Unknown | DetectedProtocol::TlsAlert | DetectedProtocol::TlsHello,
                 ..
             } => ("not_tls", Client, true),
             Self::NotTls { speech, .. } => (speech.code(), Client, true),
@@ -299,14 +300,14 @@ impl Cause {
             Self::RequestMalformed(_) => ("request_malformed", Client, true),
             Self::RequestHeaderTooLarge(_) => ("request_header_too_large", Client, true),
             Self::NotOffered { .. } => ("not_offered", Client, true),
-            Self::UnaskedResponse => ("unasked_response", Broker, true),
+            Self::UnexpectedResponse => ("unexpected_response", Broker, true),
             Self::CorrelationMismatch { .. } => ("correlation_mismatch", Broker, true),
             Self::ResponseLength { .. } => ("response_length", Broker, true),
             Self::ResponseMalformed { .. } => ("response_malformed", Broker, true),
             Self::ResponseTooLarge { .. } => ("response_too_large", Broker, true),
             Self::Connect(error) => (error.code(), Broker, true),
             Self::BrokerGone(_) => ("broker_gone", Broker, false),
-            Self::LentWrongBroker(_) => ("lent_wrong_broker", Narrows, false),
+            Self::ProvisionalBrokerWrong(_) => ("provisional_broker_wrong", Narrows, false),
             Self::Drained => ("drained", Narrows, false),
             Self::Aborted => ("aborted", Narrows, true),
         }

@@ -1,7 +1,7 @@
 //! What all sessions of a listener share.
 
-use super::conversation::Behold;
 use super::lane::Pools;
+use super::state::Observer;
 use super::{ListenerTls, SessionSettings, Splice};
 use crate::address::{Advertised, Scheme};
 use crate::cluster::Cluster;
@@ -11,7 +11,7 @@ use crate::net::buffer::BufferPool;
 use crate::net::pipe::PipePool;
 use crate::observe::incidents::Incidents;
 use crate::observe::metrics::{CopyReason, ListenerMetrics};
-use crate::protocol::rewrite::{Advertise, Sighting};
+use crate::protocol::rewrite::{Advertise, BrokerList};
 use crate::types::{AdvertisedAddress, ListenerName, NodeId};
 use arc_swap::ArcSwap;
 use std::collections::BTreeSet;
@@ -24,7 +24,7 @@ const UNMAPPED_MAX: usize = 1000;
 /// What a listener is told, swapped whole by a reload. Sessions that stand keep the limits they
 /// began with; what clients are told of brokers is always what stands here now.
 #[derive(Clone, Debug)]
-pub struct Setup {
+pub struct ListenerState {
     /// How brokers are told apart, and what clients are told of them.
     pub scheme: Scheme,
     /// What becomes of TLS; without it the listener is plaintext.
@@ -35,7 +35,7 @@ pub struct Setup {
     pub session: SessionSettings,
 }
 
-impl Setup {
+impl ListenerState {
     /// Whether another one leads to the same cluster within the same limits; the rest stands in the
     /// listener's settings.
     pub fn is_like(&self, other: &Self) -> bool {
@@ -45,7 +45,7 @@ impl Setup {
 
 /// What all listeners share.
 #[derive(Clone, Debug, Default)]
-pub struct Shared {
+pub struct Resources {
     /// Where buffers come from.
     pub buffers: BufferPool,
     /// Where pipes come from.
@@ -56,10 +56,10 @@ pub struct Shared {
 
 /// What all sessions of a listener share.
 #[derive(Debug)]
-pub struct Context {
+pub struct ListenerContext {
     listener: ListenerName,
-    setup: ArcSwap<Setup>,
-    shared: Shared,
+    setup: ArcSwap<ListenerState>,
+    shared: Resources,
     metrics: ListenerMetrics,
     /// When its sessions end, if Narrows goes on without it.
     stop: Stop,
@@ -67,12 +67,12 @@ pub struct Context {
     unmapped: Mutex<BTreeSet<NodeId>>,
 }
 
-impl Context {
+impl ListenerContext {
     /// The context of a listener's sessions, which end at `stop`.
     pub fn new(
         listener: ListenerName,
-        setup: Setup,
-        shared: Shared,
+        setup: ListenerState,
+        shared: Resources,
         metrics: ListenerMetrics,
         stop: Stop,
     ) -> Self {
@@ -88,13 +88,13 @@ impl Context {
     }
 
     /// What the listener is told now.
-    pub fn setup(&self) -> Arc<Setup> {
+    pub fn setup(&self) -> Arc<ListenerState> {
         self.setup.load_full()
     }
 
     /// From now on it is told this. What was said of unmapped nodes is forgotten: they may have an
     /// address now.
-    pub fn change(&self, setup: Setup) {
+    pub fn change(&self, setup: ListenerState) {
         self.setup.store(Arc::new(setup));
         self.unmapped
             .lock()
@@ -130,7 +130,7 @@ impl Context {
 
     /// Where a session's buffers and pipes come from.
     pub(super) fn pools(&self, settings: &SessionSettings) -> Pools {
-        let Shared { buffers, pipes, .. } = self.shared.clone();
+        let Resources { buffers, pipes, .. } = self.shared.clone();
         let pipes = if settings.splice == Splice::Auto {
             Ok(pipes)
         } else {
@@ -139,7 +139,7 @@ impl Context {
         Pools {
             buffers,
             pipes,
-            runs: Arc::clone(&self.metrics.large_runs),
+            runs: Arc::clone(&self.metrics.bulk_transfers),
         }
     }
 
@@ -157,11 +157,11 @@ impl Context {
     }
 }
 
-impl Advertise for Context {
+impl Advertise for ListenerContext {
     fn advertise(&self, node: NodeId) -> AdvertisedAddress {
         match self.setup.load().scheme.advertise(node) {
             Advertised::Mapped(address) => address,
-            Advertised::Nowhere(address) => {
+            Advertised::Unmapped(address) => {
                 self.note_unmapped(node);
                 address
             }
@@ -172,19 +172,19 @@ impl Advertise for Context {
 /// What one session sees of its listener. It tells clients what holds now, and what it learns is of
 /// the cluster that it is connected to, even if the listener leads to another by now.
 #[derive(Debug)]
-pub(super) struct Witness {
-    pub(super) context: Arc<Context>,
+pub(super) struct SessionObserver {
+    pub(super) context: Arc<ListenerContext>,
     pub(super) cluster: Arc<Cluster>,
 }
 
-impl Advertise for Witness {
+impl Advertise for SessionObserver {
     fn advertise(&self, node: NodeId) -> AdvertisedAddress {
         self.context.advertise(node)
     }
 }
 
-impl Behold for Witness {
-    fn saw(&self, sighting: Sighting) {
+impl Observer for SessionObserver {
+    fn brokers_seen(&self, sighting: BrokerList) {
         if sighting.brokers.is_empty() {
             return;
         }
@@ -197,11 +197,11 @@ impl Behold for Witness {
         cluster.learn(&sighting, Source::Passing);
     }
 
-    fn asked(&self, api_key: i16) {
+    fn request_forwarded(&self, api_key: i16) {
         self.context.metrics.request(api_key);
     }
 
-    fn rewrote(&self, api_key: i16) {
+    fn response_rewritten(&self, api_key: i16) {
         self.context.metrics.rewritten(api_key);
     }
 }

@@ -9,13 +9,13 @@ use crate::observe::text::Shown;
 use crate::protocol::header;
 
 /// Enough to tell every protocol apart that is known here.
-pub(super) const SPEECH_BYTES: usize = 4;
+pub(super) const DETECTION_BYTES: usize = 4;
 /// What a log line shows of them.
-pub(super) const TELLING_BYTES: usize = 8;
+pub(super) const SHOWN_BYTES: usize = 8;
 
 /// What somebody speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Speech {
+pub enum DetectedProtocol {
     /// The beginning of a TLS handshake.
     TlsHello,
     /// A TLS alert: the other side of a handshake did not like it.
@@ -37,13 +37,13 @@ pub enum Speech {
 /// Larger requests are no first requests of anybody.
 const KAFKA_BYTES_MAX: i32 = 100 * 1024 * 1024;
 
-impl Speech {
+impl DetectedProtocol {
     /// What `bytes` are the beginning of; fewer than four say nothing.
-    pub(super) fn of(bytes: &[u8]) -> Self {
+    pub(super) fn detect(bytes: &[u8]) -> Self {
         const METHODS: [&[u8; 4]; 7] = [
             b"GET ", b"HEAD", b"POST", b"PUT ", b"DELE", b"OPTI", b"PATC",
         ];
-        let Some(first) = bytes.first_chunk::<SPEECH_BYTES>() else {
+        let Some(first) = bytes.first_chunk::<DETECTION_BYTES>() else {
             return Self::Unknown;
         };
         match first {
@@ -145,22 +145,22 @@ mod tests {
     #[test]
     fn every_protocol_is_known_by_its_first_four_bytes() {
         for (bytes, speech) in [
-            (&b"\x16\x03\x01\x02\x00\x01"[..], Speech::TlsHello),
-            (b"\x15\x03\x03\x00", Speech::TlsAlert),
-            (b"GET / HTTP/1.1", Speech::Http),
-            (b"OPTIONS *", Speech::Http),
-            (b"PRI * HTTP/2.0", Speech::Http2),
-            (b"PROXY TCP4", Speech::ProxyHeader),
-            (b"\r\n\r\n\0\r\nQUIT\n", Speech::ProxyHeader),
-            (b"SSH-2.0-OpenSSH", Speech::Ssh),
-            (b"\0\0\0\x23\0\x12\0\x03", Speech::Kafka),
-            (b"\0\0\0\x07", Speech::Unknown),
-            (b"\xff\xff\xff\xff", Speech::Unknown),
-            (b"\x16\x04\0\0", Speech::Unknown),
-            (b"GET", Speech::Unknown),
-            (b"", Speech::Unknown),
+            (&b"\x16\x03\x01\x02\x00\x01"[..], DetectedProtocol::TlsHello),
+            (b"\x15\x03\x03\x00", DetectedProtocol::TlsAlert),
+            (b"GET / HTTP/1.1", DetectedProtocol::Http),
+            (b"OPTIONS *", DetectedProtocol::Http),
+            (b"PRI * HTTP/2.0", DetectedProtocol::Http2),
+            (b"PROXY TCP4", DetectedProtocol::ProxyHeader),
+            (b"\r\n\r\n\0\r\nQUIT\n", DetectedProtocol::ProxyHeader),
+            (b"SSH-2.0-OpenSSH", DetectedProtocol::Ssh),
+            (b"\0\0\0\x23\0\x12\0\x03", DetectedProtocol::Kafka),
+            (b"\0\0\0\x07", DetectedProtocol::Unknown),
+            (b"\xff\xff\xff\xff", DetectedProtocol::Unknown),
+            (b"\x16\x04\0\0", DetectedProtocol::Unknown),
+            (b"GET", DetectedProtocol::Unknown),
+            (b"", DetectedProtocol::Unknown),
         ] {
-            assert_eq!(Speech::of(bytes), speech, "{bytes:02x?}");
+            assert_eq!(DetectedProtocol::detect(bytes), speech, "{bytes:02x?}");
         }
     }
 
@@ -178,15 +178,19 @@ mod tests {
     #[test]
     fn only_http_is_answered_and_with_no_byte_that_reads_as_a_length() {
         for speech in [
-            Speech::TlsHello,
-            Speech::TlsAlert,
-            Speech::Ssh,
-            Speech::Kafka,
-            Speech::Unknown,
-            Speech::Http2,
+            DetectedProtocol::TlsHello,
+            DetectedProtocol::TlsAlert,
+            DetectedProtocol::Ssh,
+            DetectedProtocol::Kafka,
+            DetectedProtocol::Unknown,
+            DetectedProtocol::Http2,
         ] {
             assert_eq!(speech.answer(), b"");
         }
-        assert!(Speech::Http.answer().starts_with(b"HTTP/1.1 400 "));
+        assert!(
+            DetectedProtocol::Http
+                .answer()
+                .starts_with(b"HTTP/1.1 400 ")
+        );
     }
 }

@@ -12,7 +12,7 @@ use crate::net::buffer::{BUFFER_BYTES, Buffer, BufferPool, PARKED_BYTES_MAX};
 use crate::net::pipe::{Pipe, PipePool};
 use crate::net::stream::Stream;
 use crate::net::{low_mark, socket};
-use crate::observe::metrics::{CopyReason, LargeRuns};
+use crate::observe::metrics::{BulkTransfers, CopyReason};
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -58,7 +58,7 @@ pub(super) struct Pools {
     pub(super) buffers: BufferPool,
     /// Or why nothing is to be spliced.
     pub(super) pipes: Result<PipePool, CopyReason>,
-    pub(super) runs: Arc<LargeRuns>,
+    pub(super) runs: Arc<BulkTransfers>,
 }
 
 /// One direction.

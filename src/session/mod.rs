@@ -1,51 +1,51 @@
 //! One client connection, from its first byte to its end.
 //!
-//! The story, top to bottom: open it ([`opening`]): learn whose connection it is ([`origin`]), whom
-//! it is meant for ([`door`]), and speak TLS where it ends here; wait for the first complete
+//! The story, top to bottom: open it ([`opening`]): learn whose connection it is ([`proxy_protocol`]), whom
+//! it is meant for ([`binding`]), and speak TLS where it ends here; wait for the first complete
 //! request; only then dial the broker that the connection is meant for (a health check never
 //! reaches a broker); relay until either side closes, the broker leaves, or Narrows drains; say
 //! once why it ended. [`requests`] and [`responses`] look at the bytes, [`relay`] moves them,
-//! [`conversation`] is what they share, [`tunnel`] moves those of a TLS stream that is not for
+//! [`state`] is what they share, [`tunnel`] moves those of a TLS stream that is not for
 //! Narrows, [`cause`] is how it can end.
 
+mod binding;
 mod cause;
 mod context;
-mod conversation;
-mod door;
 mod first_bytes;
 mod in_flight;
 mod lane;
 mod opening;
-mod origin;
+mod proxy_protocol;
 mod relay;
 mod requests;
 mod responses;
+mod state;
 #[cfg(test)]
 mod tests;
 mod tls;
 mod tunnel;
 
 pub use crate::protocol::admission::Unvetted;
+pub use binding::{Binding, BindingState, Identification};
 pub use cause::{Cause, Side};
-pub use context::{Context, Setup, Shared};
-pub use door::{Behind, Door, Way};
-pub use first_bytes::Speech;
-pub use origin::{ProxyMode, ProxyProtocol};
+pub use context::{ListenerContext, ListenerState, Resources};
+pub use first_bytes::DetectedProtocol;
+pub use proxy_protocol::{ProxyMode, ProxyProtocol};
 pub use tls::ListenerTls;
 
 use crate::cluster::Connection;
 use crate::lifecycle::Stop;
 use crate::net::buffer::{BUFFER_BYTES, Buffer, PARKED_BYTES_MAX};
 use crate::net::stream::Stream;
-use crate::net::tls::Agreed;
+use crate::net::tls::Negotiated;
 use crate::observe::metrics::{IntGauge, ListenerMetrics};
 use crate::types::{BrokerAddress, NodeId, Target};
-use context::Witness;
-use conversation::{Conversation, Lent};
+use context::SessionObserver;
 use lane::Scan;
 use opening::{Failed, Opened};
 use relay::{Relay, Turn};
 use requests::Requests;
+use state::{BrokerIdentity, SessionState};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -93,7 +93,7 @@ pub enum Splice {
 pub fn run(
     client: TcpStream,
     peer: SocketAddr,
-    behind: Arc<Behind>,
+    behind: Arc<BindingState>,
     stop: Stop,
 ) -> impl Future<Output = ()> + Send {
     let mut session = Session::new(peer, behind);
@@ -116,13 +116,13 @@ struct Session {
     peer: SocketAddr,
     /// Who sent the PROXY protocol header that said so.
     via: Option<SocketAddr>,
-    behind: Arc<Behind>,
+    behind: Arc<BindingState>,
     /// Whom it is meant for, once that is known.
     entry: Option<Entry>,
     counted: Counted,
     began: tokio::time::Instant,
     /// What was agreed with the client, and who its certificate says it is.
-    tls: Option<(Agreed, Option<String>)>,
+    tls: Option<(Negotiated, Option<String>)>,
     /// Which broker it reached.
     broker: Option<SocketAddr>,
     /// Who the client says to be.
@@ -133,13 +133,13 @@ struct Session {
 /// the broker that is meant.
 #[derive(Clone)]
 struct Entry {
-    context: Arc<Context>,
-    setup: Arc<Setup>,
+    context: Arc<ListenerContext>,
+    setup: Arc<ListenerState>,
     target: Target,
 }
 
 impl Entry {
-    fn new(context: Arc<Context>, target: Target) -> Self {
+    fn new(context: Arc<ListenerContext>, target: Target) -> Self {
         Self {
             setup: context.setup(),
             context,
@@ -172,10 +172,10 @@ impl Drop for Counted {
 }
 
 impl Session {
-    fn new(peer: SocketAddr, behind: Arc<Behind>) -> Self {
+    fn new(peer: SocketAddr, behind: Arc<BindingState>) -> Self {
         let entry = match &behind.way {
-            Way::Port(context, target) => Some(Entry::new(Arc::clone(context), *target)),
-            Way::Name { .. } => None,
+            Identification::Port(context, target) => Some(Entry::new(Arc::clone(context), *target)),
+            Identification::Sni { .. } => None,
         };
         let counted = Counted::new(behind.metrics());
         if entry.is_some() {
@@ -209,7 +209,7 @@ impl Session {
     /// When it has to end.
     fn stop(&self) -> Stop {
         match (&self.behind.way, &self.entry) {
-            (Way::Name { .. }, Some(entry)) => entry.context.stop().clone(),
+            (Identification::Sni { .. }, Some(entry)) => entry.context.stop().clone(),
             _ => self.behind.stop.clone(),
         }
     }
@@ -222,7 +222,7 @@ impl Session {
             }
             Err(Failed(cause, client)) => {
                 if let Some(client) = client {
-                    relay::linger(Stream::Plain(client), cause.last_words()).await;
+                    relay::linger(Stream::Plain(client), cause.final_bytes()).await;
                 }
                 cause
             }
@@ -233,20 +233,20 @@ impl Session {
     async fn serve(&mut self, mut client: Stream, first: Option<Buffer>, entry: &Entry) -> Cause {
         let context = Arc::clone(&entry.context);
         let cluster = Arc::clone(&entry.setup.cluster);
-        let witness = Arc::new(Witness { context, cluster });
-        let mut conversation = Conversation::new(entry.setup.session, witness);
+        let witness = Arc::new(SessionObserver { context, cluster });
+        let mut state = SessionState::new(entry.setup.session, witness);
         let mut requests = Requests::default();
         let pools = entry.context.pools(&entry.setup.session);
         let stop = self.stop();
         let first = tokio::select! {
-            first = self.first_request(&mut client, first, &pools, &mut requests, &mut conversation) => first,
+            first = self.first_request(&mut client, first, &pools, &mut requests, &mut state) => first,
             () = stop.draining() => Err(Cause::Drained),
         };
-        self.client = conversation.identity.to_string();
+        self.client = state.identity.to_string();
         let (buffer, refused) = match first {
             Ok(first) => first,
             Err(cause) => {
-                relay::linger(client, cause.last_words()).await;
+                relay::linger(client, cause.final_bytes()).await;
                 return cause;
             }
         };
@@ -255,28 +255,22 @@ impl Session {
             Err(error) => return Cause::Connect(error),
         };
         self.broker = Some(connection.peer);
-        if connection.is_lent {
-            conversation.lent = Lent::Yes;
+        if connection.is_provisional {
+            state.broker_identity = BrokerIdentity::Provisional;
         }
         let Connection {
             stream, gone, peer, ..
         } = connection;
         let metrics = entry.context.metrics().clone();
-        let mut relay = Relay::new(
-            (client, stream),
-            (buffer, requests),
-            conversation,
-            pools,
-            metrics,
-        );
+        let mut relay = Relay::new((client, stream), (buffer, requests), state, pools, metrics);
         if let Some(cause) = refused {
             relay.end(cause);
         }
         let cause = self.relay(&mut relay, &gone, entry, &stop).await;
         if cause.side() == Side::Broker {
-            entry.setup.cluster.doubt(peer);
+            entry.setup.cluster.forget_verified(peer);
         }
-        self.client = relay.conversation.identity.to_string();
+        self.client = relay.state.identity.to_string();
         Box::pin(relay.part()).await;
         cause
     }
@@ -337,14 +331,14 @@ impl Session {
         first: Option<Buffer>,
         pools: &lane::Pools,
         requests: &mut Requests,
-        conversation: &mut Conversation,
+        state: &mut SessionState,
     ) -> Result<(Buffer, Option<Cause>), Cause> {
-        let timeout = conversation.settings.first_frame_timeout;
+        let timeout = state.settings.first_frame_timeout;
         let arrival = async {
             let mut arrived = first.filter(|buffer| !buffer.is_empty());
             loop {
                 if let Some(buffer) = &mut arrived {
-                    if is_first_request(buffer.filled(), conversation)?
+                    if is_first_request(buffer.filled(), state)?
                         || buffer.filled().len() == BUFFER_BYTES
                     {
                         break;
@@ -368,7 +362,7 @@ impl Session {
         };
         let arrived = tokio::time::timeout_at(self.began + timeout, arrival).await;
         let mut buffer = arrived.unwrap_or(Err(Cause::FirstFrameTimeout(timeout)))?;
-        match requests.scan(&mut buffer, conversation) {
+        match requests.scan(&mut buffer, state) {
             Err(cause) if requests.cleared() == 0 => Err(cause),
             scanned => Ok((buffer, scanned.err())),
         }
@@ -408,7 +402,7 @@ impl Session {
             _ => true,
         };
         if !is_right {
-            relay.end(Cause::LentWrongBroker(node(entry.target)));
+            relay.end(Cause::ProvisionalBrokerWrong(node(entry.target)));
         }
         relay.settle();
     }
@@ -458,7 +452,7 @@ fn node(target: Target) -> NodeId {
 }
 
 /// Whether the first request is there as a whole.
-fn is_first_request(bytes: &[u8], conversation: &Conversation) -> Result<bool, Cause> {
-    let length = requests::frame_length(bytes, conversation)?;
+fn is_first_request(bytes: &[u8], state: &SessionState) -> Result<bool, Cause> {
+    let length = requests::frame_length(bytes, state)?;
     Ok(length.is_some_and(|frame_bytes| bytes.len() >= requests::LENGTH_BYTES + frame_bytes))
 }

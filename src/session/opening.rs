@@ -5,10 +5,10 @@
 //! TLS, the handshake happens here; where it only passes it through, its hello has said which
 //! broker the stream goes to. All of it has one deadline.
 
+use super::binding::{self, Identification};
 use super::cause::Cause;
-use super::door::{self, Way};
-use super::first_bytes::{self, SPEECH_BYTES, Speech, TELLING_BYTES};
-use super::origin::Origin;
+use super::first_bytes::{self, DETECTION_BYTES, DetectedProtocol, SHOWN_BYTES};
+use super::proxy_protocol::Origin;
 use super::{Entry, ListenerTls, Session};
 use crate::net::buffer::{BUFFER_BYTES, Buffer};
 use crate::net::hello::{self, Hello};
@@ -73,7 +73,7 @@ impl Session {
             }
             Some(ListenerTls::Terminate(tls)) => {
                 let shaken =
-                    tokio::time::timeout_at(deadline, self.shake_hands(client, buffer, tls)).await;
+                    tokio::time::timeout_at(deadline, self.handshake(client, buffer, tls)).await;
                 shaken.unwrap_or(Err(Failed(late(timeout), None)))?
             }
         };
@@ -138,18 +138,18 @@ impl Session {
         let hello: Hello<'_> = match hello::read(bytes) {
             Ok(hello::Beginning::Hello(hello)) => hello,
             Ok(hello::Beginning::Incomplete) => return Ok(None),
-            Ok(hello::Beginning::Other) if bytes.len() < SPEECH_BYTES => return Ok(None),
+            Ok(hello::Beginning::Other) if bytes.len() < DETECTION_BYTES => return Ok(None),
             Ok(hello::Beginning::Other) => return Err(not_tls(bytes)),
             Err(error) => return Err(Cause::HelloMalformed(error)),
         };
-        if let Way::Name { listeners, .. } = &self.behind.way {
-            let (context, target) = door::named(listeners, hello.server_name.as_deref())?;
+        if let Identification::Sni { listeners, .. } = &self.behind.way {
+            let (context, target) = binding::named(listeners, hello.server_name.as_deref())?;
             self.enter(Entry::new(context, target));
         }
         Ok(self.entry.clone())
     }
 
-    async fn shake_hands(
+    async fn handshake(
         &mut self,
         client: TcpStream,
         hello: Buffer,
@@ -186,8 +186,8 @@ impl Session {
 
 /// What came in the place of a hello.
 fn not_tls(bytes: &[u8]) -> Cause {
-    let speech = Speech::of(bytes);
-    let sender = if speech == Speech::Kafka {
+    let speech = DetectedProtocol::detect(bytes);
+    let sender = if speech == DetectedProtocol::Kafka {
         format!(", {}", first_bytes::sender(bytes))
     } else {
         String::new()
@@ -195,6 +195,6 @@ fn not_tls(bytes: &[u8]) -> Cause {
     Cause::NotTls {
         speech,
         sender,
-        first: bytes[..bytes.len().min(TELLING_BYTES)].to_vec(),
+        first: bytes[..bytes.len().min(SHOWN_BYTES)].to_vec(),
     }
 }

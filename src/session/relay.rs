@@ -1,14 +1,14 @@
 //! Moves bytes between the client and the broker: two [lanes](super::lane), in one task.
 //!
-//! The lanes meet in the [`Conversation`] alone. Responses go first in every turn, since they open
+//! The lanes meet in the [`SessionState`] alone. Responses go first in every turn, since they open
 //! the way for requests.
 
 use super::cause::Cause;
-use super::conversation::{Conversation, Lent};
 use super::in_flight::{Reply, Waiting};
 use super::lane::{Filled, Lane, Pools, Scan};
 use super::requests::Requests;
 use super::responses::{HELD_BYTES_MAX, Responses};
+use super::state::{BrokerIdentity, SessionState};
 use crate::net::buffer::{BUFFER_BYTES, Buffer};
 use crate::net::stream::Stream;
 use crate::observe::metrics::{CopyReason, ListenerMetrics};
@@ -21,7 +21,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::time::Sleep;
 
 /// What a connection may move before others get their turn.
-pub(super) const TURN_BYTES: usize = 1024 * 1024;
+pub(super) const POLL_BUDGET_BYTES: usize = 1024 * 1024;
 
 /// Narrows' own correlation id: its answer is taken out before the client could see it.
 const OWN_CORRELATION_ID: i32 = i32::MAX;
@@ -32,7 +32,7 @@ pub(super) struct Relay {
     client: Stream,
     broker: Stream,
     metrics: ListenerMetrics,
-    pub(super) conversation: Conversation,
+    pub(super) state: SessionState,
     requests: Lane<Requests>,
     responses: Lane<Responses>,
     /// Why the session ends, once everything in flight has been answered.
@@ -57,7 +57,7 @@ impl Relay {
     pub(super) fn new(
         (client, broker): (Stream, Stream),
         (first, requests): (Buffer, Requests),
-        conversation: Conversation,
+        state: SessionState,
         mut pools: Pools,
         metrics: ListenerMetrics,
     ) -> Self {
@@ -73,7 +73,7 @@ impl Relay {
             client,
             broker,
             metrics,
-            conversation,
+            state,
             requests,
             responses,
             ending,
@@ -90,30 +90,30 @@ impl Relay {
 
     /// Begins no further request, and ends the session once those in flight have been answered.
     pub(super) fn end(&mut self, cause: Cause) {
-        self.conversation.is_ending = true;
+        self.state.is_ending = true;
         self.ending.get_or_insert(cause);
     }
 
     /// The owner has decided on [`Turn::Answered`]: requests may go on, unless it has ended the
     /// session.
     pub(super) fn settle(&mut self) {
-        self.conversation.lent = Lent::No;
+        self.state.broker_identity = BrokerIdentity::Confirmed;
     }
 
     /// Ends both connections, each as its side needs it.
     pub(super) async fn part(self) {
-        tokio::join!(linger(self.client, b""), farewell(self.broker));
+        tokio::join!(linger(self.client, b""), close_broker(self.broker));
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Turn> {
-        let mut turn_bytes = TURN_BYTES;
-        if let Poll::Ready(Err(cause)) = self.poll_responses(cx, &mut turn_bytes) {
+        let mut poll_budget = POLL_BUDGET_BYTES;
+        if let Poll::Ready(Err(cause)) = self.poll_responses(cx, &mut poll_budget) {
             return Poll::Ready(Turn::Ended(cause));
         }
-        if self.conversation.lent == Lent::Answered {
+        if self.state.broker_identity == BrokerIdentity::Answered {
             return Poll::Ready(Turn::Answered);
         }
-        if let Poll::Ready(Err(cause)) = self.poll_requests(cx, &mut turn_bytes) {
+        if let Poll::Ready(Err(cause)) = self.poll_requests(cx, &mut poll_budget) {
             return Poll::Ready(Turn::Ended(cause));
         }
         self.poll_end(cx)
@@ -125,7 +125,7 @@ impl Relay {
         self.ending.as_ref()?;
         let is_through = !self.requests.is_mid_frame()
             && self.requests.is_flushed()
-            && self.conversation.in_flight.is_empty()
+            && self.state.in_flight.is_empty()
             && !self.responses.is_mid_frame()
             && self.responses.is_flushed()
             && self.broker.is_drained()
@@ -137,7 +137,7 @@ impl Relay {
         match (is_through, is_late) {
             (true, _) => self.ending.take(),
             (false, true) => Some(Cause::HalfCloseTimeout(
-                self.conversation.settings.half_close_timeout,
+                self.state.settings.half_close_timeout,
             )),
             (false, false) => None,
         }
@@ -148,38 +148,35 @@ impl Relay {
     fn poll_requests(
         &mut self,
         cx: &mut Context<'_>,
-        turn_bytes: &mut usize,
+        poll_budget: &mut usize,
     ) -> Poll<Result<(), Cause>> {
         loop {
             let sent = ready!(self.requests.poll_flush(cx, &mut self.broker))
                 .map_err(Cause::BrokerFailed)?;
             if sent > 0 {
                 self.metrics.bytes_to_broker.inc_by(sent as u64);
-                ready!(spend(cx, turn_bytes, sent));
+                ready!(spend(cx, poll_budget, sent));
                 continue;
             }
             let is_mid_frame = self.requests.is_mid_frame();
-            if self.conversation.must_ask() && !is_mid_frame {
+            if self.state.must_ask() && !is_mid_frame {
                 self.ask();
                 continue;
             }
-            if !is_mid_frame && !self.conversation.takes_requests() {
+            if !is_mid_frame && !self.state.takes_requests() {
                 return Poll::Ready(Ok(()));
             }
             // What had to wait for the other direction may be in the buffer already.
             if self.requests.has_bytes() {
-                let looked = self.requests.scan(&mut self.conversation);
+                let looked = self.requests.scan(&mut self.state);
                 self.requests_looked_at(looked);
-                if self.requests.scanner.cleared() > 0 || self.conversation.is_ending {
+                if self.requests.scanner.cleared() > 0 || self.state.is_ending {
                     continue;
                 }
             }
             let client = &mut self.client;
-            let conversation = &mut self.conversation;
-            let filled = ready!(
-                self.requests
-                    .poll_fill(cx, client, BUFFER_BYTES, conversation)
-            );
+            let state = &mut self.state;
+            let filled = ready!(self.requests.poll_fill(cx, client, BUFFER_BYTES, state));
             match filled.map_err(Cause::ClientFailed)? {
                 Filled::Bytes(looked) => self.requests_looked_at(looked),
                 Filled::End => self.client_closed()?,
@@ -205,7 +202,7 @@ impl Relay {
             return Err(Cause::ClientClosed);
         }
         self.end(Cause::ClientClosed);
-        let timeout = self.conversation.settings.half_close_timeout;
+        let timeout = self.state.settings.half_close_timeout;
         self.deadline
             .get_or_insert_with(|| Box::pin(tokio::time::sleep(timeout)));
         Ok(())
@@ -218,45 +215,42 @@ impl Relay {
         let correlation_id = OWN_CORRELATION_ID;
         let api_key = own::METADATA;
         let reply = Reply::ToNarrows;
-        self.conversation.in_flight.push(Waiting {
+        self.state.in_flight.push(Waiting {
             correlation_id,
             api_key,
             version: 0,
             reply,
         });
-        self.conversation.lent = Lent::Asked;
+        self.state.broker_identity = BrokerIdentity::Asking;
     }
 
     /// Broker to client.
     fn poll_responses(
         &mut self,
         cx: &mut Context<'_>,
-        turn_bytes: &mut usize,
+        poll_budget: &mut usize,
     ) -> Poll<Result<(), Cause>> {
         loop {
             let sent = ready!(self.responses.poll_flush(cx, &mut self.client))
                 .map_err(Cause::ClientFailed)?;
             if sent > 0 {
                 self.metrics.bytes_to_client.inc_by(sent as u64);
-                ready!(spend(cx, turn_bytes, sent));
+                ready!(spend(cx, poll_budget, sent));
                 continue;
             }
             if let Some(broken) = self.broken.take() {
                 return Poll::Ready(Err(broken));
             }
             let broker = &mut self.broker;
-            let conversation = &mut self.conversation;
-            let filled = ready!(
-                self.responses
-                    .poll_fill(cx, broker, HELD_BYTES_MAX, conversation)
-            );
+            let state = &mut self.state;
+            let filled = ready!(self.responses.poll_fill(cx, broker, HELD_BYTES_MAX, state));
             match filled.map_err(Cause::BrokerFailed)? {
                 // A response that may not pass ends the session behind those that did.
                 Filled::Bytes(looked) => self.broken = looked.err(),
                 Filled::End => return Poll::Ready(Err(Cause::BrokerClosed)),
                 Filled::Full => return Poll::Ready(Err(self.responses.scanner.too_large())),
             }
-            if self.conversation.lent == Lent::Answered {
+            if self.state.broker_identity == BrokerIdentity::Answered {
                 return Poll::Ready(Ok(()));
             }
         }
@@ -264,9 +258,9 @@ impl Relay {
 }
 
 /// Counts what was moved; when the turn is over, asks for the next one and lets others go first.
-pub(super) fn spend(cx: &mut Context<'_>, turn_bytes: &mut usize, moved: usize) -> Poll<()> {
-    *turn_bytes = turn_bytes.saturating_sub(moved);
-    if *turn_bytes > 0 {
+pub(super) fn spend(cx: &mut Context<'_>, poll_budget: &mut usize, moved: usize) -> Poll<()> {
+    *poll_budget = poll_budget.saturating_sub(moved);
+    if *poll_budget > 0 {
         return Poll::Ready(());
     }
     cx.waker().wake_by_ref();
@@ -276,7 +270,7 @@ pub(super) fn spend(cx: &mut Context<'_>, turn_bytes: &mut usize, moved: usize) 
 /// Tells a broker in TLS that this was all, and reads what it may still send: to close over it, a
 /// session ticket for one, would take back what the broker has not read yet. Without TLS nothing
 /// comes that was not asked for.
-async fn farewell(broker: Stream) {
+async fn close_broker(broker: Stream) {
     if broker.plain().is_none() {
         linger(broker, b"").await;
     }
@@ -286,12 +280,12 @@ async fn farewell(broker: Stream) {
 /// responses.
 const LINGER: Duration = Duration::from_secs(1);
 
-/// Ends a connection with `last_words`, if there are any, so that what has been sent is not lost: a
+/// Ends a connection with `final_bytes`, if there are any, so that what has been sent is not lost: a
 /// socket that is closed with unread bytes is reset, and the client's side may forget what it has
 /// not read yet.
-pub(super) async fn linger(mut client: Stream, last_words: &[u8]) {
+pub(super) async fn linger(mut client: Stream, final_bytes: &[u8]) {
     let discard = async {
-        client.write_all(last_words).await?;
+        client.write_all(final_bytes).await?;
         client.shutdown().await?;
         tokio::io::copy(&mut client, &mut tokio::io::sink()).await
     };

@@ -5,10 +5,10 @@
 //! the same bytes.
 
 use super::cause::Cause;
-use super::conversation::Conversation;
-use super::first_bytes::{Speech, TELLING_BYTES};
+use super::first_bytes::{DetectedProtocol, SHOWN_BYTES};
 use super::in_flight::{Reply, Waiting};
 use super::lane::Scan;
+use super::state::SessionState;
 use crate::net::buffer::Buffer;
 use crate::protocol::admission::{self, Admission};
 use crate::protocol::header::{self, RequestHeader};
@@ -34,18 +34,18 @@ pub(super) struct Requests {
 }
 
 impl Scan for Requests {
-    type With = Conversation;
+    type With = SessionState;
 
-    fn scan(&mut self, buffer: &mut Buffer, conversation: &mut Conversation) -> Result<(), Cause> {
+    fn scan(&mut self, buffer: &mut Buffer, state: &mut SessionState) -> Result<(), Cause> {
         loop {
             let arrived = buffer.filled().len() - self.cleared;
             let passed = arrived.min(self.body_left);
             self.cleared += passed;
             self.body_left -= passed;
-            if arrived == passed || !conversation.takes_requests() {
+            if arrived == passed || !state.takes_requests() {
                 return Ok(());
             }
-            match self.begin(buffer, conversation)? {
+            match self.begin(buffer, state)? {
                 Some(frame_bytes) => {
                     self.body_left = LENGTH_BYTES + frame_bytes;
                     self.last_run = frame_bytes;
@@ -90,23 +90,19 @@ impl Requests {
 
     /// Looks at the beginning of the next frame. Its length, if it may pass; `None` if more bytes
     /// are needed.
-    fn begin(
-        &self,
-        buffer: &mut Buffer,
-        conversation: &mut Conversation,
-    ) -> Result<Option<usize>, Cause> {
+    fn begin(&self, buffer: &mut Buffer, state: &mut SessionState) -> Result<Option<usize>, Cause> {
         let bytes = &buffer.filled()[self.cleared..];
-        let Some(frame_bytes) = frame_length(bytes, conversation)? else {
+        let Some(frame_bytes) = frame_length(bytes, state)? else {
             return Ok(None);
         };
         let frame = &bytes[LENGTH_BYTES..];
         let frame = &frame[..frame.len().min(frame_bytes)];
-        match conversation.sasl.next(frame, frame_bytes) {
+        match state.sasl.next(frame, frame_bytes) {
             Some(Next::Request) => {}
             Some(Next::RawToken { is_answered }) => {
                 if is_answered {
                     let reply = Reply::RawToken;
-                    conversation.in_flight.push(Waiting {
+                    state.in_flight.push(Waiting {
                         correlation_id: 0,
                         api_key: -1,
                         version: 0,
@@ -136,15 +132,15 @@ impl Requests {
         if is_read_whole && frame.len() < frame_bytes {
             return Ok(None);
         }
-        let version = admit(&header, conversation)?;
-        note(&header, frame, conversation);
+        let version = admit(&header, state)?;
+        note(&header, frame, state);
         if header.is_answered {
             let RequestHeader {
                 correlation_id,
                 api_key,
                 ..
             } = header;
-            conversation.in_flight.push(Waiting {
+            state.in_flight.push(Waiting {
                 correlation_id,
                 api_key,
                 version,
@@ -160,18 +156,20 @@ impl Requests {
 }
 
 /// The length of the frame that `bytes` begin with, if it can be one; `None` if it has not arrived.
-pub(super) fn frame_length(
-    bytes: &[u8],
-    conversation: &Conversation,
-) -> Result<Option<usize>, Cause> {
+pub(super) fn frame_length(bytes: &[u8], state: &SessionState) -> Result<Option<usize>, Cause> {
     let Some(prefix) = bytes.first_chunk() else {
         return Ok(None);
     };
     let length = i32::from_be_bytes(*prefix);
-    let (limit, limit_name) = conversation.frame_limit();
+    let (limit, limit_name) = state.frame_limit();
     match usize::try_from(length) {
         Ok(frame_bytes) if frame_bytes <= limit => Ok(Some(frame_bytes)),
-        Ok(announced) if matches!(Speech::of(bytes), Speech::Kafka | Speech::Unknown) => {
+        Ok(announced)
+            if matches!(
+                DetectedProtocol::detect(bytes),
+                DetectedProtocol::Kafka | DetectedProtocol::Unknown
+            ) =>
+        {
             Err(Cause::RequestTooLarge {
                 bytes: announced,
                 limit,
@@ -179,10 +177,10 @@ pub(super) fn frame_length(
             })
         }
         _ => {
-            let first = bytes[..bytes.len().min(TELLING_BYTES)].to_vec();
+            let first = bytes[..bytes.len().min(SHOWN_BYTES)].to_vec();
             Err(Cause::NotKafka {
                 length,
-                speech: Speech::of(bytes),
+                speech: DetectedProtocol::detect(bytes),
                 first,
             })
         }
@@ -190,11 +188,11 @@ pub(super) fn frame_length(
 }
 
 /// The version in which a request goes out, if it may.
-fn admit(header: &RequestHeader<'_>, conversation: &Conversation) -> Result<i16, Cause> {
+fn admit(header: &RequestHeader<'_>, state: &SessionState) -> Result<i16, Cause> {
     let RequestHeader {
         api_key, version, ..
     } = *header;
-    match admission::admit(api_key, version, conversation.settings.unvetted) {
+    match admission::admit(api_key, version, state.settings.unvetted) {
         Admission::Forward => Ok(version),
         Admission::Downgrade => Ok(api_versions::TOO_NEW),
         Admission::Close => Err(not_offered(api_key, version)),
@@ -220,21 +218,21 @@ fn not_offered(api_key: i16, version: i16) -> Cause {
 }
 
 /// Remembers what later frames and log lines depend on.
-fn note(header: &RequestHeader<'_>, frame: &[u8], conversation: &mut Conversation) {
+fn note(header: &RequestHeader<'_>, frame: &[u8], state: &mut SessionState) {
     let body = frame.get(header.body_at..).unwrap_or(&[]);
-    conversation.beholder.asked(header.api_key);
-    conversation.identity.note_client_id(header.client_id);
+    state.observer.request_forwarded(header.api_key);
+    state.identity.note_client_id(header.client_id);
     match header.api_key {
         api_versions::API_KEY if header.version >= 3 => {
             if let Ok((name, version)) = header::read_software(body) {
-                conversation.identity.note_software(name, version);
+                state.identity.note_software(name, version);
             }
         }
         sasl::HANDSHAKE => {
             let mechanism = header::read_mechanism(body).unwrap_or(b"");
-            conversation.sasl.handshake_sent(header.version, mechanism);
+            state.sasl.handshake_sent(header.version, mechanism);
         }
         api_versions::API_KEY | sasl::AUTHENTICATE => {}
-        _ => conversation.sasl.request_sent(),
+        _ => state.sasl.request_sent(),
     }
 }

@@ -6,10 +6,10 @@
 //! out. What goes out depends on the bytes alone, not on how they were split.
 
 use super::cause::Cause;
-use super::conversation::Conversation;
 use super::in_flight::{Reply, Waiting};
 use super::lane::Scan;
 use super::requests::LENGTH_BYTES;
+use super::state::SessionState;
 use crate::net::buffer::Buffer;
 use crate::protocol::rewrite::{PREFIX_BYTES, Rewrite};
 use crate::protocol::wire::{Malformed, Reader, Unread};
@@ -59,13 +59,13 @@ struct Rewriting {
 }
 
 impl Scan for Responses {
-    type With = Conversation;
+    type With = SessionState;
 
-    fn scan(&mut self, buffer: &mut Buffer, conversation: &mut Conversation) -> Result<(), Cause> {
+    fn scan(&mut self, buffer: &mut Buffer, state: &mut SessionState) -> Result<(), Cause> {
         loop {
             let arrived = buffer.filled().len() - self.cleared;
             let goes_on = match &mut self.at {
-                At::Boundary => self.begin(buffer, conversation)?,
+                At::Boundary => self.begin(buffer, state)?,
                 At::Flowing(left) => {
                     let passed = arrived.min(*left);
                     self.cleared += passed;
@@ -80,10 +80,10 @@ impl Scan for Responses {
                 At::Whole(waiting, total) => {
                     let waiting = *waiting;
                     let total = *total;
-                    self.finish_whole(waiting, total, buffer, conversation)?;
+                    self.finish_whole(waiting, total, buffer, state)?;
                     true
                 }
-                At::Rewriting(_) => self.rewrite(buffer, conversation)?,
+                At::Rewriting(_) => self.rewrite(buffer, state)?,
             };
             if !goes_on {
                 return Ok(());
@@ -158,22 +158,19 @@ impl Responses {
     }
 
     /// Looks at the beginning of the next response. False if more bytes are needed.
-    fn begin(&mut self, buffer: &Buffer, conversation: &mut Conversation) -> Result<bool, Cause> {
+    fn begin(&mut self, buffer: &Buffer, state: &mut SessionState) -> Result<bool, Cause> {
         let bytes = &buffer.filled()[self.cleared..];
         if bytes.is_empty() {
             return Ok(false);
         }
-        let oldest = *conversation
-            .in_flight
-            .oldest()
-            .ok_or(Cause::UnaskedResponse)?;
+        let oldest = *state.in_flight.oldest().ok_or(Cause::UnexpectedResponse)?;
         let Some(length) = bytes
             .first_chunk()
             .map(|prefix| i32::from_be_bytes(*prefix))
         else {
             return Ok(false);
         };
-        let limit = conversation.settings.frame_bytes_max;
+        let limit = state.settings.frame_bytes_max;
         let bytes_min = if oldest.reply == Reply::RawToken {
             0
         } else {
@@ -188,7 +185,7 @@ impl Responses {
         })?;
         let total = LENGTH_BYTES + frame_bytes;
         if oldest.reply == Reply::RawToken {
-            conversation.sasl.token_answered(0);
+            state.sasl.token_answered(0);
             self.at = At::Flowing(total);
         } else {
             let Some(&[_, _, _, _, a, b, c, d]) = bytes.first_chunk::<PREFIX_BYTES>() else {
@@ -208,7 +205,7 @@ impl Responses {
         if let At::Flowing(total) = self.at {
             self.last_run = total;
         }
-        conversation.in_flight.pop();
+        state.in_flight.pop();
         Ok(true)
     }
 
@@ -218,7 +215,7 @@ impl Responses {
         waiting: Waiting,
         total: usize,
         buffer: &mut Buffer,
-        conversation: &mut Conversation,
+        state: &mut SessionState,
     ) -> Result<(), Cause> {
         let at = self.cleared..self.cleared + total;
         let frame = &buffer.filled()[at.clone()];
@@ -228,13 +225,13 @@ impl Responses {
         match (waiting.reply, waiting.api_key) {
             (Reply::ToNarrows, _) => {
                 let sighting = own::read_metadata(frame).map_err(malformed)?;
-                conversation.beholder.saw(sighting);
-                conversation.lent.answered();
+                state.observer.brokers_seen(sighting);
+                state.broker_identity.answered();
                 buffer.replace(at, &[]);
                 return Ok(());
             }
             (_, api_versions::API_KEY) => {
-                let unvetted = conversation.settings.unvetted;
+                let unvetted = state.settings.unvetted;
                 let cut = api_versions::cut(body, waiting.version, unvetted).map_err(malformed)?;
                 let length =
                     i32::try_from(PREFIX_BYTES - LENGTH_BYTES + cut.len()).unwrap_or(i32::MAX);
@@ -243,18 +240,18 @@ impl Responses {
                 out.extend_from_slice(&cut);
                 buffer.replace(at, &out);
                 self.cleared += out.len();
-                conversation.beholder.rewrote(waiting.api_key);
+                state.observer.response_rewritten(waiting.api_key);
                 return Ok(());
             }
             (_, sasl::HANDSHAKE) => {
-                conversation
+                state
                     .sasl
                     .handshake_answered(error_code(body, false).map_err(malformed)?);
             }
             _ => {
                 let is_flexible =
                     table::api(waiting.api_key).is_some_and(|api| api.is_flexible(waiting.version));
-                conversation
+                state
                     .sasl
                     .token_answered(error_code(body, is_flexible).map_err(malformed)?);
             }
@@ -264,11 +261,7 @@ impl Responses {
     }
 
     /// Goes on with a response that is rewritten. False if more bytes are needed.
-    fn rewrite(
-        &mut self,
-        buffer: &mut Buffer,
-        conversation: &mut Conversation,
-    ) -> Result<bool, Cause> {
+    fn rewrite(&mut self, buffer: &mut Buffer, state: &mut SessionState) -> Result<bool, Cause> {
         let At::Rewriting(rewriting) = &mut self.at else {
             return Ok(false);
         };
@@ -300,16 +293,16 @@ impl Responses {
             };
         }
         let held = self.cleared..self.cleared + (*scanned - *cleared);
-        let beholder = &conversation.beholder;
+        let observer = &state.observer;
         let edited = rewrite
-            .finish(&buffer.filled()[held.clone()], *cleared, &**beholder)
+            .finish(&buffer.filled()[held.clone()], *cleared, &**observer)
             .map_err(malformed)?;
         let held_bytes = edited.bytes.as_ref().map_or(held.len(), Vec::len);
         if let Some(bytes) = edited.bytes {
             buffer.replace(held, &bytes);
-            beholder.rewrote(waiting.api_key);
+            observer.response_rewritten(waiting.api_key);
         }
-        beholder.saw(edited.sighting);
+        observer.brokers_seen(edited.sighting);
         self.cleared += held_bytes;
         let rest = At::Flowing(*total - *scanned);
         if let At::Rewriting(rewriting) = std::mem::replace(&mut self.at, rest) {

@@ -1,14 +1,14 @@
 //! What passes depends on the bytes alone, not on how they were split: requests and responses
 //! looked at in pieces.
 
-use super::conversation::{Behold, Conversation};
 use super::in_flight::{Reply, Waiting};
 use super::lane::Scan;
 use super::requests::{BEGINNING_BYTES_MAX, Requests};
 use super::responses::{HELD_BYTES_MAX, Responses};
+use super::state::{Observer, SessionState};
 use super::{SessionSettings, Splice, Unvetted};
 use crate::net::buffer::{BUFFER_BYTES, BufferPool};
-use crate::protocol::rewrite::{Advertise, HELD_WHOLE_BYTES_MAX, Sighting};
+use crate::protocol::rewrite::{Advertise, BrokerList, HELD_WHOLE_BYTES_MAX};
 use crate::protocol::samples::{
     FETCH, METADATA, PRODUCE, SHARE_FETCH, Shape, close, node, pattern, response, rewritten,
 };
@@ -30,13 +30,13 @@ impl Advertise for Beholder {
     }
 }
 
-impl Behold for Beholder {
-    fn saw(&self, _: Sighting) {}
-    fn asked(&self, _: i16) {}
-    fn rewrote(&self, _: i16) {}
+impl Observer for Beholder {
+    fn brokers_seen(&self, _: BrokerList) {}
+    fn request_forwarded(&self, _: i16) {}
+    fn response_rewritten(&self, _: i16) {}
 }
 
-fn conversation() -> Conversation {
+fn state() -> SessionState {
     let settings = SessionSettings {
         frame_bytes_max: 1024 * 1024,
         sasl_frame_bytes_max: 512 * 1024,
@@ -47,11 +47,11 @@ fn conversation() -> Conversation {
         unvetted: Unvetted::Hide,
         splice: Splice::Auto,
     };
-    Conversation::new(settings, Arc::new(Beholder))
+    SessionState::new(settings, Arc::new(Beholder))
 }
 
 /// A direction as a lane drives it.
-trait Direction: Scan<With = Conversation> + Default {
+trait Direction: Scan<With = SessionState> + Default {
     const BYTES_MAX: usize;
 }
 
@@ -68,7 +68,7 @@ impl Direction for Responses {
 fn through<D: Direction>(
     pieces: &[&[u8]],
     splices: bool,
-    conversation: &mut Conversation,
+    state: &mut SessionState,
 ) -> (Vec<u8>, Option<&'static str>) {
     let mut direction = D::default();
     let mut buffer = BufferPool::default().borrow();
@@ -88,7 +88,7 @@ fn through<D: Direction>(
             spare[..count].copy_from_slice(&rest[..count]);
             buffer.add(count);
             rest = &rest[count..];
-            let looked = direction.scan(&mut buffer, conversation);
+            let looked = direction.scan(&mut buffer, state);
             let cleared = direction.cleared();
             out.extend_from_slice(&buffer.filled()[..cleared]);
             buffer.consume(cleared);
@@ -171,7 +171,7 @@ fn requests(kinds: &[u8], filling: usize) -> Vec<u8> {
 }
 
 /// Responses of every kind, and the requests that they answer.
-fn responses(kinds: &[(u8, usize)], conversation: &mut Conversation) -> Vec<u8> {
+fn responses(kinds: &[(u8, usize)], state: &mut SessionState) -> Vec<u8> {
     let apis: Vec<_> = rewritten().collect();
     let mut stream = Vec::new();
     for (id, (kind, filling)) in kinds.iter().enumerate() {
@@ -242,7 +242,7 @@ fn responses(kinds: &[(u8, usize)], conversation: &mut Conversation) -> Vec<u8> 
             ),
             _ => (8, 6, Reply::ToClient, opaque(*filling)),
         };
-        conversation.in_flight.push(Waiting {
+        state.in_flight.push(Waiting {
             correlation_id: id,
             api_key: key,
             version,
@@ -270,8 +270,8 @@ proptest! {
         splices: bool, kinds in prop::collection::vec(0u8..11, 1..12), filling in filling(), cuts in prop::collection::vec(any::<Index>(), 0..40)
     ) {
         let stream = requests(&kinds, filling);
-        let mut whole = conversation();
-        let mut split = conversation();
+        let mut whole = state();
+        let mut split = state();
         let expected = through::<Requests>(&[&stream], false, &mut whole);
         prop_assert_eq!(expected.1, None);
         prop_assert!(expected.0.len() == stream.len(), "all of it passes");
@@ -286,17 +286,17 @@ proptest! {
     #[test]
     fn requests_one_byte_at_a_time_pass_as_the_same_bytes(splices: bool, kinds in prop::collection::vec(0u8..11, 1..12), filling in 0usize..50) {
         let stream = requests(&kinds, filling);
-        let expected = through::<Requests>(&[&stream], false, &mut conversation());
+        let expected = through::<Requests>(&[&stream], false, &mut state());
         let bytes: Vec<_> = stream.chunks(1).collect();
-        prop_assert!(through::<Requests>(&bytes, splices, &mut conversation()) == expected);
+        prop_assert!(through::<Requests>(&bytes, splices, &mut state()) == expected);
     }
 
     #[test]
     fn responses_split_anywhere_pass_as_the_same_bytes(
         splices: bool, kinds in prop::collection::vec((0u8..46, filling()), 1..10), cuts in prop::collection::vec(any::<Index>(), 0..40)
     ) {
-        let mut whole = conversation();
-        let mut split = conversation();
+        let mut whole = state();
+        let mut split = state();
         let stream = responses(&kinds, &mut whole);
         responses(&kinds, &mut split);
         let expected = through::<Responses>(&[&stream], false, &mut whole);
@@ -309,8 +309,8 @@ proptest! {
 
     #[test]
     fn responses_one_byte_at_a_time_pass_as_the_same_bytes(splices: bool, kinds in prop::collection::vec((0u8..46, 0usize..300), 1..10)) {
-        let mut whole = conversation();
-        let mut split = conversation();
+        let mut whole = state();
+        let mut split = state();
         let stream = responses(&kinds, &mut whole);
         responses(&kinds, &mut split);
         let expected = through::<Responses>(&[&stream], false, &mut whole);
@@ -322,16 +322,16 @@ proptest! {
     fn any_request_bytes_split_anywhere_end_in_the_same_cause(
         splices: bool, stream in prop::collection::vec(0u8..8, 1..200), cuts in prop::collection::vec(any::<Index>(), 0..20)
     ) {
-        let expected = through::<Requests>(&[&stream], false, &mut conversation());
-        prop_assert!(through::<Requests>(&cut(&stream, &cuts), splices, &mut conversation()) == expected);
+        let expected = through::<Requests>(&[&stream], false, &mut state());
+        prop_assert!(through::<Requests>(&cut(&stream, &cuts), splices, &mut state()) == expected);
     }
 
     #[test]
     fn any_response_bytes_split_anywhere_end_in_the_same_cause(
         splices: bool, stream in prop::collection::vec(0u8..8, 1..200), cuts in prop::collection::vec(any::<Index>(), 0..20), kinds in prop::collection::vec((0u8..46, 0usize..10), 1..4)
     ) {
-        let mut whole = conversation();
-        let mut split = conversation();
+        let mut whole = state();
+        let mut split = state();
         responses(&kinds, &mut whole);
         responses(&kinds, &mut split);
         let frame = close([&[0; 8][..], &stream].concat());
@@ -343,8 +343,8 @@ proptest! {
     fn mutated_responses_split_anywhere_end_alike(
         splices: bool, kinds in prop::collection::vec((0u8..46, 0usize..50), 1..4), at in any::<Index>(), byte: u8, cuts in prop::collection::vec(any::<Index>(), 0..20)
     ) {
-        let mut whole = conversation();
-        let mut split = conversation();
+        let mut whole = state();
+        let mut split = state();
         let mut stream = responses(&kinds, &mut whole);
         responses(&kinds, &mut split);
         let at = at.index(stream.len());
@@ -377,7 +377,7 @@ fn a_header_above_its_bound_is_refused_however_it_arrives() {
         for piece in [1, 1000, frame.len()] {
             let pieces = frame.chunks(piece).collect::<Vec<_>>();
             let splices = piece > 1;
-            let (out, cause) = through::<Requests>(&pieces, splices, &mut conversation());
+            let (out, cause) = through::<Requests>(&pieces, splices, &mut state());
             assert_eq!(
                 cause,
                 (!passes).then_some("request_header_too_large"),
@@ -398,7 +398,7 @@ fn an_api_versions_request_above_the_bound_is_refused_however_it_arrives() {
     for piece in [1, 1000, frame.len()] {
         let pieces = frame.chunks(piece).collect::<Vec<_>>();
         let splices = piece > 1;
-        let (out, cause) = through::<Requests>(&pieces, splices, &mut conversation());
+        let (out, cause) = through::<Requests>(&pieces, splices, &mut state());
         assert_eq!(
             (out.len(), cause),
             (0, Some("request_header_too_large")),
@@ -429,11 +429,11 @@ fn a_share_fetch_and_a_fetch_around_the_threshold_pass_alike_in_every_piece_size
             };
             let mut outs = Vec::new();
             for piece in [frame.len(), 1, 7, BUFFER_BYTES, BUFFER_BYTES - 1] {
-                let mut conversation = conversation();
-                conversation.in_flight.push(waiting);
+                let mut state = state();
+                state.in_flight.push(waiting);
                 let pieces = frame.chunks(piece).collect::<Vec<_>>();
                 let splices = piece < frame.len();
-                outs.push(through::<Responses>(&pieces, splices, &mut conversation));
+                outs.push(through::<Responses>(&pieces, splices, &mut state));
             }
             assert!(
                 outs.iter().all(|out| *out == outs[0] && out.1.is_none()),

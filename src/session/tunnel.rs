@@ -5,7 +5,7 @@
 
 use super::cause::Cause;
 use super::lane::{Filled, LOW_MARK_BYTES, Lane, Pools, SPLICED_BYTES_MIN, SPLICED_REST_MIN, Scan};
-use super::relay::{TURN_BYTES, spend};
+use super::relay::{POLL_BUDGET_BYTES, spend};
 use crate::net::buffer::{BUFFER_BYTES, Buffer};
 use crate::net::stream::Stream;
 use crate::observe::metrics::{IntCounter, ListenerMetrics};
@@ -139,14 +139,14 @@ impl Tunnel {
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Cause> {
-        let mut turn_bytes = TURN_BYTES;
+        let mut poll_budget = POLL_BUDGET_BYTES;
         let down = self
             .down
-            .poll(cx, &mut self.broker, &mut self.client, &mut turn_bytes);
+            .poll(cx, &mut self.broker, &mut self.client, &mut poll_budget);
         let up = self
             .up
-            .poll(cx, &mut self.client, &mut self.broker, &mut turn_bytes);
-        if turn_bytes < TURN_BYTES {
+            .poll(cx, &mut self.client, &mut self.broker, &mut poll_budget);
+        if poll_budget < POLL_BUDGET_BYTES {
             self.last_moved = Instant::now();
         }
         match (down, up) {
@@ -192,7 +192,7 @@ impl Half {
         cx: &mut Context<'_>,
         from: &mut Stream,
         to: &mut Stream,
-        turn_bytes: &mut usize,
+        poll_budget: &mut usize,
     ) -> Poll<Result<(), Failure>> {
         loop {
             if self.state == State::Closed {
@@ -201,7 +201,7 @@ impl Half {
             let sent = ready!(self.lane.poll_flush(cx, to)).map_err(Failure::Write)?;
             if sent > 0 {
                 self.bytes.inc_by(sent as u64);
-                ready!(spend(cx, turn_bytes, sent));
+                ready!(spend(cx, poll_budget, sent));
                 continue;
             }
             if self.state == State::Ended {

@@ -108,6 +108,6 @@ fn look_at_scheme(scheme: &SniScheme) {
 fn advertised(scheme: &SniScheme, node: NodeId) -> Option<String> {
     match Scheme::Sni(scheme.clone()).advertise(node) {
         Advertised::Mapped(address) => Some(address.host.to_string()),
-        Advertised::Nowhere(_) => None,
+        Advertised::Unmapped(_) => None,
     }
 }

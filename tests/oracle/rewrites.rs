@@ -6,7 +6,7 @@ use std::cell::Cell;
 
 use anyhow::{Context, Result, bail, ensure};
 use narrows::protocol::rewrite::{
-    Advertise, HELD_WHOLE_BYTES_MAX, PREFIX_BYTES, Rewrite, SeenBroker,
+    Advertise, HELD_WHOLE_BYTES_MAX, ListedBroker, PREFIX_BYTES, Rewrite,
 };
 use narrows::protocol::table::APIS;
 use narrows::types::{AdvertisedAddress, NodeId};
@@ -59,7 +59,7 @@ impl Advertise for Advertised {
 #[derive(Debug, PartialEq, Eq)]
 struct Outcome {
     frame: Vec<u8>,
-    brokers: Vec<SeenBroker>,
+    brokers: Vec<ListedBroker>,
     cluster_id: Option<String>,
     /// Whether bytes had to be let go before the addresses were known.
     has_streamed: bool,
@@ -297,7 +297,7 @@ fn a_truncated_response_is_malformed_or_becomes_the_beginning_of_what_the_whole_
                     "{length} of {} bytes",
                     frame.len()
                 );
-                let leaks = |broker: &SeenBroker| {
+                let leaks = |broker: &ListedBroker| {
                     broker.host.len() >= 8 && contains(cut, broker.host.as_bytes())
                 };
                 ensure!(
@@ -333,7 +333,7 @@ fn exactly_the_versions_that_the_table_says_are_rewritten() {
 }
 
 /// The broker addresses in a response's JSON, less the markers of none.
-fn endpoints(message: &Value) -> Vec<SeenBroker> {
+fn endpoints(message: &Value) -> Vec<ListedBroker> {
     let body = &message["body"];
     let lists = ["brokers", "coordinators", "nodeEndpoints"]
         .iter()
@@ -341,12 +341,12 @@ fn endpoints(message: &Value) -> Vec<SeenBroker> {
     lists.flatten().chain([body]).filter_map(endpoint).collect()
 }
 
-fn endpoint(json: &Value) -> Option<SeenBroker> {
+fn endpoint(json: &Value) -> Option<ListedBroker> {
     let id = json["nodeId"].as_i64().or(json["brokerId"].as_i64())?;
     let host = json["host"].as_str().filter(|host| !host.is_empty())?;
     let id = i32::try_from(id).ok()?;
     let port = u16::try_from(json["port"].as_i64()?).ok()?;
-    Some(SeenBroker {
+    Some(ListedBroker {
         node: NodeId(id),
         host: host.to_owned(),
         port,

@@ -265,8 +265,8 @@ const STUCK_BYTES: usize = 5 << 20;
 async fn large_frames_are_copied_while_slow_readers_hold_every_pipe() {
     let mut broker = Broker::alone(0).await;
     let proxy = start(&broker, Splice::Auto).await;
-    let spliced = || large_runs(&proxy, "", "spliced");
-    let copied = || large_runs(&proxy, "no_pipe", "copied");
+    let spliced = || bulk_transfers(&proxy, "", "spliced");
+    let copied = || bulk_transfers(&proxy, "no_pipe", "copied");
     let (mut steady, mut steady_arrival) = through(&proxy, &mut broker).await;
     let whole: Arc<[u8]> = opaque(1, &pattern(STUCK_BYTES)).into();
     let mut slow = Vec::new();
@@ -347,7 +347,7 @@ async fn both_ways(client: &mut Client, arrival: &mut Arrival) {
     .await;
 }
 
-fn large_runs(proxy: &Proxy, reason: &str, way: &str) -> u64 {
+fn bulk_transfers(proxy: &Proxy, reason: &str, way: &str) -> u64 {
     let labels = format!("listener=\"external\",reason=\"{reason}\",way=\"{way}\"");
     proxy.metric(&format!("narrows_large_runs_total{{{labels}}}"))
 }
@@ -356,7 +356,7 @@ fn large_runs(proxy: &Proxy, reason: &str, way: &str) -> u64 {
 /// moves each once, and before each the busy one may be running and stand in front in the queue;
 /// and once more where they begin.
 const TURNS_MAX: u64 = 5;
-const TURN_BYTES: u64 = 1 << 20;
+const POLL_BUDGET_BYTES: u64 = 1 << 20;
 
 /// Bytes are counted, not time: where Narrows and the small one's peers have one thread, and
 /// sockets are asked after every step, bulk moves only in its turns.
@@ -370,7 +370,7 @@ fn bulk_that_never_ends_lets_a_small_request_through() {
             .build();
         let most = runtime.unwrap().block_on(bulk_beside_small(splice));
         println!("{splice:?}: at most {most} bytes of bulk during a small round trip");
-        let limit = TURNS_MAX * (TURN_BYTES + moved_at_once);
+        let limit = TURNS_MAX * (POLL_BUDGET_BYTES + moved_at_once);
         assert!(
             most <= limit,
             "{splice:?}: {most} bytes of bulk during a small round trip"

@@ -288,7 +288,7 @@ async fn on_a_sasl_cluster_a_connection_for_an_unknown_broker_is_lent_a_bootstra
             "the client's request was not for it"
         );
         drop(client);
-        proxy.until_closed("lent_wrong_broker", 1).await;
+        proxy.until_closed("provisional_broker_wrong", 1).await;
     }
     let mut client = proxy.connect_to(1).await;
     client

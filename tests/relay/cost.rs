@@ -6,7 +6,7 @@ use crate::client::Proxy;
 use crate::frames::{OFFSET_COMMIT, opaque, request};
 use crate::plain::{Asker, Load, serve};
 use crate::samples::{FETCH, PRODUCE, Shape, pattern, response, str_bytes};
-use crate::trace::{Cost, LargeRuns, connection, cost};
+use crate::trace::{BulkTransfers, Cost, connection, cost};
 use kafka_protocol::messages::TopicName;
 use kafka_protocol::messages::produce_response::{ProduceResponse, TopicProduceResponse};
 use kafka_protocol::protocol::Encodable;
@@ -169,9 +169,9 @@ fn where_splicing_is_off_every_byte_is_copied_and_counted_so() {
         );
         assert_eq!(
             runs,
-            LargeRuns {
+            BulkTransfers {
                 copied_off: COUNT,
-                ..LargeRuns::default()
+                ..BulkTransfers::default()
             }
         );
     }

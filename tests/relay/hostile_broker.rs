@@ -100,7 +100,7 @@ async fn a_response_to_another_request_or_to_none_ends_the_session() {
         "what was asked arrives"
     );
     drop(client);
-    proxy.until_closed("unasked_response", 1).await;
+    proxy.until_closed("unexpected_response", 1).await;
 }
 
 #[tokio::test]
@@ -117,7 +117,7 @@ async fn a_broker_that_speaks_first_is_not_listened_to() {
         b""
     );
     drop(client);
-    proxy.until_closed("unasked_response", 1).await;
+    proxy.until_closed("unexpected_response", 1).await;
 }
 
 #[tokio::test]

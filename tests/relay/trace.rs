@@ -28,7 +28,7 @@ pub(crate) struct Calls {
 
 /// The series of `narrows_large_runs_total`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct LargeRuns {
+pub(crate) struct BulkTransfers {
     pub(crate) spliced: usize,
     pub(crate) copied_off: usize,
     pub(crate) copied_no_pipe: usize,
@@ -38,7 +38,7 @@ pub(crate) struct LargeRuns {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Cost {
     pub(crate) calls: Calls,
-    pub(crate) runs: LargeRuns,
+    pub(crate) runs: BulkTransfers,
 }
 
 /// What `count` round trips of a load cost with this value of `relay.splice`: the difference
@@ -47,7 +47,7 @@ pub(crate) struct Cost {
 pub(crate) fn cost(load: &Load, count: usize, splice: &str) -> Cost {
     let once = connection(load, count, splice);
     let twice = connection(load, 2 * count, splice);
-    let runs = LargeRuns {
+    let runs = BulkTransfers {
         spliced: twice.runs.spliced - once.runs.spliced,
         copied_off: twice.runs.copied_off - once.runs.copied_off,
         copied_no_pipe: twice.runs.copied_no_pipe - once.runs.copied_no_pipe,
@@ -68,7 +68,7 @@ pub(crate) fn connection(load: &Load, count: usize, splice: &str) -> Cost {
     // load needs.
     Asker::new(TcpStream::connect(traced.bootstrap).unwrap(), load).round_trips(1);
     Asker::new(TcpStream::connect(traced.bootstrap).unwrap(), load).round_trips(count);
-    let runs = traced.large_runs();
+    let runs = traced.bulk_transfers();
     let mut sockets: Vec<_> = traced.stop().into_values().collect();
     sockets.sort_by_key(|calls| std::cmp::Reverse(calls.copied_bytes + calls.spliced_bytes));
     let [client, broker, ..] = sockets[..] else {
@@ -188,7 +188,7 @@ impl Traced {
     }
 
     /// What the admin port says.
-    fn large_runs(&self) -> LargeRuns {
+    fn bulk_transfers(&self) -> BulkTransfers {
         let mut stream = TcpStream::connect(self.admin).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream
@@ -203,7 +203,7 @@ impl Traced {
             let line = series.clone().find(|line| line.contains(labels)).unwrap();
             line.rsplit_once(' ').unwrap().1.parse().unwrap()
         };
-        LargeRuns {
+        BulkTransfers {
             spliced: value("reason=\"\",way=\"spliced\""),
             copied_off: value("reason=\"off\",way=\"copied\""),
             copied_no_pipe: value("reason=\"no_pipe\",way=\"copied\""),

@@ -46,7 +46,7 @@ impl ClientTls {
             Verify::Full => builder.with_root_certificates(Arc::clone(authorities.roots())),
             Verify::Off => builder
                 .dangerous()
-                .with_custom_certificate_verifier(Arc::new(Anybody::new())),
+                .with_custom_certificate_verifier(Arc::new(NoVerification::new())),
         };
         let config = match &identity {
             None => builder.with_no_client_auth(),
@@ -141,11 +141,11 @@ impl fmt::Debug for ClientTls {
 /// That the peer holds the key of the certificate that it shows is still checked; it only says that
 /// it is one peer.
 #[derive(Debug)]
-struct Anybody {
+struct NoVerification {
     algorithms: WebPkiSupportedAlgorithms,
 }
 
-impl Anybody {
+impl NoVerification {
     fn new() -> Self {
         Self {
             algorithms: provider().signature_verification_algorithms,
@@ -153,7 +153,7 @@ impl Anybody {
     }
 }
 
-impl ServerCertVerifier for Anybody {
+impl ServerCertVerifier for NoVerification {
     fn verify_server_cert(
         &self,
         _: &CertificateDer<'_>,

@@ -26,7 +26,7 @@ pub use error::HandshakeError;
 pub use file::FileProblem;
 pub use identity::Identity;
 pub use server::{ClientAuth, ServerTls};
-pub use stream::{Agreed, TlsStream};
+pub use stream::{Negotiated, TlsStream};
 
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use std::sync::Arc;

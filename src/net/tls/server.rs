@@ -43,7 +43,7 @@ impl ServerTls {
             .with_protocol_versions(&[&version::TLS13, &version::TLS12])?;
         let mut config = builder
             .with_client_cert_verifier(verifier(&client_auth)?)
-            .with_cert_resolver(Arc::new(ByName {
+            .with_cert_resolver(Arc::new(SniResolver {
                 identities: Arc::clone(&identities),
             }));
         // A session that is resumed is not verified again. The keys of its ticket live as long as
@@ -93,11 +93,11 @@ fn verifier(client_auth: &ClientAuth) -> Result<Arc<dyn ClientCertVerifier>, Tls
 
 /// Shows the certificate that fits the name best: an exact name before a wildcard, else the first.
 #[derive(Debug)]
-struct ByName {
+struct SniResolver {
     identities: Arc<[Identity]>,
 }
 
-impl ResolvesServerCert for ByName {
+impl ResolvesServerCert for SniResolver {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         let named = hello
             .server_name()

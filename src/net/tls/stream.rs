@@ -68,7 +68,7 @@ impl fmt::Debug for Session {
 
 /// What was agreed in the handshake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Agreed {
+pub struct Negotiated {
     /// `TLSv1.2` or `TLSv1.3`.
     pub version: &'static str,
     /// The handshake was short, since the client has been here before.
@@ -86,9 +86,7 @@ impl TlsStream {
     ) -> Result<Self, HandshakeError> {
         let session = UnbufferedServerConnection::new(Arc::clone(tls.config()))?;
         let session = Session::Server(Box::new(session));
-        Self::new(tcp, session, Some(first), pool)
-            .shake_hands()
-            .await
+        Self::new(tcp, session, Some(first), pool).handshake().await
     }
 
     /// The handshake with a broker that was dialled as `host`. Cancelled or failed, it closes the
@@ -104,7 +102,7 @@ impl TlsStream {
             .map_err(|_| HandshakeError::Name(name.to_owned()))?;
         let session = UnbufferedClientConnection::new(Arc::clone(tls.config()), name)?;
         Self::new(tcp, Session::Client(Box::new(session)), None, pool)
-            .shake_hands()
+            .handshake()
             .await
     }
 
@@ -130,13 +128,13 @@ impl TlsStream {
     }
 
     /// What was agreed.
-    pub fn agreed(&self) -> Agreed {
+    pub fn agreed(&self) -> Negotiated {
         let version = match self.session.protocol_version() {
             Some(ProtocolVersion::TLSv1_2) => "TLSv1.2",
             Some(ProtocolVersion::TLSv1_3) => "TLSv1.3",
             _ => "unknown",
         };
-        Agreed {
+        Negotiated {
             version,
             is_resumed: self.session.handshake_kind() == Some(HandshakeKind::Resumed),
         }
@@ -175,7 +173,7 @@ impl TlsStream {
     pub fn poll_send(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         ready!(self.poll_drain(cx))?;
         let taken = &bytes[..bytes.len().min(SENT_BYTES_MAX)];
-        self.say(Saying::Bytes(taken))?;
+        self.say(Outgoing::Bytes(taken))?;
         match self.poll_drain(cx) {
             Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
             _ => Poll::Ready(Ok(taken.len())),
@@ -201,15 +199,15 @@ impl TlsStream {
     /// was.
     pub fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if !std::mem::replace(&mut self.is_closing, true) {
-            self.say(Saying::Close)?;
+            self.say(Outgoing::Close)?;
         }
         ready!(self.poll_drain(cx))?;
         tokio::io::AsyncWrite::poll_shutdown(Pin::new(&mut self.tcp), cx)
     }
 
-    async fn shake_hands(mut self) -> Result<Self, HandshakeError> {
+    async fn handshake(mut self) -> Result<Self, HandshakeError> {
         loop {
-            match self.step(Saying::Nothing, &mut []) {
+            match self.step(Outgoing::Nothing, &mut []) {
                 Ok(Step::GoOn) => continue,
                 Ok(_) => {}
                 Err(error) => {
@@ -233,7 +231,7 @@ impl TlsStream {
     fn decrypt(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
         let mut count = self.unread.take(bytes);
         while self.incoming.is_some() && (count == 0 || bytes.len() - count >= RECORD_BYTES) {
-            match self.step(Saying::Nothing, &mut bytes[count..]) {
+            match self.step(Outgoing::Nothing, &mut bytes[count..]) {
                 Ok(Step::Read(read)) => count += read,
                 Ok(Step::GoOn) => {}
                 Ok(_) => break,
@@ -244,7 +242,7 @@ impl TlsStream {
     }
 
     /// Has something encrypted. What arrived in between waits in `unread`.
-    fn say(&mut self, what: Saying<'_>) -> io::Result<()> {
+    fn say(&mut self, what: Outgoing<'_>) -> io::Result<()> {
         loop {
             match self.step(what, &mut []) {
                 Ok(Step::Said) => return Ok(()),
@@ -257,7 +255,7 @@ impl TlsStream {
 
     /// Lets rustls do the next thing that there is to do. When it refuses a record, what is left to
     /// be sent is the alert that says so, and whatever else arrives is thrown away.
-    fn step(&mut self, saying: Saying<'_>, out: &mut [u8]) -> Result<Step, rustls::Error> {
+    fn step(&mut self, saying: Outgoing<'_>, out: &mut [u8]) -> Result<Step, rustls::Error> {
         if self.is_refused {
             self.incoming = None;
             return Ok(Step::Said);
@@ -266,13 +264,13 @@ impl TlsStream {
         if step.is_err() {
             self.is_refused = true;
             if self.session.wants_write() {
-                let _ = self.process(Saying::Nothing, &mut []);
+                let _ = self.process(Outgoing::Nothing, &mut []);
             }
         }
         step
     }
 
-    fn process(&mut self, saying: Saying<'_>, out: &mut [u8]) -> Result<Step, rustls::Error> {
+    fn process(&mut self, saying: Outgoing<'_>, out: &mut [u8]) -> Result<Step, rustls::Error> {
         let Self {
             session,
             incoming,
@@ -307,7 +305,7 @@ impl TlsStream {
     /// handshake message up to 64 KiB, and behind the handshake nobody would wait for it with a
     /// deadline; the only one that a client has to send there has five bytes (RFC 8446, section
     /// 4.6.3).
-    fn is_hoarding(&self) -> bool {
+    fn holds_too_much(&self) -> bool {
         let held = self
             .incoming
             .as_ref()
@@ -330,7 +328,7 @@ impl TlsStream {
 
     /// Waits for bytes from the socket, and takes as many as there are.
     fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.is_hoarding() {
+        if self.holds_too_much() {
             self.is_refused = true;
             let reason = "a handshake message behind the handshake that is larger than a record";
             return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, reason)));
@@ -372,7 +370,7 @@ impl Deref for Session {
 
 /// What is to be encrypted.
 #[derive(Clone, Copy)]
-enum Saying<'a> {
+enum Outgoing<'a> {
     Nothing,
     Bytes(&'a [u8]),
     Close,
@@ -407,7 +405,7 @@ impl Ends<'_> {
     fn take<D>(
         mut self,
         status: UnbufferedStatus<'_, '_, D>,
-        saying: Saying<'_>,
+        saying: Outgoing<'_>,
     ) -> (usize, Result<Step, rustls::Error>) {
         let UnbufferedStatus {
             mut discard, state, ..
@@ -440,9 +438,9 @@ impl Ends<'_> {
             }
             ConnectionState::WriteTraffic(mut traffic) => {
                 let said = match saying {
-                    Saying::Nothing => return Ok(Step::Said),
-                    Saying::Bytes(bytes) => traffic.encrypt(bytes, self.room()),
-                    Saying::Close => traffic.queue_close_notify(self.room()),
+                    Outgoing::Nothing => return Ok(Step::Said),
+                    Outgoing::Bytes(bytes) => traffic.encrypt(bytes, self.room()),
+                    Outgoing::Close => traffic.queue_close_notify(self.room()),
                 };
                 self.add(said.map_err(|error| match error {
                     EncryptError::EncryptExhausted => rustls::Error::EncryptError,

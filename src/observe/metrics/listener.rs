@@ -19,7 +19,7 @@ pub struct ListenerMetrics {
     /// Bytes written to clients; shared likewise.
     pub bytes_to_client: IntCounter,
     /// What became of large runs of bytes.
-    pub large_runs: Arc<LargeRuns>,
+    pub bulk_transfers: Arc<BulkTransfers>,
     /// How long TLS handshakes took that came to their end.
     pub handshake_seconds: Histogram,
     unmapped: IntGauge,
@@ -28,7 +28,7 @@ pub struct ListenerMetrics {
 
 /// Runs of 16 KiB and more that nobody needed to see: a request's body, a record set.
 #[derive(Debug)]
-pub struct LargeRuns {
+pub struct BulkTransfers {
     spliced: IntCounter,
     copied_off: IntCounter,
     copied_tls: IntCounter,
@@ -46,7 +46,7 @@ pub enum CopyReason {
     NoPipe,
 }
 
-impl LargeRuns {
+impl BulkTransfers {
     /// Counts a run; it is copied if there is a reason to.
     pub fn begun(&self, copied: Option<CopyReason>) {
         let counter = match copied {
@@ -78,18 +78,18 @@ impl ListenerMetrics {
             active: metrics.connections_active.with_label_values(&[listener]),
             bytes_to_broker: metrics.bytes.with_label_values(&[listener, "to_broker"]),
             bytes_to_client: metrics.bytes.with_label_values(&[listener, "to_client"]),
-            large_runs: Arc::new(LargeRuns {
+            bulk_transfers: Arc::new(BulkTransfers {
                 spliced: metrics
-                    .large_runs
+                    .bulk_transfers
                     .with_label_values(&[listener, "spliced", ""]),
                 copied_off: metrics
-                    .large_runs
+                    .bulk_transfers
                     .with_label_values(&[listener, "copied", "off"]),
                 copied_tls: metrics
-                    .large_runs
+                    .bulk_transfers
                     .with_label_values(&[listener, "copied", "tls"]),
                 copied_no_pipe: metrics
-                    .large_runs
+                    .bulk_transfers
                     .with_label_values(&[listener, "copied", "no_pipe"]),
             }),
             handshake_seconds: metrics.handshake_seconds.with_label_values(&[listener]),

@@ -38,7 +38,7 @@ use prometheus::{
 };
 
 pub use cluster::ClusterMetrics;
-pub use listener::{CopyReason, LargeRuns, ListenerMetrics};
+pub use listener::{BulkTransfers, CopyReason, ListenerMetrics};
 /// A number that only grows.
 pub use prometheus::IntCounter;
 /// A number that goes up and down.
@@ -55,7 +55,7 @@ pub struct Metrics {
     requests: IntCounterVec,
     responses_rewritten: IntCounterVec,
     bytes: IntCounterVec,
-    large_runs: IntCounterVec,
+    bulk_transfers: IntCounterVec,
     handshakes: IntCounterVec,
     handshake_seconds: HistogramVec,
     certificate_not_after: IntGaugeVec,
@@ -116,7 +116,7 @@ impl Metrics {
                 "Bytes carried, by direction.",
                 &["listener", "direction"],
             ),
-            large_runs: counters(
+            bulk_transfers: counters(
                 "narrows_large_runs_total",
                 "Runs of 16 KiB and more that Narrows need not look at, by the way they took and \
                  why they were copied.",
@@ -269,8 +269,8 @@ mod tests {
         external.rewritten(3);
         external.bytes_to_broker.inc_by(10);
         external.bytes_to_client.inc_by(20);
-        external.large_runs.begun(None);
-        external.large_runs.begun(Some(CopyReason::Off));
+        external.bulk_transfers.begun(None);
+        external.bulk_transfers.begun(Some(CopyReason::Off));
         external.accept_error("too_many_open_files");
         external.unmapped(2);
         let orders = metrics.cluster(&ClusterName("orders".into()));

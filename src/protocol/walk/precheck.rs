@@ -8,7 +8,7 @@ use super::{Extent, Field, Kind, Mark, RESPONSE_PREFIX_BYTES, Schema};
 use crate::protocol::wire::{Reader, to_usize};
 
 /// Whether a whole frame, its length prefix in front, surely has no address. False says nothing.
-pub(crate) fn names_nobody(schema: &Schema, version: i16, frame: &[u8]) -> bool {
+pub(crate) fn has_no_address(schema: &Schema, version: i16, frame: &[u8]) -> bool {
     if schema.extent != Extent::Tail || version < schema.flexible_from {
         return false;
     }

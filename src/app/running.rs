@@ -11,7 +11,9 @@ use crate::cluster::{Cluster, ClusterSettings};
 use crate::lifecycle::{DrainSettings, Stop, Tasks};
 use crate::listener::{self, BindError, ListenerSettings};
 use crate::observe::metrics::Metrics;
-use crate::session::{Behind, Context, Door, Setup, Shared, Way};
+use crate::session::{
+    Binding, BindingState, Identification, ListenerContext, ListenerState, Resources,
+};
 use crate::types::{ClusterName, ListenerName};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -22,46 +24,46 @@ use tracing::info;
 
 /// What runs, by the names and addresses that the settings have.
 #[derive(Debug)]
-pub(super) struct Parts {
+pub(super) struct Running {
     pub(super) settings: Settings,
     pub(super) clusters: BTreeMap<ClusterName, (Arc<Cluster>, Stop)>,
-    pub(super) listeners: BTreeMap<ListenerName, Arc<Context>>,
-    doors: BTreeMap<SocketAddr, OpenDoor>,
+    pub(super) listeners: BTreeMap<ListenerName, Arc<ListenerContext>>,
+    bindings: BTreeMap<SocketAddr, OpenBinding>,
 }
 
 #[derive(Debug)]
-struct OpenDoor {
-    door: Arc<Door>,
+struct OpenBinding {
+    binding: Arc<Binding>,
     stop: Stop,
 }
 
 /// What parts are made with, and run by.
 #[derive(Debug)]
-pub(super) struct Workshop {
+pub(super) struct Runtime {
     pub(super) metrics: Arc<Metrics>,
-    pub(super) shared: Shared,
+    pub(super) shared: Resources,
     pub(super) tasks: Tasks,
     pub(super) sessions: Tasks,
     pub(super) stop: Stop,
 }
 
-impl Parts {
+impl Running {
     /// Nothing yet.
     pub(super) fn none(settings: Settings) -> Self {
         Self {
             settings,
             clusters: BTreeMap::new(),
             listeners: BTreeMap::new(),
-            doors: BTreeMap::new(),
+            bindings: BTreeMap::new(),
         }
     }
 
     /// Becomes what `settings` ask for; an error means that nothing has changed. Must be called
     /// inside a tokio runtime.
-    pub(super) fn become_these(
+    pub(super) fn apply(
         &mut self,
         settings: Settings,
-        workshop: &Workshop,
+        runtime: &Runtime,
     ) -> Result<(), StartError> {
         for listener in &settings.listeners {
             if !settings
@@ -75,9 +77,9 @@ impl Parts {
             }
         }
         let mut sockets = self.bind(&settings.listeners)?;
-        self.change_clusters(&settings.clusters, workshop);
-        self.change_listeners(&settings, workshop);
-        self.change_doors(&settings, &mut sockets, workshop);
+        self.change_clusters(&settings.clusters, runtime);
+        self.change_listeners(&settings, runtime);
+        self.change_bindings(&settings, &mut sockets, runtime);
         self.settings = settings;
         Ok(())
     }
@@ -91,7 +93,7 @@ impl Parts {
         let mut errors = Vec::<BindError>::new();
         for settings in listeners {
             let is_new = |address: &SocketAddr| {
-                !self.doors.contains_key(address) && !sockets.contains_key(address)
+                !self.bindings.contains_key(address) && !sockets.contains_key(address)
             };
             match listener::bind(settings, is_new) {
                 Ok(bound) => sockets.extend(bound),
@@ -105,7 +107,7 @@ impl Parts {
         }
     }
 
-    fn change_clusters(&mut self, wanted: &[ClusterSettings], workshop: &Workshop) {
+    fn change_clusters(&mut self, wanted: &[ClusterSettings], runtime: &Runtime) {
         let mut before = std::mem::take(&mut self.clusters);
         for settings in wanted {
             let old = before.remove(&settings.name);
@@ -113,12 +115,12 @@ impl Parts {
                 Some((cluster, stop)) if cluster.settings() == settings => (cluster, stop),
                 Some((cluster, stop)) => {
                     stop.abort();
-                    workshop.run_cluster(cluster.changed(settings.clone()))
+                    runtime.run_cluster(cluster.changed(settings.clone()))
                 }
                 None => {
-                    let metrics = workshop.metrics.cluster(&settings.name);
-                    let buffers = workshop.shared.buffers.clone();
-                    workshop.run_cluster(Cluster::new(settings.clone(), buffers, metrics))
+                    let metrics = runtime.metrics.cluster(&settings.name);
+                    let buffers = runtime.shared.buffers.clone();
+                    runtime.run_cluster(Cluster::new(settings.clone(), buffers, metrics))
                 }
             };
             self.clusters.insert(settings.name.clone(), (cluster, stop));
@@ -127,13 +129,13 @@ impl Parts {
         before.into_values().for_each(|(_, stop)| stop.abort());
     }
 
-    fn change_listeners(&mut self, settings: &Settings, workshop: &Workshop) {
+    fn change_listeners(&mut self, settings: &Settings, runtime: &Runtime) {
         let mut before = std::mem::take(&mut self.listeners);
         for wanted in &settings.listeners {
             let Some((cluster, _)) = self.clusters.get(&wanted.cluster) else {
                 continue;
             };
-            let setup = Setup {
+            let setup = ListenerState {
                 scheme: wanted.scheme.clone(),
                 tls: wanted.tls.clone(),
                 cluster: Arc::clone(cluster),
@@ -155,15 +157,15 @@ impl Parts {
                 }
                 replaced => {
                     if let Some(context) = replaced {
-                        workshop.retire(context.stop().clone(), settings.drain);
+                        runtime.retire(context.stop().clone(), settings.drain);
                     }
-                    let metrics = workshop.metrics.listener(&wanted.name);
-                    let stop = workshop.stop.child();
+                    let metrics = runtime.metrics.listener(&wanted.name);
+                    let stop = runtime.stop.child();
                     info!(listener = %wanted.name, "listening");
-                    Arc::new(Context::new(
+                    Arc::new(ListenerContext::new(
                         wanted.name.clone(),
                         setup,
-                        workshop.shared.clone(),
+                        runtime.shared.clone(),
                         metrics,
                         stop,
                     ))
@@ -173,88 +175,94 @@ impl Parts {
         }
         for context in before.into_values() {
             info!(listener = %context.listener(), "not listening any more");
-            workshop.retire(context.stop().clone(), settings.drain);
+            runtime.retire(context.stop().clone(), settings.drain);
         }
     }
 
-    fn change_doors(
+    fn change_bindings(
         &mut self,
         settings: &Settings,
         sockets: &mut BTreeMap<SocketAddr, TcpListener>,
-        workshop: &Workshop,
+        runtime: &Runtime,
     ) {
-        let mut before = std::mem::take(&mut self.doors);
-        for (address, (way, listener)) in self.ways(settings, &workshop.metrics) {
+        let mut before = std::mem::take(&mut self.bindings);
+        for (address, (way, listener)) in self.plan_bindings(settings, &runtime.metrics) {
             let proxy_protocol = listener.proxy_protocol.clone();
             let session = settings.session;
-            let shared = workshop.shared.clone();
+            let shared = runtime.shared.clone();
             if let Some(open) = before.remove(&address) {
-                let old = open.door.behind();
+                let old = open.binding.behind();
                 let stop = if is_same_way(&old.way, &way) {
                     old.stop.clone()
                 } else {
-                    workshop.retire(old.stop.clone(), settings.drain);
+                    runtime.retire(old.stop.clone(), settings.drain);
                     stop_of(&way, &open.stop)
                 };
-                open.door.change(Behind {
+                open.binding.change(BindingState {
                     proxy_protocol,
                     way,
                     shared,
                     session,
                     stop,
                 });
-                self.doors.insert(address, open);
+                self.bindings.insert(address, open);
             } else if let Some(socket) = sockets.remove(&address) {
-                let stop = workshop.stop.child();
-                let behind = Behind {
+                let stop = runtime.stop.child();
+                let behind = BindingState {
                     proxy_protocol,
                     stop: stop_of(&way, &stop),
                     way,
                     shared,
                     session,
                 };
-                let door = Arc::new(Door::new(behind));
+                let binding = Arc::new(Binding::new(behind));
                 let accept = listener::accept(
                     socket,
-                    Arc::clone(&door),
-                    workshop.sessions.clone(),
+                    Arc::clone(&binding),
+                    runtime.sessions.clone(),
                     stop.clone(),
                 );
-                workshop.tasks.spawn(accept);
-                self.doors.insert(address, OpenDoor { door, stop });
+                runtime.tasks.spawn(accept);
+                self.bindings.insert(address, OpenBinding { binding, stop });
             }
         }
-        for OpenDoor { door, stop } in before.into_values() {
+        for OpenBinding { binding, stop } in before.into_values() {
             stop.drain();
-            workshop.retire(door.behind().stop.clone(), settings.drain);
+            runtime.retire(binding.behind().stop.clone(), settings.drain);
         }
     }
 
     /// What is to stand behind each address, and a listener there: those that share one agree on
     /// what concerns all.
-    fn ways<'a>(
+    fn plan_bindings<'a>(
         &self,
         settings: &'a Settings,
         metrics: &Metrics,
-    ) -> BTreeMap<SocketAddr, (Way, &'a ListenerSettings)> {
-        let mut ways: BTreeMap<SocketAddr, (Way, &ListenerSettings)> = BTreeMap::new();
+    ) -> BTreeMap<SocketAddr, (Identification, &'a ListenerSettings)> {
+        let mut plan_bindings: BTreeMap<SocketAddr, (Identification, &ListenerSettings)> =
+            BTreeMap::new();
         for listener in &settings.listeners {
             let Some(context) = self.listeners.get(&listener.name) else {
                 continue;
             };
             for bind in listener.scheme.binds() {
                 let context = Arc::clone(context);
-                match (bind.target, ways.get_mut(&bind.address)) {
+                match (bind.target, plan_bindings.get_mut(&bind.address)) {
                     (Some(target), _) => {
-                        ways.insert(bind.address, (Way::Port(context, target), listener));
+                        plan_bindings.insert(
+                            bind.address,
+                            (Identification::Port(context, target), listener),
+                        );
                     }
-                    (None, Some((Way::Name { listeners, .. }, _))) => listeners.push(context),
+                    (None, Some((Identification::Sni { listeners, .. }, _))) => {
+                        listeners.push(context)
+                    }
                     (None, _) => {
                         let unnamed = context.metrics().clone();
-                        ways.insert(
+                        plan_bindings.insert(
                             bind.address,
                             (
-                                Way::Name {
+                                Identification::Sni {
                                     listeners: vec![context],
                                     unnamed,
                                 },
@@ -265,8 +273,8 @@ impl Parts {
                 }
             }
         }
-        for (way, _) in ways.values_mut() {
-            if let Way::Name { listeners, unnamed } = way
+        for (way, _) in plan_bindings.values_mut() {
+            if let Identification::Sni { listeners, unnamed } = way
                 && listeners.len() > 1
             {
                 let names: Vec<_> = listeners
@@ -276,7 +284,7 @@ impl Parts {
                 *unnamed = metrics.listener(&ListenerName(names.join(",").into()));
             }
         }
-        ways
+        plan_bindings
     }
 }
 
@@ -296,27 +304,27 @@ fn is_same_place(old: &ListenerSettings, new: &ListenerSettings) -> bool {
 }
 
 /// Whether connections through a door are meant for the same as before.
-fn is_same_way(old: &Way, new: &Way) -> bool {
+fn is_same_way(old: &Identification, new: &Identification) -> bool {
     match (old, new) {
-        (Way::Port(old, old_target), Way::Port(new, new_target)) => {
+        (Identification::Port(old, old_target), Identification::Port(new, new_target)) => {
             Arc::ptr_eq(old, new) && old_target == new_target
         }
         // Sessions that have said a name stop with their listener; those that have not find the new
         // names.
-        (Way::Name { .. }, Way::Name { .. }) => true,
+        (Identification::Sni { .. }, Identification::Sni { .. }) => true,
         _ => false,
     }
 }
 
 /// When connections stop that come through a door.
-fn stop_of(way: &Way, door: &Stop) -> Stop {
+fn stop_of(way: &Identification, binding: &Stop) -> Stop {
     match way {
-        Way::Port(context, _) => context.stop().child(),
-        Way::Name { .. } => door.child(),
+        Identification::Port(context, _) => context.stop().child(),
+        Identification::Sni { .. } => binding.child(),
     }
 }
 
-impl Workshop {
+impl Runtime {
     fn run_cluster(&self, cluster: Cluster) -> (Arc<Cluster>, Stop) {
         let cluster = Arc::new(cluster);
         let stop = self.stop.child();

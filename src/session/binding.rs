@@ -5,8 +5,8 @@
 //! by a reload, while the socket stays open.
 
 use super::cause::Cause;
-use super::origin::ProxyProtocol;
-use super::{Context, SessionSettings, Shared};
+use super::proxy_protocol::ProxyProtocol;
+use super::{ListenerContext, Resources, SessionSettings};
 use crate::address::SniScheme;
 use crate::lifecycle::Stop;
 use crate::observe::metrics::ListenerMetrics;
@@ -20,19 +20,19 @@ const NAME_BYTES_MAX: usize = 255;
 
 /// A door.
 #[derive(Debug)]
-pub struct Door {
-    behind: ArcSwap<Behind>,
+pub struct Binding {
+    behind: ArcSwap<BindingState>,
 }
 
 /// What stands behind a door.
 #[derive(Clone, Debug)]
-pub struct Behind {
+pub struct BindingState {
     /// Whether connections begin with a PROXY protocol header.
     pub proxy_protocol: ProxyProtocol,
     /// Whom a connection is meant for.
-    pub way: Way,
+    pub way: Identification,
     /// Where buffers come from, and what went wrong lately.
-    pub shared: Shared,
+    pub shared: Resources,
     /// The limits of a session.
     pub session: SessionSettings,
     /// When connections on it end that have not said yet whom they are meant for, or need not say
@@ -42,51 +42,51 @@ pub struct Behind {
 
 /// How a connection says whom it is meant for.
 #[derive(Clone, Debug)]
-pub enum Way {
+pub enum Identification {
     /// By the port: it is this.
-    Port(Arc<Context>, Target),
+    Port(Arc<ListenerContext>, Target),
     /// By the server name in its TLS hello.
-    Name {
+    Sni {
         /// The listeners that have names here; no two have the same.
-        listeners: Vec<Arc<Context>>,
+        listeners: Vec<Arc<ListenerContext>>,
         /// Where connections are counted as long as they have not said a name.
         unnamed: ListenerMetrics,
     },
 }
 
-impl Door {
+impl Binding {
     /// A door with this behind it.
-    pub fn new(behind: Behind) -> Self {
+    pub fn new(behind: BindingState) -> Self {
         Self {
             behind: ArcSwap::from_pointee(behind),
         }
     }
 
     /// What stands behind it now.
-    pub fn behind(&self) -> Arc<Behind> {
+    pub fn behind(&self) -> Arc<BindingState> {
         self.behind.load_full()
     }
 
     /// From now on this stands behind it.
-    pub fn change(&self, behind: Behind) {
+    pub fn change(&self, behind: BindingState) {
         self.behind.store(Arc::new(behind));
     }
 }
 
-impl Behind {
+impl BindingState {
     /// Where its connections are counted before they have said whom they are meant for.
     pub fn metrics(&self) -> &ListenerMetrics {
         match &self.way {
-            Way::Port(context, _) => context.metrics(),
-            Way::Name { unnamed, .. } => unnamed,
+            Identification::Port(context, _) => context.metrics(),
+            Identification::Sni { unnamed, .. } => unnamed,
         }
     }
 
     /// The names of its listeners, for log lines.
     pub fn name(&self) -> String {
         match &self.way {
-            Way::Port(context, _) => context.listener().to_string(),
-            Way::Name { listeners, .. } => {
+            Identification::Port(context, _) => context.listener().to_string(),
+            Identification::Sni { listeners, .. } => {
                 join(listeners.iter().map(|listener| listener.listener()), ",")
             }
         }
@@ -96,9 +96,9 @@ impl Behind {
 /// The listener and the broker that have `name`, which is whatever a hello said. It is a key into
 /// the configured names, and nothing else: it is never resolved or dialled.
 pub(super) fn named(
-    listeners: &[Arc<Context>],
+    listeners: &[Arc<ListenerContext>],
     name: Option<&[u8]>,
-) -> Result<(Arc<Context>, Target), Cause> {
+) -> Result<(Arc<ListenerContext>, Target), Cause> {
     let setups: Vec<_> = listeners
         .iter()
         .map(|listener| (listener, listener.setup()))

@@ -36,10 +36,10 @@ pub struct Finding {
     /// Whose it is: the name of a listener or of a cluster.
     pub owner: String,
     /// What it is about.
-    pub about: About,
+    pub subject: Subject,
     /// Whether it will fail.
-    pub weight: Weight,
-    /// The file that it is about, if it is one.
+    pub severity: Severity,
+    /// The file that it is subject, if it is one.
     pub file: Option<PathBuf>,
     /// What is wrong.
     pub reason: String,
@@ -49,7 +49,7 @@ pub struct Finding {
 
 /// What a finding is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum About {
+pub enum Subject {
     /// The certificates that a listener shows.
     Listener,
     /// The authorities that vouch for a listener's clients.
@@ -64,7 +64,7 @@ pub enum About {
 
 /// How much a finding weighs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Weight {
+pub enum Severity {
     /// It will fail one day, or it is less safe than it could be.
     Warning,
     /// It fails for every peer that verifies.
@@ -79,16 +79,16 @@ impl fmt::Display for Finding {
             cure,
             ..
         } = self;
-        let kind = match self.about {
-            About::Listener | About::ClientAuthorities => "listener",
-            About::Client | About::BrokerAuthorities | About::Verify => "cluster",
+        let kind = match self.subject {
+            Subject::Listener | Subject::ClientAuthorities => "listener",
+            Subject::Client | Subject::BrokerAuthorities | Subject::Verify => "cluster",
         };
         write!(f, "{kind} {owner}: {reason}: {cure}")
     }
 }
 
 /// Everything that was found, in the order of the settings. `now` is the second since 1970.
-pub fn findings(settings: &Settings, now: i64) -> Vec<Finding> {
+pub fn certificate_checks(settings: &Settings, now: i64) -> Vec<Finding> {
     let clusters = settings
         .clusters
         .iter()
@@ -101,7 +101,7 @@ pub fn findings(settings: &Settings, now: i64) -> Vec<Finding> {
 }
 
 /// This second, since 1970.
-pub fn now() -> i64 {
+pub fn unix_seconds() -> i64 {
     let since = SystemTime::now()
         .duration_since(SystemTime::UNIX_EPOCH)
         .unwrap_or_default();
@@ -109,7 +109,7 @@ pub fn now() -> i64 {
 }
 
 /// How long a certificate is valid from `now` on, in words: `89 days left`.
-pub fn left(certificate: &Certificate, now: i64) -> String {
+pub fn validity_text(certificate: &Certificate, now: i64) -> String {
     match certificate.not_after.saturating_sub(now) {
         over if over < 0 => format!("ended {} ago", span(-over)),
         _ if certificate.not_before > now => {
@@ -130,11 +130,11 @@ fn of_cluster(cluster: &ClusterSettings, now: i64) -> Vec<Finding> {
         name: &cluster.name.0,
         now,
     };
-    let mut found = owner.authorities(About::BrokerAuthorities, tls.authorities());
+    let mut found = owner.authorities(Subject::BrokerAuthorities, tls.authorities());
     found.extend(
         tls.identity()
             .into_iter()
-            .flat_map(|identity| owner.dates(About::Client, identity)),
+            .flat_map(|identity| owner.dates(Subject::Client, identity)),
     );
     if tls.verify() == Verify::Off {
         let reason =
@@ -142,8 +142,8 @@ fn of_cluster(cluster: &ClusterSettings, now: i64) -> Vec<Finding> {
         let cure =
             "set tls.ca to the authorities that sign their certificates, and remove tls.verify";
         found.push(owner.finding(
-            About::Verify,
-            Weight::Warning,
+            Subject::Verify,
+            Severity::Warning,
             None,
             reason.into(),
             cure.into(),
@@ -163,13 +163,13 @@ fn of_listener(listener: &ListenerSettings, now: i64) -> Vec<Finding> {
     let mut found: Vec<_> = tls
         .identities()
         .iter()
-        .flat_map(|identity| owner.dates(About::Listener, identity))
+        .flat_map(|identity| owner.dates(Subject::Listener, identity))
         .collect();
     found.extend(owner.names(&listener.scheme, tls));
     if let ClientAuth::Requested(authorities) | ClientAuth::Required(authorities) =
         tls.client_auth()
     {
-        found.extend(owner.authorities(About::ClientAuthorities, authorities));
+        found.extend(owner.authorities(Subject::ClientAuthorities, authorities));
     }
     found
 }
@@ -183,8 +183,8 @@ struct Owner<'a> {
 impl Owner<'_> {
     fn finding(
         &self,
-        about: About,
-        weight: Weight,
+        subject: Subject,
+        severity: Severity,
         file: Option<&Path>,
         reason: String,
         cure: String,
@@ -193,8 +193,8 @@ impl Owner<'_> {
         let file = file.map(Path::to_owned);
         Finding {
             owner,
-            about,
-            weight,
+            subject,
+            severity,
             file,
             reason,
             cure,
@@ -202,35 +202,35 @@ impl Owner<'_> {
     }
 
     /// Of a chain: each certificate that is not valid now, or not for long.
-    fn dates(&self, about: About, identity: &Identity) -> Vec<Finding> {
+    fn dates(&self, subject: Subject, identity: &Identity) -> Vec<Finding> {
         let file = identity.file();
         let of = |certificate: &Certificate| {
-            let (weight, cure) = self.weigh(certificate)?;
+            let (severity, cure) = self.weigh(certificate)?;
             let reason = format!(
                 "the certificate of {}: {}",
                 certificate.subject,
-                left(certificate, self.now)
+                validity_text(certificate, self.now)
             );
-            Some(self.finding(about, weight, Some(file), reason, cure.to_owned()))
+            Some(self.finding(subject, severity, Some(file), reason, cure.to_owned()))
         };
         identity.chain().iter().filter_map(of).collect()
     }
 
-    fn weigh(&self, certificate: &Certificate) -> Option<(Weight, &'static str)> {
+    fn weigh(&self, certificate: &Certificate) -> Option<(Severity, &'static str)> {
         let renew = "renew it; Narrows takes in the new file while it runs";
         match certificate.not_after.saturating_sub(self.now) {
-            left if left < 0 => Some((Weight::Problem, renew)),
+            left if left < 0 => Some((Severity::Problem, renew)),
             _ if certificate.not_before > self.now => {
-                Some((Weight::Problem, "wait, or look at the clock of this host"))
+                Some((Severity::Problem, "wait, or look at the clock of this host"))
             }
-            left if left < SOON_DAYS * DAY_SECONDS => Some((Weight::Warning, renew)),
+            left if left < SOON_DAYS * DAY_SECONDS => Some((Severity::Warning, renew)),
             _ => None,
         }
     }
 
     /// Of authorities in a file. Those that have ended are trusted all the same, but who they vouch
     /// for will not last.
-    fn authorities(&self, about: About, authorities: &Authorities) -> Vec<Finding> {
+    fn authorities(&self, subject: Subject, authorities: &Authorities) -> Vec<Finding> {
         let Source::File(file) = authorities.source() else {
             return Vec::new();
         };
@@ -239,10 +239,16 @@ impl Owner<'_> {
             let reason = format!(
                 "the authority {}: {}",
                 certificate.subject,
-                left(certificate, self.now)
+                validity_text(certificate, self.now)
             );
             let cure = "add its successor to the file while both are in use, then remove it";
-            Some(self.finding(about, Weight::Warning, Some(file), reason, cure.to_owned()))
+            Some(self.finding(
+                subject,
+                Severity::Warning,
+                Some(file),
+                reason,
+                cure.to_owned(),
+            ))
         };
         authorities.certificates().iter().filter_map(of).collect()
     }
@@ -273,7 +279,7 @@ impl Owner<'_> {
         };
         let reason =
             format!("no certificate is good for {told}{more}, which clients are told to dial");
-        let weight = Weight::Problem;
+        let severity = Severity::Problem;
         let mut cure = cure(scheme, &missing);
         if tls
             .certificates()
@@ -281,7 +287,13 @@ impl Owner<'_> {
         {
             cure += "; the common name does not count";
         }
-        Some(self.finding(About::Listener, weight, Some(first.file()), reason, cure))
+        Some(self.finding(
+            Subject::Listener,
+            severity,
+            Some(first.file()),
+            reason,
+            cure,
+        ))
     }
 }
 
@@ -301,7 +313,7 @@ fn hosts(scheme: &Scheme) -> Vec<String> {
         .into_iter()
         .filter_map(|node| match scheme.advertise(node) {
             Advertised::Mapped(address) => Some(address.host.to_string()),
-            Advertised::Nowhere(_) => None,
+            Advertised::Unmapped(_) => None,
         });
     bootstrap.into_iter().chain(brokers).collect()
 }

@@ -4,43 +4,43 @@
 use super::SessionSettings;
 use super::in_flight::InFlight;
 use crate::observe::text::Shown;
-use crate::protocol::rewrite::{Advertise, Sighting};
+use crate::protocol::rewrite::{Advertise, BrokerList};
 use crate::protocol::sasl::Sasl;
 use std::fmt;
 use std::sync::Arc;
 
 /// Whoever sees what passes: says what is advertised, learns where brokers are, counts.
-pub(super) trait Behold: Advertise + Send + Sync + fmt::Debug {
+pub(super) trait Observer: Advertise + Send + Sync + fmt::Debug {
     /// A response has said this about the cluster.
-    fn saw(&self, sighting: Sighting);
+    fn brokers_seen(&self, sighting: BrokerList);
     /// A request has passed.
-    fn asked(&self, api_key: i16);
+    fn request_forwarded(&self, api_key: i16);
     /// A response has been rewritten.
-    fn rewrote(&self, api_key: i16);
+    fn response_rewritten(&self, api_key: i16);
 }
 
 /// The state that requests and responses share.
 #[derive(Debug)]
-pub(super) struct Conversation {
+pub(super) struct SessionState {
     pub(super) settings: SessionSettings,
-    pub(super) beholder: Arc<dyn Behold>,
+    pub(super) observer: Arc<dyn Observer>,
     pub(super) in_flight: InFlight,
     pub(super) sasl: Sasl,
     pub(super) identity: Identity,
-    pub(super) lent: Lent,
+    pub(super) broker_identity: BrokerIdentity,
     /// No further request is begun.
     pub(super) is_ending: bool,
 }
 
-impl Conversation {
-    pub(super) fn new(settings: SessionSettings, beholder: Arc<dyn Behold>) -> Self {
+impl SessionState {
+    pub(super) fn new(settings: SessionSettings, observer: Arc<dyn Observer>) -> Self {
         Self {
             settings,
-            beholder,
+            observer,
             in_flight: InFlight::default(),
             sasl: Sasl::default(),
             identity: Identity::default(),
-            lent: Lent::No,
+            broker_identity: BrokerIdentity::Confirmed,
             is_ending: false,
         }
     }
@@ -49,14 +49,19 @@ impl Conversation {
     pub(super) fn takes_requests(&self) -> bool {
         !self.is_ending
             && !self.must_ask()
-            && !matches!(self.lent, Lent::Asked | Lent::Answered)
+            && !matches!(
+                self.broker_identity,
+                BrokerIdentity::Asking | BrokerIdentity::Answered
+            )
             && self.in_flight.len() < self.settings.in_flight_requests_max
     }
 
     /// Whether Narrows' own question comes next: the broker is lent, and the client has
     /// authenticated.
     pub(super) fn must_ask(&self) -> bool {
-        self.lent == Lent::Yes && self.sasl.has_succeeded() && !self.is_ending
+        self.broker_identity == BrokerIdentity::Provisional
+            && self.sasl.has_succeeded()
+            && !self.is_ending
     }
 
     /// How large the next request may be, and by which setting.
@@ -74,18 +79,18 @@ impl Conversation {
 
 /// Whether the broker of this session is a bootstrap server in the place of one that was not known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Lent {
+pub(super) enum BrokerIdentity {
     /// It is the broker that was meant, or any broker was.
-    No,
+    Confirmed,
     /// It may be another one: ask who the brokers are, once the client has authenticated.
-    Yes,
+    Provisional,
     /// Narrows has asked; the client's next request waits.
-    Asked,
+    Asking,
     /// The answer is in the broker map; the session looks whether it has the right broker.
     Answered,
 }
 
-impl Lent {
+impl BrokerIdentity {
     pub(super) fn answered(&mut self) {
         *self = Self::Answered;
     }
