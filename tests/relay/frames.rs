@@ -66,7 +66,7 @@ pub(crate) fn header(frame: &[u8]) -> Header {
         key: int16(4),
         version: int16(6),
         correlation_id: i32::from_be_bytes(frame[8..12].try_into().unwrap()),
-        is_narrows: frame.get(14..19) == Some(b"narrows"),
+        is_narrows: frame.get(14..21) == Some(b"narrows"),
     }
 }
 
