@@ -96,11 +96,11 @@ fn resolve(key: &Key, levels: Vec<String>, names: &Names) -> Vec<String> {
 /// A variable with levels that no key has, or one that is nearly a key's. Others that merely begin
 /// like ours (`NARROWS_VERSION` in an image, say) are nobody's business here.
 fn unknown(variable: &str, value: &str, names: &Names) -> Option<Problem> {
-    const ALIKE_MIN: f64 = 0.85;
-    let routing_loop = variable.split("__").nth(1).unwrap_or("NAME").to_lowercase();
+    const ALIKE_MIN: f64 = 0.75;
+    let own_name = variable.split("__").nth(1).unwrap_or("NAME").to_lowercase();
     let mut candidates = Vec::new();
     for key in KEYS {
-        candidates.push(key.variable(&routing_loop));
+        candidates.push(key.variable(&own_name));
         candidates.extend(names.of(key).iter().map(|name| key.variable(name)));
     }
     let candidates = || candidates.iter().map(String::as_str);
@@ -111,9 +111,15 @@ fn unknown(variable: &str, value: &str, names: &Names) -> Option<Problem> {
     // One underscore for two is the likeliest slip.
     let flat = |name: &str| name.replace("__", "_");
     let slip = candidates().find(|candidate| flat(candidate) == flat(variable));
-    let near = slip.or_else(|| match has_levels {
-        true => nearest(variable, candidates()),
-        false => closest(variable, ALIKE_MIN, candidates()),
+    // The prefix that all share says nothing about likeness.
+    let near = slip.map(str::to_owned).or_else(|| {
+        let word = &variable[PREFIX.len()..];
+        let candidates = candidates().map(|candidate| &candidate[PREFIX.len()..]);
+        let near = match has_levels {
+            true => nearest(word, candidates),
+            false => closest(word, ALIKE_MIN, candidates),
+        };
+        near.map(|near| format!("{PREFIX}{near}"))
     });
     let cure = match near {
         Some(near) => format!("Did you mean {near}? Levels are joined by two underscores"),
