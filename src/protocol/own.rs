@@ -17,7 +17,9 @@ pub const METADATA: i16 = 3;
 
 /// The client id that brokers see in their logs and quotas.
 const CLIENT_ID: &str = "narrows";
-const METADATA_VERSION: i16 = 4;
+/// The version in which Narrows asks for it: every broker since 0.11 has it, and it names the
+/// cluster.
+pub const METADATA_VERSION: i16 = 4;
 const API_VERSIONS_VERSION: i16 = 5;
 /// REBOOTSTRAP_REQUIRED (KIP-1102).
 const REBOOTSTRAP_REQUIRED: i16 = 129;

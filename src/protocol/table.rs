@@ -30,7 +30,7 @@ pub const API_VERSIONS: i16 = 18;
 const CONTROLLED_SHUTDOWN: i16 = 7;
 
 /// One API.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Api {
     /// The api key on the wire.
     pub key: i16,

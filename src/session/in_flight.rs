@@ -1,38 +1,80 @@
-//! The requests of a connection that the broker has yet to answer, in their order.
+//! What a broker has yet to answer, in its order.
 //!
-//! A broker answers one request after the other, so the oldest entry says what the next response
+//! A broker answers one request after the other, so the oldest entry says what its next response
 //! is. A Produce with `acks=0` gets no response and has no entry.
 
+use crate::protocol::own;
+use crate::protocol::table::{self, Api};
 use std::collections::VecDeque;
 
-/// A request that waits for its response.
+/// What the broker sends next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Waiting {
-    /// What the response must begin with; nothing for a raw SASL token.
-    pub(super) correlation_id: i32,
-    /// The request's api key.
-    pub(super) api_key: i16,
-    /// The request's version.
-    pub(super) version: i16,
-    /// Who asked, and in what form the answer comes.
-    pub(super) reply: Reply,
-}
-
-/// The form in which a response comes, and for whom.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Reply {
-    /// A Kafka response for the client.
-    ToClient,
-    /// A raw SASL token for the client.
+pub(super) enum Expected {
+    /// A Kafka response.
+    Response(Response),
+    /// A SASL token for the client: a frame without a header, which names no request.
     RawToken,
-    /// A Kafka response to Narrows' own request.
-    ToNarrows,
 }
 
-/// The requests in flight, oldest first.
+/// A Kafka response that is to come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Response {
+    /// The request's row in the API table. Without one it is an API that nobody has vetted, and
+    /// passes unread because the operator lets it (`protocol.unvetted: pass`).
+    pub(super) api: Option<&'static Api>,
+    /// The version in which the request went out.
+    pub(super) version: i16,
+    /// What the response must begin with.
+    pub(super) correlation_id: i32,
+    /// Who asked.
+    pub(super) to: Recipient,
+}
+
+impl Response {
+    /// Its API's name, for texts.
+    pub(super) fn api_name(&self) -> &'static str {
+        self.api.map_or("unknown", |api| api.name)
+    }
+}
+
+/// Who a response is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Recipient {
+    /// The client.
+    Client,
+    /// Narrows: no byte of it goes to the client.
+    Own(OwnRequest),
+}
+
+/// A request that Narrows sends on a client's connection to a broker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum OwnRequest {
+    /// Metadata for no topics: who the brokers are.
+    BrokerList,
+}
+
+/// The correlation id of Narrows' own requests. Clients count from 0 and hardly come here; if one
+/// does, nothing breaks, since responses are told apart by their order.
+const OWN_CORRELATION_ID: i32 = i32::MAX;
+
+impl OwnRequest {
+    /// The request, with its length in front, and what is to be expected for it.
+    pub(super) fn encode(self) -> (Vec<u8>, Response) {
+        let Self::BrokerList = self;
+        let response = Response {
+            api: table::api(own::METADATA),
+            version: own::METADATA_VERSION,
+            correlation_id: OWN_CORRELATION_ID,
+            to: Recipient::Own(self),
+        };
+        (own::metadata_request(OWN_CORRELATION_ID), response)
+    }
+}
+
+/// What is in flight, oldest first.
 #[derive(Debug, Default)]
 pub(super) struct InFlight {
-    queue: VecDeque<Waiting>,
+    queue: VecDeque<Expected>,
 }
 
 /// An idle connection keeps no more room than this.
@@ -40,17 +82,17 @@ const KEPT_ENTRIES: usize = 64;
 
 impl InFlight {
     /// A request has been sent that will be answered.
-    pub(super) fn push(&mut self, waiting: Waiting) {
-        self.queue.push_back(waiting);
+    pub(super) fn push(&mut self, expected: Expected) {
+        self.queue.push_back(expected);
     }
 
-    /// The request that the next response answers.
-    pub(super) fn oldest(&self) -> Option<&Waiting> {
-        self.queue.front()
+    /// What the broker sends next.
+    pub(super) fn oldest(&self) -> Option<Expected> {
+        self.queue.front().copied()
     }
 
-    /// The oldest request has been answered.
-    pub(super) fn pop(&mut self) -> Option<Waiting> {
+    /// The oldest request is being answered.
+    pub(super) fn pop(&mut self) -> Option<Expected> {
         let oldest = self.queue.pop_front();
         if self.queue.is_empty() && self.queue.capacity() > KEPT_ENTRIES {
             self.queue = VecDeque::new();

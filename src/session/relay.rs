@@ -4,7 +4,7 @@
 //! the way for requests.
 
 use super::cause::Cause;
-use super::in_flight::{Reply, Waiting};
+use super::in_flight::{Expected, OwnRequest};
 use super::lane::{Filled, Lane, Pools, Scan};
 use super::requests::Requests;
 use super::responses::{HELD_BYTES_MAX, Responses};
@@ -12,7 +12,6 @@ use super::state::{BrokerIdentity, SessionState};
 use crate::net::buffer::{BUFFER_BYTES, Buffer};
 use crate::net::stream::Stream;
 use crate::observe::metrics::{CopyReason, ListenerMetrics};
-use crate::protocol::own;
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -22,9 +21,6 @@ use tokio::time::Sleep;
 
 /// What a connection may move before others get their turn.
 pub(super) const POLL_BUDGET_BYTES: usize = 1024 * 1024;
-
-/// Narrows' own correlation id: its answer is taken out before the client could see it.
-const OWN_CORRELATION_ID: i32 = i32::MAX;
 
 /// Both sides of a session.
 #[derive(Debug)]
@@ -210,17 +206,10 @@ impl Relay {
 
     /// Narrows' own question, between two requests of the client.
     fn ask(&mut self) {
+        let (request, response) = OwnRequest::BrokerList.encode();
         let (requests, buffer) = self.requests.parts();
-        requests.put_own(buffer, &own::metadata_request(OWN_CORRELATION_ID));
-        let correlation_id = OWN_CORRELATION_ID;
-        let api_key = own::METADATA;
-        let reply = Reply::ToNarrows;
-        self.state.in_flight.push(Waiting {
-            correlation_id,
-            api_key,
-            version: 0,
-            reply,
-        });
+        requests.put_own(buffer, &request);
+        self.state.in_flight.push(Expected::Response(response));
         self.state.broker_identity = BrokerIdentity::Asking;
     }
 

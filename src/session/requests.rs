@@ -6,7 +6,7 @@
 
 use super::cause::Cause;
 use super::first_bytes::{DetectedProtocol, SHOWN_BYTES};
-use super::in_flight::{Reply, Waiting};
+use super::in_flight::{Expected, Recipient, Response};
 use super::lane::Scan;
 use super::state::SessionState;
 use crate::net::buffer::Buffer;
@@ -101,13 +101,7 @@ impl Requests {
             Some(Next::Request) => {}
             Some(Next::RawToken { is_answered }) => {
                 if is_answered {
-                    let reply = Reply::RawToken;
-                    state.in_flight.push(Waiting {
-                        correlation_id: 0,
-                        api_key: -1,
-                        version: 0,
-                        reply,
-                    });
+                    state.in_flight.push(Expected::RawToken);
                 }
                 return Ok(Some(frame_bytes));
             }
@@ -135,17 +129,12 @@ impl Requests {
         let version = admit(&header, state)?;
         note(&header, frame, state);
         if header.is_answered {
-            let RequestHeader {
-                correlation_id,
-                api_key,
-                ..
-            } = header;
-            state.in_flight.push(Waiting {
-                correlation_id,
-                api_key,
+            state.in_flight.push(Expected::Response(Response {
+                api: table::api(header.api_key),
                 version,
-                reply: Reply::ToClient,
-            });
+                correlation_id: header.correlation_id,
+                to: Recipient::Client,
+            }));
         }
         if version != header.version {
             let at = self.cleared + LENGTH_BYTES + 2;

@@ -6,14 +6,15 @@
 //! out. What goes out depends on the bytes alone, not on how they were split.
 
 use super::cause::Cause;
-use super::in_flight::{Reply, Waiting};
+use super::in_flight::{Expected, Recipient, Response};
 use super::lane::Scan;
 use super::requests::LENGTH_BYTES;
 use super::state::SessionState;
 use crate::net::buffer::Buffer;
 use crate::protocol::rewrite::{PREFIX_BYTES, Rewrite};
+use crate::protocol::table::Treatment;
 use crate::protocol::wire::{Malformed, Reader, Unread};
-use crate::protocol::{api_versions, own, sasl, table};
+use crate::protocol::{api_versions, own, sasl};
 
 /// The most that is held of one response: room for tens of thousands of broker addresses.
 pub(super) const HELD_BYTES_MAX: usize = 4 * 1024 * 1024;
@@ -41,7 +42,7 @@ enum At {
     /// In a response that flows; so many bytes are left.
     Flowing(usize),
     /// In one that is held until it is whole: so many bytes, with its length.
-    Whole(Waiting, usize),
+    Whole(Response, usize),
     /// In one that is rewritten.
     Rewriting(Box<Rewriting>),
 }
@@ -49,7 +50,7 @@ enum At {
 #[derive(Debug)]
 struct Rewriting {
     rewrite: Rewrite,
-    waiting: Waiting,
+    response: Response,
     /// The frame's size with its length.
     total: usize,
     /// How much of the frame has been looked at.
@@ -77,10 +78,10 @@ impl Scan for Responses {
                     is_through
                 }
                 At::Whole(_, total) if arrived < *total => false,
-                At::Whole(waiting, total) => {
-                    let waiting = *waiting;
+                At::Whole(response, total) => {
+                    let response = *response;
                     let total = *total;
-                    self.finish_whole(waiting, total, buffer, state)?;
+                    self.finish_whole(response, total, buffer, state)?;
                     true
                 }
                 At::Rewriting(_) => self.rewrite(buffer, state)?,
@@ -146,13 +147,13 @@ impl Rewriting {
 impl Responses {
     /// Why the buffer is full of bytes that can't go out.
     pub(super) fn too_large(&self) -> Cause {
-        let waiting = match &self.at {
-            At::Whole(waiting, _) => Some(waiting),
-            At::Rewriting(rewriting) => Some(&rewriting.waiting),
+        let response = match &self.at {
+            At::Whole(response, _) => Some(response),
+            At::Rewriting(rewriting) => Some(&rewriting.response),
             At::Boundary | At::Flowing(_) => None,
         };
         Cause::ResponseTooLarge {
-            api: waiting.map_or("", api_name),
+            api: response.map_or("", Response::api_name),
             limit: HELD_BYTES_MAX,
         }
     }
@@ -163,7 +164,7 @@ impl Responses {
         if bytes.is_empty() {
             return Ok(false);
         }
-        let oldest = *state.in_flight.oldest().ok_or(Cause::UnexpectedResponse)?;
+        let oldest = state.in_flight.oldest().ok_or(Cause::UnexpectedResponse)?;
         let Some(length) = bytes
             .first_chunk()
             .map(|prefix| i32::from_be_bytes(*prefix))
@@ -171,10 +172,9 @@ impl Responses {
             return Ok(false);
         };
         let limit = state.settings.frame_bytes_max;
-        let bytes_min = if oldest.reply == Reply::RawToken {
-            0
-        } else {
-            PREFIX_BYTES - LENGTH_BYTES
+        let bytes_min = match oldest {
+            Expected::RawToken => 0,
+            Expected::Response(_) => PREFIX_BYTES - LENGTH_BYTES,
         };
         let frame_bytes = usize::try_from(length)
             .ok()
@@ -184,24 +184,23 @@ impl Responses {
             limit,
         })?;
         let total = LENGTH_BYTES + frame_bytes;
-        if oldest.reply == Reply::RawToken {
-            state.sasl.token_answered(0);
-            self.at = At::Flowing(total);
-        } else {
-            let Some(&[_, _, _, _, a, b, c, d]) = bytes.first_chunk::<PREFIX_BYTES>() else {
-                return Ok(false);
-            };
-            let answered = i32::from_be_bytes([a, b, c, d]);
-            let asked = oldest.correlation_id;
-            if answered != asked {
-                return Err(Cause::CorrelationMismatch { answered, asked });
+        self.at = match oldest {
+            Expected::RawToken => {
+                state.sasl.token_answered(0);
+                At::Flowing(total)
             }
-            let passes = |frame| Rewrite::passes(oldest.api_key, oldest.version, frame);
-            self.at = match bytes.get(..total).is_some_and(passes) {
-                true => At::Flowing(total),
-                false => self.place(oldest, frame_bytes)?,
-            };
-        }
+            Expected::Response(response) => {
+                let Some(&[_, _, _, _, a, b, c, d]) = bytes.first_chunk::<PREFIX_BYTES>() else {
+                    return Ok(false);
+                };
+                let answered = i32::from_be_bytes([a, b, c, d]);
+                let asked = response.correlation_id;
+                if answered != asked {
+                    return Err(Cause::CorrelationMismatch { answered, asked });
+                }
+                self.place(response, frame_bytes, bytes)?
+            }
+        };
         if let At::Flowing(total) = self.at {
             self.last_run = total;
         }
@@ -212,7 +211,7 @@ impl Responses {
     /// A response that had to be whole is.
     fn finish_whole(
         &mut self,
-        waiting: Waiting,
+        response: Response,
         total: usize,
         buffer: &mut Buffer,
         state: &mut SessionState,
@@ -220,19 +219,19 @@ impl Responses {
         let at = self.cleared..self.cleared + total;
         let frame = &buffer.filled()[at.clone()];
         let body = &frame[PREFIX_BYTES..];
-        let malformed = |malformed| malformed_response(&waiting, malformed);
+        let malformed = |malformed| malformed_response(&response, malformed);
         self.at = At::Boundary;
-        match (waiting.reply, waiting.api_key) {
-            (Reply::ToNarrows, _) => {
+        match (response.to, response.api.map(|api| api.key)) {
+            (Recipient::Own(_), _) => {
                 let sighting = own::read_metadata(frame).map_err(malformed)?;
                 state.observer.brokers_seen(sighting);
                 state.broker_identity.answered();
                 buffer.replace(at, &[]);
                 return Ok(());
             }
-            (_, api_versions::API_KEY) => {
+            (_, Some(api_versions::API_KEY)) => {
                 let unvetted = state.settings.unvetted;
-                let cut = api_versions::cut(body, waiting.version, unvetted).map_err(malformed)?;
+                let cut = api_versions::cut(body, response.version, unvetted).map_err(malformed)?;
                 let length =
                     i32::try_from(PREFIX_BYTES - LENGTH_BYTES + cut.len()).unwrap_or(i32::MAX);
                 let mut out = length.to_be_bytes().to_vec();
@@ -240,17 +239,18 @@ impl Responses {
                 out.extend_from_slice(&cut);
                 buffer.replace(at, &out);
                 self.cleared += out.len();
-                state.observer.response_rewritten(waiting.api_key);
+                state.observer.response_rewritten(api_versions::API_KEY);
                 return Ok(());
             }
-            (_, sasl::HANDSHAKE) => {
+            (_, Some(sasl::HANDSHAKE)) => {
                 state
                     .sasl
                     .handshake_answered(error_code(body, false).map_err(malformed)?);
             }
             _ => {
-                let is_flexible =
-                    table::api(waiting.api_key).is_some_and(|api| api.is_flexible(waiting.version));
+                let is_flexible = response
+                    .api
+                    .is_some_and(|api| api.is_flexible(response.version));
                 state
                     .sasl
                     .token_answered(error_code(body, is_flexible).map_err(malformed)?);
@@ -267,12 +267,12 @@ impl Responses {
         };
         let Rewriting {
             rewrite,
-            waiting,
+            response,
             total,
             scanned,
             cleared,
         } = &mut **rewriting;
-        let malformed = |malformed| malformed_response(waiting, malformed);
+        let malformed = |malformed| malformed_response(response, malformed);
         let next = self.cleared + (*scanned - *cleared);
         let bytes = &buffer.filled()[next..];
         let bytes = &bytes[..bytes.len().min(*total - *scanned)];
@@ -300,7 +300,9 @@ impl Responses {
         let held_bytes = edited.bytes.as_ref().map_or(held.len(), Vec::len);
         if let Some(bytes) = edited.bytes {
             buffer.replace(held, &bytes);
-            observer.response_rewritten(waiting.api_key);
+            if let Some(api) = response.api {
+                observer.response_rewritten(api.key);
+            }
         }
         observer.brokers_seen(edited.sighting);
         self.cleared += held_bytes;
@@ -311,31 +313,38 @@ impl Responses {
         Ok(true)
     }
 
-    /// How a response of `frame_bytes` is looked at.
-    fn place(&mut self, waiting: Waiting, frame_bytes: usize) -> Result<At, Cause> {
+    /// How a response of `frame_bytes` is looked at; `bytes` is what has arrived of it.
+    fn place(&mut self, response: Response, frame_bytes: usize, bytes: &[u8]) -> Result<At, Cause> {
         let total = LENGTH_BYTES + frame_bytes;
-        let is_held = waiting.reply == Reply::ToNarrows
+        let Some(api) = response.api else {
+            return Ok(At::Flowing(total));
+        };
+        let is_held = matches!(response.to, Recipient::Own(_))
             || matches!(
-                waiting.api_key,
-                api_versions::API_KEY | sasl::HANDSHAKE | sasl::AUTHENTICATE
+                api.treatment,
+                Treatment::Negotiate | Treatment::Authenticate
             );
         if is_held {
             let too_large = Cause::ResponseTooLarge {
-                api: api_name(&waiting),
+                api: api.name,
                 limit: HELD_BYTES_MAX,
             };
             return if total > HELD_BYTES_MAX {
                 Err(too_large)
             } else {
-                Ok(At::Whole(waiting, total))
+                Ok(At::Whole(response, total))
             };
         }
-        let Some(rewrite) = Rewrite::new(waiting.api_key, waiting.version, frame_bytes) else {
+        let passes = |frame| Rewrite::passes(api.key, response.version, frame);
+        if !api.rewrites(response.version) || bytes.get(..total).is_some_and(passes) {
+            return Ok(At::Flowing(total));
+        }
+        let Some(rewrite) = Rewrite::new(api.key, response.version, frame_bytes) else {
             return Ok(At::Flowing(total));
         };
         let rewriting = Rewriting {
             rewrite,
-            waiting,
+            response,
             total,
             scanned: PREFIX_BYTES,
             cleared: 0,
@@ -361,14 +370,10 @@ fn error_code(body: &[u8], is_flexible: bool) -> Result<i16, Malformed> {
     tags.and_then(|()| reader.int16()).map_err(Unread::in_whole)
 }
 
-fn api_name(waiting: &Waiting) -> &'static str {
-    table::api(waiting.api_key).map_or("unknown", |api| api.name)
-}
-
-fn malformed_response(waiting: &Waiting, malformed: Malformed) -> Cause {
+fn malformed_response(response: &Response, malformed: Malformed) -> Cause {
     Cause::ResponseMalformed {
-        api: api_name(waiting),
-        version: waiting.version,
+        api: response.api_name(),
+        version: response.version,
         malformed,
     }
 }

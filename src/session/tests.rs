@@ -1,7 +1,7 @@
 //! What passes depends on the bytes alone, not on how they were split: requests and responses
 //! looked at in pieces.
 
-use super::in_flight::{Reply, Waiting};
+use super::in_flight::{Expected, OwnRequest, Recipient, Response};
 use super::lane::Scan;
 use super::requests::{BEGINNING_BYTES_MAX, Requests};
 use super::responses::{HELD_BYTES_MAX, Responses};
@@ -12,6 +12,7 @@ use crate::protocol::rewrite::{Advertise, BrokerList, HELD_WHOLE_BYTES_MAX};
 use crate::protocol::samples::{
     FETCH, METADATA, PRODUCE, SHARE_FETCH, Shape, close, node, pattern, response, rewritten,
 };
+use crate::protocol::table;
 use crate::types::{AdvertisedAddress, NodeId};
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -185,17 +186,17 @@ fn responses(kinds: &[(u8, usize)], state: &mut SessionState) -> Vec<u8> {
         };
         let opaque =
             |length: usize| close([&[0; 4][..], &id.to_be_bytes(), &pattern(length)].concat());
-        let (key, version, reply, frame) = match usize::from(*kind) {
+        let (key, version, to, frame) = match usize::from(*kind) {
             at if at < apis.len() => {
                 let (key, version) = apis[at];
                 (
                     key,
                     version,
-                    Reply::ToClient,
+                    Recipient::Client,
                     response(key, version, id, &shape),
                 )
             }
-            40 => (18, 3, Reply::ToClient, {
+            40 => (18, 3, Recipient::Client, {
                 let body = [
                     0, 0, 3, 0, 3, 0, 0, 0, 99, 0, 0, 77, 0, 0, 0, 1, 1, 9, 1, 5, 0, 0, 0, 0, 0,
                 ];
@@ -204,19 +205,18 @@ fn responses(kinds: &[(u8, usize)], state: &mut SessionState) -> Vec<u8> {
             41 => (
                 17,
                 1,
-                Reply::ToClient,
+                Recipient::Client,
                 close([&[0; 4][..], &id.to_be_bytes(), b"\0\0\0\0\0\x01\0\x05PLAIN"].concat()),
             ),
-            42 => (
-                -1,
-                0,
-                Reply::RawToken,
-                close([&[0; 4][..], &pattern(*filling)].concat()),
-            ),
+            42 => {
+                state.in_flight.push(Expected::RawToken);
+                stream.extend(close([&[0; 4][..], &pattern(*filling)].concat()));
+                continue;
+            }
             43 => (
                 36,
                 2,
-                Reply::ToClient,
+                Recipient::Client,
                 close(
                     [
                         &[0; 4][..],
@@ -229,7 +229,7 @@ fn responses(kinds: &[(u8, usize)], state: &mut SessionState) -> Vec<u8> {
             44 => (
                 3,
                 4,
-                Reply::ToNarrows,
+                Recipient::Own(OwnRequest::BrokerList),
                 response(
                     METADATA,
                     4,
@@ -240,14 +240,14 @@ fn responses(kinds: &[(u8, usize)], state: &mut SessionState) -> Vec<u8> {
                     },
                 ),
             ),
-            _ => (8, 6, Reply::ToClient, opaque(*filling)),
+            _ => (8, 6, Recipient::Client, opaque(*filling)),
         };
-        state.in_flight.push(Waiting {
-            correlation_id: id,
-            api_key: key,
+        state.in_flight.push(Expected::Response(Response {
+            api: table::api(key),
             version,
-            reply,
-        });
+            correlation_id: id,
+            to,
+        }));
         stream.extend(frame);
     }
     stream
@@ -278,8 +278,8 @@ proptest! {
         let out = through::<Requests>(&cut(&stream, &cuts), splices, &mut split);
         prop_assert!(out == expected, "{:?}", kinds);
         prop_assert_eq!(split.in_flight.len(), whole.in_flight.len());
-        while let Some(waiting) = whole.in_flight.pop() {
-            prop_assert_eq!(split.in_flight.pop(), Some(waiting));
+        while let Some(expected) = whole.in_flight.pop() {
+            prop_assert_eq!(split.in_flight.pop(), Some(expected));
         }
     }
 
@@ -421,16 +421,16 @@ fn a_share_fetch_and_a_fetch_around_the_threshold_pass_alike_in_every_piece_size
                 ..Shape::of(&[node(1, "kafka-1.internal", 9092)])
             };
             let frame = response(key, version, 1, &shape);
-            let waiting = Waiting {
-                correlation_id: 1,
-                api_key: key,
+            let expected = Expected::Response(Response {
+                api: table::api(key),
                 version,
-                reply: Reply::ToClient,
-            };
+                correlation_id: 1,
+                to: Recipient::Client,
+            });
             let mut outs = Vec::new();
             for piece in [frame.len(), 1, 7, BUFFER_BYTES, BUFFER_BYTES - 1] {
                 let mut state = state();
-                state.in_flight.push(waiting);
+                state.in_flight.push(expected);
                 let pieces = frame.chunks(piece).collect::<Vec<_>>();
                 let splices = piece < frame.len();
                 outs.push(through::<Responses>(&pieces, splices, &mut state));
@@ -441,4 +441,23 @@ fn a_share_fetch_and_a_fetch_around_the_threshold_pass_alike_in_every_piece_size
             );
         }
     }
+}
+
+#[test]
+fn an_answer_to_narrows_that_names_no_broker_is_not_passed_to_the_client() {
+    let shape = Shape {
+        nodes: Vec::new(),
+        filling: 0,
+        has_unknown_tags: false,
+        has_nulls: false,
+    };
+    let (_, expected) = OwnRequest::BrokerList.encode();
+    let frame = response(METADATA, 4, expected.correlation_id, &shape);
+    let mut state = state();
+    state.in_flight.push(Expected::Response(expected));
+    assert_eq!(
+        through::<Responses>(&[&frame], false, &mut state),
+        (Vec::new(), None)
+    );
+    assert!(state.in_flight.is_empty());
 }
