@@ -19,5 +19,4 @@ pub mod walk;
 pub mod wire;
 
 #[cfg(test)]
-#[path = "../../tests/relay/samples.rs"]
 pub(crate) mod samples;

@@ -32,6 +32,7 @@ mod pki;
 mod plain;
 mod proxy_protocol;
 mod reload;
+#[path = "../../src/protocol/samples.rs"]
 mod samples;
 mod sasl;
 mod tls;
