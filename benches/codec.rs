@@ -32,6 +32,7 @@ use kafka_protocol::messages::{
 use kafka_protocol::protocol::{Decodable, Encodable, StrBytes};
 use narrows::protocol::header;
 use narrows::protocol::rewrite::{Advertise, PREFIX_BYTES, Rewrite};
+use narrows::protocol::table;
 use narrows::types::{AdvertisedAddress, NodeId};
 
 fn main() {
@@ -73,10 +74,11 @@ impl Advertise for Gateway {
 /// As a session does it with a response that has arrived whole: a quick look, the walk, then the
 /// edit of what it held.
 fn rewritten(api: ApiKey, version: i16, frame: &[u8]) -> usize {
-    if Rewrite::passes(api as i16, version, frame) {
+    let row = table::api(api as i16).unwrap();
+    if Rewrite::passes(row, version, frame) {
         return 0;
     }
-    let mut rewrite = Rewrite::new(api as i16, version, frame.len() - 4).unwrap();
+    let mut rewrite = Rewrite::new(row, version, frame.len() - 4).unwrap();
     let looked_at = rewrite.push(&frame[PREFIX_BYTES..]).unwrap();
     let end = PREFIX_BYTES + looked_at;
     assert!(rewrite.is_ready());

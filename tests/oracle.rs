@@ -11,7 +11,7 @@ mod rewrites;
 
 use anyhow::Result;
 use driver::{What, oracles};
-use narrows::protocol::table::{APIS, Api, Treatment, header_versions};
+use narrows::protocol::table::{self, APIS, Api, Treatment};
 use serde_json::{Value, json};
 
 /// Every version of every API, as request and as response.
@@ -62,7 +62,8 @@ fn the_header_versions_of_the_table_are_kafkas_own() -> Result<()> {
     for api in &APIS {
         for version in api.versions.min..=api.versions.max {
             let kafka = oracles().of(api.key, version)?.headers(api.key, version);
-            let ours = header_versions(api.key, version)
+            let ours = api
+                .header_versions(version)
                 .map(|headers| (headers.request, headers.response));
             // ControlledShutdown 0 alone has request header 0, which the table knows as none.
             let expected = kafka.filter(|(request, _)| *request > 0);
@@ -130,7 +131,7 @@ fn samples_of_rewritten_responses_come_with_addresses_and_without_with_unknown_t
             with >= 8 && without >= 4,
             "{about}: {with} with addresses, {without} without"
         );
-        let flexible = header_versions(key, version).is_some_and(|headers| headers.request == 2);
+        let flexible = table::api(key).is_some_and(|api| api.is_flexible(version));
         assert_eq!(
             tags >= 8,
             flexible,

@@ -1,7 +1,7 @@
 //! Asks a broker, in Narrows' own name, who it is and who the others are.
 
 use crate::net::stream::Stream;
-use crate::protocol::own;
+use crate::protocol::own_requests;
 use crate::protocol::rewrite::BrokerList;
 use crate::protocol::wire::Malformed;
 use crate::types::NodeId;
@@ -69,15 +69,16 @@ async fn converse(
     stream: &mut Stream,
     expected: Option<(&str, NodeId)>,
 ) -> Result<BrokerList, ProbeError> {
-    let identity = expected.map(|(cluster_id, node)| own::identity_request(0, cluster_id, node));
+    let identity =
+        expected.map(|(cluster_id, node)| own_requests::identity_request(0, cluster_id, node));
     let mut requests = identity.clone().unwrap_or_default();
-    requests.extend_from_slice(&own::metadata_request(1));
+    requests.extend_from_slice(&own_requests::metadata_request(1));
     stream.write_all(&requests).await?;
     stream.flush().await?;
-    if identity.is_some() && own::is_wrong_broker(&read_frame(stream).await?) {
+    if identity.is_some() && own_requests::is_wrong_broker(&read_frame(stream).await?) {
         return Err(ProbeError::WrongBroker);
     }
-    Ok(own::read_metadata(&read_frame(stream).await?)?)
+    Ok(own_requests::read_metadata(&read_frame(stream).await?)?)
 }
 
 /// Reads a frame with its length. The buffer grows with what arrives, not with what is announced.

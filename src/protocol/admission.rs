@@ -1,6 +1,7 @@
 //! Decides which requests are admitted, and so which versions are offered: one rule for both.
 
-use super::table::{self, Api, Treatment, Versions};
+use super::header::RequestHeader;
+use super::table::{Api, Treatment, Versions};
 
 /// What to do with API keys and versions that are newer than Narrows' table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,9 +38,10 @@ pub fn admitted(api: &Api, unvetted: Unvetted) -> Option<Versions> {
 }
 
 /// Decides on a request by its api key and version.
-pub fn admit(api_key: i16, version: i16, unvetted: Unvetted) -> Admission {
-    let Some(api) = table::api(api_key) else {
-        let is_passed = unvetted == Unvetted::Pass && api_key >= 0;
+pub fn admit(header: &RequestHeader<'_>, unvetted: Unvetted) -> Admission {
+    let version = header.version;
+    let Some(api) = header.api else {
+        let is_passed = unvetted == Unvetted::Pass && header.api_key >= 0;
         return if is_passed {
             Admission::Forward
         } else {
@@ -58,6 +60,10 @@ pub fn admit(api_key: i16, version: i16, unvetted: Unvetted) -> Admission {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn admit(api_key: i16, version: i16, unvetted: Unvetted) -> Admission {
+        super::admit(&RequestHeader::of(api_key, version), unvetted)
+    }
 
     #[test]
     fn what_is_newer_than_the_table_is_closed_or_passed_as_configured() {

@@ -6,7 +6,7 @@
 //! request, v5's cluster id and node id too (KIP-1242).
 
 use super::admission::{self, Unvetted};
-use super::table;
+use super::table::{self, Versions};
 use super::wire::{Malformed, Reader, Unread, put_varint, to_usize};
 
 /// UNSUPPORTED_VERSION.
@@ -14,14 +14,10 @@ const UNSUPPORTED_VERSION: i16 = 35;
 /// A version that no broker has, so that it answers in the form of v0 with the versions that it
 /// does have.
 pub const TOO_NEW: i16 = i16::MAX;
-/// The api key.
-pub const API_KEY: i16 = 18;
-
 /// One API as a broker offers it.
 struct Offer<'a> {
     api_key: i16,
-    min: i16,
-    max: i16,
+    versions: Versions,
     /// Its tagged fields, with their count in front; empty before v3.
     tags: &'a [u8],
 }
@@ -45,7 +41,7 @@ pub fn cut(body: &[u8], version: i16, unvetted: Unvetted) -> Result<Vec<u8>, Mal
     out.extend_from_slice(&body[..2]);
     put_count(&mut out, kept.len(), is_flexible);
     for offer in kept {
-        for number in [offer.api_key, offer.min, offer.max] {
+        for number in [offer.api_key, offer.versions.min, offer.versions.max] {
             out.extend_from_slice(&number.to_be_bytes());
         }
         out.extend_from_slice(offer.tags);
@@ -75,8 +71,7 @@ fn read(body: &[u8], version: i16) -> Result<(Vec<Offer<'_>>, &[u8], bool), Unre
         let tags = &body[tags_at..reader.position()];
         offers.push(Offer {
             api_key,
-            min,
-            max,
+            versions: Versions { min, max },
             tags,
         });
     }
@@ -88,10 +83,10 @@ fn vetted(offer: Offer<'_>, unvetted: Unvetted) -> Option<Offer<'_>> {
     let Some(api) = table::api(offer.api_key) else {
         return (unvetted == Unvetted::Pass).then_some(offer);
     };
-    let versions = admission::admitted(api, unvetted)?;
-    let min = offer.min.max(versions.min);
-    let max = offer.max.min(versions.max);
-    (min <= max).then_some(Offer { min, max, ..offer })
+    let versions = offer
+        .versions
+        .intersection(admission::admitted(api, unvetted)?)?;
+    Some(Offer { versions, ..offer })
 }
 
 fn put_count(out: &mut Vec<u8>, count: usize, is_flexible: bool) {

@@ -4,14 +4,16 @@
 //! Request header v1 and v2 (KIP-482). The client id is a string with an int16 length in both; v2
 //! adds tagged fields.
 
-use super::table;
+use super::table::{self, Api, RequestReading};
 use super::wire::{Malformed, Reader, Unread};
 
 /// What stands at the beginning of every request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RequestHeader<'a> {
-    /// Which API.
+    /// The api key as it stands there.
     pub api_key: i16,
+    /// Its row in the table, if there is one.
+    pub api: Option<&'static Api>,
     /// Which version of it.
     pub version: i16,
     /// What the response will carry.
@@ -24,7 +26,21 @@ pub struct RequestHeader<'a> {
     pub body_at: usize,
 }
 
-const PRODUCE: i16 = 0;
+#[cfg(test)]
+impl RequestHeader<'_> {
+    /// A header of which only the API and the version matter.
+    pub(crate) fn of(api_key: i16, version: i16) -> Self {
+        Self {
+            api_key,
+            api: table::api(api_key),
+            version,
+            correlation_id: 0,
+            client_id: None,
+            is_answered: true,
+            body_at: 0,
+        }
+    }
+}
 
 /// The first bytes of a header, enough to know the API.
 pub const API_BYTES: usize = 4;
@@ -39,14 +55,17 @@ pub fn read(bytes: &[u8], frame_bytes: usize) -> Result<RequestHeader<'_>, Unrea
     let client_id = reader.string()?;
     // An API or version that the table lacks is passed unread or refused: where its body begins
     // doesn't matter.
-    let is_flexible = table::api(api_key).is_some_and(|api| api.is_flexible(version));
+    let api = table::api(api_key);
+    let is_flexible = api.is_some_and(|api| api.is_flexible(version));
     if is_flexible {
         reader.skip_tags()?;
     }
     let body_at = reader.position();
-    let is_answered = api_key != PRODUCE || reads_acks(&mut reader, version, is_flexible)?;
+    let has_acks = api.is_some_and(|api| api.request() == RequestReading::HeaderAndAcks);
+    let is_answered = !has_acks || reads_acks(&mut reader, version, is_flexible)?;
     Ok(RequestHeader {
         api_key,
+        api,
         version,
         correlation_id,
         client_id,
@@ -82,6 +101,8 @@ pub fn read_mechanism(body: &[u8]) -> Option<&[u8]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const PRODUCE: i16 = 0;
 
     fn produce(version: i16, acks: i16) -> Vec<u8> {
         let mut frame = Vec::new();

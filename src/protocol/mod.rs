@@ -4,16 +4,16 @@
 //! more than the bytes that are there. [`table`] says what is done with each API, [`admission`]
 //! whether a request may pass, [`header`] reads the beginning of a request, [`walk`] finds the
 //! addresses in a response by its schema, [`rewrite`] replaces them, [`api_versions`] cuts what the
-//! broker offers, [`sasl`] follows an authentication that passes through, [`own`] makes Narrows'
-//! own requests.
+//! broker offers, [`sasl`] follows an authentication that passes through, [`own_requests`] makes
+//! Narrows' own requests.
 
 pub mod admission;
 pub mod api_versions;
 pub mod header;
-pub mod own;
+pub mod own_requests;
 pub mod rewrite;
 pub mod sasl;
-mod schemas;
+pub mod schema;
 pub mod table;
 pub mod walk;
 pub mod wire;

@@ -22,13 +22,16 @@ mod splice;
 #[cfg(test)]
 mod tests;
 
-use super::walk::{Endpoint, Extent, Marks, RESPONSE_PREFIX_BYTES, Schema, Walker};
+use super::schema::{Extent, Schema};
+use super::table::{Api, ResponseReading};
+use super::walk::{self, Endpoint, Marks, RESPONSE_PREFIX_BYTES, Walker};
 use super::wire::Malformed;
-use super::{schemas, table, walk};
 use crate::types::{AdvertisedAddress, NodeId};
 use splice::Edits;
 
-/// Frames up to this size are held until they are whole, and so edited exactly.
+/// Frames up to this size are held until they are whole, and so edited exactly. Smaller frames
+/// are not spliced anyway, so that holding them costs no copy; and a response that carries addresses
+/// because a partition has moved is nearly always smaller.
 pub const HELD_WHOLE_BYTES_MAX: usize = 16 * 1024;
 
 /// Says what clients are told in a broker's place.
@@ -71,33 +74,31 @@ pub struct Edited {
 /// One response on its way through.
 #[derive(Debug)]
 pub struct Rewrite {
-    api_key: i16,
     walker: Walker,
-    extent: Extent,
+    schema: &'static Schema,
     frame_bytes: usize,
 }
 
 impl Rewrite {
     /// Begins with a response of `frame_bytes` (its length prefix not counted); `None` if nothing
     /// in it is rewritten.
-    pub fn new(api_key: i16, version: i16, frame_bytes: usize) -> Option<Self> {
-        table::api(api_key).filter(|api| api.rewrites(version))?;
-        let schema = schema(api_key)?;
-        let walker = Walker::new(schema, version, frame_bytes);
+    pub fn new(api: &Api, version: i16, frame_bytes: usize) -> Option<Self> {
+        let schema = schema(api, version)?;
+        let walker = Walker::new(schema, (version, api.is_flexible(version)), frame_bytes);
         Some(Self {
-            api_key,
             walker,
-            extent: schema.extent,
+            schema,
             frame_bytes,
         })
     }
 
     /// Whether a whole frame, its length prefix in front, can pass as it is: a quick look, which
-    /// need not find out.
-    pub fn passes(api_key: i16, version: i16, frame: &[u8]) -> bool {
+    /// need not find out. A larger frame is not looked at twice: it flows as it arrives.
+    pub fn passes(api: &Api, version: i16, frame: &[u8]) -> bool {
         frame.len() <= HELD_WHOLE_BYTES_MAX
-            && table::api(api_key).is_some_and(|api| api.rewrites(version))
-            && schema(api_key).is_some_and(|schema| walk::has_no_address(schema, version, frame))
+            && api.is_flexible(version)
+            && schema(api, version)
+                .is_some_and(|schema| walk::has_no_address(schema, version, frame))
     }
 
     /// Takes the next bytes of the frame, from behind its correlation id on. Returns how many it
@@ -114,7 +115,7 @@ impl Rewrite {
     /// The offset in the frame, counted from its length prefix, from which on its bytes must be
     /// held back; everything before it may go out. `None` while nothing needs to be held.
     pub fn held_from(&self) -> Option<usize> {
-        match self.extent {
+        match self.schema.extent {
             Extent::Tail if self.frame_bytes > HELD_WHOLE_BYTES_MAX => self.walker.marks().tail,
             Extent::Tail | Extent::Head => Some(0),
         }
@@ -162,10 +163,12 @@ impl Rewrite {
         {
             edits.address(endpoint, &advertise.advertise(endpoint.node));
         }
+        // Last, since a tagged field's size counts the edits inside of it.
         for tagged in &marks.tagged {
             edits.resize(tagged);
         }
         let bytes = edits.apply().map(|mut edited| {
+            // The frame's length has been sent: the tail must not change its own.
             if from > 0 {
                 return pad::to_length(&edited, held, from, marks).ok_or(Malformed::TagSize);
             }
@@ -203,25 +206,16 @@ impl Rewrite {
         BrokerList {
             brokers: brokers.collect(),
             cluster_id: cluster_id.map(str::to_owned),
-            is_complete: self.api_key == METADATA,
+            is_complete: self.schema.is_complete_list,
         }
     }
 }
 
-const METADATA: i16 = 3;
-
-/// The schema by which an API's responses are rewritten; the table says in which versions.
-fn schema(api_key: i16) -> Option<&'static Schema> {
-    match api_key {
-        0 => Some(&schemas::PRODUCE),
-        1 => Some(&schemas::FETCH),
-        METADATA => Some(&schemas::METADATA),
-        10 => Some(&schemas::FIND_COORDINATOR),
-        55 => Some(&schemas::DESCRIBE_QUORUM),
-        60 => Some(&schemas::DESCRIBE_CLUSTER),
-        78 => Some(&schemas::SHARE_FETCH),
-        79 => Some(&schemas::SHARE_ACKNOWLEDGE),
-        _ => None,
+/// The schema by which a response is rewritten, if it is.
+fn schema(api: &Api, version: i16) -> Option<&'static Schema> {
+    match api.response(version) {
+        ResponseReading::BySchema(schema) => Some(schema),
+        ResponseReading::Unread | ResponseReading::Whole => None,
     }
 }
 

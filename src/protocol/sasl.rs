@@ -9,11 +9,6 @@
 use super::header;
 use super::table;
 
-/// The api key of SaslHandshake.
-pub const HANDSHAKE: i16 = 17;
-/// The api key of SaslAuthenticate.
-pub const AUTHENTICATE: i16 = 36;
-
 /// How many tokens a client sends with this mechanism; `None` if it depends.
 fn rounds(mechanism: &[u8]) -> Option<u8> {
     match mechanism {

@@ -1,11 +1,14 @@
 //! The API table: one row per API key says which versions have been vetted, how requests and
-//! responses are treated, and which broker can serve it. Everything else derives from it: the
-//! ApiVersions intersection, the relay's decision, metric labels, the README's list, and the test
-//! that reads the message schemas of every Kafka release.
+//! responses are treated, where addresses stand in a response, and which broker can serve a
+//! request. Everything else derives from it: the ApiVersions intersection, the relay's decision,
+//! header versions, metric labels, and the test that reads the message schemas of every Kafka
+//! release. No other file maps an api key to anything.
 
 mod rows;
 
 pub use rows::APIS;
+
+use super::schema::Schema;
 
 /// The row of an api key; `None` for a key that Narrows has never seen, of which it cannot know
 /// what its responses carry.
@@ -13,21 +16,10 @@ pub fn api(key: i16) -> Option<&'static Api> {
     usize::try_from(key).ok().and_then(|index| APIS.get(index))
 }
 
-/// The versions of the request and the response header of an API in a version; `None` if the key is
-/// unknown, and for ControlledShutdown 0, whose request header 0 has no client id and which only
-/// ZooKeeper-era brokers sent each other.
-///
-/// The version need not be a vetted one: a newer version keeps the headers of the flexible ones.
-pub fn header_versions(key: i16, version: i16) -> Option<HeaderVersions> {
-    match api(key)? {
-        api if api.key == CONTROLLED_SHUTDOWN && version == 0 => None,
-        api => Some(api.header_versions(version)),
-    }
-}
-
-/// The api key of ApiVersions.
-pub const API_VERSIONS: i16 = 18;
-const CONTROLLED_SHUTDOWN: i16 = 7;
+/// The rows of the APIs in which Narrows itself asks brokers.
+pub static API_VERSIONS: &Api = &APIS[18];
+/// See [`API_VERSIONS`].
+pub static METADATA: &Api = &APIS[3];
 
 /// One API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,25 +44,79 @@ impl Api {
         self.flexible_from.is_some_and(|from| version >= from)
     }
 
-    /// Whether the response of a version can carry broker addresses that have to be rewritten.
-    pub fn rewrites(&self, version: i16) -> bool {
-        matches!(self.treatment, Treatment::Rewrite { from } if version >= from)
-    }
-
-    /// The header versions, see [`header_versions`]. A response to ApiVersions has header 0 in
-    /// every version, so that a client can read the answer of a broker that doesn't know the
-    /// version it asked for (KIP-511).
-    fn header_versions(&self, version: i16) -> HeaderVersions {
-        let flexible = self.is_flexible(version);
-        HeaderVersions {
-            request: if flexible { 2 } else { 1 },
-            response: if flexible && self.key != API_VERSIONS {
-                1
-            } else {
-                0
-            },
+    /// How much of a request is read before it may pass.
+    pub fn request(&self) -> RequestReading {
+        match self.treatment {
+            Treatment::Negotiate | Treatment::Handshake => RequestReading::Whole,
+            _ if self.key == PRODUCE => RequestReading::HeaderAndAcks,
+            _ => RequestReading::Header,
         }
     }
+
+    /// How a response of a version is read.
+    pub fn response(&self, version: i16) -> ResponseReading {
+        match self.treatment {
+            Treatment::Rewrite { from, schema } if version >= from => {
+                ResponseReading::BySchema(schema)
+            }
+            Treatment::Negotiate | Treatment::Handshake | Treatment::Authenticate => {
+                ResponseReading::Whole
+            }
+            Treatment::Opaque | Treatment::Rewrite { .. } | Treatment::Refuse => {
+                ResponseReading::Unread
+            }
+        }
+    }
+
+    /// Whether the response of a version can carry broker addresses that have to be rewritten.
+    pub fn rewrites(&self, version: i16) -> bool {
+        matches!(self.response(version), ResponseReading::BySchema(_))
+    }
+
+    /// The versions of the request and the response header in a version, which need not be a
+    /// vetted one: a newer version keeps the headers of the flexible ones. `None` for
+    /// ControlledShutdown 0, whose request header 0 has no client id and which only ZooKeeper-era
+    /// brokers sent each other.
+    ///
+    /// A response to ApiVersions has header 0 in every version, so that a client can read the
+    /// answer of a broker that doesn't know the version it asked for (KIP-511).
+    pub fn header_versions(&self, version: i16) -> Option<HeaderVersions> {
+        if self.key == CONTROLLED_SHUTDOWN && version == 0 {
+            return None;
+        }
+        let is_flexible = self.is_flexible(version);
+        let is_tagged = is_flexible && self.treatment != Treatment::Negotiate;
+        Some(HeaderVersions {
+            request: 1 + i16::from(is_flexible),
+            response: i16::from(is_tagged),
+        })
+    }
+}
+
+/// The one request that a client can ask the broker not to answer (`acks=0`).
+const PRODUCE: i16 = 0;
+const CONTROLLED_SHUTDOWN: i16 = 7;
+
+/// How much of a request is read before it may pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RequestReading {
+    /// Its header.
+    Header,
+    /// Its header, and `acks`, which says whether a response will come.
+    HeaderAndAcks,
+    /// All of it.
+    Whole,
+}
+
+/// How a response is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ResponseReading {
+    /// Behind its correlation id it passes unread: it carries no address.
+    Unread,
+    /// It is held until it is whole.
+    Whole,
+    /// Its addresses are found by this schema and replaced.
+    BySchema(&'static Schema),
 }
 
 /// The versions of the two headers of an exchange.
@@ -117,10 +163,14 @@ pub enum Treatment {
     Rewrite {
         /// The first version with addresses in its response.
         from: i16,
+        /// Where they stand.
+        schema: &'static Schema,
     },
     /// ApiVersions: the response is cut to this table.
     Negotiate,
-    /// SaslHandshake and SaslAuthenticate: pass unread, and decide what the next frame may be.
+    /// SaslHandshake: passes as it is; its answer says in what form tokens follow.
+    Handshake,
+    /// SaslAuthenticate: passes as it is; its answer says how far the authentication is.
     Authenticate,
     /// Served to other nodes of the cluster only: refused, and cut out of ApiVersions.
     Refuse,
@@ -185,7 +235,7 @@ mod tests {
                 flexible_from.is_none_or(|from| versions.contains(from)),
                 "{api:?}"
             );
-            if let Treatment::Rewrite { from } = treatment {
+            if let Treatment::Rewrite { from, .. } = treatment {
                 assert!(versions.contains(from), "{api:?}");
                 assert!(from == versions.min || !api.rewrites(from - 1), "{api:?}");
                 assert!(api.rewrites(from) && api.rewrites(versions.max), "{api:?}");
@@ -209,7 +259,7 @@ mod tests {
         let rewritten: Vec<_> = APIS
             .iter()
             .filter_map(|api| match api.treatment {
-                Treatment::Rewrite { from } => Some((api.name, from)),
+                Treatment::Rewrite { from, .. } => Some((api.name, from)),
                 _ => None,
             })
             .collect();
@@ -227,9 +277,24 @@ mod tests {
     }
 
     #[test]
-    fn the_minimum_of_0_that_brokers_advertise_for_produce_survives_the_intersection() {
-        let broker = Versions { min: 0, max: 13 };
-        assert_eq!(APIS[0].versions.intersection(broker), Some(broker));
+    fn only_what_decides_on_later_frames_is_read_whole_and_only_produce_may_go_unanswered() {
+        let of = |reading| {
+            let apis = APIS.iter().filter(|api| api.request() == reading);
+            apis.map(|api| api.name).collect::<Vec<_>>()
+        };
+        assert_eq!(of(RequestReading::Whole), ["SaslHandshake", "ApiVersions"]);
+        assert_eq!(of(RequestReading::HeaderAndAcks), ["Produce"]);
+        let held = APIS
+            .iter()
+            .filter(|api| api.response(api.versions.max) == ResponseReading::Whole);
+        let held: Vec<_> = held.map(|api| api.name).collect();
+        assert_eq!(held, ["SaslHandshake", "ApiVersions", "SaslAuthenticate"]);
+    }
+
+    #[test]
+    fn narrows_asks_by_the_rows_of_the_apis_that_it_names() {
+        assert_eq!(API_VERSIONS.name, "ApiVersions");
+        assert_eq!(METADATA.name, "Metadata");
     }
 
     #[test]
@@ -246,14 +311,17 @@ mod tests {
 
     #[test]
     fn headers_turn_flexible_with_the_api_but_for_the_response_to_api_versions() {
-        let headers = |key, version| header_versions(key, version).map(|h| (h.request, h.response));
+        let headers = |key, version| {
+            let headers = api(key)?.header_versions(version)?;
+            Some((headers.request, headers.response))
+        };
         assert_eq!(headers(3, 8), Some((1, 0)));
         assert_eq!(headers(3, 9), Some((2, 1)));
         assert_eq!(headers(3, 99), Some((2, 1)));
         assert_eq!(headers(17, 1), Some((1, 0)), "SaslHandshake never is");
-        assert_eq!(headers(API_VERSIONS, 2), Some((1, 0)));
-        assert_eq!(headers(API_VERSIONS, 3), Some((2, 0)));
-        assert_eq!(headers(API_VERSIONS, 99), Some((2, 0)));
+        assert_eq!(headers(18, 2), Some((1, 0)));
+        assert_eq!(headers(18, 3), Some((2, 0)));
+        assert_eq!(headers(18, 99), Some((2, 0)));
         assert_eq!(
             headers(7, 0),
             None,

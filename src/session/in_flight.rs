@@ -3,8 +3,8 @@
 //! A broker answers one request after the other, so the oldest entry says what its next response
 //! is. A Produce with `acks=0` gets no response and has no entry.
 
-use crate::protocol::own;
-use crate::protocol::table::{self, Api};
+use crate::protocol::own_requests::{self, OwnRequest};
+use crate::protocol::table::Api;
 use std::collections::VecDeque;
 
 /// What the broker sends next.
@@ -46,29 +46,21 @@ pub(super) enum Recipient {
     Own(OwnRequest),
 }
 
-/// A request that Narrows sends on a client's connection to a broker.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum OwnRequest {
-    /// Metadata for no topics: who the brokers are.
-    BrokerList,
-}
-
 /// The correlation id of Narrows' own requests. Clients count from 0 and hardly come here; if one
 /// does, nothing breaks, since responses are told apart by their order.
 const OWN_CORRELATION_ID: i32 = i32::MAX;
 
-impl OwnRequest {
-    /// The request, with its length in front, and what is to be expected for it.
-    pub(super) fn encode(self) -> (Vec<u8>, Response) {
-        let Self::BrokerList = self;
-        let response = Response {
-            api: table::api(own::METADATA),
-            version: own::METADATA_VERSION,
-            correlation_id: OWN_CORRELATION_ID,
-            to: Recipient::Own(self),
-        };
-        (own::metadata_request(OWN_CORRELATION_ID), response)
-    }
+/// Narrows' own question who the brokers are, with its length in front, and what is to be expected
+/// for it.
+pub(super) fn broker_list_request() -> (Vec<u8>, Response) {
+    let request = OwnRequest::Metadata;
+    let response = Response {
+        api: Some(request.api()),
+        version: request.version(),
+        correlation_id: OWN_CORRELATION_ID,
+        to: Recipient::Own(request),
+    };
+    (own_requests::metadata_request(OWN_CORRELATION_ID), response)
 }
 
 /// What is in flight, oldest first.

@@ -4,7 +4,7 @@
 //! the way for requests.
 
 use super::cause::Cause;
-use super::in_flight::{Expected, OwnRequest};
+use super::in_flight::{self, Expected};
 use super::lane::{Filled, Lane, Pools, Scan};
 use super::requests::Requests;
 use super::responses::{HELD_BYTES_MAX, Responses};
@@ -206,7 +206,7 @@ impl Relay {
 
     /// Narrows' own question, between two requests of the client.
     fn ask(&mut self) {
-        let (request, response) = OwnRequest::BrokerList.encode();
+        let (request, response) = in_flight::broker_list_request();
         let (requests, buffer) = self.requests.parts();
         requests.put_own(buffer, &request);
         self.state.in_flight.push(Expected::Response(response));

@@ -11,10 +11,11 @@ use super::lane::Scan;
 use super::state::SessionState;
 use crate::net::buffer::Buffer;
 use crate::protocol::admission::{self, Admission};
+use crate::protocol::api_versions;
 use crate::protocol::header::{self, RequestHeader};
-use crate::protocol::sasl::{self, Next};
+use crate::protocol::sasl::Next;
+use crate::protocol::table::{RequestReading, Treatment};
 use crate::protocol::wire::Unread;
-use crate::protocol::{api_versions, table};
 
 /// The longest beginning of a request that is held until it is whole: header, acks, and all of
 /// ApiVersions and SaslHandshake. A client id has 32 KiB at the most.
@@ -119,7 +120,9 @@ impl Requests {
             Err(Unread::Incomplete) => return Ok(None),
             Err(Unread::Malformed(malformed)) => return Err(Cause::RequestMalformed(malformed)),
         };
-        let is_read_whole = matches!(header.api_key, api_versions::API_KEY | sasl::HANDSHAKE);
+        let is_read_whole = header
+            .api
+            .is_some_and(|api| api.request() == RequestReading::Whole);
         if is_read_whole && frame_bytes > BEGINNING_BYTES_MAX {
             return Err(too_large);
         }
@@ -130,7 +133,7 @@ impl Requests {
         note(&header, frame, state);
         if header.is_answered {
             state.in_flight.push(Expected::Response(Response {
-                api: table::api(header.api_key),
+                api: header.api,
                 version,
                 correlation_id: header.correlation_id,
                 to: Recipient::Client,
@@ -178,23 +181,21 @@ pub(super) fn frame_length(bytes: &[u8], state: &SessionState) -> Result<Option<
 
 /// The version in which a request goes out, if it may.
 fn admit(header: &RequestHeader<'_>, state: &SessionState) -> Result<i16, Cause> {
-    let RequestHeader {
-        api_key, version, ..
-    } = *header;
-    match admission::admit(api_key, version, state.settings.unvetted) {
-        Admission::Forward => Ok(version),
+    match admission::admit(header, state.settings.unvetted) {
+        Admission::Forward => Ok(header.version),
         Admission::Downgrade => Ok(api_versions::TOO_NEW),
-        Admission::Close => Err(not_offered(api_key, version)),
+        Admission::Close => Err(not_offered(header)),
     }
 }
 
-fn not_offered(api_key: i16, version: i16) -> Cause {
-    let (api, why) = match table::api(api_key) {
+fn not_offered(header: &RequestHeader<'_>) -> Cause {
+    let version = header.version;
+    let (api, why) = match header.api {
         None => (
-            format!("API key {api_key}"),
+            format!("API key {}", header.api_key),
             "this version of Narrows does not know it; protocol.unvetted: pass lets it through",
         ),
-        Some(api) if api.treatment == table::Treatment::Refuse => {
+        Some(api) if api.treatment == Treatment::Refuse => {
             (api.name.to_owned(), "it is for brokers among themselves")
         }
         Some(api) => (
@@ -211,17 +212,17 @@ fn note(header: &RequestHeader<'_>, frame: &[u8], state: &mut SessionState) {
     let body = frame.get(header.body_at..).unwrap_or(&[]);
     state.observer.request_forwarded(header.api_key);
     state.identity.note_client_id(header.client_id);
-    match header.api_key {
-        api_versions::API_KEY if header.version >= 3 => {
+    match header.api.map(|api| api.treatment) {
+        Some(Treatment::Negotiate) if header.version >= 3 => {
             if let Ok((name, version)) = header::read_software(body) {
                 state.identity.note_software(name, version);
             }
         }
-        sasl::HANDSHAKE => {
+        Some(Treatment::Handshake) => {
             let mechanism = header::read_mechanism(body).unwrap_or(b"");
             state.sasl.handshake_sent(header.version, mechanism);
         }
-        api_versions::API_KEY | sasl::AUTHENTICATE => {}
+        Some(Treatment::Negotiate | Treatment::Authenticate) => {}
         _ => state.sasl.request_sent(),
     }
 }

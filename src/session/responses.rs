@@ -12,9 +12,9 @@ use super::requests::LENGTH_BYTES;
 use super::state::SessionState;
 use crate::net::buffer::Buffer;
 use crate::protocol::rewrite::{PREFIX_BYTES, Rewrite};
-use crate::protocol::table::Treatment;
+use crate::protocol::table::{self, ResponseReading, Treatment};
 use crate::protocol::wire::{Malformed, Reader, Unread};
-use crate::protocol::{api_versions, own, sasl};
+use crate::protocol::{api_versions, own_requests};
 
 /// The most that is held of one response: room for tens of thousands of broker addresses.
 pub(super) const HELD_BYTES_MAX: usize = 4 * 1024 * 1024;
@@ -221,15 +221,15 @@ impl Responses {
         let body = &frame[PREFIX_BYTES..];
         let malformed = |malformed| malformed_response(&response, malformed);
         self.at = At::Boundary;
-        match (response.to, response.api.map(|api| api.key)) {
+        match (response.to, response.api.map(|api| api.treatment)) {
             (Recipient::Own(_), _) => {
-                let sighting = own::read_metadata(frame).map_err(malformed)?;
+                let sighting = own_requests::read_metadata(frame).map_err(malformed)?;
                 state.observer.brokers_seen(sighting);
                 state.broker_identity.answered();
                 buffer.replace(at, &[]);
                 return Ok(());
             }
-            (_, Some(api_versions::API_KEY)) => {
+            (_, Some(Treatment::Negotiate)) => {
                 let unvetted = state.settings.unvetted;
                 let cut = api_versions::cut(body, response.version, unvetted).map_err(malformed)?;
                 let length =
@@ -239,10 +239,10 @@ impl Responses {
                 out.extend_from_slice(&cut);
                 buffer.replace(at, &out);
                 self.cleared += out.len();
-                state.observer.response_rewritten(api_versions::API_KEY);
+                state.observer.response_rewritten(table::API_VERSIONS.key);
                 return Ok(());
             }
-            (_, Some(sasl::HANDSHAKE)) => {
+            (_, Some(Treatment::Handshake)) => {
                 state
                     .sasl
                     .handshake_answered(error_code(body, false).map_err(malformed)?);
@@ -320,10 +320,7 @@ impl Responses {
             return Ok(At::Flowing(total));
         };
         let is_held = matches!(response.to, Recipient::Own(_))
-            || matches!(
-                api.treatment,
-                Treatment::Negotiate | Treatment::Authenticate
-            );
+            || api.response(response.version) == ResponseReading::Whole;
         if is_held {
             let too_large = Cause::ResponseTooLarge {
                 api: api.name,
@@ -335,11 +332,11 @@ impl Responses {
                 Ok(At::Whole(response, total))
             };
         }
-        let passes = |frame| Rewrite::passes(api.key, response.version, frame);
+        let passes = |frame| Rewrite::passes(api, response.version, frame);
         if !api.rewrites(response.version) || bytes.get(..total).is_some_and(passes) {
             return Ok(At::Flowing(total));
         }
-        let Some(rewrite) = Rewrite::new(api.key, response.version, frame_bytes) else {
+        let Some(rewrite) = Rewrite::new(api, response.version, frame_bytes) else {
             return Ok(At::Flowing(total));
         };
         let rewriting = Rewriting {

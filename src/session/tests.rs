@@ -1,13 +1,14 @@
 //! What passes depends on the bytes alone, not on how they were split: requests and responses
 //! looked at in pieces.
 
-use super::in_flight::{Expected, OwnRequest, Recipient, Response};
+use super::in_flight::{self, Expected, Recipient, Response};
 use super::lane::Scan;
 use super::requests::{BEGINNING_BYTES_MAX, Requests};
 use super::responses::{HELD_BYTES_MAX, Responses};
 use super::state::{Observer, SessionState};
 use super::{SessionSettings, Splice, Unvetted};
 use crate::net::buffer::{BUFFER_BYTES, BufferPool};
+use crate::protocol::own_requests::OwnRequest;
 use crate::protocol::rewrite::{Advertise, BrokerList, HELD_WHOLE_BYTES_MAX};
 use crate::protocol::samples::{
     FETCH, METADATA, PRODUCE, SHARE_FETCH, Shape, close, node, pattern, response, rewritten,
@@ -229,7 +230,7 @@ fn responses(kinds: &[(u8, usize)], state: &mut SessionState) -> Vec<u8> {
             44 => (
                 3,
                 4,
-                Recipient::Own(OwnRequest::BrokerList),
+                Recipient::Own(OwnRequest::Metadata),
                 response(
                     METADATA,
                     4,
@@ -451,7 +452,7 @@ fn an_answer_to_narrows_that_names_no_broker_is_not_passed_to_the_client() {
         has_unknown_tags: false,
         has_nulls: false,
     };
-    let (_, expected) = OwnRequest::BrokerList.encode();
+    let (_, expected) = in_flight::broker_list_request();
     let frame = response(METADATA, 4, expected.correlation_id, &shape);
     let mut state = state();
     state.in_flight.push(Expected::Response(expected));

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail, ensure};
 use narrows::protocol::rewrite::{
     Advertise, HELD_WHOLE_BYTES_MAX, ListedBroker, PREFIX_BYTES, Rewrite,
 };
-use narrows::protocol::table::APIS;
+use narrows::protocol::table::{self, APIS};
 use narrows::types::{AdvertisedAddress, NodeId};
 use serde_json::Value;
 
@@ -73,7 +73,8 @@ fn rewrite(
     piece: usize,
     advertised: Advertised,
 ) -> Result<Outcome> {
-    let mut rewrite = Rewrite::new(key, version, frame.len() - 4).context("not rewritten")?;
+    let api = table::api(key).context("not in the table")?;
+    let mut rewrite = Rewrite::new(api, version, frame.len() - 4).context("not rewritten")?;
     let mut scanned = PREFIX_BYTES;
     for arrived in (PREFIX_BYTES..frame.len())
         .step_by(piece)
@@ -321,7 +322,7 @@ fn a_truncated_response_is_malformed_or_becomes_the_beginning_of_what_the_whole_
 fn exactly_the_versions_that_the_table_says_are_rewritten() {
     for api in &APIS {
         for version in api.versions.min..=api.versions.max {
-            let is_rewritten = Rewrite::new(api.key, version, 100).is_some();
+            let is_rewritten = Rewrite::new(api, version, 100).is_some();
             assert_eq!(
                 is_rewritten,
                 api.rewrites(version),

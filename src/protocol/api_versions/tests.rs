@@ -1,6 +1,7 @@
 //! What a client is offered, against what the `kafka-protocol` crate reads.
 
 use super::*;
+use crate::protocol::header::RequestHeader;
 use bytes::Bytes;
 use kafka_protocol::messages::ApiVersionsResponse;
 use kafka_protocol::messages::api_versions_response::{
@@ -172,7 +173,8 @@ proptest! {
                     prop_assert!(known.versions.contains(min) && known.versions.contains(max), "{:?}", offer);
                 }
                 let is_admitted = |version| matches!(
-                    admission::admit(offer.api_key, version, unvetted), admission::Admission::Forward
+                    admission::admit(&RequestHeader::of(offer.api_key, version), unvetted),
+                    admission::Admission::Forward
                 );
                 prop_assert!(offer.api_key < 0 || (is_admitted(min.max(0)) && is_admitted(max)) || min < 0, "what is offered is admitted: {:?}", offer);
             }
@@ -183,6 +185,22 @@ proptest! {
     fn random_bytes_are_cut_or_malformed_and_never_a_panic(body in prop::collection::vec(any::<u8>(), 0..200), version in -1i16..7) {
         let _ = cut(&body, version, Unvetted::Hide);
         let _ = cut(&body, version, Unvetted::Pass);
+    }
+}
+
+#[test]
+fn the_minimum_of_0_that_brokers_advertise_for_produce_is_offered_to_clients() {
+    // KAFKA-18659: older librdkafka turns compression off when it finds no overlap.
+    for version in CRATE_VERSIONS {
+        let body = answer(version, &[(0, 0, 13)]);
+        let mut cut = Bytes::from(cut(&body, version, Unvetted::Hide).unwrap());
+        let seen = ApiVersionsResponse::decode(&mut cut, version).unwrap();
+        let offer = &seen.api_keys[0];
+        assert_eq!(
+            (offer.min_version, offer.max_version),
+            (0, 13),
+            "v{version}"
+        );
     }
 }
 

@@ -19,7 +19,9 @@ pub(super) fn to_length(edited: &[u8], held: &[u8], from: usize, marks: &Marks) 
     let tags_start = tags.start.checked_sub(from)?;
     let tags_end = tags.end.checked_sub(from)?;
     let are_tagged = !marks.tagged.is_empty();
-    // Tagged addresses stand behind the count of the tags, plain ones in front of it.
+    // Tagged addresses (Produce, Fetch) stand behind the count of the tags, plain ones (ShareFetch,
+    // ShareAcknowledge) in front of it: there the edit has moved the tags themselves. The difference
+    // may be negative, so it wraps, and so do the sums; a range out of bounds ends in `None`.
     let grown = if are_tagged {
         0
     } else {
@@ -62,6 +64,7 @@ impl Tail<'_> {
     /// Puts it together again, with one more tag if that is needed to get `length` bytes; `None` if
     /// no tag fits.
     fn padded_to(&self, length: usize) -> Option<Vec<u8>> {
+        // One more tag can make its count a byte longer, so what is left to fill is counted anew.
         let exact = self.front.len() + varint_bytes(self.count) + self.tags.len();
         let (count, padding) = if exact == length {
             (self.count, Vec::new())
@@ -86,6 +89,7 @@ impl Tail<'_> {
 /// A tagged field of exactly `bytes` bytes, its value all zero.
 fn padding_tag(tag: u32, bytes: usize) -> Option<Vec<u8>> {
     let around = varint_bytes(tag);
+    // The size is a varint, whose own length depends on the size: try each length.
     let size = (1..=5).find_map(|size_bytes| {
         let size = u32::try_from(bytes.checked_sub(around + size_bytes)?).ok()?;
         (varint_bytes(size) == size_bytes).then_some(size)

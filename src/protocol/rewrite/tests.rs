@@ -5,6 +5,7 @@ use crate::protocol::samples::{
     DESCRIBE_QUORUM, FETCH, FIND_COORDINATOR, Node, PRODUCE, SHARE_FETCH, Shape, TAILED, close,
     is_flexible, node, response, rewritten, tail,
 };
+use crate::protocol::table;
 use crate::protocol::wire::to_usize;
 use proptest::prelude::*;
 
@@ -39,6 +40,10 @@ impl Advertise for Map<'_> {
     }
 }
 
+fn row(key: i16) -> &'static Api {
+    table::api(key).expect("an API of the table")
+}
+
 /// A whole frame through a rewrite, pushed in pieces of `piece` bytes, as a session does it.
 fn rewrite_in_pieces(
     (key, version): (i16, i16),
@@ -46,7 +51,7 @@ fn rewrite_in_pieces(
     piece: usize,
     advertise: &dyn Advertise,
 ) -> Result<Vec<u8>, Malformed> {
-    let Some(mut rewrite) = Rewrite::new(key, version, frame.len() - 4) else {
+    let Some(mut rewrite) = Rewrite::new(row(key), version, frame.len() - 4) else {
         return Ok(frame.to_vec());
     };
     let mut scanned = PREFIX_BYTES;
@@ -147,12 +152,16 @@ fn a_quick_look_passes_plain_responses_and_none_that_names_a_broker() {
     ]
     .concat();
     let frame = close([&[0; 8][..], &body].concat());
-    assert!(Rewrite::passes(PRODUCE, 12, &frame));
-    assert!(!Rewrite::passes(PRODUCE, 12, &frame[..frame.len() - 1]));
+    assert!(Rewrite::passes(row(PRODUCE), 12, &frame));
+    assert!(!Rewrite::passes(
+        row(PRODUCE),
+        12,
+        &frame[..frame.len() - 1]
+    ));
     let mut passed = 0;
     for (key, version) in rewritten() {
         for shape in shapes() {
-            if Rewrite::passes(key, version, &response(key, version, 7, &shape)) {
+            if Rewrite::passes(row(key), version, &response(key, version, 7, &shape)) {
                 assert!(
                     shape.nodes.is_empty() && TAILED.contains(&key),
                     "key {key} v{version} {shape:?}"
@@ -183,7 +192,7 @@ proptest! {
             frame[at] = byte;
         }
         let frame = close(frame);
-        if Rewrite::passes(api.0, api.1, &frame) {
+        if Rewrite::passes(row(api.0), api.1, &frame) {
             prop_assert_eq!(rewrite(*api, &frame, &Nobody), Ok(frame));
         }
     }
@@ -335,7 +344,7 @@ fn a_response_cut_short_anywhere_is_malformed_or_has_no_address_and_one_with_byt
             host: Some("a"),
             nodes: &shape.nodes,
         };
-        let mut rewrite_all = Rewrite::new(key, version, frame.len() - 4).unwrap();
+        let mut rewrite_all = Rewrite::new(row(key), version, frame.len() - 4).unwrap();
         let walked = PREFIX_BYTES + rewrite_all.push(&frame[PREFIX_BYTES..]).unwrap();
         assert!(rewrite_all.is_ready());
         for length in PREFIX_BYTES..walked {
@@ -400,7 +409,7 @@ fn with_bomb(api: (i16, i16), frame: &[u8], at: usize) -> Option<Vec<u8>> {
 
 /// What a walk finds in a frame: ids and ports, and how much there is to blank.
 fn walked(api: (i16, i16), frame: &[u8]) -> Option<(Vec<(NodeId, i32)>, usize)> {
-    let mut rewrite = Rewrite::new(api.0, api.1, frame.len() - 4)?;
+    let mut rewrite = Rewrite::new(row(api.0), api.1, frame.len() - 4)?;
     rewrite.push(&frame[PREFIX_BYTES..]).ok()?;
     let marks = rewrite.walker.marks();
     let found = marks

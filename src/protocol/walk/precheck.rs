@@ -1,34 +1,39 @@
-//! A glance at a response that is there as a whole: does it surely name no broker?
+//! A quick check of a response that is there as a whole: does it surely name no broker?
 //!
 //! Nearly every small Produce and Fetch response names none, and the [walk](super::Walker) pays for
-//! being able to stop at any byte. A glance goes through the fields once. Whatever is not plain is
-//! not for it: tagged fields, addresses, and whatever the walk would refuse.
+//! being able to stop at any byte. The precheck goes through the fields once. Whatever is not plain is left to the walk: tagged fields, addresses, and
+//! whatever the walk would refuse.
 
-use super::{Extent, Field, Kind, Mark, RESPONSE_PREFIX_BYTES, Schema};
+use super::RESPONSE_PREFIX_BYTES;
+use crate::protocol::schema::{Extent, Field, Kind, Mark, Schema};
 use crate::protocol::wire::{Reader, to_usize};
 
-/// Whether a whole frame, its length prefix in front, surely has no address. False says nothing.
+/// Whether a whole frame of a flexible version, its length prefix in front, surely has no address.
+/// False says nothing.
 pub(crate) fn has_no_address(schema: &Schema, version: i16, frame: &[u8]) -> bool {
-    if schema.extent != Extent::Tail || version < schema.flexible_from {
+    // With the addresses in front the walk is short anyway.
+    if schema.extent != Extent::Tail {
         return false;
     }
     let Some(body) = frame.get(RESPONSE_PREFIX_BYTES..) else {
         return false;
     };
-    let mut glance = Glance {
+    let mut precheck = Precheck {
         reader: Reader::whole(body),
         version,
     };
-    let is_plain = glance.no_tags().and_then(|()| glance.fields(schema.fields));
-    is_plain.is_some() && glance.reader.left() == 0
+    let is_plain = precheck
+        .no_tags()
+        .and_then(|()| precheck.fields(schema.fields));
+    is_plain.is_some() && precheck.reader.left() == 0
 }
 
-struct Glance<'a> {
+struct Precheck<'a> {
     reader: Reader<'a>,
     version: i16,
 }
 
-impl Glance<'_> {
+impl Precheck<'_> {
     /// A struct of a flexible version, its tagged fields at the end. `None` if it is not plain, as
     /// below.
     fn fields(&mut self, fields: &[Field]) -> Option<()> {

@@ -2,7 +2,7 @@
 //! the message schemas of Kafka 3.9.2, 4.3.1 and 4.4.0. Only what must be known to find the
 //! addresses is listed.
 
-use super::walk::{
+use super::{
     Extent, Field, Schema, array, bytes, cluster_id, fixed, host, node_id, port, string, structure,
 };
 
@@ -16,9 +16,9 @@ const UUID: Field = fixed(16);
 const NODE_ENDPOINTS: Field = array(&[node_id(), host(), port(), string()]);
 
 /// Metadata (key 3) v0–v13: the brokers and the cluster id stand before the topics.
-pub(super) static METADATA: Schema = Schema {
-    flexible_from: 9,
+pub(in crate::protocol) static METADATA: Schema = Schema {
     extent: Extent::Head,
+    is_complete_list: true,
     fields: &[
         INT32.since(3), // ThrottleTimeMs
         array(&[node_id(), host(), port(), string().since(1)]),
@@ -27,9 +27,9 @@ pub(super) static METADATA: Schema = Schema {
 };
 
 /// FindCoordinator (key 10) v0–v3: one coordinator at top level; v4–v6 (KIP-699): an array of them.
-pub(super) static FIND_COORDINATOR: Schema = Schema {
-    flexible_from: 3,
+pub(in crate::protocol) static FIND_COORDINATOR: Schema = Schema {
     extent: Extent::Head,
+    is_complete_list: false,
     fields: &[
         INT32.since(1),             // ThrottleTimeMs
         INT16.until(3),             // ErrorCode
@@ -42,9 +42,9 @@ pub(super) static FIND_COORDINATOR: Schema = Schema {
 };
 
 /// DescribeCluster (key 60) v0–v2 (KIP-700).
-pub(super) static DESCRIBE_CLUSTER: Schema = Schema {
-    flexible_from: 0,
+pub(in crate::protocol) static DESCRIBE_CLUSTER: Schema = Schema {
     extent: Extent::Head,
+    is_complete_list: false,
     fields: &[
         INT32,         // ThrottleTimeMs
         INT16,         // ErrorCode
@@ -57,9 +57,9 @@ pub(super) static DESCRIBE_CLUSTER: Schema = Schema {
 };
 
 /// DescribeQuorum (key 55) v2 (KIP-853): the controllers' listeners are nobody's business outside.
-pub(super) static DESCRIBE_QUORUM: Schema = Schema {
-    flexible_from: 0,
+pub(in crate::protocol) static DESCRIBE_QUORUM: Schema = Schema {
     extent: Extent::Head,
+    is_complete_list: false,
     fields: &[
         INT16,             // ErrorCode
         string().since(2), // ErrorMessage
@@ -93,9 +93,9 @@ const REPLICA_STATE: &[Field] = &[
 
 /// Produce (key 0) v10–v13: `NodeEndpoints` is tag 0 of the body, there when a partition has moved
 /// (KIP-951).
-pub(super) static PRODUCE: Schema = Schema {
-    flexible_from: 9,
+pub(in crate::protocol) static PRODUCE: Schema = Schema {
     extent: Extent::Tail,
+    is_complete_list: false,
     fields: &[
         array(&[
             string().until(12), // Name
@@ -116,9 +116,9 @@ pub(super) static PRODUCE: Schema = Schema {
 };
 
 /// Fetch (key 1) v16–v18: `NodeEndpoints` is tag 0 of the body, behind all records (KIP-951).
-pub(super) static FETCH: Schema = Schema {
-    flexible_from: 12,
+pub(in crate::protocol) static FETCH: Schema = Schema {
     extent: Extent::Tail,
+    is_complete_list: false,
     fields: &[
         INT32, // ThrottleTimeMs
         INT16, // ErrorCode
@@ -144,9 +144,9 @@ const LEADER_ID_AND_EPOCH: Field = structure(&[INT32, INT32]);
 
 /// ShareFetch (key 78) v0–v2 (KIP-932): `NodeEndpoints` is the last plain field, behind all
 /// records.
-pub(super) static SHARE_FETCH: Schema = Schema {
-    flexible_from: 0,
+pub(in crate::protocol) static SHARE_FETCH: Schema = Schema {
     extent: Extent::Tail,
+    is_complete_list: false,
     fields: &[
         INT32,          // ThrottleTimeMs
         INT16,          // ErrorCode
@@ -170,9 +170,9 @@ pub(super) static SHARE_FETCH: Schema = Schema {
 };
 
 /// ShareAcknowledge (key 79) v0–v2 (KIP-932): `NodeEndpoints` is the last plain field.
-pub(super) static SHARE_ACKNOWLEDGE: Schema = Schema {
-    flexible_from: 0,
+pub(in crate::protocol) static SHARE_ACKNOWLEDGE: Schema = Schema {
     extent: Extent::Tail,
+    is_complete_list: false,
     fields: &[
         INT32,          // ThrottleTimeMs
         INT16,          // ErrorCode
