@@ -48,7 +48,7 @@
 //! | 4 | [`listener`], [`session`], [`admin`] | that there are two sides; HTTP |
 //! | 3 | [`cluster`], [`broker`] | where brokers are, how to reach them |
 //! | 2 | [`address`] | which address stands for which broker |
-//! | 1 | [`protocol`], [`net`], [`observe`], [`lifecycle`] | Kafka's bytes; sockets and TLS; metrics and logs; tasks |
+//! | 1 | [`protocol`], [`net`], [`sys`], [`observe`], [`lifecycle`] | Kafka's bytes; sockets and TLS; libc; metrics and logs; tasks |
 //! | 0 | [`types`] | the words |
 //!
 //! `protocol` and `address` have no socket, clock, randomness or `.await`; nothing is spawned
@@ -67,4 +67,5 @@ pub mod net;
 pub mod observe;
 pub mod protocol;
 pub mod session;
+pub mod sys;
 pub mod types;

@@ -2,7 +2,7 @@
 
 use super::status::Overview;
 use crate::lifecycle::Stop;
-use crate::net::heap;
+use crate::sys::malloc_trim;
 use std::time::Duration;
 
 /// How often the number of sessions is looked at.
@@ -27,7 +27,7 @@ pub(super) async fn give_back_after_waves(overview: &Overview, stop: &Stop) {
             most = now;
             // Not on a thread that moves bytes. Should it fail, the memory stays: the next wave
             // tries again.
-            let _ = tokio::task::spawn_blocking(heap::give_back).await;
+            let _ = tokio::task::spawn_blocking(malloc_trim::give_back).await;
         }
     }
 }

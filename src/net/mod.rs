@@ -1,9 +1,9 @@
 //! Sockets, TLS, names, buffers and pipes.
 
+#![forbid(unsafe_code)]
+
 pub mod buffer;
-pub mod heap;
 pub mod hello;
-pub mod low_mark;
 pub mod pipe;
 pub mod proxy_header;
 pub mod resolve;

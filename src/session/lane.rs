@@ -10,9 +10,10 @@
 use super::cause::Cause;
 use crate::net::buffer::{BUFFER_BYTES, Buffer, BufferPool, PARKED_BYTES_MAX};
 use crate::net::pipe::{Pipe, PipePool};
+use crate::net::socket;
 use crate::net::stream::Stream;
-use crate::net::{low_mark, socket};
 use crate::observe::metrics::{BulkTransfers, CopyReason};
+use crate::sys::rcvlowat;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -396,7 +397,7 @@ impl<S: Scan> Lane<S> {
     fn set_low_mark(&mut self, from: &TcpStream, bytes: usize) -> io::Result<()> {
         let bytes = u32::try_from(bytes).unwrap_or(1);
         if self.low_mark != bytes {
-            low_mark::set(from, bytes)?;
+            rcvlowat::set(from, bytes)?;
             self.low_mark = bytes;
         }
         Ok(())

@@ -3,11 +3,6 @@
 //! glibc keeps whatever closed connections held for those that come: after a wave of 9,000 that is
 //! 35 MB, for ever. It can be asked to give it back, in one call that no crate wraps.
 
-#![allow(
-    unsafe_code,
-    reason = "malloc_trim has no safe wrapper; it takes a number and touches only free memory"
-)]
-
 /// Asks the allocator to return the pages that nobody uses. Takes milliseconds, and whoever
 /// allocates meanwhile may wait. Does nothing where the C library is not glibc.
 pub fn give_back() {
