@@ -9,7 +9,7 @@
 
 use super::cause::Cause;
 use crate::net::buffer::{BUFFER_BYTES, Buffer, BufferPool, PARKED_BYTES_MAX};
-use crate::net::pipe::{Pipe, PipePool};
+use crate::net::pipe::{NoPipe, Pipe, PipePool};
 use crate::net::socket;
 use crate::net::stream::Stream;
 use crate::observe::metrics::{BulkTransfers, CopyReason};
@@ -60,6 +60,16 @@ pub(super) struct Pools {
     /// Or why nothing is to be spliced.
     pub(super) pipes: Result<PipePool, CopyReason>,
     pub(super) runs: Arc<BulkTransfers>,
+}
+
+impl Pools {
+    fn borrow_pipe(&self) -> Result<Pipe, CopyReason> {
+        let pipes = self.pipes.as_ref().map_err(|reason| *reason)?;
+        pipes.borrow().map_err(|why| match why {
+            NoPipe::Exhausted => CopyReason::NoPipe,
+            NoPipe::TooSmall => CopyReason::SmallPipe,
+        })
+    }
 }
 
 /// One direction.
@@ -207,15 +217,14 @@ impl<S: Scan> Lane<S> {
 
     /// Whether there is a pipe; says why not, once a run.
     fn take_pipe(&mut self) -> bool {
+        let mut copied = None;
         if self.pipe.is_none() {
-            self.pipe = self.pools.pipes.as_ref().ok().and_then(PipePool::borrow);
+            match self.pools.borrow_pipe() {
+                Ok(pipe) => self.pipe = Some(pipe),
+                Err(reason) => copied = Some(reason),
+            }
         }
         if self.run.is_none() {
-            let copied = match (&self.pipe, &self.pools.pipes) {
-                (Some(_), _) => None,
-                (None, Ok(_)) => Some(CopyReason::NoPipe),
-                (None, Err(reason)) => Some(*reason),
-            };
             self.run = Some(self.scanner.unseen());
             self.pools.runs.begun(copied);
         }

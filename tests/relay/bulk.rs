@@ -265,7 +265,7 @@ const STUCK_BYTES: usize = 5 << 20;
 async fn large_frames_are_copied_while_slow_readers_hold_every_pipe() {
     let mut broker = Broker::alone(0).await;
     let proxy = start(&broker, Splice::Auto).await;
-    let spliced = || bulk_transfers(&proxy, "", "spliced");
+    let spliced = || bulk_transfers(&proxy, "none", "spliced");
     let copied = || bulk_transfers(&proxy, "no_pipe", "copied");
     let (mut steady, mut steady_arrival) = through(&proxy, &mut broker).await;
     let whole: Arc<[u8]> = opaque(1, &pattern(STUCK_BYTES)).into();
@@ -347,9 +347,9 @@ async fn both_ways(client: &mut Client, arrival: &mut Arrival) {
     .await;
 }
 
-fn bulk_transfers(proxy: &Proxy, reason: &str, way: &str) -> u64 {
-    let labels = format!("listener=\"external\",reason=\"{reason}\",way=\"{way}\"");
-    proxy.metric(&format!("narrows_large_runs_total{{{labels}}}"))
+fn bulk_transfers(proxy: &Proxy, reason: &str, mode: &str) -> u64 {
+    let labels = format!("listener=\"external\",mode=\"{mode}\",reason=\"{reason}\"");
+    proxy.metric(&format!("narrows_bulk_transfers_total{{{labels}}}"))
 }
 
 /// How often a busy connection may have its turn while a small request and its answer pass: Narrows

@@ -26,7 +26,7 @@ pub(crate) struct Calls {
     pub(crate) spliced_bytes: usize,
 }
 
-/// The series of `narrows_large_runs_total`.
+/// The series of `narrows_bulk_transfers_total`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct BulkTransfers {
     pub(crate) spliced: usize,
@@ -199,14 +199,14 @@ impl Traced {
         let value = |labels: &str| {
             let series = page
                 .lines()
-                .filter(|line| line.starts_with("narrows_large_runs_total{"));
+                .filter(|line| line.starts_with("narrows_bulk_transfers_total{"));
             let line = series.clone().find(|line| line.contains(labels)).unwrap();
             line.rsplit_once(' ').unwrap().1.parse().unwrap()
         };
         BulkTransfers {
-            spliced: value("reason=\"\",way=\"spliced\""),
-            copied_off: value("reason=\"off\",way=\"copied\""),
-            copied_no_pipe: value("reason=\"no_pipe\",way=\"copied\""),
+            spliced: value("mode=\"spliced\",reason=\"none\""),
+            copied_off: value("mode=\"copied\",reason=\"off\""),
+            copied_no_pipe: value("mode=\"copied\",reason=\"no_pipe\""),
         }
     }
 

@@ -55,13 +55,13 @@ async fn the_client_speaks_tls_with_the_broker_and_every_byte_comes_through() {
         .filter_map(|seen| seen.server_name.clone())
         .collect();
     assert_eq!(names, [BROKER_0; 8], "the hello is the client's own");
-    let runs = |way, reason| {
+    let runs = |mode, reason| {
         proxy.metric(&format!(
-            "narrows_large_runs_total{{listener=\"external\",reason=\"{reason}\",way=\"{way}\"}}"
+            "narrows_bulk_transfers_total{{listener=\"external\",mode=\"{mode}\",reason=\"{reason}\"}}"
         ))
     };
     assert!(
-        runs("spliced", "") >= 4,
+        runs("spliced", "none") >= 4,
         "large transfers stay in the kernel"
     );
     assert_eq!(runs("copied", "tls"), 0);

@@ -18,9 +18,9 @@ pub struct ListenerMetrics {
     pub bytes_to_broker: IntCounter,
     /// Bytes written to clients; shared likewise.
     pub bytes_to_client: IntCounter,
-    /// What became of large runs of bytes.
+    /// Large runs of bytes, and how they were carried.
     pub bulk_transfers: Arc<BulkTransfers>,
-    /// How long TLS handshakes took that came to their end.
+    /// How long completed TLS handshakes took.
     pub handshake_seconds: Histogram,
     unmapped: IntGauge,
     shared: Arc<Shared>,
@@ -33,6 +33,7 @@ pub struct BulkTransfers {
     copied_off: IntCounter,
     copied_tls: IntCounter,
     copied_no_pipe: IntCounter,
+    copied_small_pipe: IntCounter,
 }
 
 /// Why a large run is copied through the process.
@@ -44,9 +45,22 @@ pub enum CopyReason {
     Tls,
     /// All pipes are in use, or the system has none.
     NoPipe,
+    /// The system makes pipes below 64 KiB only: the user's pipe pages are used up.
+    SmallPipe,
 }
 
 impl BulkTransfers {
+    fn new(family: &IntCounterVec, listener: &str) -> Self {
+        let counter = |mode, reason| family.with_label_values(&[listener, mode, reason]);
+        Self {
+            spliced: counter("spliced", "none"),
+            copied_off: counter("copied", "off"),
+            copied_tls: counter("copied", "tls"),
+            copied_no_pipe: counter("copied", "no_pipe"),
+            copied_small_pipe: counter("copied", "small_pipe"),
+        }
+    }
+
     /// Counts a run; it is copied if there is a reason to.
     pub fn begun(&self, copied: Option<CopyReason>) {
         let counter = match copied {
@@ -54,6 +68,7 @@ impl BulkTransfers {
             Some(CopyReason::Off) => &self.copied_off,
             Some(CopyReason::Tls) => &self.copied_tls,
             Some(CopyReason::NoPipe) => &self.copied_no_pipe,
+            Some(CopyReason::SmallPipe) => &self.copied_small_pipe,
         };
         counter.inc();
     }
@@ -78,20 +93,7 @@ impl ListenerMetrics {
             active: metrics.connections_active.with_label_values(&[listener]),
             bytes_to_broker: metrics.bytes.with_label_values(&[listener, "to_broker"]),
             bytes_to_client: metrics.bytes.with_label_values(&[listener, "to_client"]),
-            bulk_transfers: Arc::new(BulkTransfers {
-                spliced: metrics
-                    .bulk_transfers
-                    .with_label_values(&[listener, "spliced", ""]),
-                copied_off: metrics
-                    .bulk_transfers
-                    .with_label_values(&[listener, "copied", "off"]),
-                copied_tls: metrics
-                    .bulk_transfers
-                    .with_label_values(&[listener, "copied", "tls"]),
-                copied_no_pipe: metrics
-                    .bulk_transfers
-                    .with_label_values(&[listener, "copied", "no_pipe"]),
-            }),
+            bulk_transfers: Arc::new(BulkTransfers::new(&metrics.bulk_transfers, listener)),
             handshake_seconds: metrics.handshake_seconds.with_label_values(&[listener]),
             unmapped: metrics.unmapped_nodes.with_label_values(&[listener]),
             shared: Arc::new(Shared {

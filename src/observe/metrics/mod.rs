@@ -8,15 +8,15 @@
 //! | `narrows_requests_total` | listener, api | requests forwarded or answered |
 //! | `narrows_responses_rewritten_total` | listener, api | responses in which addresses were replaced |
 //! | `narrows_bytes_total` | listener, direction | bytes written: `to_broker`, `to_client` |
-//! | `narrows_large_runs_total` | listener, way, reason | runs of 16 KiB and more that were `spliced` or `copied`, and why copied: `off`, `tls`, `no_pipe` |
+//! | `narrows_bulk_transfers_total` | listener, mode, reason | runs of 16 KiB and more that were `spliced` or `copied`, and why copied: `off`, `tls`, `no_pipe`, `small_pipe` |
 //! | `narrows_tls_handshakes_total` | listener, version, outcome | TLS handshakes with clients: `full`, `resumed`, or why they failed |
-//! | `narrows_tls_handshake_seconds` | listener | how long those took that came to their end |
+//! | `narrows_tls_handshake_duration_seconds` | listener | how long completed handshakes took |
 //! | `narrows_accept_errors_total` | listener, reason | connections that could not be accepted |
 //! | `narrows_unmapped_nodes` | listener | brokers that have no address on this listener |
 //! | `narrows_broker_dial_failures_total` | cluster, reason | brokers that could not be reached |
 //! | `narrows_metadata_refreshes_total` | cluster, outcome | attempts to learn the brokers |
 //! | `narrows_brokers_known` | cluster | brokers whose address is known |
-//! | `narrows_certificate_not_after_seconds` | role, owner | when the certificate of a `listener` or a `cluster` ends, in Unix time |
+//! | `narrows_certificate_not_after_timestamp_seconds` | role, owner | when the certificate of a `listener` or a `cluster` expires, in Unix time |
 //! | `narrows_reloads_total` | outcome | reloads that were `applied`, found everything `unchanged`, or were `refused` |
 //! | `narrows_build_info` | version | always 1 |
 //!
@@ -117,10 +117,10 @@ impl Metrics {
                 &["listener", "direction"],
             ),
             bulk_transfers: counters(
-                "narrows_large_runs_total",
-                "Runs of 16 KiB and more that Narrows need not look at, by the way they took and \
-                 why they were copied.",
-                &["listener", "way", "reason"],
+                "narrows_bulk_transfers_total",
+                "Runs of 16 KiB and more that Narrows need not look at: spliced by the kernel, or \
+                 copied, and why.",
+                &["listener", "mode", "reason"],
             ),
             handshakes: counters(
                 "narrows_tls_handshakes_total",
@@ -130,13 +130,13 @@ impl Metrics {
             ),
             handshake_seconds: histograms(
                 &registry,
-                "narrows_tls_handshake_seconds",
-                "How long TLS handshakes with clients took that came to their end.",
+                "narrows_tls_handshake_duration_seconds",
+                "How long completed TLS handshakes with clients took.",
                 &HANDSHAKE_SECONDS,
             ),
             certificate_not_after: gauges(
-                "narrows_certificate_not_after_seconds",
-                "When a certificate ends, in Unix time; of several, the one that ends first.",
+                "narrows_certificate_not_after_timestamp_seconds",
+                "When a certificate expires, in Unix time; of several, the first to expire.",
                 &["role", "owner"],
             ),
             reloads: counters(
@@ -287,9 +287,9 @@ mod tests {
             "narrows_responses_rewritten_total{api=\"Metadata\",listener=\"external\"} 1",
             "narrows_bytes_total{direction=\"to_broker\",listener=\"external\"} 10",
             "narrows_bytes_total{direction=\"to_client\",listener=\"external\"} 20",
-            "narrows_large_runs_total{listener=\"external\",reason=\"\",way=\"spliced\"} 1",
-            "narrows_large_runs_total{listener=\"external\",reason=\"off\",way=\"copied\"} 1",
-            "narrows_large_runs_total{listener=\"external\",reason=\"no_pipe\",way=\"copied\"} 0",
+            "narrows_bulk_transfers_total{listener=\"external\",mode=\"spliced\",reason=\"none\"} 1",
+            "narrows_bulk_transfers_total{listener=\"external\",mode=\"copied\",reason=\"off\"} 1",
+            "narrows_bulk_transfers_total{listener=\"external\",mode=\"copied\",reason=\"no_pipe\"} 0",
             "narrows_accept_errors_total{listener=\"external\",reason=\"too_many_open_files\"} 1",
             "narrows_unmapped_nodes{listener=\"external\"} 2",
             "narrows_broker_dial_failures_total{cluster=\"orders\",reason=\"refused\"} 1",
