@@ -107,7 +107,7 @@ pub async fn accept(socket: TcpListener, binding: Arc<Binding>, sessions: Tasks,
         };
         let state = binding.behind();
         match accepted {
-            Ok((client, peer)) => sessions.spawn(session::run(client, peer, state, stop.clone())),
+            Ok((client, peer)) => sessions.spawn(session::carry(client, peer, state, stop.clone())),
             Err(error) if is_of_one_connection(&error) => {
                 state.metrics().accept_error("client_gone")
             }

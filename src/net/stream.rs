@@ -66,6 +66,24 @@ impl Stream {
     }
 }
 
+/// What can be asked whether a read may find something, before a buffer is borrowed for it.
+pub trait ReadReady: AsyncRead + Unpin {
+    /// Waits until a read may find something, or registers to be woken. Cancel-safe.
+    fn poll_read_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
+}
+
+impl ReadReady for TcpStream {
+    fn poll_read_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Self::poll_read_ready(self, cx)
+    }
+}
+
+impl ReadReady for Stream {
+    fn poll_read_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Self::poll_read_ready(self, cx)
+    }
+}
+
 impl AsyncRead for Stream {
     fn poll_read(
         self: Pin<&mut Self>,

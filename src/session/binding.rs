@@ -6,7 +6,7 @@
 
 use super::cause::Cause;
 use super::proxy_protocol::ProxyProtocol;
-use super::{ListenerContext, Resources, SessionSettings};
+use super::{Entry, ListenerContext, Resources, SessionSettings};
 use crate::address::SniScheme;
 use crate::lifecycle::Stop;
 use crate::observe::metrics::ListenerMetrics;
@@ -82,6 +82,16 @@ impl BindingState {
         }
     }
 
+    /// Where its connections enter, if the port says it.
+    pub(super) fn entry(&self) -> Option<Entry> {
+        match &self.way {
+            Identification::Port(context, target) => {
+                Some(Entry::new(Arc::clone(context), *target, self.stop.clone()))
+            }
+            Identification::Sni { .. } => None,
+        }
+    }
+
     /// The names of its listeners, for log lines.
     pub fn name(&self) -> String {
         match &self.way {
@@ -98,14 +108,16 @@ impl BindingState {
 pub(super) fn named(
     listeners: &[Arc<ListenerContext>],
     name: Option<&[u8]>,
-) -> Result<(Arc<ListenerContext>, Target), Cause> {
+) -> Result<Entry, Cause> {
     let setups: Vec<_> = listeners
         .iter()
         .map(|listener| (listener, listener.setup()))
         .collect();
     let found = setups.iter().find_map(|(listener, setup)| {
         let target = setup.scheme.sni()?.identify(name?)?;
-        Some((Arc::clone(listener), target))
+        // The port may stay while the listener goes: its connections go with it.
+        let stop = listener.stop().clone();
+        Some(Entry::new(Arc::clone(listener), target, stop))
     });
     found.ok_or_else(|| {
         nobody(

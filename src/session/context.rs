@@ -12,7 +12,7 @@ use crate::net::pipe::PipePool;
 use crate::observe::incidents::Incidents;
 use crate::observe::metrics::{CopyReason, ListenerMetrics};
 use crate::protocol::rewrite::{Advertise, BrokerList};
-use crate::types::{AdvertisedAddress, ListenerName, NodeId};
+use crate::types::{AdvertisedAddress, ListenerName, NodeId, Target};
 use arc_swap::ArcSwap;
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -40,6 +40,32 @@ impl ListenerState {
     /// listener's settings.
     pub fn is_like(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.cluster, &other.cluster) && self.session == other.session
+    }
+}
+
+/// The listener that a connection belongs to, as it stood when the connection came, and the broker
+/// that is meant.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// What all sessions of the listener share.
+    pub context: Arc<ListenerContext>,
+    /// What the listener was told: a session keeps the limits that it began with.
+    pub setup: Arc<ListenerState>,
+    /// Whom the connection is meant for.
+    pub target: Target,
+    /// When it ends.
+    pub stop: Stop,
+}
+
+impl Entry {
+    /// An entry into a listener as it stands now.
+    pub fn new(context: Arc<ListenerContext>, target: Target, stop: Stop) -> Self {
+        Self {
+            setup: context.setup(),
+            context,
+            target,
+            stop,
+        }
     }
 }
 

@@ -8,8 +8,10 @@
 //! [`state`] is what they share, [`tunnel`] moves those of a TLS stream that is not for
 //! Narrows, [`cause`] is how it can end.
 
+mod arrival;
 mod binding;
 mod cause;
+mod connection;
 mod context;
 mod first_bytes;
 mod in_flight;
@@ -28,30 +30,26 @@ mod tunnel;
 pub use crate::protocol::admission::Unvetted;
 pub use binding::{Binding, BindingState, Identification};
 pub use cause::{Cause, Side};
-pub use context::{ListenerContext, ListenerState, Resources};
+pub use connection::carry;
+pub use context::{Entry, ListenerContext, ListenerState, Resources};
 pub use first_bytes::DetectedProtocol;
 pub use proxy_protocol::{ProxyMode, ProxyProtocol};
 pub use tls::ListenerTls;
 
 use crate::cluster::Connection;
-use crate::lifecycle::Stop;
 use crate::net::buffer::{BUFFER_BYTES, Buffer, PARKED_BYTES_MAX};
 use crate::net::stream::Stream;
-use crate::net::tls::Negotiated;
-use crate::observe::metrics::{IntGauge, ListenerMetrics};
 use crate::types::{BrokerAddress, NodeId, Target};
+use arrival::read_until;
 use context::SessionObserver;
 use lane::Scan;
-use opening::{Failed, Opened};
 use relay::{Relay, Turn};
 use requests::Requests;
 use state::{BrokerIdentity, SessionState};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
-use tokio::io::AsyncReadExt;
+use std::time::Duration;
 use tokio::net::TcpStream;
-use tracing::{debug, warn};
 use tunnel::Tunnel;
 
 /// The limits of every session. A limit that is met ends the session with a counted cause.
@@ -85,164 +83,89 @@ pub enum Splice {
     Off,
 }
 
-/// Carries one client connection, which has come in where `behind` stands, to the broker that it is
-/// meant for. Returns when both sides are closed.
-///
-/// It counts as active from this call on, so that a drain waits for sessions that have not had
-/// their first turn yet.
-pub fn run(
-    client: TcpStream,
-    peer: SocketAddr,
-    behind: Arc<BindingState>,
-    stop: Stop,
-) -> impl Future<Output = ()> + Send {
-    let mut session = Session::new(peer, behind);
-    async move {
-        let cause = tokio::select! {
-            cause = session.converse(client) => cause,
-            () = stop.aborted() => Cause::Aborted,
-        };
-        session.say(&cause);
-        if session.entry.is_none() {
-            session.metrics().accepted.inc();
-        }
-        session.metrics().closed(cause.code());
+/// A connection whose client is known, and so is the broker that it is meant for: where a session
+/// begins.
+#[derive(Debug)]
+pub struct Incoming {
+    /// The client's side, with the bytes that have arrived.
+    pub client: IncomingClient,
+    /// Whom it is meant for.
+    pub entry: Entry,
+    /// When it was accepted: the time for the first request counts from here.
+    pub accepted_at: tokio::time::Instant,
+}
+
+/// What a client speaks.
+#[derive(Debug)]
+pub enum IncomingClient {
+    /// Kafka, from the next byte on.
+    Kafka(Stream, Option<Buffer>),
+    /// TLS that does not end at Narrows, from its hello on.
+    Passthrough {
+        /// The connection.
+        tcp: TcpStream,
+        /// The hello, with what has arrived behind it.
+        hello: Buffer,
+        /// The brokers' TLS port, where it is another than the one in the broker map.
+        broker_port: Option<u16>,
+    },
+}
+
+/// What a session finds out about its two sides, for the connection's last line in the log. It is
+/// filled in as soon as something is known, so that it also holds when the session is cut off.
+#[derive(Debug, Default)]
+pub struct SessionRecord {
+    /// Who the client says to be, safe to print; empty before its first request.
+    pub client: String,
+    /// The broker that was reached.
+    pub broker: Option<SocketAddr>,
+}
+
+/// Carries a client's connection to the broker that it is meant for. Returns why it ended, when
+/// both sides are closed. Dropped before that, it closes both.
+pub async fn run(incoming: Incoming, record: &mut SessionRecord) -> Cause {
+    let Incoming {
+        client,
+        entry,
+        accepted_at,
+    } = incoming;
+    let mut session = Session {
+        entry: &entry,
+        accepted_at,
+        record,
+    };
+    match client {
+        IncomingClient::Kafka(client, first) => session.serve(client, first).await,
+        IncomingClient::Passthrough {
+            tcp,
+            hello,
+            broker_port,
+        } => session.tunnel(tcp, hello, broker_port).await,
     }
 }
 
-/// One session, and what its last line in the log says.
-struct Session {
-    /// The client, as far as it is known.
-    peer: SocketAddr,
-    /// Who sent the PROXY protocol header that said so.
-    via: Option<SocketAddr>,
-    behind: Arc<BindingState>,
-    /// Whom it is meant for, once that is known.
-    entry: Option<Entry>,
-    counted: Counted,
-    began: tokio::time::Instant,
-    /// What was agreed with the client, and who its certificate says it is.
-    tls: Option<(Negotiated, Option<String>)>,
-    /// Which broker it reached.
-    broker: Option<SocketAddr>,
-    /// Who the client says to be.
-    client: String,
+struct Session<'a> {
+    entry: &'a Entry,
+    accepted_at: tokio::time::Instant,
+    record: &'a mut SessionRecord,
 }
 
-/// The listener that a connection belongs to, with what it was told when the connection came, and
-/// the broker that is meant.
-#[derive(Clone)]
-struct Entry {
-    context: Arc<ListenerContext>,
-    setup: Arc<ListenerState>,
-    target: Target,
-}
-
-impl Entry {
-    fn new(context: Arc<ListenerContext>, target: Target) -> Self {
-        Self {
-            setup: context.setup(),
-            context,
-            target,
-        }
-    }
-}
-
-/// Counts as an active session for as long as it lives, however the session ends.
-struct Counted {
-    metrics: ListenerMetrics,
-    active: IntGauge,
-}
-
-impl Counted {
-    fn new(metrics: &ListenerMetrics) -> Self {
-        let active = metrics.active.clone();
-        active.inc();
-        Self {
-            metrics: metrics.clone(),
-            active,
-        }
-    }
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.active.dec();
-    }
-}
-
-impl Session {
-    fn new(peer: SocketAddr, behind: Arc<BindingState>) -> Self {
-        let entry = match &behind.way {
-            Identification::Port(context, target) => Some(Entry::new(Arc::clone(context), *target)),
-            Identification::Sni { .. } => None,
-        };
-        let counted = Counted::new(behind.metrics());
-        if entry.is_some() {
-            counted.metrics.accepted.inc();
-        }
-        let began = tokio::time::Instant::now();
-        Self {
-            peer,
-            via: None,
-            behind,
-            entry,
-            counted,
-            began,
-            tls: None,
-            broker: None,
-            client: String::new(),
-        }
-    }
-
-    /// The connection has said whom it is meant for, and counts there from now on.
-    fn enter(&mut self, entry: Entry) {
-        self.counted = Counted::new(entry.context.metrics());
-        self.metrics().accepted.inc();
-        self.entry = Some(entry);
-    }
-
-    fn metrics(&self) -> &ListenerMetrics {
-        &self.counted.metrics
-    }
-
-    /// When it has to end.
-    fn stop(&self) -> Stop {
-        match (&self.behind.way, &self.entry) {
-            (Identification::Sni { .. }, Some(entry)) => entry.context.stop().clone(),
-            _ => self.behind.stop.clone(),
-        }
-    }
-
-    async fn converse(&mut self, client: TcpStream) -> Cause {
-        match self.open(client).await {
-            Ok((Opened::Kafka(client, first), entry)) => self.serve(client, first, &entry).await,
-            Ok((Opened::Tunnel(client, first, port), entry)) => {
-                self.tunnel(client, first, port, &entry).await
-            }
-            Err(Failed(cause, client)) => {
-                if let Some(client) = client {
-                    relay::linger(Stream::Plain(client), cause.final_bytes()).await;
-                }
-                cause
-            }
-        }
-    }
-
+impl Session<'_> {
     /// Kafka, from the first request on.
-    async fn serve(&mut self, mut client: Stream, first: Option<Buffer>, entry: &Entry) -> Cause {
+    async fn serve(&mut self, mut client: Stream, first: Option<Buffer>) -> Cause {
+        let entry = self.entry;
         let context = Arc::clone(&entry.context);
         let cluster = Arc::clone(&entry.setup.cluster);
         let witness = Arc::new(SessionObserver { context, cluster });
         let mut state = SessionState::new(entry.setup.session, witness);
         let mut requests = Requests::default();
         let pools = entry.context.pools(&entry.setup.session);
-        let stop = self.stop();
+        let stop = &entry.stop;
         let first = tokio::select! {
             first = self.first_request(&mut client, first, &pools, &mut requests, &mut state) => first,
             () = stop.draining() => Err(Cause::Drained),
         };
-        self.client = state.identity.to_string();
+        self.record.client = state.identity.to_string();
         let (buffer, refused) = match first {
             Ok(first) => first,
             Err(cause) => {
@@ -254,7 +177,7 @@ impl Session {
             Ok(connection) => connection,
             Err(error) => return Cause::Connect(error),
         };
-        self.broker = Some(connection.peer);
+        self.record.broker = Some(connection.peer);
         if connection.is_provisional {
             state.broker_identity = BrokerIdentity::Provisional;
         }
@@ -266,23 +189,18 @@ impl Session {
         if let Some(cause) = refused {
             relay.end(cause);
         }
-        let cause = self.relay(&mut relay, &gone, entry, &stop).await;
+        let cause = self.relay(&mut relay, &gone).await;
         if cause.side() == Side::Broker {
             entry.setup.cluster.forget_verified(peer);
         }
-        self.client = relay.state.identity.to_string();
+        self.record.client = relay.state.identity.to_string();
         Box::pin(relay.part()).await;
         cause
     }
 
     /// TLS that is not for Narrows.
-    async fn tunnel(
-        &mut self,
-        client: TcpStream,
-        first: Buffer,
-        port: Option<u16>,
-        entry: &Entry,
-    ) -> Cause {
+    async fn tunnel(&mut self, client: TcpStream, hello: Buffer, port: Option<u16>) -> Cause {
+        let entry = self.entry;
         let setup = &entry.setup;
         let is_own = |address: &BrokerAddress| {
             setup
@@ -298,13 +216,13 @@ impl Session {
             Ok(connection) => connection,
             Err(error) => return Cause::Connect(error),
         };
-        self.broker = Some(connection.peer);
+        self.record.broker = Some(connection.peer);
         let pools = entry.context.pools(&entry.setup.session);
         let metrics = entry.context.metrics();
         let timeout = entry.setup.session.half_close_timeout;
         let sides = (Stream::Plain(client), connection.stream);
-        let mut tunnel = Tunnel::new(sides, first, &pools, metrics, timeout);
-        let stop = self.stop();
+        let mut tunnel = Tunnel::new(sides, hello, &pools, metrics, timeout);
+        let stop = &entry.stop;
         let cause = loop {
             let quiet_at = tunnel.quiet_at();
             let quiet = async {
@@ -334,34 +252,14 @@ impl Session {
         state: &mut SessionState,
     ) -> Result<(Buffer, Option<Cause>), Cause> {
         let timeout = state.settings.first_frame_timeout;
-        let arrival = async {
-            let mut arrived = first.filter(|buffer| !buffer.is_empty());
-            loop {
-                if let Some(buffer) = &mut arrived {
-                    if is_first_request(buffer.filled(), state)?
-                        || buffer.filled().len() == BUFFER_BYTES
-                    {
-                        break;
-                    }
-                    buffer.park(PARKED_BYTES_MAX);
-                }
-                std::future::poll_fn(|cx| client.poll_read_ready(cx))
-                    .await
-                    .map_err(Cause::ClientFailed)?;
-                let buffer = arrived.get_or_insert_with(|| pools.buffers.borrow());
-                let Some(spare) = buffer.spare(BUFFER_BYTES) else {
-                    break;
-                };
-                match client.read(spare).await.map_err(Cause::ClientFailed)? {
-                    0 if buffer.is_empty() => return Err(Cause::Empty),
-                    0 => return Err(Cause::ClientClosed),
-                    count => buffer.add(count),
-                }
-            }
-            Ok(arrived.unwrap_or_else(|| pools.buffers.borrow()))
+        let is_there = |buffer: &mut Buffer| {
+            let bytes = buffer.filled();
+            let is_enough = is_first_request(bytes, state)? || bytes.len() == BUFFER_BYTES;
+            Ok(is_enough.then_some(()))
         };
-        let arrived = tokio::time::timeout_at(self.began + timeout, arrival).await;
-        let mut buffer = arrived.unwrap_or(Err(Cause::FirstFrameTimeout(timeout)))?;
+        let arrival = read_until(client, first, &pools.buffers, PARKED_BYTES_MAX, is_there);
+        let arrived = tokio::time::timeout_at(self.accepted_at + timeout, arrival).await;
+        let (mut buffer, ()) = arrived.unwrap_or(Err(Cause::FirstFrameTimeout(timeout)))?;
         match requests.scan(&mut buffer, state) {
             Err(cause) if requests.cleared() == 0 => Err(cause),
             scanned => Ok((buffer, scanned.err())),
@@ -369,26 +267,21 @@ impl Session {
     }
 
     /// Relays until the session is over, and decides what the relay can't.
-    async fn relay(
-        &self,
-        relay: &mut Relay,
-        gone: &tokio_util::sync::CancellationToken,
-        entry: &Entry,
-        stop: &Stop,
-    ) -> Cause {
+    async fn relay(&self, relay: &mut Relay, gone: &tokio_util::sync::CancellationToken) -> Cause {
+        let Entry { target, stop, .. } = self.entry;
         let mut is_draining = false;
         loop {
             tokio::select! {
                 biased;
                 turn = relay.run() => match turn {
                     Turn::Ended(cause) => return cause,
-                    Turn::Answered => self.settle(relay, entry).await,
+                    Turn::Answered => self.settle(relay).await,
                 },
                 () = stop.draining(), if !is_draining => {
                     is_draining = true;
                     relay.end(Cause::Drained);
                 }
-                () = gone.cancelled() => return Cause::BrokerGone(node(entry.target)),
+                () = gone.cancelled() => return Cause::BrokerGone(node(*target)),
                 () = stop.aborted(), if is_draining => return Cause::Aborted,
             }
         }
@@ -396,8 +289,9 @@ impl Session {
 
     /// A lent session knows the broker map now: it goes on if its broker happens to be the one that
     /// was meant.
-    async fn settle(&self, relay: &mut Relay, entry: &Entry) {
-        let is_right = match (entry.target, self.broker) {
+    async fn settle(&self, relay: &mut Relay) {
+        let entry = self.entry;
+        let is_right = match (entry.target, self.record.broker) {
             (Target::Broker(node), Some(peer)) => entry.setup.cluster.is_broker(node, peer).await,
             _ => true,
         };
@@ -405,42 +299,6 @@ impl Session {
             relay.end(Cause::ProvisionalBrokerWrong(node(entry.target)));
         }
         relay.settle();
-    }
-
-    /// The session's last line: for an operator if somebody may have to act, else for whoever
-    /// debugs.
-    fn say(&self, cause: &Cause) {
-        let Self {
-            peer,
-            broker,
-            client,
-            ..
-        } = self;
-        let via = self.via.map(tracing::field::display);
-        let listener = match &self.entry {
-            Some(entry) => entry.context.listener().to_string(),
-            None => self.behind.name(),
-        };
-        let meant_for = self
-            .entry
-            .as_ref()
-            .map_or_else(|| "unknown".to_owned(), |entry| entry.target.to_string());
-        let broker = broker.map_or_else(|| "none".to_owned(), |broker| broker.to_string());
-        let tls = self.tls.as_ref().map(|(agreed, _)| agreed.version);
-        let certificate = self
-            .tls
-            .as_ref()
-            .and_then(|(_, certificate)| certificate.as_deref());
-        let cause_code = cause.code();
-        if !cause.is_fault() {
-            debug!(%listener, %peer, via, %meant_for, %broker, %client, tls, certificate, cause = cause_code, "session ended: {cause}");
-            return;
-        }
-        let key = (&*listener, cause_code, peer.ip());
-        let incidents = &self.behind.shared.incidents;
-        if let Some(suppressed) = incidents.note(key, &cause.to_string(), Instant::now()) {
-            warn!(%listener, %peer, via, %meant_for, %broker, %client, tls, certificate, cause = cause_code, suppressed, "session ended: {cause}");
-        }
     }
 }
 

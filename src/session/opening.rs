@@ -5,41 +5,29 @@
 //! TLS, the handshake happens here; where it only passes it through, its hello has said which
 //! broker the stream goes to. All of it has one deadline.
 
+use super::arrival::read_until;
 use super::binding::{self, Identification};
 use super::cause::Cause;
+use super::connection::Connection;
 use super::first_bytes::{self, DETECTION_BYTES, DetectedProtocol, SHOWN_BYTES};
 use super::proxy_protocol::Origin;
-use super::{Entry, ListenerTls, Session};
-use crate::net::buffer::{BUFFER_BYTES, Buffer};
+use super::{Entry, Incoming, IncomingClient, ListenerTls};
+use crate::net::buffer::Buffer;
 use crate::net::hello::{self, Hello};
 use crate::net::stream::Stream;
 use crate::net::tls::{self, ServerTls, TlsStream};
-use std::io;
 use std::time::Instant;
 use tokio::net::TcpStream;
-
-/// A PROXY protocol header has 64 KiB at the most, and a hello behind it 16.
-const OPENING_BYTES_MAX: usize = BUFFER_BYTES;
-
-/// What a connection has turned out to be.
-#[derive(Debug)]
-pub(super) enum Opened {
-    /// Kafka begins here, with the bytes that have arrived.
-    Kafka(Stream, Option<Buffer>),
-    /// TLS that is not for Narrows: it goes to the broker's TLS port, if that is another than the
-    /// one in the map.
-    Tunnel(TcpStream, Buffer, Option<u16>),
-}
 
 /// Why it came to nothing, and the connection for the last words, if there is one.
 #[derive(Debug)]
 pub(super) struct Failed(pub(super) Cause, pub(super) Option<TcpStream>);
 
-impl Session {
+impl Connection {
     /// Opens a connection: what it has turned out to be, and whom it is meant for. A drain waits
     /// for a handshake that has begun, so that its end can be said in TLS.
-    pub(super) async fn open(&mut self, client: TcpStream) -> Result<(Opened, Entry), Failed> {
-        let settings = self.behind.session;
+    pub(super) async fn open(&mut self, mut tcp: TcpStream) -> Result<Incoming, Failed> {
+        let settings = self.binding.session;
         let plain = self.plain_entry();
         let timeout = if plain.is_some() {
             settings.first_frame_timeout
@@ -52,32 +40,43 @@ impl Session {
             Cause::HandshakeTimeout
         };
         if let Some(entry) = plain
-            && !self.behind.proxy_protocol.is_expected()
+            && !self.binding.proxy_protocol.is_expected()
         {
-            return Ok((Opened::Kafka(Stream::Plain(client), None), entry));
+            return Ok(self.incoming(IncomingClient::Kafka(Stream::Plain(tcp), None), entry));
         }
-        let deadline = self.began + timeout;
-        let stop = self.stop();
+        let deadline = self.accepted_at + timeout;
+        let stop = self.stop().clone();
         let first = tokio::select! {
-            first = tokio::time::timeout_at(deadline, self.first_bytes(&client)) => first,
+            first = tokio::time::timeout_at(deadline, self.first_bytes(&mut tcp)) => first,
             () = stop.draining() => Ok(Err(Cause::Drained)),
         };
         let (buffer, entry) = match first.unwrap_or(Err(late(timeout))) {
             Ok(first) => first,
-            Err(cause) => return Err(Failed(cause, Some(client))),
+            Err(cause) => return Err(Failed(cause, Some(tcp))),
         };
-        let opened = match &entry.setup.tls {
-            None => Opened::Kafka(Stream::Plain(client), Some(buffer)),
-            Some(ListenerTls::Passthrough { broker_port }) => {
-                Opened::Tunnel(client, buffer, *broker_port)
-            }
+        let client = match &entry.setup.tls {
+            None => IncomingClient::Kafka(Stream::Plain(tcp), Some(buffer)),
+            Some(ListenerTls::Passthrough { broker_port }) => IncomingClient::Passthrough {
+                tcp,
+                hello: buffer,
+                broker_port: *broker_port,
+            },
             Some(ListenerTls::Terminate(tls)) => {
                 let shaken =
-                    tokio::time::timeout_at(deadline, self.handshake(client, buffer, tls)).await;
-                shaken.unwrap_or(Err(Failed(late(timeout), None)))?
+                    tokio::time::timeout_at(deadline, self.handshake(tcp, buffer, tls)).await;
+                let stream = shaken.unwrap_or(Err(Failed(late(timeout), None)))?;
+                IncomingClient::Kafka(stream, None)
             }
         };
-        Ok((opened, entry))
+        Ok(self.incoming(client, entry))
+    }
+
+    fn incoming(&self, client: IncomingClient, entry: Entry) -> Incoming {
+        Incoming {
+            client,
+            entry,
+            accepted_at: self.accepted_at,
+        }
     }
 
     /// Whom it is meant for, where the port says it and no TLS is spoken.
@@ -87,35 +86,24 @@ impl Session {
 
     /// Waits for the bytes that come first, until they say whose connection it is, and where TLS is
     /// spoken, whom it is meant for.
-    async fn first_bytes(&mut self, client: &TcpStream) -> Result<(Buffer, Entry), Cause> {
-        client.readable().await.map_err(Cause::ClientFailed)?;
-        let mut buffer = self.behind.shared.buffers.borrow();
+    async fn first_bytes(&mut self, client: &mut TcpStream) -> Result<(Buffer, Entry), Cause> {
+        let buffers = self.binding.shared.buffers.clone();
         let mut is_begun = false;
-        loop {
-            is_begun = is_begun || self.is_begun(&mut buffer)?;
-            if is_begun && let Some(entry) = self.meant_for(buffer.filled())? {
-                return Ok((buffer, entry));
+        let look = |buffer: &mut Buffer| {
+            is_begun = is_begun || self.is_begun(buffer)?;
+            if is_begun {
+                self.meant_for(buffer.filled())
+            } else {
+                Ok(None)
             }
-            buffer.park(hello::HELLO_BYTES_MAX);
-            client.readable().await.map_err(Cause::ClientFailed)?;
-            let Some(spare) = buffer.spare(OPENING_BYTES_MAX) else {
-                // Both a header and a hello are refused before they are so long.
-                return Err(Cause::RequestHeaderTooLarge(OPENING_BYTES_MAX));
-            };
-            match client.try_read(spare) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => return Err(Cause::ClientFailed(error)),
-                Ok(0) if buffer.is_empty() => return Err(Cause::Empty),
-                Ok(0) => return Err(Cause::ClientClosed),
-                Ok(count) => buffer.add(count),
-            }
-        }
+        };
+        read_until(client, None, &buffers, hello::HELLO_BYTES_MAX, look).await
     }
 
     /// Whether it is known whose connection this is; a header that said so is taken off.
     fn is_begun(&mut self, buffer: &mut Buffer) -> Result<bool, Cause> {
         match self
-            .behind
+            .binding
             .proxy_protocol
             .origin(self.peer.ip(), buffer.filled())?
         {
@@ -142,9 +130,9 @@ impl Session {
             Ok(hello::Beginning::Other) => return Err(not_tls(bytes)),
             Err(error) => return Err(Cause::HelloMalformed(error)),
         };
-        if let Identification::Sni { listeners, .. } = &self.behind.way {
-            let (context, target) = binding::named(listeners, hello.server_name.as_deref())?;
-            self.enter(Entry::new(context, target));
+        if let Identification::Sni { listeners, .. } = &self.binding.way {
+            let entry = binding::named(listeners, hello.server_name.as_deref())?;
+            self.enter(entry);
         }
         Ok(self.entry.clone())
     }
@@ -154,9 +142,9 @@ impl Session {
         client: TcpStream,
         hello: Buffer,
         settings: &ServerTls,
-    ) -> Result<Opened, Failed> {
+    ) -> Result<Stream, Failed> {
         let began = Instant::now();
-        let shaken = TlsStream::accept(client, hello, settings, &self.behind.shared.buffers).await;
+        let shaken = TlsStream::accept(client, hello, settings, &self.binding.shared.buffers).await;
         let metrics = self.metrics();
         match shaken {
             Ok(stream) => {
@@ -174,7 +162,7 @@ impl Session {
                         .peer_certificate()
                         .map(|certificate| tls::describe(certificate)),
                 ));
-                Ok(Opened::Kafka(Stream::Tls(Box::new(stream)), None))
+                Ok(Stream::Tls(Box::new(stream)))
             }
             Err(error) => {
                 metrics.handshake("none", error.code());

@@ -1,0 +1,178 @@
+//! The record of one client connection, from its accept to its one line in the log: whose it is,
+//! where it is counted, when it has to stop, and why it ended.
+
+use super::binding::BindingState;
+use super::cause::Cause;
+use super::context::Entry;
+use super::opening::Failed;
+use super::{SessionRecord, relay};
+use crate::lifecycle::Stop;
+use crate::net::stream::Stream;
+use crate::net::tls::Negotiated;
+use crate::observe::metrics::ListenerMetrics;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+use tokio::net::TcpStream;
+use tracing::{debug, warn};
+
+/// Opens a client connection that was accepted on `binding`, and carries it. Returns when both
+/// sides are closed. An aborted `stop` cuts it off where it stands; it ends properly when its
+/// listener or its binding says so.
+///
+/// It counts as active from this call on, so that a drain waits for connections that have not had
+/// their first turn yet.
+pub fn carry(
+    client: TcpStream,
+    peer: SocketAddr,
+    binding: Arc<BindingState>,
+    stop: Stop,
+) -> impl Future<Output = ()> + Send {
+    let mut connection = Connection::new(peer, binding);
+    async move {
+        let cause = tokio::select! {
+            cause = connection.carry(client) => cause,
+            () = stop.aborted() => Cause::Aborted,
+        };
+        connection.say(&cause);
+        connection.count_end(&cause);
+    }
+}
+
+/// One connection, and what its last line in the log says.
+pub(super) struct Connection {
+    /// The client, as far as it is known.
+    pub(super) peer: SocketAddr,
+    /// Who sent the PROXY protocol header that said so.
+    pub(super) via: Option<SocketAddr>,
+    pub(super) binding: Arc<BindingState>,
+    /// Whom it is meant for, once that is known.
+    pub(super) entry: Option<Entry>,
+    counted: Counted,
+    pub(super) accepted_at: tokio::time::Instant,
+    /// What was agreed with the client, and who its certificate says it is.
+    pub(super) tls: Option<(Negotiated, Option<String>)>,
+    session: SessionRecord,
+}
+
+/// Where a connection is counted: as active for as long as this lives, and as accepted once, where
+/// it is known to belong.
+struct Counted {
+    metrics: ListenerMetrics,
+    is_accepted: bool,
+}
+
+impl Counted {
+    fn new(metrics: &ListenerMetrics) -> Self {
+        metrics.active.inc();
+        Self {
+            metrics: metrics.clone(),
+            is_accepted: false,
+        }
+    }
+
+    /// It belongs here, if it does not belong anywhere yet.
+    fn accept(&mut self) {
+        if !std::mem::replace(&mut self.is_accepted, true) {
+            self.metrics.accepted.inc();
+        }
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.metrics.active.dec();
+    }
+}
+
+impl Connection {
+    fn new(peer: SocketAddr, binding: Arc<BindingState>) -> Self {
+        let counted = Counted::new(binding.metrics());
+        let entry = binding.entry();
+        let mut connection = Self {
+            peer,
+            via: None,
+            binding,
+            entry: None,
+            counted,
+            accepted_at: tokio::time::Instant::now(),
+            tls: None,
+            session: SessionRecord::default(),
+        };
+        if let Some(entry) = entry {
+            connection.enter(entry);
+        }
+        connection
+    }
+
+    /// The connection has said whom it is meant for, and counts there from now on.
+    pub(super) fn enter(&mut self, entry: Entry) {
+        self.counted = Counted::new(entry.context.metrics());
+        self.counted.accept();
+        self.entry = Some(entry);
+    }
+
+    pub(super) fn metrics(&self) -> &ListenerMetrics {
+        &self.counted.metrics
+    }
+
+    /// When it has to end, as far as that is known.
+    pub(super) fn stop(&self) -> &Stop {
+        match &self.entry {
+            Some(entry) => &entry.stop,
+            None => &self.binding.stop,
+        }
+    }
+
+    async fn carry(&mut self, client: TcpStream) -> Cause {
+        match self.open(client).await {
+            Ok(incoming) => super::run(incoming, &mut self.session).await,
+            Err(Failed(cause, client)) => {
+                if let Some(client) = client {
+                    relay::linger(Stream::Plain(client), cause.final_bytes()).await;
+                }
+                cause
+            }
+        }
+    }
+
+    fn count_end(&mut self, cause: &Cause) {
+        self.counted.accept();
+        self.metrics().closed(cause.code());
+    }
+
+    /// Its last line in the log: for an operator if somebody may have to act, else for whoever
+    /// debugs.
+    fn say(&self, cause: &Cause) {
+        let Self {
+            peer,
+            session: SessionRecord { broker, client },
+            ..
+        } = self;
+        let via = self.via.map(tracing::field::display);
+        let listener = match &self.entry {
+            Some(entry) => entry.context.listener().to_string(),
+            None => self.binding.name(),
+        };
+        let meant_for = self
+            .entry
+            .as_ref()
+            .map_or_else(|| "unknown".to_owned(), |entry| entry.target.to_string());
+        let broker = broker.map_or_else(|| "none".to_owned(), |broker| broker.to_string());
+        let tls = self.tls.as_ref().map(|(agreed, _)| agreed.version);
+        let certificate = self
+            .tls
+            .as_ref()
+            .and_then(|(_, certificate)| certificate.as_deref());
+        let cause_code = cause.code();
+        if !cause.is_fault() {
+            debug!(%listener, %peer, via, %meant_for, %broker, %client, tls, certificate, cause = cause_code, "session ended: {cause}");
+            return;
+        }
+        let key = (&*listener, cause_code, peer.ip());
+        let incidents = &self.binding.shared.incidents;
+        if let Some(suppressed) = incidents.note(key, &cause.to_string(), Instant::now()) {
+            warn!(%listener, %peer, via, %meant_for, %broker, %client, tls, certificate, cause = cause_code, suppressed, "session ended: {cause}");
+        }
+    }
+}
