@@ -7,17 +7,18 @@
 //!
 //! # Where a byte goes
 //!
-//! 1. [`listener`] accepts a connection at a [binding](session::Binding). The port says which broker it
-//!    is meant for ([`address`]): the bootstrap port means any, every other port one [node
-//!    id](types::NodeId). Or all brokers share one port, and the server name in the TLS hello
-//!    ([`net::hello`]) says which broker of which listener is meant.
-//! 2. [`session`] opens it: it learns whose connection it is, where a load balancer says so in
-//!    front of it ([`net::proxy_header`]), judges the first bytes, and speaks TLS ([`net::tls`])
-//!    where TLS ends here. Where it does not, bytes pass unread to the broker that the hello has
-//!    named, and the story ends. Otherwise the session waits for the first complete request and
-//!    looks at its header ([`protocol::header`]): may this API in this version pass
-//!    ([`protocol::admission`], by the one [`protocol::table`])? It notes what it must remember for
-//!    the response, in order.
+//! 1. [`listener`] accepts a connection at a [binding](listener::Binding), and takes all that comes
+//!    before Kafka. The port says which broker the connection is meant for ([`address`]): the
+//!    bootstrap port means any, every other port one [node id](types::NodeId). Or all brokers share
+//!    one port, and the server name in the TLS hello ([`net::hello`]) says which broker of which
+//!    listener is meant. It learns whose connection it is, where a load balancer says so in front
+//!    of it ([`net::proxy_header`]), judges the first bytes, and does the handshake ([`net::tls`])
+//!    where TLS ends here.
+//! 2. [`session`] is handed a client that speaks Kafka. (Where TLS does not end here, bytes pass
+//!    unread to the broker that the hello has named, and the story ends.) It waits for the first
+//!    complete request and looks at its header ([`protocol::header`]): may this API in this version
+//!    pass ([`protocol::admission`], by the one [`protocol::table`])? It notes what it must
+//!    remember for the response, in order.
 //! 3. Only now [`cluster`] is asked for the broker. Its [view](cluster::view) knows where the node
 //!    id is; [`broker`] resolves the name, dials, speaks TLS where the cluster does, and asks
 //!    whether it is really that broker.
@@ -45,7 +46,7 @@
 //! |---|---|---|
 //! | 6 | `main`, [`cli`] | the command line |
 //! | 5 | [`app`], [`config`] | how the parts fit together; the names of configuration keys |
-//! | 4 | [`listener`], [`session`], [`admin`] | that there are two sides; HTTP |
+//! | 4 | [`listener`], [`session`], [`admin`] | what comes before Kafka; that there are two sides; HTTP |
 //! | 3 | [`cluster`], [`broker`] | where brokers are, how to reach them |
 //! | 2 | [`address`] | which address stands for which broker |
 //! | 1 | [`protocol`], [`net`], [`sys`], [`observe`], [`lifecycle`] | Kafka's bytes; sockets and TLS; libc; metrics and logs; tasks |

@@ -9,11 +9,9 @@ use super::{Settings, StartError};
 use crate::address::Scheme;
 use crate::cluster::{Cluster, ClusterSettings};
 use crate::lifecycle::{DrainSettings, Stop, Tasks};
-use crate::listener::{self, BindError, ListenerSettings};
+use crate::listener::{self, BindError, Binding, BindingState, Identification, ListenerSettings};
 use crate::observe::metrics::Metrics;
-use crate::session::{
-    Binding, BindingState, Identification, ListenerContext, ListenerState, Resources,
-};
+use crate::session::{ListenerContext, ListenerState, Resources};
 use crate::types::{ClusterName, ListenerName};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

@@ -3,9 +3,10 @@
 
 use super::problem::{Fault, nearest};
 use crate::address::NodeIdRanges;
+use crate::listener::ProxyMode;
 use crate::net::tls::Verify;
 use crate::observe::LogFormat;
-use crate::session::{ProxyMode, Splice, Unvetted};
+use crate::session::{Splice, Unvetted};
 use crate::types::BrokerAddress;
 use ipnet::IpNet;
 use std::fmt;

@@ -1,10 +1,24 @@
-//! Binds a listener's sockets and accepts client connections, each into a session of its own.
+//! What comes before Kafka: a listener's sockets, and each connection on them until its client is
+//! known and speaks Kafka.
+//!
+//! A socket stands in front of a [binding](Binding), which says whom its connections can be meant
+//! for. Each gets a task and a record ([`connection`]) and is opened ([`opening`]): whose it is
+//! ([`proxy_protocol`]), whom it is meant for ([`binding`]), and the TLS handshake where TLS ends
+//! here. Then it is [`session`](crate::session)'s.
+
+mod binding;
+mod connection;
+mod opening;
+mod proxy_protocol;
+
+pub use binding::{Binding, BindingState, Identification};
+pub use proxy_protocol::{ProxyMode, ProxyProtocol};
 
 use crate::address::Scheme;
 use crate::lifecycle::{Stop, Tasks};
 use crate::net::socket;
 use crate::observe::throttle::Throttle;
-use crate::session::{self, Binding, ListenerTls, ProxyProtocol};
+use crate::session::ListenerTls;
 use crate::types::{ClusterName, ListenerName};
 use std::io;
 use std::net::SocketAddr;
@@ -107,7 +121,9 @@ pub async fn accept(socket: TcpListener, binding: Arc<Binding>, sessions: Tasks,
         };
         let state = binding.behind();
         match accepted {
-            Ok((client, peer)) => sessions.spawn(session::carry(client, peer, state, stop.clone())),
+            Ok((client, peer)) => {
+                sessions.spawn(connection::carry(client, peer, state, stop.clone()))
+            }
             Err(error) if is_of_one_connection(&error) => {
                 state.metrics().accept_error("client_gone")
             }

@@ -251,7 +251,7 @@ impl Cause {
     /// What the client is told before the connection closes, if it speaks a language in which that
     /// can be said. A Kafka client can't be told anything: it would take whatever comes for the
     /// length of a response.
-    pub(super) fn final_bytes(&self) -> &'static [u8] {
+    pub fn final_bytes(&self) -> &'static [u8] {
         match self {
             Self::NotKafka { speech, .. } | Self::NotTls { speech, .. } => speech.answer(),
             Self::ServerNameMissing { .. } | Self::ServerNameUnknown { .. } => UNRECOGNIZED_NAME,

@@ -9,9 +9,9 @@ use crate::observe::text::Shown;
 use crate::protocol::header;
 
 /// Enough to tell every protocol apart that is known here.
-pub(super) const DETECTION_BYTES: usize = 4;
+pub const DETECTION_BYTES: usize = 4;
 /// What a log line shows of them.
-pub(super) const SHOWN_BYTES: usize = 8;
+pub const SHOWN_BYTES: usize = 8;
 
 /// What somebody speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,7 +39,7 @@ const KAFKA_BYTES_MAX: i32 = 100 * 1024 * 1024;
 
 impl DetectedProtocol {
     /// What `bytes` are the beginning of; fewer than four say nothing.
-    pub(super) fn detect(bytes: &[u8]) -> Self {
+    pub fn detect(bytes: &[u8]) -> Self {
         const METHODS: [&[u8; 4]; 7] = [
             b"GET ", b"HEAD", b"POST", b"PUT ", b"DELE", b"OPTI", b"PATC",
         ];
@@ -59,7 +59,7 @@ impl DetectedProtocol {
     }
 
     /// The code of the cause on a port that does not speak so: for metrics and log fields.
-    pub(super) fn code(self) -> &'static str {
+    pub fn code(self) -> &'static str {
         match self {
             Self::TlsHello | Self::TlsAlert => "tls_on_plaintext",
             Self::Http | Self::Http2 => "http",
@@ -71,7 +71,7 @@ impl DetectedProtocol {
     }
 
     /// What it is and what to do, on a port without TLS.
-    pub(super) fn on_plaintext(self) -> &'static str {
+    pub fn on_plaintext(self) -> &'static str {
         match self {
             Self::TlsHello => {
                 "a TLS hello: this listener is plaintext, set the client's security.protocol to \
@@ -84,7 +84,7 @@ impl DetectedProtocol {
     }
 
     /// What it is and what to do, on a port with TLS.
-    pub(super) fn on_tls(self) -> &'static str {
+    pub fn on_tls(self) -> &'static str {
         match self {
             Self::TlsHello | Self::Unknown => "not the beginning of anything known",
             Self::TlsAlert => "a TLS alert without a handshake before it",
@@ -110,7 +110,7 @@ impl DetectedProtocol {
     }
 
     /// What whoever speaks so is told before the connection closes.
-    pub(super) fn answer(self) -> &'static [u8] {
+    pub fn answer(self) -> &'static [u8] {
         match self {
             Self::Http => HTTP_ANSWER,
             _ => b"",
@@ -124,7 +124,7 @@ const HTTP_ANSWER: &[u8] =
 
 /// Who sent the plaintext request that `bytes` begin with, if that has arrived, in words for a log
 /// line.
-pub(super) fn sender(bytes: &[u8]) -> String {
+pub fn kafka_sender(bytes: &[u8]) -> String {
     let frame_bytes = bytes
         .first_chunk()
         .and_then(|length| usize::try_from(i32::from_be_bytes(*length)).ok());
@@ -167,10 +167,10 @@ mod tests {
     #[test]
     fn the_sender_of_a_plaintext_request_is_named_as_far_as_it_has_arrived() {
         let request = b"\0\0\0\x0e\0\x12\0\0\0\0\0\x01\0\x04me\n!";
-        assert_eq!(sender(request), "client id me\\n!");
-        assert_eq!(sender(&request[..15]), "no client id");
+        assert_eq!(kafka_sender(request), "client id me\\n!");
+        assert_eq!(kafka_sender(&request[..15]), "no client id");
         assert_eq!(
-            sender(b"\0\0\0\x0e\0\x12\0\0\0\0\0\x01\xff\xff"),
+            kafka_sender(b"\0\0\0\x0e\0\x12\0\0\0\0\0\x01\xff\xff"),
             "no client id"
         );
     }

@@ -1,23 +1,17 @@
-//! One client connection, from its first byte to its end.
+//! One client connection, from its first request to its end.
 //!
-//! The story, top to bottom: open it ([`opening`]): learn whose connection it is ([`proxy_protocol`]), whom
-//! it is meant for ([`binding`]), and speak TLS where it ends here; wait for the first complete
-//! request; only then dial the broker that the connection is meant for (a health check never
+//! The story, top to bottom: wait for the first complete request ([`arrival`]); only then dial the broker that the connection is meant for (a health check never
 //! reaches a broker); relay until either side closes, the broker leaves, or Narrows drains; say
 //! once why it ended. [`requests`] and [`responses`] look at the bytes, [`relay`] moves them,
 //! [`state`] is what they share, [`tunnel`] moves those of a TLS stream that is not for
 //! Narrows, [`cause`] is how it can end.
 
 mod arrival;
-mod binding;
 mod cause;
-mod connection;
 mod context;
 mod first_bytes;
 mod in_flight;
 mod lane;
-mod opening;
-mod proxy_protocol;
 mod relay;
 mod requests;
 mod responses;
@@ -28,19 +22,17 @@ mod tls;
 mod tunnel;
 
 pub use crate::protocol::admission::Unvetted;
-pub use binding::{Binding, BindingState, Identification};
+pub use arrival::read_until;
 pub use cause::{Cause, Side};
-pub use connection::carry;
 pub use context::{Entry, ListenerContext, ListenerState, Resources};
-pub use first_bytes::DetectedProtocol;
-pub use proxy_protocol::{ProxyMode, ProxyProtocol};
+pub use first_bytes::{DETECTION_BYTES, DetectedProtocol, SHOWN_BYTES, kafka_sender};
+pub use relay::linger;
 pub use tls::ListenerTls;
 
 use crate::cluster::Connection;
 use crate::net::buffer::{BUFFER_BYTES, Buffer, PARKED_BYTES_MAX};
 use crate::net::stream::Stream;
 use crate::types::{BrokerAddress, NodeId, Target};
-use arrival::read_until;
 use context::SessionObserver;
 use lane::Scan;
 use relay::{Relay, Turn};

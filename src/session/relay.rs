@@ -272,7 +272,7 @@ const LINGER: Duration = Duration::from_secs(1);
 /// Ends a connection with `final_bytes`, if there are any, so that what has been sent is not lost: a
 /// socket that is closed with unread bytes is reset, and the client's side may forget what it has
 /// not read yet.
-pub(super) async fn linger(mut client: Stream, final_bytes: &[u8]) {
+pub async fn linger(mut client: Stream, final_bytes: &[u8]) {
     let discard = async {
         client.write_all(final_bytes).await?;
         client.shutdown().await?;

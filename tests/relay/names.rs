@@ -10,7 +10,7 @@ use crate::tls_peers::{Pki, named_client, shake_hands};
 use crate::within;
 use narrows::address::{NodeIdRanges, Scheme, SniScheme};
 use narrows::app::Settings;
-use narrows::session::{ProxyMode, ProxyProtocol};
+use narrows::listener::{ProxyMode, ProxyProtocol};
 use narrows::types::{ClusterName, ListenerName};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

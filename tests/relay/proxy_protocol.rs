@@ -4,7 +4,7 @@ use crate::broker::Broker;
 use crate::child::{in_child, is_child};
 use crate::client::Proxy;
 use crate::frames::{OFFSET_COMMIT, opaque, request};
-use narrows::session::{ProxyMode, ProxyProtocol};
+use narrows::listener::{ProxyMode, ProxyProtocol};
 use std::io::Write;
 use std::sync::{Arc, Mutex};
 

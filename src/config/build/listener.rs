@@ -10,7 +10,7 @@ use crate::config::parse::{self, SchemeKind};
 use crate::config::problem::{Fault, nearest};
 use crate::config::reader::Reader;
 use crate::listener::ListenerSettings;
-use crate::session::{ProxyMode, ProxyProtocol};
+use crate::listener::{ProxyMode, ProxyProtocol};
 use crate::types::{ClusterName, ListenerName};
 use std::net::SocketAddr;
 

@@ -4,8 +4,8 @@
 //! anybody else it ends the session: to pass over it would let the sender choose what the log says
 //! of it.
 
-use super::cause::Cause;
 use crate::net::proxy_header::{self, Beginning};
+use crate::session::Cause;
 use ipnet::IpNet;
 use std::net::{IpAddr, SocketAddr};
 

@@ -5,17 +5,17 @@
 //! TLS, the handshake happens here; where it only passes it through, its hello has said which
 //! broker the stream goes to. All of it has one deadline.
 
-use super::arrival::read_until;
 use super::binding::{self, Identification};
-use super::cause::Cause;
 use super::connection::Connection;
-use super::first_bytes::{self, DETECTION_BYTES, DetectedProtocol, SHOWN_BYTES};
 use super::proxy_protocol::Origin;
-use super::{Entry, Incoming, IncomingClient, ListenerTls};
 use crate::net::buffer::Buffer;
 use crate::net::hello::{self, Hello};
 use crate::net::stream::Stream;
 use crate::net::tls::{self, ServerTls, TlsStream};
+use crate::session::{
+    self, Cause, DETECTION_BYTES, DetectedProtocol, Entry, Incoming, IncomingClient, ListenerTls,
+    SHOWN_BYTES,
+};
 use std::time::Instant;
 use tokio::net::TcpStream;
 
@@ -97,7 +97,7 @@ impl Connection {
                 Ok(None)
             }
         };
-        read_until(client, None, &buffers, hello::HELLO_BYTES_MAX, look).await
+        session::read_until(client, None, &buffers, hello::HELLO_BYTES_MAX, look).await
     }
 
     /// Whether it is known whose connection this is; a header that said so is taken off.
@@ -176,7 +176,7 @@ impl Connection {
 fn not_tls(bytes: &[u8]) -> Cause {
     let speech = DetectedProtocol::detect(bytes);
     let sender = if speech == DetectedProtocol::Kafka {
-        format!(", {}", first_bytes::sender(bytes))
+        format!(", {}", session::kafka_sender(bytes))
     } else {
         String::new()
     };

@@ -4,13 +4,12 @@
 //! and then several listeners may stand behind one door. What stands behind a door is swapped whole
 //! by a reload, while the socket stays open.
 
-use super::cause::Cause;
 use super::proxy_protocol::ProxyProtocol;
-use super::{Entry, ListenerContext, Resources, SessionSettings};
 use crate::address::SniScheme;
 use crate::lifecycle::Stop;
 use crate::observe::metrics::ListenerMetrics;
 use crate::observe::text::Shown;
+use crate::session::{Cause, Entry, ListenerContext, Resources, SessionSettings};
 use crate::types::Target;
 use arc_swap::ArcSwap;
 use std::sync::Arc;

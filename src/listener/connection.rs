@@ -2,14 +2,12 @@
 //! where it is counted, when it has to stop, and why it ended.
 
 use super::binding::BindingState;
-use super::cause::Cause;
-use super::context::Entry;
 use super::opening::Failed;
-use super::{SessionRecord, relay};
 use crate::lifecycle::Stop;
 use crate::net::stream::Stream;
 use crate::net::tls::Negotiated;
 use crate::observe::metrics::ListenerMetrics;
+use crate::session::{self, Cause, Entry, SessionRecord};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
@@ -22,7 +20,7 @@ use tracing::{debug, warn};
 ///
 /// It counts as active from this call on, so that a drain waits for connections that have not had
 /// their first turn yet.
-pub fn carry(
+pub(super) fn carry(
     client: TcpStream,
     peer: SocketAddr,
     binding: Arc<BindingState>,
@@ -126,10 +124,10 @@ impl Connection {
 
     async fn carry(&mut self, client: TcpStream) -> Cause {
         match self.open(client).await {
-            Ok(incoming) => super::run(incoming, &mut self.session).await,
+            Ok(incoming) => session::run(incoming, &mut self.session).await,
             Err(Failed(cause, client)) => {
                 if let Some(client) = client {
-                    relay::linger(Stream::Plain(client), cause.final_bytes()).await;
+                    session::linger(Stream::Plain(client), cause.final_bytes()).await;
                 }
                 cause
             }
