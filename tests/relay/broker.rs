@@ -16,7 +16,7 @@ use tokio::task::JoinHandle;
 
 /// What the brokers of a cluster say about it.
 #[derive(Debug)]
-pub(crate) struct Says {
+pub(crate) struct ClusterState {
     pub(crate) cluster_id: String,
     pub(crate) nodes: BTreeMap<i32, SocketAddr>,
     /// Close when Narrows asks before anybody has authenticated.
@@ -26,7 +26,7 @@ pub(crate) struct Says {
 /// One scripted broker.
 pub(crate) struct Broker {
     pub(crate) address: SocketAddr,
-    pub(crate) says: Arc<Mutex<Says>>,
+    pub(crate) cluster: Arc<Mutex<ClusterState>>,
     /// Every TCP connection, Narrows' own included.
     pub(crate) accepted: Arc<AtomicUsize>,
     arrivals: mpsc::UnboundedReceiver<Arrival>,
@@ -44,31 +44,31 @@ pub(crate) struct Arrival {
 impl Broker {
     /// Starts a broker that is node `id` of a cluster of its own.
     pub(crate) async fn alone(id: i32) -> Self {
-        let says = Says {
+        let cluster = ClusterState {
             cluster_id: "a-cluster".into(),
             nodes: BTreeMap::new(),
             demands_sasl: false,
         };
-        Self::member(id, &Arc::new(Mutex::new(says))).await
+        Self::member(id, &Arc::new(Mutex::new(cluster))).await
     }
 
     /// Starts one more broker that says what the others say, and says it of itself too.
-    pub(crate) async fn member(id: i32, says: &Arc<Mutex<Says>>) -> Self {
-        let broker = Self::stranger(says).await;
-        says.lock().unwrap().nodes.insert(id, broker.address);
+    pub(crate) async fn member(id: i32, cluster: &Arc<Mutex<ClusterState>>) -> Self {
+        let broker = Self::unlisted(cluster).await;
+        cluster.lock().unwrap().nodes.insert(id, broker.address);
         broker
     }
 
     /// Starts a broker that nobody has in a list.
-    pub(crate) async fn stranger(says: &Arc<Mutex<Says>>) -> Self {
-        Self::listening(TcpListener::bind("127.0.0.1:0").await.unwrap(), says)
+    pub(crate) async fn unlisted(cluster: &Arc<Mutex<ClusterState>>) -> Self {
+        Self::listening(TcpListener::bind("127.0.0.1:0").await.unwrap(), cluster)
     }
 
-    pub(crate) fn listening(listener: TcpListener, says: &Arc<Mutex<Says>>) -> Self {
+    pub(crate) fn listening(listener: TcpListener, cluster: &Arc<Mutex<ClusterState>>) -> Self {
         let address = listener.local_addr().unwrap();
         let accepted = Arc::new(AtomicUsize::new(0));
         let (sender, arrivals) = mpsc::unbounded_channel();
-        let says_too = says.clone();
+        let shared_state = cluster.clone();
         let count = accepted.clone();
         let accepting = tokio::spawn(async move {
             loop {
@@ -76,12 +76,12 @@ impl Broker {
                     return;
                 };
                 count.fetch_add(1, Relaxed);
-                tokio::spawn(meet(stream, says_too.clone(), sender.clone()));
+                tokio::spawn(serve_probes(stream, shared_state.clone(), sender.clone()));
             }
         });
         Self {
             address,
-            says: says.clone(),
+            cluster: cluster.clone(),
             accepted,
             arrivals,
             accepting,
@@ -130,9 +130,9 @@ impl Drop for Broker {
 }
 
 /// Answers Narrows until a client's frame comes.
-async fn meet(
+async fn serve_probes(
     mut stream: TcpStream,
-    says: Arc<Mutex<Says>>,
+    cluster: Arc<Mutex<ClusterState>>,
     arrivals: mpsc::UnboundedSender<Arrival>,
 ) {
     stream.set_nodelay(true).unwrap();
@@ -145,11 +145,11 @@ async fn meet(
             return;
         }
         let answer = {
-            let says = says.lock().unwrap();
-            if says.demands_sasl {
+            let cluster = cluster.lock().unwrap();
+            if cluster.demands_sasl {
                 return;
             }
-            answer_narrows(&frame, &says.nodes, &says.cluster_id)
+            answer_narrows(&frame, &cluster.nodes, &cluster.cluster_id)
         };
         if stream.write_all(&answer).await.is_err() {
             return;

@@ -1,6 +1,6 @@
 //! Which broker a connection reaches, whatever becomes of the cluster.
 
-use crate::broker::{Broker, Says};
+use crate::broker::{Broker, ClusterState};
 use crate::client::Proxy;
 use crate::frames::{
     OFFSET_COMMIT, SASL_AUTHENTICATE, SASL_HANDSHAKE, answer_narrows, header, opaque, request,
@@ -14,11 +14,11 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 
 /// Two brokers, nodes 0 and 1.
-async fn two() -> (Broker, Broker, Arc<Mutex<Says>>) {
+async fn two() -> (Broker, Broker, Arc<Mutex<ClusterState>>) {
     let zero = Broker::alone(0).await;
-    let one = Broker::member(1, &zero.says).await;
-    let says = zero.says.clone();
-    (zero, one, says)
+    let one = Broker::member(1, &zero.cluster).await;
+    let cluster = zero.cluster.clone();
+    (zero, one, cluster)
 }
 
 /// A Metadata response that passes through a session teaches Narrows where the brokers are now.
@@ -85,14 +85,14 @@ async fn with_all_bootstrap_servers_down_narrows_starts_and_serves_as_soon_as_on
         assert_eq!(client.frame().await, None);
         proxy.until_closed(cause, 1).await;
     }
-    let says = Says {
+    let cluster = ClusterState {
         cluster_id: "c".into(),
         nodes: BTreeMap::from([(0, address)]),
         demands_sasl: false,
     };
     let broker = Broker::listening(
         TcpListener::bind(address).await.unwrap(),
-        &Arc::new(Mutex::new(says)),
+        &Arc::new(Mutex::new(cluster)),
     );
     broker.answer_all(|frame| opaque(header(frame).correlation_id, b"answer"));
     let recovered = async {
@@ -109,12 +109,12 @@ async fn with_all_bootstrap_servers_down_narrows_starts_and_serves_as_soon_as_on
 
 #[tokio::test]
 async fn a_broker_that_moves_to_another_address_takes_its_connections_along() {
-    let (mut zero, mut one, says) = two().await;
+    let (mut zero, mut one, cluster) = two().await;
     let proxy = Proxy::start(&[&zero]).await;
     let mut client = proxy.connect_to(1).await;
     client.send(&request(OFFSET_COMMIT, 6, 1, b"body")).await;
     let old = one.next().await;
-    let mut moved = Broker::member(1, &says).await;
+    let mut moved = Broker::member(1, &cluster).await;
     let nodes = [(0, zero.address), (1, moved.address)];
     teach(&proxy, &mut zero, &nodes).await;
     assert_eq!(client.frame().await, None, "closed at once");
@@ -128,7 +128,7 @@ async fn a_broker_that_moves_to_another_address_takes_its_connections_along() {
 
 #[tokio::test]
 async fn a_broker_that_is_removed_ends_its_connections_and_leaves_the_others_alone() {
-    let (mut zero, mut one, says) = two().await;
+    let (mut zero, mut one, cluster) = two().await;
     let proxy = Proxy::start(&[&zero]).await;
     let mut client = proxy.connect_to(1).await;
     client.send(&request(OFFSET_COMMIT, 6, 1, b"body")).await;
@@ -136,7 +136,7 @@ async fn a_broker_that_is_removed_ends_its_connections_and_leaves_the_others_alo
     let mut bystander = proxy.connect_to(0).await;
     bystander.send(&request(OFFSET_COMMIT, 6, 1, b"body")).await;
     let mut stays = zero.next().await;
-    says.lock().unwrap().nodes.remove(&1);
+    cluster.lock().unwrap().nodes.remove(&1);
     let nodes = [(0, zero.address)];
     teach(&proxy, &mut zero, &nodes).await;
     assert_eq!(client.frame().await, None);
@@ -149,9 +149,9 @@ async fn a_broker_that_is_removed_ends_its_connections_and_leaves_the_others_alo
 
 #[tokio::test]
 async fn a_broker_that_joins_is_reached_without_a_restart() {
-    let (zero, _one, says) = two().await;
+    let (zero, _one, cluster) = two().await;
     let proxy = Proxy::start(&[&zero]).await;
-    let mut joined = Broker::member(2, &says).await;
+    let mut joined = Broker::member(2, &cluster).await;
     let mut client = proxy.connect_to(2).await;
     client.send(&request(OFFSET_COMMIT, 6, 1, b"body")).await;
     assert_eq!(header(&joined.next().await.first).correlation_id, 1);
@@ -177,19 +177,19 @@ async fn whoever_has_a_brokers_address_but_is_another_one_gets_no_byte_of_a_clie
         ),
     ]) {
         println!("{cluster_id} {nodes:?}");
-        let says = Says {
+        let cluster = ClusterState {
             cluster_id: cluster_id.into(),
             nodes,
             demands_sasl: false,
         };
-        let taken = take_over(&one, says).await;
+        let taken = take_over(&one, cluster).await;
         let mut client = proxy.connect_to(1).await;
         client.send(&request(OFFSET_COMMIT, 6, 1, b"secret")).await;
         assert_eq!(client.frame().await, None);
         proxy.until_closed("wrong_broker", count).await;
         assert!(!taken.has_arrivals() && !one.has_arrivals() && !zero.has_arrivals());
         // What it said is forgotten when the true cluster is asked again.
-        taken.says.lock().unwrap().clone_from_true(&zero);
+        taken.cluster.lock().unwrap().clone_from_true(&zero);
         let at_one = one.address.to_string();
         until("node 1 to be where it was", || {
             brokers(&proxy).contains(&at_one)
@@ -198,9 +198,9 @@ async fn whoever_has_a_brokers_address_but_is_another_one_gets_no_byte_of_a_clie
     }
 }
 
-impl Says {
+impl ClusterState {
     fn clone_from_true(&mut self, other: &Broker) {
-        let other = other.says.lock().unwrap();
+        let other = other.cluster.lock().unwrap();
         self.cluster_id.clone_from(&other.cluster_id);
         self.nodes.clone_from(&other.nodes);
     }
@@ -216,7 +216,7 @@ fn brokers(proxy: &Proxy) -> Vec<String> {
 }
 
 /// The same socket, as if somebody else had got the address.
-async fn take_over(broker: &Broker, says: Says) -> Broker {
+async fn take_over(broker: &Broker, cluster: ClusterState) -> Broker {
     broker.stop_accepting().await;
     let listener = within("the address to be free", async {
         loop {
@@ -226,7 +226,7 @@ async fn take_over(broker: &Broker, says: Says) -> Broker {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     });
-    Broker::listening(listener.await, &Arc::new(Mutex::new(says)))
+    Broker::listening(listener.await, &Arc::new(Mutex::new(cluster)))
 }
 
 const ACCEPTED: &[u8] = &[0, 0, 0, 0, 0, 1, 0, 5, b'P', b'L', b'A', b'I', b'N'];
@@ -235,8 +235,8 @@ const AUTHENTICATED: &[u8] = &[0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0];
 #[tokio::test]
 async fn on_a_sasl_cluster_a_connection_for_an_unknown_broker_is_lent_a_bootstrap_server_until_it_knows_better()
  {
-    let (mut zero, mut one, says) = two().await;
-    says.lock().unwrap().demands_sasl = true;
+    let (mut zero, mut one, cluster) = two().await;
+    cluster.lock().unwrap().demands_sasl = true;
     let proxy = Proxy::start(&[&zero]).await;
     for (target, is_right) in [(1, false), (0, true)] {
         let mut client = proxy.connect_to(target).await;
@@ -273,8 +273,8 @@ async fn on_a_sasl_cluster_a_connection_for_an_unknown_broker_is_lent_a_bootstra
             (true, METADATA)
         );
         let answer = {
-            let says = says.lock().unwrap();
-            answer_narrows(&own, &says.nodes, &says.cluster_id)
+            let cluster = cluster.lock().unwrap();
+            answer_narrows(&own, &cluster.nodes, &cluster.cluster_id)
         };
         arrival.send(&answer).await;
         assert_eq!(
@@ -303,8 +303,8 @@ async fn on_a_sasl_cluster_a_connection_for_an_unknown_broker_is_lent_a_bootstra
 
 #[tokio::test]
 async fn a_lent_connection_to_the_right_broker_goes_on_as_if_nothing_had_been_asked() {
-    let (mut zero, _one, says) = two().await;
-    says.lock().unwrap().demands_sasl = true;
+    let (mut zero, _one, cluster) = two().await;
+    cluster.lock().unwrap().demands_sasl = true;
     let proxy = Proxy::start(&[&zero]).await;
     let mut client = proxy.connect_to(0).await;
     client
@@ -330,8 +330,8 @@ async fn a_lent_connection_to_the_right_broker_goes_on_as_if_nothing_had_been_as
     assert!(header(&own).is_narrows);
     client.send(&request(OFFSET_COMMIT, 6, 4, b"late")).await;
     let answer = {
-        let says = says.lock().unwrap();
-        answer_narrows(&own, &says.nodes, &says.cluster_id)
+        let cluster = cluster.lock().unwrap();
+        answer_narrows(&own, &cluster.nodes, &cluster.cluster_id)
     };
     arrival.send(&[opaque(3, b"early"), answer].concat()).await;
     assert_eq!(client.frame().await, Some(opaque(2, AUTHENTICATED)));

@@ -255,7 +255,7 @@ async fn frames_of_all_kinds_in_a_row_pass_through_tls_on_either_side_or_both() 
         } else {
             broker.address
         };
-        broker.says.lock().unwrap().nodes.insert(0, bootstrap);
+        broker.cluster.lock().unwrap().nodes.insert(0, bootstrap);
         let proxy = Proxy::start_at(&[bootstrap], |settings| {
             settings.listeners[0].tls = has_tls_client.then(|| pki.terminate());
             settings.clusters[0].tls = has_tls_broker.then(|| pki.trusting());

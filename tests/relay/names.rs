@@ -1,7 +1,7 @@
 //! Scheme `sni`: the server name in a TLS hello leads to its broker, and any other name leads
 //! nowhere.
 
-use crate::broker::{Broker, Says};
+use crate::broker::{Broker, ClusterState};
 use crate::client::{ADVERTISED_HOST, Client, Proxy};
 use crate::frames::{OFFSET_COMMIT, header, opaque, request};
 use crate::hello::{hello, message, record};
@@ -54,8 +54,8 @@ async fn start(pki: &Pki, bootstrap: &Broker) -> Proxy {
 /// Nodes 0, 7 and 1,000,000 of one cluster.
 async fn three() -> [(i32, Broker); 3] {
     let zero = Broker::alone(0).await;
-    let seven = Broker::member(7, &zero.says).await;
-    let million = Broker::member(1_000_000, &zero.says).await;
+    let seven = Broker::member(7, &zero.cluster).await;
+    let million = Broker::member(1_000_000, &zero.cluster).await;
     [(0, zero), (7, seven), (1_000_000, million)]
 }
 
@@ -198,15 +198,15 @@ async fn two() -> Two {
     let pki = Pki::new();
     let mut clusters = Vec::new();
     for name in ["a-cluster", "other-cluster"] {
-        let says = Says {
+        let cluster = ClusterState {
             cluster_id: name.into(),
             nodes: BTreeMap::new(),
             demands_sasl: false,
         };
-        let says = Arc::new(Mutex::new(says));
+        let cluster = Arc::new(Mutex::new(cluster));
         clusters.push(vec![
-            Broker::member(0, &says).await,
-            Broker::member(1, &says).await,
+            Broker::member(0, &cluster).await,
+            Broker::member(1, &cluster).await,
         ]);
     }
     let other = clusters.pop().unwrap();

@@ -1,6 +1,6 @@
 //! A reload swaps everything at once, and touches no connection that can stay.
 
-use crate::broker::{Arrival, Broker, Says};
+use crate::broker::{Arrival, Broker, ClusterState};
 use crate::client::{ADVERTISED_HOST, Client, Proxy, next_ports};
 use crate::frames::{OFFSET_COMMIT, answer_narrows, header, opaque, request};
 use crate::names::{PATTERN, by_names, names};
@@ -308,7 +308,7 @@ async fn a_node_id_that_gets_an_address_is_told_to_standing_sessions_too() {
 #[tokio::test]
 async fn a_node_id_that_loses_its_port_ends_the_sessions_there_and_no_others() {
     let mut broker = Broker::alone(0).await;
-    let mut one = Broker::member(1, &broker.says).await;
+    let mut one = Broker::member(1, &broker.cluster).await;
     let proxy = Proxy::start(&[&broker]).await;
     let mut stays = proxy.connect_to(0).await;
     let mut arrival = established(&mut stays, &mut broker).await;
@@ -417,7 +417,7 @@ async fn a_name_that_is_added_on_a_port_that_is_open_needs_no_other_socket() {
 async fn clusters_are_added_changed_and_removed_with_their_listeners() {
     let mut broker = Broker::alone(0).await;
     let mut second = Broker::alone(0).await;
-    second.says.lock().unwrap().cluster_id = "second".into();
+    second.cluster.lock().unwrap().cluster_id = "second".into();
     let proxy = Proxy::start(&[&broker]).await;
     let mut standing = proxy.connect().await;
     let mut arrival = established(&mut standing, &mut broker).await;
@@ -440,7 +440,7 @@ async fn clusters_are_added_changed_and_removed_with_their_listeners() {
 
     // Its bootstrap server moves: who stands goes on, who comes is led there.
     let mut moved = Broker::alone(0).await;
-    moved.says.lock().unwrap().cluster_id = "second".into();
+    moved.cluster.lock().unwrap().cluster_id = "second".into();
     let moved_to = |settings: &mut Settings| {
         settings.clusters[1].bootstrap_servers = vec![moved.address.to_string().parse().unwrap()];
     };
@@ -490,13 +490,13 @@ async fn a_cluster_in_the_place_of_another_is_not_mixed_up_with_it() {
         ))
         .await;
     standing.frame().await.unwrap();
-    let says = Says {
+    let cluster = ClusterState {
         cluster_id: "new".into(),
         nodes: BTreeMap::from([(0, address)]),
         demands_sasl: false,
     };
     let listener = tokio::net::TcpListener::bind(address).await.unwrap();
-    let mut new = Broker::listening(listener, &Arc::new(Mutex::new(says)));
+    let mut new = Broker::listening(listener, &Arc::new(Mutex::new(cluster)));
     let id = || proxy.narrows.status()["clusters"][0]["cluster_id"].clone();
     until("the new cluster to be known", || id() == "new").await;
     established(&mut proxy.connect().await, &mut new).await;

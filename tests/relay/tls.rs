@@ -613,7 +613,12 @@ async fn the_name_in_the_brokers_certificate_may_be_another_than_the_host_that_i
     let (mut broker, _) = pki.broker_behind_tls(0).await;
     let issued = pki.authority.for_names(&["kafka.internal"]);
     let front = Front::of(&broker, server_config(&issued, None)).await;
-    broker.says.lock().unwrap().nodes.insert(0, front.address);
+    broker
+        .cluster
+        .lock()
+        .unwrap()
+        .nodes
+        .insert(0, front.address);
     let expecting = |name: &str| {
         ClientTls::new(pki.authorities(), None, Some(name.into()), Verify::Full).unwrap()
     };
@@ -651,7 +656,12 @@ async fn a_broker_whose_certificate_is_not_to_be_verified_may_be_anybody() {
     let pki = Pki::new();
     let (mut broker, _) = pki.broker_behind_tls(0).await;
     let front = Front::of(&broker, server_config(&self_signed(&Wish::default()), None)).await;
-    broker.says.lock().unwrap().nodes.insert(0, front.address);
+    broker
+        .cluster
+        .lock()
+        .unwrap()
+        .nodes
+        .insert(0, front.address);
     let tls = ClientTls::new(pki.authorities(), None, None, Verify::Off).unwrap();
     let proxy = Proxy::start_at(&[front.address], |settings| {
         settings.clusters[0].tls = Some(tls.clone())
@@ -711,7 +721,12 @@ async fn narrows_shows_its_certificate_to_brokers_that_demand_one() {
     let (mut broker, _) = pki.broker_behind_tls(0).await;
     let own = Authority::new("Own CA");
     let front = Front::of(&broker, server_config(&pki.broker, Some(&own))).await;
-    broker.says.lock().unwrap().nodes.insert(0, front.address);
+    broker
+        .cluster
+        .lock()
+        .unwrap()
+        .nodes
+        .insert(0, front.address);
     let showing = |by: &Authority| {
         let shown = identity(&by.for_names(&["narrows.example.com"]));
         ClientTls::new(authorities(&pki.authority), Some(shown), None, Verify::Full).unwrap()

@@ -1,7 +1,7 @@
 //! Clients and brokers that speak TLS, by another implementation of its stream than Narrows', and
 //! certificates for all.
 
-use crate::broker::{Arrival, Broker, Says};
+use crate::broker::{Arrival, Broker, ClusterState};
 use crate::client::{ADVERTISED_HOST, Client};
 use crate::frames::{OFFSET_COMMIT, opaque, request};
 use crate::pki::{Authority, Issued, write};
@@ -93,14 +93,19 @@ impl Pki {
     /// A scripted broker that is node `id` of a cluster of its own, and TLS in front of it, where
     /// it says that it is.
     pub(crate) async fn broker_behind_tls(&self, id: i32) -> (Broker, Front) {
-        let says = Says {
+        let cluster = ClusterState {
             cluster_id: "a-cluster".into(),
             nodes: BTreeMap::new(),
             demands_sasl: false,
         };
-        let broker = Broker::stranger(&Arc::new(Mutex::new(says))).await;
+        let broker = Broker::unlisted(&Arc::new(Mutex::new(cluster))).await;
         let front = Front::of(&broker, server_config(&self.broker, None)).await;
-        broker.says.lock().unwrap().nodes.insert(id, front.address);
+        broker
+            .cluster
+            .lock()
+            .unwrap()
+            .nodes
+            .insert(id, front.address);
         (broker, front)
     }
 }

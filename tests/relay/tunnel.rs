@@ -1,7 +1,7 @@
 //! TLS that passes through: the hello says which broker it is for, and every byte goes there
 //! unread.
 
-use crate::broker::{Broker, Says};
+use crate::broker::{Broker, ClusterState};
 use crate::client::{ADVERTISED_HOST, Proxy};
 use crate::frames::{OFFSET_COMMIT, header, opaque, request};
 use crate::hello::hello;
@@ -170,20 +170,20 @@ async fn a_broker_that_closes_is_closed_to_the_client_too() {
 async fn names_lead_to_the_brokers_tls_port_where_that_is_another() {
     let pki = Pki::new();
     // Nodes on two addresses, with the same port for TLS on each, as brokers in a cluster have it.
-    let says = Says {
+    let cluster = ClusterState {
         cluster_id: "a-cluster".into(),
         nodes: BTreeMap::new(),
         demands_sasl: false,
     };
-    let says = Arc::new(Mutex::new(says));
+    let cluster = Arc::new(Mutex::new(cluster));
     let mut brokers = Vec::new();
     let mut fronts = Vec::new();
     let tls = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = tls.local_addr().unwrap().port();
     let tls = [tls, TcpListener::bind(("127.0.0.2", port)).await.unwrap()];
     for ((id, host), tls) in [(0, "127.0.0.1"), (7, "127.0.0.2")].into_iter().zip(tls) {
-        let broker = Broker::listening(TcpListener::bind((host, 0)).await.unwrap(), &says);
-        says.lock().unwrap().nodes.insert(id, broker.address);
+        let broker = Broker::listening(TcpListener::bind((host, 0)).await.unwrap(), &cluster);
+        cluster.lock().unwrap().nodes.insert(id, broker.address);
         fronts.push(Front::listening(
             tls,
             broker.address,
