@@ -14,10 +14,10 @@ use anyhow::{Context, Result, bail, ensure};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use crate::admin_client::AdminClient;
 use crate::listeners;
 use crate::logs;
-use crate::steward::Steward;
-use crate::world::{NODE_IDS, Side, World, broker_ip};
+use crate::namespaces::{NODE_IDS, Namespaces, Side, broker_ip};
 
 /// The ports that every node listens on.
 pub(crate) mod ports {
@@ -104,8 +104,12 @@ impl Kafka {
     }
 
     /// The class path of the release, with what was compiled for this run in front.
-    pub(crate) fn class_path(&self, world: &World) -> String {
-        format!("{}:{}/*", classes(world).display(), self.jars.display())
+    pub(crate) fn class_path(&self, namespaces: &Namespaces) -> String {
+        format!(
+            "{}:{}/*",
+            classes(namespaces).display(),
+            self.jars.display()
+        )
     }
 }
 
@@ -115,14 +119,14 @@ pub(crate) fn version_under_test() -> String {
 }
 
 /// Where the harness's own Java classes of this run are.
-pub(crate) fn classes(world: &World) -> PathBuf {
-    world.scratch().join("classes")
+pub(crate) fn classes(namespaces: &Namespaces) -> PathBuf {
+    namespaces.scratch().join("classes")
 }
 
 /// The running cluster. All methods wait until what they did is visible to every broker.
 #[derive(Debug)]
 pub(crate) struct Cluster {
-    pub(crate) steward: Steward,
+    pub(crate) admin_client: AdminClient,
     kafka: Kafka,
     id: String,
     folder: PathBuf,
@@ -134,8 +138,8 @@ impl Cluster {
     ///
     /// # Errors
     /// When a node dies or the cluster does not stand in time, with the end of the nodes' logs.
-    pub(crate) fn start(world: &World, kafka: Kafka) -> Result<Self> {
-        let folder = world.scratch().join("brokers");
+    pub(crate) fn start(namespaces: &Namespaces, kafka: Kafka) -> Result<Self> {
+        let folder = namespaces.scratch().join("brokers");
         fs::create_dir_all(&folder)?;
         fs::write(folder.join("log4j2.properties"), LOG4J2)?;
         fs::write(folder.join("log4j.properties"), LOG4J)?;
@@ -147,11 +151,14 @@ impl Cluster {
         );
         let mut nodes = BTreeMap::new();
         for node_id in FOUNDERS {
-            nodes.insert(node_id, launch(world, &kafka, &folder, node_id, Some(&id))?);
+            nodes.insert(
+                node_id,
+                launch(namespaces, &kafka, &folder, node_id, Some(&id))?,
+            );
         }
-        let steward = Steward::start(world, &kafka)?;
+        let admin_client = AdminClient::start(namespaces, &kafka)?;
         let cluster = Self {
-            steward,
+            admin_client,
             kafka,
             id,
             folder,
@@ -192,15 +199,21 @@ impl Cluster {
 
     /// Starts a node that was killed or stopped, under its id and with its data; does not wait for
     /// it.
-    pub(crate) fn start_again(&self, world: &World, node_id: u8) -> Result<()> {
-        let child = launch(world, &self.kafka, &self.folder, node_id, None)?;
+    pub(crate) fn start_again(&self, namespaces: &Namespaces, node_id: u8) -> Result<()> {
+        let child = launch(namespaces, &self.kafka, &self.folder, node_id, None)?;
         self.nodes().insert(node_id, child);
         Ok(())
     }
 
     /// A fourth node joins, as a broker only.
-    pub(crate) fn join_fourth(&self, world: &World) -> Result<()> {
-        let child = launch(world, &self.kafka, &self.folder, FOURTH, Some(&self.id))?;
+    pub(crate) fn join_fourth(&self, namespaces: &Namespaces) -> Result<()> {
+        let child = launch(
+            namespaces,
+            &self.kafka,
+            &self.folder,
+            FOURTH,
+            Some(&self.id),
+        )?;
         self.nodes().insert(FOURTH, child);
         self.await_whole()
     }
@@ -208,22 +221,22 @@ impl Cluster {
     /// The fourth node leaves for good; nothing may be stored on it any more.
     pub(crate) fn remove_fourth(&self) -> Result<()> {
         self.stop(FOURTH)?;
-        self.steward.ask(&format!("gone {FOURTH}"))?;
-        self.steward.ask(&format!("unregister {FOURTH}"))?;
+        self.admin_client.ask(&format!("gone {FOURTH}"))?;
+        self.admin_client.ask(&format!("unregister {FOURTH}"))?;
         fs::remove_dir_all(data_dir(&self.folder, FOURTH))?;
         Ok(())
     }
 
     /// Starts whichever founder is down, takes a fourth node away, and waits until every replica is
     /// in sync.
-    pub(crate) fn heal(&self, world: &World) -> Result<()> {
+    pub(crate) fn heal(&self, namespaces: &Namespaces) -> Result<()> {
         for node_id in FOUNDERS {
             let is_up = match self.nodes().get_mut(&node_id) {
                 Some(child) => child.try_wait()?.is_none(),
                 None => false,
             };
             if !is_up {
-                self.start_again(world, node_id)?;
+                self.start_again(namespaces, node_id)?;
             }
         }
         if self.nodes().contains_key(&FOURTH) {
@@ -235,7 +248,7 @@ impl Cluster {
     /// Waits until every node that runs is in the cluster and every replica is in sync.
     pub(crate) fn await_whole(&self) -> Result<()> {
         let count = self.nodes().len();
-        self.steward
+        self.admin_client
             .ask_while(&format!("whole {count}"), || self.ensure_alive())
     }
 
@@ -277,14 +290,17 @@ pub(crate) const JVM: [&str; 5] = [
 
 /// Formatting and running are one process, so that three nodes do both side by side.
 fn launch(
-    world: &World,
+    namespaces: &Namespaces,
     kafka: &Kafka,
     folder: &Path,
     node_id: u8,
     format_as: Option<&str>,
 ) -> Result<Child> {
     let properties = folder.join(format!("node-{node_id}.properties"));
-    fs::write(&properties, node_properties(world, kafka, folder, node_id)?)?;
+    fs::write(
+        &properties,
+        node_properties(namespaces, kafka, folder, node_id)?,
+    )?;
     let java = format!(
         "java {} -Dlog4j2.configurationFile={folder}/log4j2.properties \
          -Dlog4j.configuration=file:{folder}/log4j.properties \
@@ -305,7 +321,9 @@ fn launch(
     writeln!(script, "exec {java} kafka.Kafka {}", properties.display())?;
     let log = logs::open(&kafka.version, &format!("broker-{node_id}"))?;
     spawn_logged(
-        world.command(Side::Brokers, "sh").args(["-c", &script]),
+        namespaces
+            .command(Side::Brokers, "sh")
+            .args(["-c", &script]),
         log,
     )
     .with_context(|| format!("broker {node_id} could not be started; is `java` installed?"))
@@ -323,7 +341,12 @@ fn data_dir(folder: &Path, node_id: u8) -> PathBuf {
     folder.join(format!("data-{node_id}"))
 }
 
-fn node_properties(world: &World, kafka: &Kafka, folder: &Path, node_id: u8) -> Result<String> {
+fn node_properties(
+    namespaces: &Namespaces,
+    kafka: &Kafka,
+    folder: &Path,
+    node_id: u8,
+) -> Result<String> {
     use ports::{CONTROLLER, INTERNAL, PLAIN, REAUTH, SASL};
     let is_founder = FOUNDERS.contains(&node_id);
     let ip = broker_ip(node_id);
@@ -351,7 +374,7 @@ fn node_properties(world: &World, kafka: &Kafka, folder: &Path, node_id: u8) -> 
         listeners::advertised(node_id),
         listeners::protocols(),
         data_dir(folder, node_id).display(),
-        listeners::properties(world, node_id),
+        listeners::properties(namespaces, node_id),
     );
     for mechanism in ["plain", "scram-sha-256"] {
         let after = REAUTH_AFTER.as_millis();

@@ -14,9 +14,9 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 
+use crate::fixture::Fixture;
 use crate::logs;
-use crate::stage::Stage;
-use crate::world::Side;
+use crate::namespaces::Side;
 
 /// What clients are given: Narrows' addresses, or in direct mode the brokers' own as the control of
 /// the experiment.
@@ -44,7 +44,7 @@ pub(crate) const FLOW_PATIENCE: Duration = Duration::from_secs(60);
 /// # Errors
 /// When the client fails or does not end in time, with what it said.
 pub(crate) fn run(
-    stage: &Stage,
+    fixture: &Fixture,
     client: &str,
     front: &Front,
     bootstrap: &str,
@@ -53,7 +53,7 @@ pub(crate) fn run(
 ) -> Result<Vec<Value>> {
     run_within(
         SCENARIO_TIMEOUT,
-        stage,
+        fixture,
         client,
         front,
         bootstrap,
@@ -65,7 +65,7 @@ pub(crate) fn run(
 /// As [`run`], for what a client would go on to try.
 pub(crate) fn run_within(
     timeout: Duration,
-    stage: &Stage,
+    fixture: &Fixture,
     client: &str,
     front: &Front,
     bootstrap: &str,
@@ -74,7 +74,7 @@ pub(crate) fn run_within(
 ) -> Result<Vec<Value>> {
     let timeout = format!("timeout={}", timeout.as_secs());
     let options = [options, &[timeout]].concat();
-    Flow::start(stage, client, front, bootstrap, scenario, &options)?.finish()
+    Flow::start(fixture, client, front, bootstrap, scenario, &options)?.finish()
 }
 
 /// A client that runs while the test does something else. Dropped: it is killed.
@@ -107,7 +107,7 @@ impl Flow {
     /// Starts a scenario that goes on until [`Self::stop`], at a pace that leaves the machine to
     /// the others.
     pub(crate) fn endless(
-        stage: &Stage,
+        fixture: &Fixture,
         client: &str,
         front: &Front,
         bootstrap: &str,
@@ -116,7 +116,7 @@ impl Flow {
     ) -> Result<Self> {
         let timeout = format!("timeout={}", FLOW_TIMEOUT.as_secs());
         Self::start(
-            stage,
+            fixture,
             client,
             front,
             bootstrap,
@@ -126,7 +126,7 @@ impl Flow {
     }
 
     fn start(
-        stage: &Stage,
+        fixture: &Fixture,
         client: &str,
         front: &Front,
         bootstrap: &str,
@@ -134,16 +134,16 @@ impl Flow {
         options: &[String],
     ) -> Result<Self> {
         let what = format!("{client} {bootstrap} {scenario} {}", options.join(" "));
-        let name = stage.world.unique(&format!("{client}-{scenario}"));
+        let name = fixture.namespaces.unique(&format!("{client}-{scenario}"));
         let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients/run");
-        let mut child = stage
-            .world
+        let mut child = fixture
+            .namespaces
             .command(front.side, program)
             .args([client, bootstrap, scenario])
             .args(options)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(logs::open(stage.cluster.version(), &name)?)
+            .stderr(logs::open(fixture.cluster.version(), &name)?)
             .spawn()?;
         let output = child.stdout.take().context("a client without an output")?;
         let shown = Arc::new(Shown::default());
@@ -151,7 +151,7 @@ impl Flow {
             let shown = Arc::clone(&shown);
             move || follow(output, &shown)
         });
-        let log = logs::path(stage.cluster.version(), &name)?;
+        let log = logs::path(fixture.cluster.version(), &name)?;
         Ok(Self {
             child,
             shown,

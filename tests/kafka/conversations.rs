@@ -8,8 +8,8 @@ use libtest_mimic::Trial;
 use serde_json::Value;
 
 use crate::clients::{Front, run};
+use crate::fixture::{Fixture, LazyFixture, sharing};
 use crate::oracle::{self, Order};
-use crate::stage::{LazyStage, Stage, sharing};
 
 /// All that `tests/clients/run` knows.
 const CLIENTS: [&str; 9] = [
@@ -24,23 +24,23 @@ const CLIENTS: [&str; 9] = [
     "kafkajs",
 ];
 
-pub(crate) fn list(stage: &LazyStage) -> Vec<Trial> {
+pub(crate) fn list(fixture: &LazyFixture) -> Vec<Trial> {
     let trial = |client: &'static str| {
         let name =
             format!("conversations::{client}_sees_no_broker_and_gets_back_every_record_it_sent");
-        sharing(stage, &name, move |stage| converse(stage, client))
+        sharing(fixture, &name, move |fixture| converse(fixture, client))
     };
     CLIENTS.map(trial).into()
 }
 
 const RECORDS: usize = 1000;
 
-fn converse(stage: &Stage, client: &str) -> Result<()> {
-    let topic = stage.world.unique(&format!("conversation-{client}"));
-    stage.cluster.steward.create(&topic, 4)?;
-    let front = stage.front();
+fn converse(fixture: &Fixture, client: &str) -> Result<()> {
+    let topic = fixture.namespaces.unique(&format!("conversation-{client}"));
+    fixture.cluster.admin_client.create(&topic, 4)?;
+    let front = fixture.front();
     let metadata = run(
-        stage,
+        fixture,
         client,
         &front,
         &front.plain,
@@ -48,19 +48,19 @@ fn converse(stage: &Stage, client: &str) -> Result<()> {
         &[format!("topic={topic}")],
     )?;
     ensure_only_advertised(&metadata, &front.brokers)?;
-    exchange(stage, client, &front, &front.plain, &topic, &[])
+    exchange(fixture, client, &front, &front.plain, &topic, &[])
 }
 
 /// Produces, consumes in a group, and compares, also with what the brokers themselves hold.
 pub(crate) fn exchange(
-    stage: &Stage,
+    fixture: &Fixture,
     client: &str,
     front: &Front,
     bootstrap: &str,
     topic: &str,
     credentials: &[String],
 ) -> Result<()> {
-    let tag = stage.world.unique("t");
+    let tag = fixture.namespaces.unique("t");
     let with = |options: [String; 3]| [&options, credentials].concat();
     let count = format!("count={RECORDS}");
     let produce = with([
@@ -68,7 +68,9 @@ pub(crate) fn exchange(
         count.clone(),
         format!("tag={tag}"),
     ]);
-    let acked = oracle::acked(&run(stage, client, front, bootstrap, "produce", &produce)?)?;
+    let acked = oracle::acked(&run(
+        fixture, client, front, bootstrap, "produce", &produce,
+    )?)?;
     ensure!(
         acked.len() == RECORDS,
         "{} of {RECORDS} records were acknowledged",
@@ -79,14 +81,21 @@ pub(crate) fn exchange(
     } else {
         Order::AsSent
     };
-    oracle::ensure_arrived(&tag, order, &acked, &stage.cluster.steward.read(topic)?)?;
+    oracle::ensure_arrived(
+        &tag,
+        order,
+        &acked,
+        &fixture.cluster.admin_client.read(topic)?,
+    )?;
 
     let consume = with([
         format!("topic={topic}"),
         count,
         format!("group=group-{tag}"),
     ]);
-    let consumed = oracle::consumed(&run(stage, client, front, bootstrap, "consume", &consume)?)?;
+    let consumed = oracle::consumed(&run(
+        fixture, client, front, bootstrap, "consume", &consume,
+    )?)?;
     oracle::ensure_arrived(&tag, order, &acked, &consumed)
 }
 

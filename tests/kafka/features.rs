@@ -6,9 +6,9 @@ use libtest_mimic::Trial;
 
 use crate::brokers::version_under_test;
 use crate::clients::run;
-use crate::stage::{LazyStage, Stage, sharing};
+use crate::fixture::{Fixture, LazyFixture, sharing};
 
-pub(crate) fn list(stage: &LazyStage) -> Vec<Trial> {
+pub(crate) fn list(fixture: &LazyFixture) -> Vec<Trial> {
     let mut scenarios = vec![
         (
             "java",
@@ -50,23 +50,25 @@ pub(crate) fn list(stage: &LazyStage) -> Vec<Trial> {
         ));
     }
     let trial = |(client, scenario, name): (&'static str, &'static str, &str)| {
-        sharing(stage, name, move |stage| play(stage, client, scenario))
+        sharing(fixture, name, move |fixture| {
+            play(fixture, client, scenario)
+        })
     };
     scenarios.into_iter().map(trial).collect()
 }
 
-fn play(stage: &Stage, client: &str, scenario: &str) -> Result<()> {
-    let topic = stage.world.unique(scenario);
+fn play(fixture: &Fixture, client: &str, scenario: &str) -> Result<()> {
+    let topic = fixture.namespaces.unique(scenario);
     if scenario != "admin" {
         // Which creates its own.
-        stage.cluster.steward.create(&topic, 3)?;
+        fixture.cluster.admin_client.create(&topic, 3)?;
     }
-    let front = stage.front();
+    let front = fixture.front();
     let options = [
         format!("topic={topic}"),
         format!("count={}", if scenario == "perf" { 20_000 } else { 200 }),
         format!("tag={topic}"),
         format!("group=g-{topic}"),
     ];
-    run(stage, client, &front, &front.plain, scenario, &options).map(drop)
+    run(fixture, client, &front, &front.plain, scenario, &options).map(drop)
 }

@@ -8,18 +8,20 @@ use anyhow::{Result, ensure};
 use libtest_mimic::Trial;
 
 use crate::clients::{Flow, Front};
+use crate::fixture::{Fixture, LazyFixture, alone, brokers_themselves, is_direct, sharing};
 use crate::oracle::{self, Order};
-use crate::stage::{LazyStage, Stage, alone, brokers_themselves, is_direct, sharing};
 
-pub(crate) fn list(stage: &LazyStage) -> Vec<Trial> {
+pub(crate) fn list(fixture: &LazyFixture) -> Vec<Trial> {
     let trial = |client: &'static str| {
         let name = format!("leadership::{client}_loses_and_doubles_nothing_while_the_leader_moves");
-        sharing(stage, &name, move |stage| follow_the_leader(stage, client))
+        sharing(fixture, &name, move |fixture| {
+            follow_the_leader(fixture, client)
+        })
     };
     let mut trials: Vec<_> = ["java", "confluent", "franz-go"].map(trial).into();
     if !is_direct() {
         let name = "leadership::a_move_pauses_a_producer_no_longer_than_it_does_past_narrows";
-        trials.push(alone(stage, name, pause_no_longer));
+        trials.push(alone(fixture, name, pause_no_longer));
     }
     trials
 }
@@ -27,29 +29,29 @@ pub(crate) fn list(stage: &LazyStage) -> Vec<Trial> {
 /// Records between two moves.
 const BETWEEN_MOVES: usize = 150;
 
-fn follow_the_leader(stage: &Stage, client: &str) -> Result<()> {
-    let front = stage.front();
-    follow(stage, client, &front, &front.plain, &[])
+fn follow_the_leader(fixture: &Fixture, client: &str) -> Result<()> {
+    let front = fixture.front();
+    follow(fixture, client, &front, &front.plain, &[])
 }
 
 /// A producer and a consumer go on while the leader moves, and nothing is lost or doubled. They may
 /// have credentials.
 pub(crate) fn follow(
-    stage: &Stage,
+    fixture: &Fixture,
     client: &str,
     front: &Front,
     bootstrap: &str,
     credentials: &[String],
 ) -> Result<()> {
-    let topic = stage.world.unique("leadership");
-    stage.cluster.steward.place(&topic, "1,2,3")?;
+    let topic = fixture.namespaces.unique("leadership");
+    fixture.cluster.admin_client.place(&topic, "1,2,3")?;
     let options = |more: &[&str]| -> Vec<String> {
         let own = std::iter::once(format!("topic={topic}"))
             .chain(more.iter().map(|&option| option.to_owned()));
         own.chain(credentials.iter().cloned()).collect()
     };
     let producer = Flow::endless(
-        stage,
+        fixture,
         client,
         front,
         bootstrap,
@@ -58,7 +60,7 @@ pub(crate) fn follow(
     )?;
     let group = format!("group=g-{topic}");
     let consumer = Flow::endless(
-        stage,
+        fixture,
         client,
         front,
         bootstrap,
@@ -68,7 +70,7 @@ pub(crate) fn follow(
     producer.await_more(BETWEEN_MOVES)?;
     consumer.await_more(BETWEEN_MOVES)?;
     for leader in [2, 3, 1, 3] {
-        stage.cluster.steward.move_leader(&topic, leader)?;
+        fixture.cluster.admin_client.move_leader(&topic, leader)?;
         producer.await_more(BETWEEN_MOVES)?;
         consumer.await_more(BETWEEN_MOVES)?;
     }
@@ -85,7 +87,7 @@ pub(crate) fn follow(
         "l",
         Order::AsSent,
         &acked,
-        &stage.cluster.steward.read(&topic)?,
+        &fixture.cluster.admin_client.read(&topic)?,
     )
 }
 
@@ -94,23 +96,23 @@ pub(crate) fn follow(
 /// waits for seconds.
 const PAUSE_GRACE: Duration = Duration::from_secs(1);
 
-fn pause_no_longer(stage: &Stage) -> Result<()> {
+fn pause_no_longer(fixture: &Fixture) -> Result<()> {
     let mut pauses = Vec::new();
-    for front in [stage.front(), brokers_themselves()] {
-        let topic = stage.world.unique("pause");
-        stage.cluster.steward.place(&topic, "1,2,3")?;
+    for front in [fixture.front(), brokers_themselves()] {
+        let topic = fixture.namespaces.unique("pause");
+        fixture.cluster.admin_client.place(&topic, "1,2,3")?;
         let options = [
             format!("topic={topic}"),
             "tag=p".to_owned(),
             "rate=300".to_owned(),
         ];
-        let producer = Flow::endless(stage, "java", &front, &front.plain, "produce", &options)?;
+        let producer = Flow::endless(fixture, "java", &front, &front.plain, "produce", &options)?;
         producer.await_more(BETWEEN_MOVES)?;
         // The shortest of several: one pause may be the machine's, all of them are not.
         let mut shortest = Duration::MAX;
         for leader in [2, 3, 1, 2] {
             producer.watch_pauses();
-            stage.cluster.steward.move_leader(&topic, leader)?;
+            fixture.cluster.admin_client.move_leader(&topic, leader)?;
             producer.await_more(BETWEEN_MOVES)?;
             shortest = shortest.min(producer.longest_pause());
         }

@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 
 use crate::brokers::{PASSWORD, USER, ports};
 use crate::names;
+use crate::namespaces::{Namespaces, broker_ip};
 use crate::pki::{Shown, clients_authority, keystore};
-use crate::world::{World, broker_ip};
 
 struct TlsListener {
     name: &'static str,
@@ -73,7 +73,7 @@ pub(crate) fn protocols() -> String {
 }
 
 /// Their own properties, line by line.
-pub(crate) fn properties(world: &World, node_id: u8) -> String {
+pub(crate) fn properties(namespaces: &Namespaces, node_id: u8) -> String {
     let mut text = String::new();
     for listener in &LISTENERS {
         let mut property = |key: &str, value: &str| {
@@ -88,14 +88,14 @@ pub(crate) fn properties(world: &World, node_id: u8) -> String {
         property("ssl.keystore.type", "PEM");
         property(
             "ssl.keystore.location",
-            &keystore(world, node_id, listener.shown)
+            &keystore(namespaces, node_id, listener.shown)
                 .display()
                 .to_string(),
         );
         property("ssl.truststore.type", "PEM");
         property(
             "ssl.truststore.location",
-            &clients_authority(world).display().to_string(),
+            &clients_authority(namespaces).display().to_string(),
         );
         property("ssl.client.auth", listener.client_auth);
         if listener.protocol == "SASL_SSL" {

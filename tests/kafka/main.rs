@@ -12,14 +12,18 @@
 //!
 //! It needs root, for the namespaces. Logs of all processes: target/tmp/kafka-tests/VERSION/.
 
+mod admin_client;
 mod brokers;
 mod clients;
 mod conversations;
 mod features;
+mod fixture;
 mod leadership;
+mod leak_canary;
 mod listeners;
 mod logs;
 mod names;
+mod namespaces;
 mod narrows;
 mod operations;
 mod oracle;
@@ -29,22 +33,18 @@ mod reauthentication;
 mod relay;
 mod restarts;
 mod sasl;
-mod stage;
-mod steward;
 mod tls;
 mod trap;
-mod wall;
 mod wire;
-mod world;
 
 use std::process::ExitCode;
 
+use fixture::LazyFixture;
 use libtest_mimic::Trial;
-use stage::LazyStage;
 
-/// Those that have the stage for themselves come last, so that the others run side by side.
-const LISTS: [fn(&LazyStage) -> Vec<Trial>; 11] = [
-    wall::list,
+/// Those that have the fixture for themselves come last, so that the others run side by side.
+const LISTS: [fn(&LazyFixture) -> Vec<Trial>; 11] = [
+    leak_canary::list,
     conversations::list,
     wire::list,
     operations::list,
@@ -59,17 +59,17 @@ const LISTS: [fn(&LazyStage) -> Vec<Trial>; 11] = [
 
 fn main() -> ExitCode {
     let arguments = libtest_mimic::Arguments::from_args();
-    let stage = LazyStage::default();
+    let fixture = LazyFixture::default();
     let mut trials = Vec::new();
     let rounds = std::env::var("NARROWS_ROUNDS")
         .ok()
         .and_then(|rounds| rounds.parse().ok())
         .unwrap_or(1);
     for list in std::iter::repeat_n(&LISTS, rounds).flatten() {
-        trials.extend(list(&stage));
+        trials.extend(list(&fixture));
     }
     let conclusion = libtest_mimic::run(&arguments, trials);
     // The trials are gone: this was the last holder, and every process and namespace ends here.
-    drop(stage);
+    drop(fixture);
     conclusion.exit_code()
 }

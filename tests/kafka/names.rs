@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
-use crate::world::{NARROWS_FOR_CLIENTS, NODE_IDS, broker_ip};
+use crate::namespaces::{NARROWS_FOR_CLIENTS, NODE_IDS, broker_ip};
 
 /// TLS ends at Narrows, which goes on in plaintext.
 pub(crate) const TO_PLAIN: &str = "a";

@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use crate::brokers::ports;
 use crate::clients::Front;
 use crate::logs;
-use crate::world::{NARROWS_FOR_CLIENTS, NODE_IDS, Side, World, broker_ip};
+use crate::namespaces::{NARROWS_FOR_CLIENTS, NODE_IDS, Namespaces, Side, broker_ip};
 
 const READY_TIMEOUT: Duration = Duration::from_secs(20);
 const HTTP_TIMEOUT: Duration = Duration::from_secs(5);
@@ -45,25 +45,30 @@ impl Narrows {
     ///
     /// # Errors
     /// When it ends or is not ready in time, with the end of its log.
-    pub(crate) fn start(world: &World, version: &str, slot: u16) -> Result<Self> {
-        Self::start_from(world, version, slot, &configuration(slot))
+    pub(crate) fn start(namespaces: &Namespaces, version: &str, slot: u16) -> Result<Self> {
+        Self::start_from(namespaces, version, slot, &configuration(slot))
     }
 
     /// As [`Self::start`], with clusters and listeners of the caller's. Of the ports, [`own_port`]
     /// is free for it.
     pub(crate) fn start_with(
-        world: &World,
+        namespaces: &Namespaces,
         version: &str,
         slot: u16,
         configuration: Value,
     ) -> Result<Self> {
-        Self::start_from(world, version, slot, &complete(slot, configuration))
+        Self::start_from(namespaces, version, slot, &complete(slot, configuration))
     }
 
-    fn start_from(world: &World, version: &str, slot: u16, configuration: &str) -> Result<Self> {
-        let config = world.scratch().join(format!("narrows-{slot}.yaml"));
+    fn start_from(
+        namespaces: &Namespaces,
+        version: &str,
+        slot: u16,
+        configuration: &str,
+    ) -> Result<Self> {
+        let config = namespaces.scratch().join(format!("narrows-{slot}.yaml"));
         fs::write(&config, configuration)?;
-        let child = launch(world, version, slot, &config)?;
+        let child = launch(namespaces, version, slot, &config)?;
         let log = logs::path(version, &format!("narrows-{slot}"))?;
         let narrows = Self {
             child: Mutex::new(child),
@@ -72,14 +77,14 @@ impl Narrows {
             log,
             version: version.to_owned(),
         };
-        narrows.await_ready(world)?;
+        narrows.await_ready(namespaces)?;
         Ok(narrows)
     }
 
     /// The same configuration again, after [`Self::kill`] or [`Self::drain`].
-    pub(crate) fn start_again(&self, world: &World) -> Result<()> {
-        *self.child() = launch(world, &self.version, self.slot, &self.config)?;
-        self.await_ready(world)
+    pub(crate) fn start_again(&self, namespaces: &Namespaces) -> Result<()> {
+        *self.child() = launch(namespaces, &self.version, self.slot, &self.config)?;
+        self.await_ready(namespaces)
     }
 
     /// Replaces the configuration file of one that was started with the caller's clusters and
@@ -115,15 +120,15 @@ impl Narrows {
     }
 
     /// Asks the admin port: status code and body.
-    pub(crate) fn get(&self, world: &World, path: &str) -> Result<(u16, String)> {
+    pub(crate) fn get(&self, namespaces: &Namespaces, path: &str) -> Result<(u16, String)> {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, admin_port(self.slot)));
-        world.inside(Side::Narrows, || http_get(address, path))?
+        namespaces.inside(Side::Narrows, || http_get(address, path))?
     }
 
     /// The value of a metric, summed over all its labels that contain a text; 0 when there is none
     /// yet.
-    pub(crate) fn metric(&self, world: &World, name: &str, label: &str) -> Result<f64> {
-        let (status, body) = self.get(world, "/metrics")?;
+    pub(crate) fn metric(&self, namespaces: &Namespaces, name: &str, label: &str) -> Result<f64> {
+        let (status, body) = self.get(namespaces, "/metrics")?;
         ensure!(status == 200, "/metrics answered {status}");
         let samples = body
             .lines()
@@ -201,11 +206,11 @@ impl Narrows {
         logs::tail(&self.log)
     }
 
-    fn await_ready(&self, world: &World) -> Result<()> {
+    fn await_ready(&self, namespaces: &Namespaces) -> Result<()> {
         let deadline = Instant::now() + READY_TIMEOUT;
         loop {
             self.ensure_sound()?;
-            if matches!(self.get(world, "/readyz"), Ok((200, _))) {
+            if matches!(self.get(namespaces, "/readyz"), Ok((200, _))) {
                 return Ok(());
             }
             ensure!(
@@ -229,9 +234,9 @@ impl Drop for Narrows {
     }
 }
 
-fn launch(world: &World, version: &str, slot: u16, config: &PathBuf) -> Result<Child> {
+fn launch(namespaces: &Namespaces, version: &str, slot: u16, config: &PathBuf) -> Result<Child> {
     let log = logs::open(version, &format!("narrows-{slot}"))?;
-    world
+    namespaces
         .command(Side::Narrows, env!("CARGO_BIN_EXE_narrows"))
         .args(["run", "--config"])
         .arg(config)

@@ -5,32 +5,32 @@ use libtest_mimic::Trial;
 
 use crate::brokers::ports;
 use crate::clients::run;
-use crate::stage::{LazyStage, Stage, is_direct, sharing};
-use crate::world::broker_ip;
+use crate::fixture::{Fixture, LazyFixture, is_direct, sharing};
+use crate::namespaces::broker_ip;
 
-pub(crate) fn list(stage: &LazyStage) -> Vec<Trial> {
+pub(crate) fn list(fixture: &LazyFixture) -> Vec<Trial> {
     if is_direct() {
         return Vec::new();
     }
     vec![
         sharing(
-            stage,
+            fixture,
             "operations::the_status_shows_each_broker_with_both_its_addresses",
             status,
         ),
         sharing(
-            stage,
+            fixture,
             "operations::a_request_for_metadata_is_counted_and_so_is_its_rewriting",
             metrics,
         ),
     ]
 }
 
-fn status(stage: &Stage) -> Result<()> {
-    let (code, body) = stage.narrows()?.get(&stage.world, "/status")?;
+fn status(fixture: &Fixture) -> Result<()> {
+    let (code, body) = fixture.narrows()?.get(&fixture.namespaces, "/status")?;
     ensure!(code == 200, "/status answered {code}");
     let text = serde_json::from_str::<serde_json::Value>(&body)?.to_string();
-    for (node_id, (host, port)) in stage.front().brokers.iter().filter(|(id, _)| **id <= 3) {
+    for (node_id, (host, port)) in fixture.front().brokers.iter().filter(|(id, _)| **id <= 3) {
         let own = format!("{}:{}", broker_ip(u8::try_from(*node_id)?), ports::PLAIN);
         for address in [format!("{host}:{port}"), own] {
             ensure!(
@@ -42,13 +42,13 @@ fn status(stage: &Stage) -> Result<()> {
     Ok(())
 }
 
-fn metrics(stage: &Stage) -> Result<()> {
-    let topic = stage.world.unique("counted");
-    stage.cluster.steward.create(&topic, 1)?;
-    let narrows = stage.own_narrows()?;
+fn metrics(fixture: &Fixture) -> Result<()> {
+    let topic = fixture.namespaces.unique("counted");
+    fixture.cluster.admin_client.create(&topic, 1)?;
+    let narrows = fixture.own_narrows()?;
     let front = narrows.front();
     run(
-        stage,
+        fixture,
         "kcat",
         &front,
         &front.plain,
@@ -59,13 +59,13 @@ fn metrics(stage: &Stage) -> Result<()> {
         "narrows_requests_total",
         "narrows_responses_rewritten_total",
     ] {
-        let count = narrows.metric(&stage.world, name, "Metadata")?;
+        let count = narrows.metric(&fixture.namespaces, name, "Metadata")?;
         ensure!(
             count >= 1.0,
             "{name} for Metadata is {count} after a client asked for metadata"
         );
     }
-    let unmapped = narrows.metric(&stage.world, "narrows_unmapped_nodes", "")?;
+    let unmapped = narrows.metric(&fixture.namespaces, "narrows_unmapped_nodes", "")?;
     ensure!(
         unmapped == 0.0,
         "{unmapped} nodes are said to have no address"

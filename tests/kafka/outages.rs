@@ -9,28 +9,28 @@ use libtest_mimic::Trial;
 use crate::brokers::FOURTH;
 use crate::clients::{Flow, run};
 use crate::conversations::{brokers_in, ensure_only_advertised};
+use crate::fixture::{Fixture, LazyFixture, alone, is_direct};
+use crate::namespaces::broker_ip;
 use crate::oracle::{self, Order};
-use crate::stage::{LazyStage, Stage, alone, is_direct};
-use crate::world::broker_ip;
 
-pub(crate) fn list(stage: &LazyStage) -> Vec<Trial> {
+pub(crate) fn list(fixture: &LazyFixture) -> Vec<Trial> {
     let mut trials = Vec::new();
     for client in ["java", "confluent", "franz-go"] {
         let name = format!(
             "outages::{client}_loses_and_doubles_nothing_when_a_broker_is_killed_and_returns"
         );
-        trials.push(alone(stage, &name, move |stage| {
-            kill_the_leader(stage, client)
+        trials.push(alone(fixture, &name, move |fixture| {
+            kill_the_leader(fixture, client)
         }));
     }
     trials.push(alone(
-        stage,
+        fixture,
         "outages::a_fourth_broker_joins_is_used_and_leaves_without_a_restart",
         come_and_go,
     ));
     if !is_direct() {
         let name = "outages::narrows_started_before_the_brokers_serves_once_they_are_up";
-        trials.push(alone(stage, name, start_before_the_brokers));
+        trials.push(alone(fixture, name, start_before_the_brokers));
     }
     trials
 }
@@ -38,33 +38,33 @@ pub(crate) fn list(stage: &LazyStage) -> Vec<Trial> {
 const BETWEEN: usize = 200;
 const FORGET_TIMEOUT: Duration = Duration::from_secs(30);
 
-fn kill_the_leader(stage: &Stage, client: &str) -> Result<()> {
-    let topic = stage.world.unique("outage");
-    stage.cluster.steward.place(&topic, "2,3,1")?;
-    let front = stage.front();
+fn kill_the_leader(fixture: &Fixture, client: &str) -> Result<()> {
+    let topic = fixture.namespaces.unique("outage");
+    fixture.cluster.admin_client.place(&topic, "2,3,1")?;
+    let front = fixture.front();
     let produce = [
         format!("topic={topic}"),
         "tag=k".to_owned(),
         "rate=300".to_owned(),
     ];
-    let producer = Flow::endless(stage, client, &front, &front.plain, "produce", &produce)?;
+    let producer = Flow::endless(fixture, client, &front, &front.plain, "produce", &produce)?;
     let consume = [format!("topic={topic}"), format!("group=g-{topic}")];
-    let consumer = Flow::endless(stage, client, &front, &front.plain, "consume", &consume)?;
+    let consumer = Flow::endless(fixture, client, &front, &front.plain, "consume", &consume)?;
     producer.await_more(BETWEEN)?;
     consumer.await_more(BETWEEN)?;
-    stage.cluster.kill(2)?;
+    fixture.cluster.kill(2)?;
     producer.await_more(BETWEEN)?;
-    stage.cluster.start_again(&stage.world, 2)?;
-    stage.cluster.await_whole()?;
+    fixture.cluster.start_again(&fixture.namespaces, 2)?;
+    fixture.cluster.await_whole()?;
     // Its old leadership, under the same id and at the same address, with new connections.
-    stage.cluster.steward.move_leader(&topic, 2)?;
+    fixture.cluster.admin_client.move_leader(&topic, 2)?;
     producer.await_more(BETWEEN)?;
     let acked = oracle::acked(&producer.stop()?)?;
     oracle::ensure_arrived(
         "k",
         Order::AsSent,
         &acked,
-        &stage.cluster.steward.read(&topic)?,
+        &fixture.cluster.admin_client.read(&topic)?,
     )?;
     consumer.await_count(acked.len())?;
     // The group's coordinator may have been the broker that died, and then consuming begins again
@@ -75,25 +75,25 @@ fn kill_the_leader(stage: &Stage, client: &str) -> Result<()> {
     oracle::ensure_arrived("k", Order::AsSent, &acked, &consumed)
 }
 
-fn come_and_go(stage: &Stage) -> Result<()> {
-    let topic = stage.world.unique("fourth");
-    let steward = &stage.cluster.steward;
-    steward.place(&topic, "1,2,3")?;
-    let front = stage.front();
+fn come_and_go(fixture: &Fixture) -> Result<()> {
+    let topic = fixture.namespaces.unique("fourth");
+    let admin_client = &fixture.cluster.admin_client;
+    admin_client.place(&topic, "1,2,3")?;
+    let front = fixture.front();
     let options = [
         format!("topic={topic}"),
         "tag=f".to_owned(),
         "rate=300".to_owned(),
     ];
-    let producer = Flow::endless(stage, "java", &front, &front.plain, "produce", &options)?;
+    let producer = Flow::endless(fixture, "java", &front, &front.plain, "produce", &options)?;
     producer.await_more(BETWEEN)?;
 
-    stage.cluster.join_fourth(&stage.world)?;
-    steward.ask(&format!("replicas {topic} 0 {FOURTH},1,2"))?;
-    steward.move_leader(&topic, FOURTH)?;
+    fixture.cluster.join_fourth(&fixture.namespaces)?;
+    admin_client.ask(&format!("replicas {topic} 0 {FOURTH},1,2"))?;
+    admin_client.move_leader(&topic, FOURTH)?;
     producer.await_more(BETWEEN)?;
     let metadata = run(
-        stage,
+        fixture,
         "java",
         &front,
         &front.plain,
@@ -107,12 +107,12 @@ fn come_and_go(stage: &Stage) -> Result<()> {
         front.brokers
     );
 
-    steward.ask(&format!("replicas {topic} 0 1,2,3"))?;
-    steward.move_leader(&topic, 1)?;
-    stage.cluster.remove_fourth()?;
+    admin_client.ask(&format!("replicas {topic} 0 1,2,3"))?;
+    admin_client.move_leader(&topic, 1)?;
+    fixture.cluster.remove_fourth()?;
     producer.await_more(BETWEEN)?;
     let metadata = run(
-        stage,
+        fixture,
         "java",
         &front,
         &front.plain,
@@ -121,20 +121,20 @@ fn come_and_go(stage: &Stage) -> Result<()> {
     )?;
     ensure_only_advertised(&metadata, &front.brokers)?;
     if !is_direct() {
-        forget_the_fourth(stage)?;
+        forget_the_fourth(fixture)?;
     }
     let acked = oracle::acked(&producer.stop()?)?;
-    oracle::ensure_arrived("f", Order::AsSent, &acked, &steward.read(&topic)?)
+    oracle::ensure_arrived("f", Order::AsSent, &acked, &admin_client.read(&topic)?)
 }
 
 /// A broker that has left the cluster leaves Narrows' map too, with the next metadata at the
 /// latest.
-fn forget_the_fourth(stage: &Stage) -> Result<()> {
+fn forget_the_fourth(fixture: &Fixture) -> Result<()> {
     let address = broker_ip(FOURTH).to_string();
     let deadline = Instant::now() + FORGET_TIMEOUT;
-    while stage
+    while fixture
         .narrows()?
-        .get(&stage.world, "/status")?
+        .get(&fixture.namespaces, "/status")?
         .1
         .contains(&address)
     {
@@ -147,13 +147,13 @@ fn forget_the_fourth(stage: &Stage) -> Result<()> {
     Ok(())
 }
 
-fn start_before_the_brokers(stage: &Stage) -> Result<()> {
-    let topic = stage.world.unique("early");
-    stage.cluster.steward.place(&topic, "3,2,1")?;
+fn start_before_the_brokers(fixture: &Fixture) -> Result<()> {
+    let topic = fixture.namespaces.unique("early");
+    fixture.cluster.admin_client.place(&topic, "3,2,1")?;
     for node_id in [1, 2, 3] {
-        stage.cluster.kill(node_id)?;
+        fixture.cluster.kill(node_id)?;
     }
-    let narrows = stage.own_narrows()?;
+    let narrows = fixture.own_narrows()?;
     let front = narrows.front();
     let options = [
         format!("topic={topic}"),
@@ -161,7 +161,7 @@ fn start_before_the_brokers(stage: &Stage) -> Result<()> {
         "rate=300".to_owned(),
     ];
     let producer = Flow::endless(
-        stage,
+        fixture,
         "confluent",
         &front,
         &front.plain,
@@ -169,9 +169,9 @@ fn start_before_the_brokers(stage: &Stage) -> Result<()> {
         &options,
     )?;
     for node_id in [1, 2, 3] {
-        stage.cluster.start_again(&stage.world, node_id)?;
+        fixture.cluster.start_again(&fixture.namespaces, node_id)?;
     }
-    stage.cluster.await_whole()?;
+    fixture.cluster.await_whole()?;
     producer.await_count(BETWEEN)?;
     let acked = oracle::acked(&producer.stop()?)?;
     narrows.ensure_sound()?;
@@ -179,6 +179,6 @@ fn start_before_the_brokers(stage: &Stage) -> Result<()> {
         "e",
         Order::AsSent,
         &acked,
-        &stage.cluster.steward.read(&topic)?,
+        &fixture.cluster.admin_client.read(&topic)?,
     )
 }

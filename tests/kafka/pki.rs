@@ -12,9 +12,9 @@ use rcgen::{
 };
 
 use crate::names;
-use crate::world::{NODE_IDS, World, broker_ip};
+use crate::namespaces::{NODE_IDS, Namespaces, broker_ip};
 
-/// See the module's text. Everything is in one folder, which ends with the world.
+/// See the module's text. Everything is in one folder, which ends with the namespaces.
 #[derive(Debug)]
 pub(crate) struct Pki {
     folder: PathBuf,
@@ -61,8 +61,8 @@ pub(crate) enum Shown {
 
 impl Pki {
     /// Makes all of them, and the keystores of all brokers that may ever start.
-    pub(crate) fn make(world: &World) -> Result<Self> {
-        let folder = folder(world);
+    pub(crate) fn make(namespaces: &Namespaces) -> Result<Self> {
+        let folder = folder(namespaces);
         fs::create_dir_all(&folder)?;
         let authority = |name: &str| Authority::make(&folder, name);
         let [narrows, brokers, clients] = [
@@ -74,7 +74,7 @@ impl Pki {
         for node_id in NODE_IDS {
             for shown in [Shown::Sound, Shown::WrongName, Shown::Expired] {
                 brokers.write_keystore(
-                    &keystore(world, node_id, shown),
+                    &keystore(namespaces, node_id, shown),
                     broker_params(node_id, shown)?,
                 )?;
             }
@@ -108,22 +108,22 @@ impl Pki {
 }
 
 /// The authority that signs what brokers show, as a PEM file.
-pub(crate) fn clients_authority(world: &World) -> PathBuf {
-    folder(world).join("clients-ca.pem")
+pub(crate) fn clients_authority(namespaces: &Namespaces) -> PathBuf {
+    folder(namespaces).join("clients-ca.pem")
 }
 
 /// Key and certificate of a broker in one PEM file, as Kafka wants it.
-pub(crate) fn keystore(world: &World, node_id: u8, shown: Shown) -> PathBuf {
+pub(crate) fn keystore(namespaces: &Namespaces, node_id: u8, shown: Shown) -> PathBuf {
     let kind = match shown {
         Shown::Sound => "sound",
         Shown::WrongName => "wrong-name",
         Shown::Expired => "expired",
     };
-    folder(world).join(format!("broker-{node_id}-{kind}.pem"))
+    folder(namespaces).join(format!("broker-{node_id}-{kind}.pem"))
 }
 
-fn folder(world: &World) -> PathBuf {
-    world.scratch().join("pki")
+fn folder(namespaces: &Namespaces) -> PathBuf {
+    namespaces.scratch().join("pki")
 }
 
 impl Authority {

@@ -9,12 +9,12 @@ use libtest_mimic::Trial;
 
 use crate::brokers::{PASSWORD, REAUTH_AFTER};
 use crate::clients::Flow;
+use crate::fixture::{Fixture, LazyFixture, is_direct, sharing};
 use crate::narrows::Narrows;
 use crate::oracle::{self, Order};
 use crate::sasl::credentials;
-use crate::stage::{LazyStage, Stage, is_direct, sharing};
 
-pub(crate) fn list(stage: &LazyStage) -> Vec<Trial> {
+pub(crate) fn list(fixture: &LazyFixture) -> Vec<Trial> {
     if is_direct() {
         return Vec::new();
     }
@@ -22,7 +22,9 @@ pub(crate) fn list(stage: &LazyStage) -> Vec<Trial> {
         let name = format!(
             "reauthentication::{client}_authenticates_again_with_{mechanism}_on_its_connection_and_loses_nothing"
         );
-        sharing(stage, &name, move |stage| stay(stage, client, mechanism))
+        sharing(fixture, &name, move |fixture| {
+            stay(fixture, client, mechanism)
+        })
     };
     let cases = [
         ("java", "PLAIN"),
@@ -41,10 +43,10 @@ const TIMES: f64 = 6.0;
 const PATIENCE: Duration = REAUTH_AFTER.saturating_mul(12);
 const POLL: Duration = Duration::from_millis(100);
 
-fn stay(stage: &Stage, client: &str, mechanism: &str) -> Result<()> {
-    let topic = stage.world.unique("reauth");
-    stage.cluster.steward.place(&topic, "2,3,1")?;
-    let narrows = stage.own_narrows()?;
+fn stay(fixture: &Fixture, client: &str, mechanism: &str) -> Result<()> {
+    let topic = fixture.namespaces.unique("reauth");
+    fixture.cluster.admin_client.place(&topic, "2,3,1")?;
+    let narrows = fixture.own_narrows()?;
     let front = narrows.front();
     let with = |options: &[String]| [&credentials(mechanism, PASSWORD)[..], options].concat();
     let produce = with(&[
@@ -52,16 +54,16 @@ fn stay(stage: &Stage, client: &str, mechanism: &str) -> Result<()> {
         "tag=a".to_owned(),
         "rate=300".to_owned(),
     ]);
-    let producer = Flow::endless(stage, client, &front, &front.reauth, "produce", &produce)?;
+    let producer = Flow::endless(fixture, client, &front, &front.reauth, "produce", &produce)?;
     let consume = with(&[format!("topic={topic}"), format!("group=g-{topic}")]);
-    let consumer = Flow::endless(stage, client, &front, &front.reauth, "consume", &consume)?;
+    let consumer = Flow::endless(fixture, client, &front, &front.reauth, "consume", &consume)?;
     producer.await_more(200)?;
     consumer.await_more(200)?;
 
-    let before = Seen::now(stage, &narrows)?;
+    let before = Seen::now(fixture, &narrows)?;
     let deadline = Instant::now() + PATIENCE;
     let after = loop {
-        let now = Seen::now(stage, &narrows)?;
+        let now = Seen::now(fixture, &narrows)?;
         if now.again() - before.again() >= TIMES {
             break now;
         }
@@ -84,7 +86,7 @@ fn stay(stage: &Stage, client: &str, mechanism: &str) -> Result<()> {
         "a",
         Order::AsSent,
         &acked,
-        &stage.cluster.steward.read(&topic)?,
+        &fixture.cluster.admin_client.read(&topic)?,
     )?;
     oracle::ensure_arrived("a", Order::AsSent, &acked, &consumed)
 }
@@ -98,21 +100,21 @@ struct Seen {
 }
 
 impl Seen {
-    fn now(stage: &Stage, narrows: &Narrows) -> Result<Self> {
+    fn now(fixture: &Fixture, narrows: &Narrows) -> Result<Self> {
         // In this order: a connection that is accepted meanwhile does not count as one that
         // authenticates again.
         let handshakes = narrows.metric(
-            &stage.world,
+            &fixture.namespaces,
             "narrows_requests_total",
             r#"api="SaslHandshake",listener="reauth""#,
         )?;
         let accepted = narrows.metric(
-            &stage.world,
+            &fixture.namespaces,
             "narrows_connections_accepted_total",
             r#"listener="reauth""#,
         )?;
         let closed = narrows.metric(
-            &stage.world,
+            &fixture.namespaces,
             "narrows_connections_closed_total",
             r#"listener="reauth""#,
         )?;

@@ -6,16 +6,16 @@ use std::thread;
 
 use anyhow::Result;
 
-use crate::world::{NARROWS_FOR_CLIENTS, Side, World};
+use crate::namespaces::{NARROWS_FOR_CLIENTS, Namespaces, Side};
 
 /// Relays every connection to a broker, byte for byte, and says where it listens. Ends with the
 /// process.
-pub(crate) fn start(world: &World, broker: SocketAddr) -> Result<SocketAddr> {
-    let listener = world.inside(Side::Narrows, || {
+pub(crate) fn start(namespaces: &Namespaces, broker: SocketAddr) -> Result<SocketAddr> {
+    let listener = namespaces.inside(Side::Narrows, || {
         TcpListener::bind((NARROWS_FOR_CLIENTS, 0))
     })??;
     let address = listener.local_addr()?;
-    let namespace = world.entrance(Side::Narrows)?;
+    let namespace = namespaces.entrance(Side::Narrows)?;
     thread::spawn(move || {
         if namespace.enter().is_err() {
             return;

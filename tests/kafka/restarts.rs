@@ -6,16 +6,16 @@ use anyhow::{Result, ensure};
 use libtest_mimic::Trial;
 
 use crate::clients::Flow;
+use crate::fixture::{Fixture, LazyFixture, is_direct, sharing};
 use crate::narrows::Narrows;
 use crate::oracle::{self, Order};
-use crate::stage::{LazyStage, Stage, is_direct, sharing};
 
-pub(crate) fn list(stage: &LazyStage) -> Vec<Trial> {
+pub(crate) fn list(fixture: &LazyFixture) -> Vec<Trial> {
     if is_direct() {
         return Vec::new();
     }
     let mut trials = vec![sharing(
-        stage,
+        fixture,
         "restarts::a_drained_narrows_without_clients_exits_with_0_at_once",
         drain_idle,
     )];
@@ -23,21 +23,21 @@ pub(crate) fn list(stage: &LazyStage) -> Vec<Trial> {
         let name = format!(
             "restarts::{client}_loses_and_doubles_nothing_when_narrows_is_killed_and_restarted"
         );
-        trials.push(sharing(stage, &name, move |stage| {
-            interrupt(stage, client, &Narrows::kill)
+        trials.push(sharing(fixture, &name, move |fixture| {
+            interrupt(fixture, client, &Narrows::kill)
         }));
         let name = format!(
             "restarts::{client}_loses_and_doubles_nothing_when_narrows_is_drained_and_exits_with_0"
         );
-        trials.push(sharing(stage, &name, move |stage| {
-            interrupt(stage, client, &drain)
+        trials.push(sharing(fixture, &name, move |fixture| {
+            interrupt(fixture, client, &drain)
         }));
     }
     trials
 }
 
-fn drain_idle(stage: &Stage) -> Result<()> {
-    let narrows = stage.own_narrows()?;
+fn drain_idle(fixture: &Fixture) -> Result<()> {
+    let narrows = fixture.own_narrows()?;
     let start = std::time::Instant::now();
     drain(&narrows)?;
     let took = start.elapsed();
@@ -58,21 +58,21 @@ fn drain(narrows: &Narrows) -> Result<()> {
     Ok(())
 }
 
-fn interrupt(stage: &Stage, client: &str, end: &dyn Fn(&Narrows) -> Result<()>) -> Result<()> {
-    let topic = stage.world.unique("restart");
-    stage.cluster.steward.place(&topic, "2,3,1")?;
-    let narrows = stage.own_narrows()?;
+fn interrupt(fixture: &Fixture, client: &str, end: &dyn Fn(&Narrows) -> Result<()>) -> Result<()> {
+    let topic = fixture.namespaces.unique("restart");
+    fixture.cluster.admin_client.place(&topic, "2,3,1")?;
+    let narrows = fixture.own_narrows()?;
     let front = narrows.front();
     let options = [
         format!("topic={topic}"),
         "tag=r".to_owned(),
         "rate=300".to_owned(),
     ];
-    let producer = Flow::endless(stage, client, &front, &front.plain, "produce", &options)?;
+    let producer = Flow::endless(fixture, client, &front, &front.plain, "produce", &options)?;
     for _ in 0..2 {
         producer.await_more(200)?;
         end(&narrows)?;
-        narrows.start_again(&stage.world)?;
+        narrows.start_again(&fixture.namespaces)?;
     }
     producer.await_more(200)?;
     let acked = oracle::acked(&producer.stop()?)?;
@@ -81,6 +81,6 @@ fn interrupt(stage: &Stage, client: &str, end: &dyn Fn(&Narrows) -> Result<()>) 
         "r",
         Order::AsSent,
         &acked,
-        &stage.cluster.steward.read(&topic)?,
+        &fixture.cluster.admin_client.read(&topic)?,
     )
 }

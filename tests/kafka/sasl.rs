@@ -7,45 +7,45 @@ use libtest_mimic::Trial;
 use crate::brokers::{PASSWORD, USER};
 use crate::clients::{Flow, run};
 use crate::conversations::{ensure_only_advertised, exchange};
+use crate::fixture::{Fixture, LazyFixture, is_direct, sharing};
 use crate::oracle::{self, Order};
-use crate::stage::{LazyStage, Stage, is_direct, sharing};
 
-pub(crate) fn list(stage: &LazyStage) -> Vec<Trial> {
+pub(crate) fn list(fixture: &LazyFixture) -> Vec<Trial> {
     let mut trials = Vec::new();
     for mechanism in ["PLAIN", "SCRAM-SHA-256"] {
         for client in ["java", "confluent", "franz-go", "kafkajs"] {
             let name =
                 format!("sasl::{client}_logs_in_with_{mechanism}_and_gets_back_every_record");
-            trials.push(sharing(stage, &name, move |stage| {
-                converse(stage, client, mechanism)
+            trials.push(sharing(fixture, &name, move |fixture| {
+                converse(fixture, client, mechanism)
             }));
         }
         let name =
             format!("sasl::a_wrong_password_for_{mechanism}_is_refused_in_the_brokers_words");
-        trials.push(sharing(stage, &name, move |stage| {
-            be_refused(stage, mechanism)
+        trials.push(sharing(fixture, &name, move |fixture| {
+            be_refused(fixture, mechanism)
         }));
     }
     if !is_direct() {
         let name = "sasl::clients_that_hold_broker_addresses_survive_a_restart_of_narrows";
-        trials.push(sharing(stage, name, outlive_a_restart));
+        trials.push(sharing(fixture, name, outlive_a_restart));
     }
     trials
 }
 
-fn converse(stage: &Stage, client: &str, mechanism: &str) -> Result<()> {
-    let topic = stage.world.unique("sasl");
-    stage.cluster.steward.create(&topic, 4)?;
-    let front = stage.front();
+fn converse(fixture: &Fixture, client: &str, mechanism: &str) -> Result<()> {
+    let topic = fixture.namespaces.unique("sasl");
+    fixture.cluster.admin_client.create(&topic, 4)?;
+    let front = fixture.front();
     let options = [
         &credentials(mechanism, PASSWORD)[..],
         &[format!("topic={topic}")],
     ]
     .concat();
-    let metadata = run(stage, client, &front, &front.sasl, "metadata", &options)?;
+    let metadata = run(fixture, client, &front, &front.sasl, "metadata", &options)?;
     ensure_only_advertised(&metadata, &front.sasl_brokers)?;
     exchange(
-        stage,
+        fixture,
         client,
         &front,
         &front.sasl,
@@ -54,16 +54,16 @@ fn converse(stage: &Stage, client: &str, mechanism: &str) -> Result<()> {
     )
 }
 
-fn be_refused(stage: &Stage, mechanism: &str) -> Result<()> {
-    let topic = stage.world.unique("refused");
-    stage.cluster.steward.create(&topic, 1)?;
-    let front = stage.front();
+fn be_refused(fixture: &Fixture, mechanism: &str) -> Result<()> {
+    let topic = fixture.namespaces.unique("refused");
+    fixture.cluster.admin_client.create(&topic, 1)?;
+    let front = fixture.front();
     let options = [
         &credentials(mechanism, "wrong")[..],
         &[format!("topic={topic}")],
     ]
     .concat();
-    let outcome = run(stage, "java", &front, &front.sasl, "metadata", &options);
+    let outcome = run(fixture, "java", &front, &front.sasl, "metadata", &options);
     let refusal = outcome
         .err()
         .map(|error| format!("{error:#}"))
@@ -79,21 +79,21 @@ fn be_refused(stage: &Stage, mechanism: &str) -> Result<()> {
 
 /// Narrows has no credentials, so after a restart it knows no broker but the bootstrap servers,
 /// while clients come back to the ports of brokers.
-fn outlive_a_restart(stage: &Stage) -> Result<()> {
-    let topic = stage.world.unique("sasl-restart");
-    stage.cluster.steward.place(&topic, "3,1,2")?;
-    let narrows = stage.own_narrows()?;
+fn outlive_a_restart(fixture: &Fixture) -> Result<()> {
+    let topic = fixture.namespaces.unique("sasl-restart");
+    fixture.cluster.admin_client.place(&topic, "3,1,2")?;
+    let narrows = fixture.own_narrows()?;
     let front = narrows.front();
     let options = [
         &credentials("SCRAM-SHA-256", PASSWORD)[..],
         &[format!("topic={topic}"), "tag=r".into(), "rate=200".into()],
     ]
     .concat();
-    let producer = Flow::endless(stage, "java", &front, &front.sasl, "produce", &options)?;
+    let producer = Flow::endless(fixture, "java", &front, &front.sasl, "produce", &options)?;
     for _ in 0..2 {
         producer.await_more(200)?;
         narrows.kill()?;
-        narrows.start_again(&stage.world)?;
+        narrows.start_again(&fixture.namespaces)?;
     }
     producer.await_more(200)?;
     let acked = oracle::acked(&producer.stop()?)?;
@@ -102,7 +102,7 @@ fn outlive_a_restart(stage: &Stage) -> Result<()> {
         "r",
         Order::AsSent,
         &acked,
-        &stage.cluster.steward.read(&topic)?,
+        &fixture.cluster.admin_client.read(&topic)?,
     )
 }
 

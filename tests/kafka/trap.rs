@@ -9,7 +9,7 @@ use std::thread;
 use anyhow::{Context, Result, ensure};
 
 use crate::brokers::ports;
-use crate::world::{NODE_IDS, Side, World, broker_ip};
+use crate::namespaces::{NODE_IDS, Namespaces, Side, broker_ip};
 
 /// Where clients dialled that they must never have heard of, in order.
 #[derive(Clone, Debug, Default)]
@@ -20,13 +20,13 @@ pub(crate) struct LeakTrap {
 impl LeakTrap {
     /// Sets the trap on all ports of all brokers, present or future. Its threads end with the
     /// process.
-    pub(crate) fn set(world: &World) -> Result<Self> {
+    pub(crate) fn set(namespaces: &Namespaces) -> Result<Self> {
         let trap = Self::default();
         let addresses = NODE_IDS
             .iter()
             .flat_map(|id| ports::ALL.map(|port| SocketAddr::from((broker_ip(*id), port))));
         for address in addresses {
-            let listener = world
+            let listener = namespaces
                 .inside(Side::Clients, || TcpListener::bind(address))?
                 .with_context(|| format!("the leak trap could not listen on {address}"))?;
             let dialled = Arc::clone(&trap.dialled);
@@ -62,7 +62,7 @@ impl LeakTrap {
             .collect()
     }
 
-    /// Forgets everything: for the test that sets it off on purpose, with the stage for itself.
+    /// Forgets everything: for the test that sets it off on purpose, with the fixture for itself.
     pub(crate) fn forget(&self) {
         self.dialled
             .lock()

@@ -4,31 +4,31 @@ use anyhow::Result;
 use serde_json::{Value, json};
 
 use crate::brokers::ports;
+use crate::fixture::Fixture;
 use crate::names;
+use crate::namespaces::{NARROWS_FOR_CLIENTS, broker_ip};
 use crate::pki::Identity;
-use crate::stage::Stage;
-use crate::world::{NARROWS_FOR_CLIENTS, broker_ip};
 
 /// The port that clients of [`names::ELSEWHERE`] are told.
 pub(crate) const ELSEWHERE_PORT: u16 = 443;
 
 /// All ways that there are, at one port.
-pub(crate) fn everything(stage: &Stage, port: u16) -> Result<Value> {
+pub(crate) fn everything(fixture: &Fixture, port: u16) -> Result<Value> {
     let serve = |domain: &str, cluster: &str| -> Result<Value> {
         Ok(terminating(
             domain,
             cluster,
             port,
-            &stage.pki.serve(domain)?,
+            &fixture.pki.serve(domain)?,
         ))
     };
     let mut elsewhere = serve(names::ELSEWHERE, "plain")?;
     elsewhere["address"]["advertised_port"] = ELSEWHERE_PORT.into();
     Ok(json!({
-        "clusters": clusters(stage),
+        "clusters": clusters(fixture),
         "listeners": {
             names::TO_PLAIN: serve(names::TO_PLAIN, "plain")?,
-            names::TO_MTLS: mutual(stage, serve(names::TO_MTLS, "mtls")?),
+            names::TO_MTLS: mutual(fixture, serve(names::TO_MTLS, "mtls")?),
             names::TO_SASL: serve(names::TO_SASL, "sasl")?,
             names::PASSTHROUGH: passing(port),
             names::ELSEWHERE: elsewhere,
@@ -39,8 +39,8 @@ pub(crate) fn everything(stage: &Stage, port: u16) -> Result<Value> {
 }
 
 /// One listener alone, named after its domain, on the clusters that it needs.
-pub(crate) fn only(stage: &Stage, domain: &str, listener: Value) -> Value {
-    let mut clusters = clusters(stage);
+pub(crate) fn only(fixture: &Fixture, domain: &str, listener: Value) -> Value {
+    let mut clusters = clusters(fixture);
     if let Some(clusters) = clusters.as_object_mut() {
         clusters.retain(|name, _| listener["cluster"] == *name);
     }
@@ -58,8 +58,8 @@ pub(crate) fn terminating(domain: &str, cluster: &str, port: u16, identity: &Ide
 }
 
 /// The same listener, for clients with a certificate only.
-pub(crate) fn mutual(stage: &Stage, mut listener: Value) -> Value {
-    listener["tls"]["client_auth"] = json!({"mode": "required", "ca": stage.pki.clients.file});
+pub(crate) fn mutual(fixture: &Fixture, mut listener: Value) -> Value {
+    listener["tls"]["client_auth"] = json!({"mode": "required", "ca": fixture.pki.clients.file});
     listener
 }
 
@@ -81,10 +81,10 @@ fn sni(domain: &str) -> Value {
 }
 
 /// Two of the three brokers are named: the third must be learnt.
-fn clusters(stage: &Stage) -> Value {
+fn clusters(fixture: &Fixture) -> Value {
     let servers = |port: u16| json!([1, 2].map(|id| format!("{}:{port}", broker_ip(id))));
-    let ca = &stage.pki.brokers.file;
-    let own = &stage.pki.narrows_as_client;
+    let ca = &fixture.pki.brokers.file;
+    let own = &fixture.pki.narrows_as_client;
     json!({
         "plain": {"bootstrap_servers": servers(ports::PLAIN)},
         "sasl": {"bootstrap_servers": servers(ports::SASL)},

@@ -14,10 +14,10 @@ use libtest_mimic::Trial;
 use crate::brokers::version_under_test;
 use crate::clients::run;
 use crate::conversations::{ensure_only_advertised, exchange};
+use crate::fixture::{Fixture, LazyFixture, is_direct, sharing};
 use crate::leadership;
 use crate::names;
 use crate::narrows::Narrows;
-use crate::stage::{LazyStage, Stage, is_direct, sharing};
 use way::Way;
 
 const CLIENTS: [&str; 6] = [
@@ -42,48 +42,50 @@ fn clients() -> &'static [&'static str] {
     }
 }
 
-pub(crate) fn list(stage: &LazyStage) -> Vec<Trial> {
+pub(crate) fn list(fixture: &LazyFixture) -> Vec<Trial> {
     let mut trials = Vec::new();
     for client in clients() {
         for way in [Way::ToPlain, Way::ToMtls, Way::Passthrough] {
-            trials.push(conversation(stage, client, way));
+            trials.push(conversation(fixture, client, way));
         }
     }
     if clients().len() < CLIENTS.len() {
         return trials;
     }
-    trials.extend(CLIENTS_ONCE.map(|client| conversation(stage, client, Way::ToMtls)));
-    trials.extend(["java", "confluent"].map(|client| conversation(stage, client, Way::ToSasl)));
+    trials.extend(CLIENTS_ONCE.map(|client| conversation(fixture, client, Way::ToMtls)));
+    trials.extend(["java", "confluent"].map(|client| conversation(fixture, client, Way::ToSasl)));
     let name = "tls::java_loses_and_doubles_nothing_while_the_leader_moves";
-    trials.push(sharing(stage, name, follow_the_leader));
+    trials.push(sharing(fixture, name, follow_the_leader));
     if !is_direct() {
         let name = "tls::clients_are_told_the_port_that_the_configuration_advertises";
-        trials.push(sharing(stage, name, advertise_another_port));
+        trials.push(sharing(fixture, name, advertise_another_port));
     }
-    trials.extend(refusals::list(stage));
-    trials.extend(reloads::list(stage));
+    trials.extend(refusals::list(fixture));
+    trials.extend(reloads::list(fixture));
     trials
 }
 
 /// The Narrows that all of these share.
-pub(crate) fn gateway(stage: &Stage) -> Result<Narrows> {
-    stage
-        .own_narrows_with(|_| configuration::everything(stage, way::PORT))
+pub(crate) fn gateway(fixture: &Fixture) -> Result<Narrows> {
+    fixture
+        .own_narrows_with(|_| configuration::everything(fixture, way::PORT))
         .context("Narrows with TLS")
 }
 
-fn conversation(stage: &LazyStage, client: &'static str, way: Way) -> Trial {
+fn conversation(fixture: &LazyFixture, client: &'static str, way: Way) -> Trial {
     let name = format!("tls::{client}_{}", way.promise());
-    sharing(stage, &name, move |stage| converse(stage, client, way))
+    sharing(fixture, &name, move |fixture| {
+        converse(fixture, client, way)
+    })
 }
 
-fn converse(stage: &Stage, client: &str, way: Way) -> Result<()> {
-    let topic = stage.world.unique(&format!("tls-{client}"));
-    stage.cluster.steward.create(&topic, 4)?;
-    let road = way.road(stage)?;
+fn converse(fixture: &Fixture, client: &str, way: Way) -> Result<()> {
+    let topic = fixture.namespaces.unique(&format!("tls-{client}"));
+    fixture.cluster.admin_client.create(&topic, 4)?;
+    let road = way.road(fixture)?;
     let options = road.with(&[format!("topic={topic}")]);
     let metadata = run(
-        stage,
+        fixture,
         client,
         &road.front,
         &road.bootstrap,
@@ -92,7 +94,7 @@ fn converse(stage: &Stage, client: &str, way: Way) -> Result<()> {
     )?;
     ensure_only_advertised(&metadata, &road.brokers)?;
     exchange(
-        stage,
+        fixture,
         client,
         &road.front,
         &road.bootstrap,
@@ -102,17 +104,17 @@ fn converse(stage: &Stage, client: &str, way: Way) -> Result<()> {
 }
 
 /// KIP-951 leads the producer to a name that it has not dialled yet.
-fn follow_the_leader(stage: &Stage) -> Result<()> {
-    let road = Way::ToPlain.road(stage)?;
-    leadership::follow(stage, "java", &road.front, &road.bootstrap, &road.options)
+fn follow_the_leader(fixture: &Fixture) -> Result<()> {
+    let road = Way::ToPlain.road(fixture)?;
+    leadership::follow(fixture, "java", &road.front, &road.bootstrap, &road.options)
 }
 
 /// As behind a load balancer on another port.
-fn advertise_another_port(stage: &Stage) -> Result<()> {
-    let road = Way::ToPlain.road(stage)?;
+fn advertise_another_port(fixture: &Fixture) -> Result<()> {
+    let road = Way::ToPlain.road(fixture)?;
     let bootstrap = format!("{}:{}", names::bootstrap(names::ELSEWHERE), way::PORT);
     let metadata = run(
-        stage,
+        fixture,
         "kcat",
         &road.front,
         &bootstrap,

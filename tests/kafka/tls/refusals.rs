@@ -9,19 +9,19 @@ use super::configuration::{mutual, only, terminating};
 use super::socket::{TlsSocket, dial, ensure_unanswered};
 use super::way::{PORT, Road, Way, showing};
 use crate::clients::run_within;
+use crate::fixture::{Fixture, LazyFixture, is_direct, sharing};
 use crate::names;
 use crate::narrows::{Narrows, own_port};
-use crate::stage::{LazyStage, Stage, is_direct, sharing};
 
-pub(crate) fn list(stage: &LazyStage) -> Vec<Trial> {
+pub(crate) fn list(fixture: &LazyFixture) -> Vec<Trial> {
     let mut trials = vec![
         sharing(
-            stage,
+            fixture,
             "tls::a_client_without_a_certificate_is_refused_where_one_is_required",
             without,
         ),
         sharing(
-            stage,
+            fixture,
             "tls::a_client_of_a_strange_authority_is_refused_and_reaches_no_broker",
             strange,
         ),
@@ -29,22 +29,22 @@ pub(crate) fn list(stage: &LazyStage) -> Vec<Trial> {
     if !is_direct() {
         trials.extend([
             sharing(
-                stage,
+                fixture,
                 "tls::a_broker_with_a_certificate_for_another_host_gets_no_client",
-                |stage| distrust(stage, names::TO_WRONG_NAME, &["not valid for name"]),
+                |fixture| distrust(fixture, names::TO_WRONG_NAME, &["not valid for name"]),
             ),
             sharing(
-                stage,
+                fixture,
                 "tls::a_broker_with_an_expired_certificate_gets_no_client",
-                |stage| distrust(stage, names::TO_EXPIRED, &["expired"]),
+                |fixture| distrust(fixture, names::TO_EXPIRED, &["expired"]),
             ),
             sharing(
-                stage,
+                fixture,
                 "tls::a_plaintext_client_at_the_tls_port_is_disconnected_without_a_byte",
                 plaintext_to_tls,
             ),
             sharing(
-                stage,
+                fixture,
                 "tls::a_tls_client_at_a_plaintext_port_is_disconnected_without_an_answer",
                 tls_to_plaintext,
             ),
@@ -56,7 +56,7 @@ pub(crate) fn list(stage: &LazyStage) -> Vec<Trial> {
 /// For a client that would try again and again.
 const PATIENCE: Duration = Duration::from_secs(6);
 
-fn without(stage: &Stage) -> Result<()> {
+fn without(fixture: &Fixture) -> Result<()> {
     let option = |name: &str, road: &Road| {
         road.options
             .iter()
@@ -64,7 +64,7 @@ fn without(stage: &Stage) -> Result<()> {
             .cloned()
     };
     refuse(
-        stage,
+        fixture,
         "java",
         &["no certificate", "without a certificate"],
         |road| {
@@ -78,18 +78,18 @@ fn without(stage: &Stage) -> Result<()> {
 
 /// By a client that shows what it was given: others keep to themselves what the server can't have
 /// asked for.
-fn strange(stage: &Stage) -> Result<()> {
+fn strange(fixture: &Fixture) -> Result<()> {
     refuse(
-        stage,
+        fixture,
         "kcat",
         &["unknownissuer", "unknown issuer", "unknown authority"],
-        |road| road.with(&showing(&stage.pki.stranger)),
+        |road| road.with(&showing(&fixture.pki.stranger)),
     )
 }
 
 /// The client gets TLS's alert, and Narrows says one of these, in whatever case.
 fn refuse(
-    stage: &Stage,
+    fixture: &Fixture,
     client: &str,
     reasons: &[&str],
     options: impl Fn(&Road) -> Vec<String>,
@@ -97,16 +97,16 @@ fn refuse(
     let narrows = if is_direct() {
         None
     } else {
-        Some(strict_narrows(stage)?)
+        Some(strict_narrows(fixture)?)
     };
     let road = match &narrows {
-        Some(narrows) => Way::ToMtls.through(stage, own_port(narrows.slot())),
-        None => Way::ToMtls.road(stage)?,
+        Some(narrows) => Way::ToMtls.through(fixture, own_port(narrows.slot())),
+        None => Way::ToMtls.road(fixture)?,
     };
     let options = options(&road);
     let outcome = run_within(
         PATIENCE,
-        stage,
+        fixture,
         client,
         &road.front,
         &road.bootstrap,
@@ -129,37 +129,37 @@ fn refuse(
         "narrows_requests_total",
         r#"narrows_bytes_total{direction="to_broker""#,
     ] {
-        let count = narrows.metric(&stage.world, metric, r#"listener="b""#)?;
+        let count = narrows.metric(&fixture.namespaces, metric, r#"listener="b""#)?;
         ensure!(count == 0.0, "{metric} is {count} after nobody was let in");
     }
     narrows.ensure_sound()
 }
 
 /// One that counts nothing but what the refused do.
-fn strict_narrows(stage: &Stage) -> Result<Narrows> {
-    let identity = stage.pki.serve(names::TO_MTLS)?;
-    stage.own_narrows_with(|slot| {
+fn strict_narrows(fixture: &Fixture) -> Result<Narrows> {
+    let identity = fixture.pki.serve(names::TO_MTLS)?;
+    fixture.own_narrows_with(|slot| {
         let listener = terminating(names::TO_MTLS, "mtls", own_port(slot), &identity);
-        Ok(only(stage, names::TO_MTLS, mutual(stage, listener)))
+        Ok(only(fixture, names::TO_MTLS, mutual(fixture, listener)))
     })
 }
 
-fn distrust(stage: &Stage, domain: &str, reasons: &[&str]) -> Result<()> {
-    let narrows = stage.gateway()?;
-    TlsSocket::open(stage, PORT, domain)?.ensure_api_versions_is_not_answered()?;
+fn distrust(fixture: &Fixture, domain: &str, reasons: &[&str]) -> Result<()> {
+    let narrows = fixture.gateway()?;
+    TlsSocket::open(fixture, PORT, domain)?.ensure_api_versions_is_not_answered()?;
     narrows.await_log(reasons)
 }
 
 /// A TLS alert would be read as the length of a Kafka frame, and Java would allocate it
 /// (KAFKA-4090).
-fn plaintext_to_tls(stage: &Stage) -> Result<()> {
-    let narrows = stage.gateway()?;
-    ensure_unanswered(&mut dial(stage, PORT)?)?;
+fn plaintext_to_tls(fixture: &Fixture) -> Result<()> {
+    let narrows = fixture.gateway()?;
+    ensure_unanswered(&mut dial(fixture, PORT)?)?;
     narrows.await_log(&["plaintext", "security.protocol"])?;
-    let road = Way::ToPlain.road(stage)?;
+    let road = Way::ToPlain.road(fixture)?;
     let outcome = run_within(
         PATIENCE,
-        stage,
+        fixture,
         "kcat",
         &road.front,
         &road.bootstrap,
@@ -173,12 +173,12 @@ fn plaintext_to_tls(stage: &Stage) -> Result<()> {
     Ok(())
 }
 
-fn tls_to_plaintext(stage: &Stage) -> Result<()> {
-    let road = Way::ToPlain.road(stage)?;
-    let bootstrap = &stage.front().plain;
+fn tls_to_plaintext(fixture: &Fixture) -> Result<()> {
+    let road = Way::ToPlain.road(fixture)?;
+    let bootstrap = &fixture.front().plain;
     let outcome = run_within(
         PATIENCE,
-        stage,
+        fixture,
         "kcat",
         &road.front,
         bootstrap,
@@ -189,5 +189,5 @@ fn tls_to_plaintext(stage: &Stage) -> Result<()> {
         outcome.is_err(),
         "kcat saw metadata with TLS at a plaintext port"
     );
-    stage.narrows()?.await_log(&["a tls hello"])
+    fixture.narrows()?.await_log(&["a tls hello"])
 }

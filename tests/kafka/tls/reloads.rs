@@ -11,29 +11,29 @@ use super::socket::TlsSocket;
 use super::way::Way;
 use crate::clients::{Flow, run};
 use crate::conversations::ensure_only_advertised;
+use crate::fixture::{Fixture, LazyFixture, is_direct, sharing};
 use crate::names;
 use crate::narrows::{Narrows, own_port};
 use crate::oracle::{self, Order};
 use crate::pki::Identity;
-use crate::stage::{LazyStage, Stage, is_direct, sharing};
 
-pub(crate) fn list(stage: &LazyStage) -> Vec<Trial> {
+pub(crate) fn list(fixture: &LazyFixture) -> Vec<Trial> {
     if is_direct() {
         return Vec::new();
     }
     vec![
         sharing(
-            stage,
+            fixture,
             "tls::a_renewed_certificate_is_shown_within_seconds_and_no_producer_notices",
             rotate,
         ),
         sharing(
-            stage,
+            fixture,
             "tls::a_broken_certificate_file_leaves_the_old_one_in_use_until_it_is_mended",
             break_and_mend,
         ),
         sharing(
-            stage,
+            fixture,
             "tls::a_listener_that_is_added_to_the_file_serves_without_a_restart",
             add_a_listener,
         ),
@@ -46,64 +46,64 @@ const POLL: Duration = Duration::from_millis(50);
 /// Records between two events.
 const BETWEEN: usize = 200;
 
-fn rotate(stage: &Stage) -> Result<()> {
-    let (secret, first) = Secret::mount(stage, names::TO_PLAIN)?;
-    let narrows = narrows(stage, &first)?;
+fn rotate(fixture: &Fixture) -> Result<()> {
+    let (secret, first) = Secret::mount(fixture, names::TO_PLAIN)?;
+    let narrows = narrows(fixture, &first)?;
     let port = own_port(narrows.slot());
     let producers = [
-        produce(stage, "java", port)?,
-        produce(stage, "confluent", port)?,
+        produce(fixture, "java", port)?,
+        produce(fixture, "confluent", port)?,
     ];
     await_more(&producers)?;
-    let closed = closed(stage, &narrows)?;
+    let closed = closed(fixture, &narrows)?;
     // Held, so that the only connections that could be closed are the producers'.
-    let mut held = await_shown(stage, port, &first.der)?;
+    let mut held = await_shown(fixture, port, &first.der)?;
     for _ in 0..2 {
-        let next = secret.renew(stage)?;
-        held.extend(await_shown(stage, port, &next.der)?);
+        let next = secret.renew(fixture)?;
+        held.extend(await_shown(fixture, port, &next.der)?);
         await_more(&producers)?;
     }
-    ensure_none_closed(stage, &narrows, closed)?;
-    await_reloads(stage, &narrows, "applied", 2.0)?;
+    ensure_none_closed(fixture, &narrows, closed)?;
+    await_reloads(fixture, &narrows, "applied", 2.0)?;
     for producer in producers {
-        finish(stage, producer)?;
+        finish(fixture, producer)?;
     }
     narrows.ensure_sound()
 }
 
-fn break_and_mend(stage: &Stage) -> Result<()> {
-    let (secret, first) = Secret::mount(stage, names::TO_PLAIN)?;
-    let narrows = narrows(stage, &first)?;
+fn break_and_mend(fixture: &Fixture) -> Result<()> {
+    let (secret, first) = Secret::mount(fixture, names::TO_PLAIN)?;
+    let narrows = narrows(fixture, &first)?;
     let port = own_port(narrows.slot());
-    secret.break_certificate(stage)?;
-    await_reloads(stage, &narrows, "refused", 1.0)?;
+    secret.break_certificate(fixture)?;
+    await_reloads(fixture, &narrows, "refused", 1.0)?;
     narrows.await_log(&["tls.crt"])?;
     ensure!(
-        TlsSocket::open(stage, port, names::TO_PLAIN)?.certificate()? == first.der,
+        TlsSocket::open(fixture, port, names::TO_PLAIN)?.certificate()? == first.der,
         "the certificate that was read last should still be shown"
     );
-    let mended = secret.renew(stage)?;
-    await_shown(stage, port, &mended.der)?;
+    let mended = secret.renew(fixture)?;
+    await_shown(fixture, port, &mended.der)?;
     narrows.ensure_sound()
 }
 
-fn add_a_listener(stage: &Stage) -> Result<()> {
-    let first = stage.pki.serve(names::TO_PLAIN)?;
-    let narrows = narrows(stage, &first)?;
+fn add_a_listener(fixture: &Fixture) -> Result<()> {
+    let first = fixture.pki.serve(names::TO_PLAIN)?;
+    let narrows = narrows(fixture, &first)?;
     let port = own_port(narrows.slot());
-    let producer = produce(stage, "confluent", port)?;
+    let producer = produce(fixture, "confluent", port)?;
     await_more(std::slice::from_ref(&producer))?;
-    let closed = closed(stage, &narrows)?;
+    let closed = closed(fixture, &narrows)?;
 
-    let mut configuration = configuration(stage, port, &first);
-    let added = stage.pki.serve(names::ADDED)?;
+    let mut configuration = configuration(fixture, port, &first);
+    let added = fixture.pki.serve(names::ADDED)?;
     configuration["listeners"][names::ADDED] = terminating(names::ADDED, "plain", port, &added);
     narrows.configure(configuration)?;
-    await_reloads(stage, &narrows, "applied", 1.0)?;
-    let road = Way::ToPlain.through(stage, port);
+    await_reloads(fixture, &narrows, "applied", 1.0)?;
+    let road = Way::ToPlain.through(fixture, port);
     let bootstrap = format!("{}:{port}", names::bootstrap(names::ADDED));
     let metadata = run(
-        stage,
+        fixture,
         "kcat",
         &road.front,
         &bootstrap,
@@ -113,18 +113,18 @@ fn add_a_listener(stage: &Stage) -> Result<()> {
     ensure_only_advertised(&metadata, &names::brokers(names::ADDED, port))?;
 
     await_more(std::slice::from_ref(&producer))?;
-    ensure_none_closed(stage, &narrows, closed)?;
-    finish(stage, producer)?;
+    ensure_none_closed(fixture, &narrows, closed)?;
+    finish(fixture, producer)?;
     narrows.ensure_sound()
 }
 
-fn narrows(stage: &Stage, identity: &Identity) -> Result<Narrows> {
-    stage.own_narrows_with(|slot| Ok(configuration(stage, own_port(slot), identity)))
+fn narrows(fixture: &Fixture, identity: &Identity) -> Result<Narrows> {
+    fixture.own_narrows_with(|slot| Ok(configuration(fixture, own_port(slot), identity)))
 }
 
-fn configuration(stage: &Stage, port: u16, identity: &Identity) -> serde_json::Value {
+fn configuration(fixture: &Fixture, port: u16, identity: &Identity) -> serde_json::Value {
     only(
-        stage,
+        fixture,
         names::TO_PLAIN,
         terminating(names::TO_PLAIN, "plain", port, identity),
     )
@@ -136,17 +136,17 @@ struct Producer {
     topic: String,
 }
 
-fn produce(stage: &Stage, client: &str, port: u16) -> Result<Producer> {
-    let topic = stage.world.unique("reload");
-    stage.cluster.steward.place(&topic, "2,3,1")?;
-    let road = Way::ToPlain.through(stage, port);
+fn produce(fixture: &Fixture, client: &str, port: u16) -> Result<Producer> {
+    let topic = fixture.namespaces.unique("reload");
+    fixture.cluster.admin_client.place(&topic, "2,3,1")?;
+    let road = Way::ToPlain.through(fixture, port);
     let options = road.with(&[
         format!("topic={topic}"),
         "tag=r".to_owned(),
         "rate=300".to_owned(),
     ]);
     let flow = Flow::endless(
-        stage,
+        fixture,
         client,
         &road.front,
         &road.bootstrap,
@@ -163,22 +163,22 @@ fn await_more(producers: &[Producer]) -> Result<()> {
 }
 
 /// No record failed, and each that was acknowledged is there once.
-fn finish(stage: &Stage, producer: Producer) -> Result<()> {
+fn finish(fixture: &Fixture, producer: Producer) -> Result<()> {
     let acked = oracle::acked(&producer.flow.stop()?)?;
     oracle::ensure_arrived(
         "r",
         Order::AsSent,
         &acked,
-        &stage.cluster.steward.read(&producer.topic)?,
+        &fixture.cluster.admin_client.read(&producer.topic)?,
     )
 }
 
 /// Opens connections until this certificate is shown. They are the caller's to close.
-fn await_shown(stage: &Stage, port: u16, certificate: &[u8]) -> Result<Vec<TlsSocket>> {
+fn await_shown(fixture: &Fixture, port: u16, certificate: &[u8]) -> Result<Vec<TlsSocket>> {
     let deadline = Instant::now() + RELOAD_TIMEOUT;
     let mut opened = Vec::new();
     loop {
-        let socket = TlsSocket::open(stage, port, names::TO_PLAIN)?;
+        let socket = TlsSocket::open(fixture, port, names::TO_PLAIN)?;
         let shown = socket.certificate()?;
         opened.push(socket);
         if shown == certificate {
@@ -192,9 +192,9 @@ fn await_shown(stage: &Stage, port: u16, certificate: &[u8]) -> Result<Vec<TlsSo
     }
 }
 
-fn await_reloads(stage: &Stage, narrows: &Narrows, outcome: &str, count: f64) -> Result<()> {
+fn await_reloads(fixture: &Fixture, narrows: &Narrows, outcome: &str, count: f64) -> Result<()> {
     let deadline = Instant::now() + RELOAD_TIMEOUT;
-    while reloads(stage, narrows, outcome)? < count {
+    while reloads(fixture, narrows, outcome)? < count {
         ensure!(
             Instant::now() < deadline,
             "no reload was {outcome} within {RELOAD_TIMEOUT:?}\n{}",
@@ -205,8 +205,8 @@ fn await_reloads(stage: &Stage, narrows: &Narrows, outcome: &str, count: f64) ->
     Ok(())
 }
 
-fn ensure_none_closed(stage: &Stage, narrows: &Narrows, before: f64) -> Result<()> {
-    let now = closed(stage, narrows)?;
+fn ensure_none_closed(fixture: &Fixture, narrows: &Narrows, before: f64) -> Result<()> {
+    let now = closed(fixture, narrows)?;
     ensure!(
         now == before,
         "{} connections ended with a reload",
@@ -215,17 +215,17 @@ fn ensure_none_closed(stage: &Stage, narrows: &Narrows, before: f64) -> Result<(
     Ok(())
 }
 
-fn closed(stage: &Stage, narrows: &Narrows) -> Result<f64> {
+fn closed(fixture: &Fixture, narrows: &Narrows) -> Result<f64> {
     narrows.metric(
-        &stage.world,
+        &fixture.namespaces,
         "narrows_connections_closed_total",
         r#"listener="a""#,
     )
 }
 
-fn reloads(stage: &Stage, narrows: &Narrows, outcome: &str) -> Result<f64> {
+fn reloads(fixture: &Fixture, narrows: &Narrows, outcome: &str) -> Result<f64> {
     narrows.metric(
-        &stage.world,
+        &fixture.namespaces,
         "narrows_reloads_total",
         &format!(r#"outcome="{outcome}""#),
     )

@@ -7,8 +7,8 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 
+use crate::fixture::Fixture;
 use crate::pki::Identity;
-use crate::stage::Stage;
 
 /// A certificate and its key at paths that stay.
 #[derive(Debug)]
@@ -18,8 +18,11 @@ pub(crate) struct Secret {
 }
 
 impl Secret {
-    pub(crate) fn mount(stage: &Stage, domain: &str) -> Result<(Self, Identity)> {
-        let folder = stage.world.scratch().join(stage.world.unique("secret"));
+    pub(crate) fn mount(fixture: &Fixture, domain: &str) -> Result<(Self, Identity)> {
+        let folder = fixture
+            .namespaces
+            .scratch()
+            .join(fixture.namespaces.unique("secret"));
         fs::create_dir_all(&folder)?;
         for file in [CERTIFICATE, KEY] {
             symlink(format!("..data/{file}"), folder.join(file))?;
@@ -28,15 +31,15 @@ impl Secret {
             folder,
             name: domain.to_owned(),
         };
-        let first = secret.renew(stage)?;
+        let first = secret.renew(fixture)?;
         Ok((secret, first))
     }
 
     /// Puts a new certificate and key in the place of the old ones, at once. Says what they are, at
     /// the paths that stay.
-    pub(crate) fn renew(&self, stage: &Stage) -> Result<Identity> {
-        let next = self.next(stage)?;
-        let issued = stage.pki.serve_from(&next, NAME, &self.name)?;
+    pub(crate) fn renew(&self, fixture: &Fixture) -> Result<Identity> {
+        let next = self.next(fixture)?;
+        let issued = fixture.pki.serve_from(&next, NAME, &self.name)?;
         self.swap(&next)?;
         let [certificate, key] = [CERTIFICATE, KEY].map(|file| self.folder.join(file));
         Ok(Identity {
@@ -47,16 +50,16 @@ impl Secret {
     }
 
     /// As [`Self::renew`], with a certificate file that was cut off.
-    pub(crate) fn break_certificate(&self, stage: &Stage) -> Result<()> {
-        let next = self.next(stage)?;
-        let issued = stage.pki.serve_from(&next, NAME, &self.name)?;
+    pub(crate) fn break_certificate(&self, fixture: &Fixture) -> Result<()> {
+        let next = self.next(fixture)?;
+        let issued = fixture.pki.serve_from(&next, NAME, &self.name)?;
         let text = fs::read(&issued.certificate)?;
         fs::write(&issued.certificate, &text[..text.len() / 2])?;
         self.swap(&next)
     }
 
-    fn next(&self, stage: &Stage) -> Result<PathBuf> {
-        let next = self.folder.join(stage.world.unique("..version"));
+    fn next(&self, fixture: &Fixture) -> Result<PathBuf> {
+        let next = self.folder.join(fixture.namespaces.unique("..version"));
         fs::create_dir(&next)?;
         Ok(next)
     }

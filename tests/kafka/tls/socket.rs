@@ -9,9 +9,9 @@ use anyhow::{Context, Result, ensure};
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
+use crate::fixture::Fixture;
 use crate::names;
-use crate::stage::Stage;
-use crate::world::{NARROWS_FOR_CLIENTS, Side};
+use crate::namespaces::{NARROWS_FOR_CLIENTS, Side};
 
 const TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -19,8 +19,8 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 const API_VERSIONS: [u8; 14] = [0, 0, 0, 10, 0, 18, 0, 0, 0, 0, 0, 1, 0xff, 0xff];
 
 /// A TCP connection to Narrows, with nothing sent on it.
-pub(crate) fn dial(stage: &Stage, port: u16) -> Result<TcpStream> {
-    let socket = stage.world.inside(Side::Clients, || {
+pub(crate) fn dial(fixture: &Fixture, port: u16) -> Result<TcpStream> {
+    let socket = fixture.namespaces.inside(Side::Clients, || {
         TcpStream::connect((NARROWS_FOR_CLIENTS, port))
     })??;
     socket.set_read_timeout(Some(TIMEOUT))?;
@@ -34,9 +34,9 @@ pub(crate) struct TlsSocket(StreamOwned<ClientConnection, TcpStream>);
 impl TlsSocket {
     /// # Errors
     /// When the handshake fails.
-    pub(crate) fn open(stage: &Stage, port: u16, domain: &str) -> Result<Self> {
+    pub(crate) fn open(fixture: &Fixture, port: u16, domain: &str) -> Result<Self> {
         let mut roots = RootCertStore::empty();
-        roots.add(stage.pki.narrows.der().to_vec().into())?;
+        roots.add(fixture.pki.narrows.der().to_vec().into())?;
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let config = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()?
@@ -44,7 +44,7 @@ impl TlsSocket {
             .with_no_client_auth();
         let name = ServerName::try_from(names::bootstrap(domain))?;
         let mut connection = ClientConnection::new(Arc::new(config), name)?;
-        let mut socket = dial(stage, port)?;
+        let mut socket = dial(fixture, port)?;
         while connection.is_handshaking() {
             connection.complete_io(&mut socket)?;
         }

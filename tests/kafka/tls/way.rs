@@ -6,10 +6,10 @@ use anyhow::Result;
 
 use crate::brokers::{PASSWORD, USER, ports};
 use crate::clients::Front;
+use crate::fixture::{Fixture, is_direct};
 use crate::names;
+use crate::namespaces::{NODE_IDS, Side, broker_ip};
 use crate::pki::Identity;
-use crate::stage::{Stage, is_direct};
-use crate::world::{NODE_IDS, Side, broker_ip};
 
 /// Where the shared Narrows listens for TLS. Brokers advertise it as well, for those whose TLS
 /// Narrows only passes on.
@@ -51,34 +51,34 @@ impl Way {
     }
 
     /// Through the shared Narrows, or in direct mode to the brokers' own TLS.
-    pub(crate) fn road(self, stage: &Stage) -> Result<Road> {
+    pub(crate) fn road(self, fixture: &Fixture) -> Result<Road> {
         if is_direct() {
-            return Ok(self.past_narrows(stage));
+            return Ok(self.past_narrows(fixture));
         }
-        stage.gateway()?;
-        Ok(self.through(stage, PORT))
+        fixture.gateway()?;
+        Ok(self.through(fixture, PORT))
     }
 
     /// Through a Narrows that serves this way at a port.
-    pub(crate) fn through(self, stage: &Stage, port: u16) -> Road {
+    pub(crate) fn through(self, fixture: &Fixture, port: u16) -> Road {
         let (domain, authority) = match self {
-            Self::ToPlain => (names::TO_PLAIN, &stage.pki.narrows),
-            Self::ToMtls => (names::TO_MTLS, &stage.pki.narrows),
-            Self::Passthrough => (names::PASSTHROUGH, &stage.pki.brokers),
-            Self::ToSasl => (names::TO_SASL, &stage.pki.narrows),
+            Self::ToPlain => (names::TO_PLAIN, &fixture.pki.narrows),
+            Self::ToMtls => (names::TO_MTLS, &fixture.pki.narrows),
+            Self::Passthrough => (names::PASSTHROUGH, &fixture.pki.brokers),
+            Self::ToSasl => (names::TO_SASL, &fixture.pki.narrows),
         };
         Road {
             front: Front {
                 side: Side::Clients,
-                ..stage.front()
+                ..fixture.front()
             },
             bootstrap: format!("{}:{port}", names::bootstrap(domain)),
             brokers: names::brokers(domain, port),
-            options: self.options(stage, authority.file.display().to_string()),
+            options: self.options(fixture, authority.file.display().to_string()),
         }
     }
 
-    fn past_narrows(self, stage: &Stage) -> Road {
+    fn past_narrows(self, fixture: &Fixture) -> Road {
         let port = match self {
             Self::ToPlain => ports::TLS,
             Self::ToMtls => ports::MTLS,
@@ -95,20 +95,20 @@ impl Way {
             (broker_ip(1).to_string(), brokers.into())
         };
         Road {
-            front: stage.front(),
+            front: fixture.front(),
             bootstrap: format!("{bootstrap}:{port}"),
             brokers,
-            options: self.options(stage, stage.pki.brokers.file.display().to_string()),
+            options: self.options(fixture, fixture.pki.brokers.file.display().to_string()),
         }
     }
 
-    fn options(self, stage: &Stage, authority: String) -> Vec<String> {
+    fn options(self, fixture: &Fixture, authority: String) -> Vec<String> {
         let mut options = vec![format!("cafile={authority}")];
         match self {
             Self::ToPlain => options.push("security=SSL".to_owned()),
             Self::ToMtls | Self::Passthrough => {
                 options.push("security=SSL".to_owned());
-                options.extend(showing(&stage.pki.alice));
+                options.extend(showing(&fixture.pki.alice));
             }
             Self::ToSasl => options.extend([
                 "security=SASL_SSL".to_owned(),

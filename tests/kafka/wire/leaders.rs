@@ -15,22 +15,22 @@ use kafka_protocol::records::{
 use libtest_mimic::Trial;
 
 use super::{Ways, topic_of};
-use crate::stage::{LazyStage, Stage, sharing};
+use crate::fixture::{Fixture, LazyFixture, sharing};
 
-pub(super) fn list(stage: &LazyStage) -> Vec<Trial> {
+pub(super) fn list(fixture: &LazyFixture) -> Vec<Trial> {
     vec![
         sharing(
-            stage,
+            fixture,
             "wire::a_refused_produce_names_narrows_address_of_the_leader_from_v10_on",
             produce,
         ),
         sharing(
-            stage,
+            fixture,
             "wire::a_refused_fetch_names_narrows_address_of_the_leader_from_v16_on",
             fetch,
         ),
         sharing(
-            stage,
+            fixture,
             "wire::a_refusal_behind_a_megabyte_of_records_leaks_no_address",
             fetch_behind_records,
         ),
@@ -42,16 +42,16 @@ const PRODUCE_WITH_ENDPOINTS: i16 = 10;
 const FETCH_WITH_ENDPOINTS: i16 = 16;
 const RECORDS_BYTES: usize = 1_000_000;
 
-fn produce(stage: &Stage) -> Result<()> {
-    let elsewhere = stage.world.unique("elsewhere");
+fn produce(fixture: &Fixture) -> Result<()> {
+    let elsewhere = fixture.namespaces.unique("elsewhere");
     // Broker 1 follows: one that does not even have a replica answers v13 with UNKNOWN_TOPIC_ID
     // (4.3.1).
-    stage.cluster.steward.place(&elsewhere, "2,1")?;
+    fixture.cluster.admin_client.place(&elsewhere, "2,1")?;
     let batch = batch_of(10)?;
-    let elsewhere = topic_of(stage, &elsewhere)?;
+    let elsewhere = topic_of(fixture, &elsewhere)?;
     let request = |_| produce_request(&elsewhere, &batch);
     Ways::compare(
-        stage,
+        fixture,
         request,
         |_, _| {},
         |ways, answer| {
@@ -66,7 +66,7 @@ fn produce(stage: &Stage) -> Result<()> {
                 .try_for_each(|node| ways.advertise(&mut node.host, &mut node.port))
         },
     )?;
-    let mut ways = Ways::to_broker(stage, 1)?;
+    let mut ways = Ways::to_broker(fixture, 1)?;
     let newest = *ways.front.versions::<ProduceRequest>()?.end();
     let answer = ways
         .front
@@ -78,13 +78,13 @@ fn produce(stage: &Stage) -> Result<()> {
     Ok(())
 }
 
-fn fetch(stage: &Stage) -> Result<()> {
-    let elsewhere = stage.world.unique("elsewhere");
-    stage.cluster.steward.place(&elsewhere, "2")?;
-    let elsewhere = topic_of(stage, &elsewhere)?;
+fn fetch(fixture: &Fixture) -> Result<()> {
+    let elsewhere = fixture.namespaces.unique("elsewhere");
+    fixture.cluster.admin_client.place(&elsewhere, "2")?;
+    let elsewhere = topic_of(fixture, &elsewhere)?;
     let request = |_| fetch_request(&[&elsewhere]);
     Ways::compare(
-        stage,
+        fixture,
         request,
         |_, _| {},
         |ways, answer| {
@@ -104,13 +104,13 @@ fn fetch(stage: &Stage) -> Result<()> {
 /// The endpoints stand behind the records, in a response whose length is already on its way:
 /// Narrows may replace them or take them out, which makes the client ask for metadata, but must let
 /// nothing else change.
-fn fetch_behind_records(stage: &Stage) -> Result<()> {
-    let [here, elsewhere] = ["here", "elsewhere"].map(|name| stage.world.unique(name));
-    stage.cluster.steward.place(&here, "1")?;
-    stage.cluster.steward.place(&elsewhere, "2")?;
-    let here = topic_of(stage, &here)?;
-    let elsewhere = topic_of(stage, &elsewhere)?;
-    let mut ways = Ways::to_broker(stage, 1)?;
+fn fetch_behind_records(fixture: &Fixture) -> Result<()> {
+    let [here, elsewhere] = ["here", "elsewhere"].map(|name| fixture.namespaces.unique(name));
+    fixture.cluster.admin_client.place(&here, "1")?;
+    fixture.cluster.admin_client.place(&elsewhere, "2")?;
+    let here = topic_of(fixture, &here)?;
+    let elsewhere = topic_of(fixture, &elsewhere)?;
+    let mut ways = Ways::to_broker(fixture, 1)?;
     let written = ways
         .direct
         .ask(9, &produce_request(&here, &batch_of(RECORDS_BYTES / 2)?))?;

@@ -23,24 +23,24 @@ use kafka_protocol::protocol::{Request, StrBytes};
 use libtest_mimic::Trial;
 
 use crate::brokers::ports;
-use crate::stage::{LazyStage, Stage, sharing};
-use crate::world::{NODE_IDS, Side, broker_ip};
+use crate::fixture::{Fixture, LazyFixture, sharing};
+use crate::namespaces::{NODE_IDS, Side, broker_ip};
 use socket::Socket;
 
-pub(crate) fn list(stage: &LazyStage) -> Vec<Trial> {
+pub(crate) fn list(fixture: &LazyFixture) -> Vec<Trial> {
     let mut trials = vec![
         sharing(
-            stage,
+            fixture,
             "wire::metadata_differs_only_in_addresses_in_every_version",
             metadata,
         ),
         sharing(
-            stage,
+            fixture,
             "wire::find_coordinator_differs_only_in_addresses_in_every_version",
             find_coordinator,
         ),
         sharing(
-            stage,
+            fixture,
             "wire::describe_cluster_differs_only_in_addresses_in_every_version",
             describe_cluster,
         ),
@@ -52,7 +52,7 @@ pub(crate) fn list(stage: &LazyStage) -> Vec<Trial> {
         tokens::list,
         versions::list,
     ] {
-        trials.extend(list(stage));
+        trials.extend(list(fixture));
     }
     trials
 }
@@ -70,16 +70,16 @@ struct Ways {
 }
 
 impl Ways {
-    fn to_broker(stage: &Stage, node_id: u8) -> Result<Self> {
-        Self::to_listener(stage, node_id, ports::PLAIN, &stage.front().brokers)
+    fn to_broker(fixture: &Fixture, node_id: u8) -> Result<Self> {
+        Self::to_listener(fixture, node_id, ports::PLAIN, &fixture.front().brokers)
     }
 
-    fn to_sasl_listener(stage: &Stage, node_id: u8) -> Result<Self> {
-        Self::to_listener(stage, node_id, ports::SASL, &stage.front().sasl_brokers)
+    fn to_sasl_listener(fixture: &Fixture, node_id: u8) -> Result<Self> {
+        Self::to_listener(fixture, node_id, ports::SASL, &fixture.front().sasl_brokers)
     }
 
     fn to_listener(
-        stage: &Stage,
+        fixture: &Fixture,
         node_id: u8,
         port: u16,
         at_front: &BTreeMap<i64, (String, u16)>,
@@ -94,8 +94,8 @@ impl Ways {
         }
         let (own, front) = advertised[usize::from(node_id) - 1];
         Ok(Self {
-            direct: Socket::dial(&stage.world, Side::Narrows, own)?,
-            front: Socket::dial(&stage.world, stage.front().side, front)?,
+            direct: Socket::dial(&fixture.namespaces, Side::Narrows, own)?,
+            front: Socket::dial(&fixture.namespaces, fixture.front().side, front)?,
             advertised,
         })
     }
@@ -119,7 +119,7 @@ impl Ways {
     /// Asks both ways in every version that both offer, and compares what is left after the
     /// addresses and after what differs from one answer to the next.
     fn compare<R: Request>(
-        stage: &Stage,
+        fixture: &Fixture,
         request: impl Fn(i16) -> R,
         normalise: impl Fn(&mut R::Response, &mut R::Response),
         advertise: impl Fn(&Self, &mut R::Response) -> Result<()>,
@@ -127,7 +127,7 @@ impl Ways {
     where
         R::Response: PartialEq + std::fmt::Debug,
     {
-        let mut ways = Self::to_broker(stage, 1)?;
+        let mut ways = Self::to_broker(fixture, 1)?;
         let versions = ways.front.versions::<R>()?;
         ensure!(
             versions == ways.direct.versions::<R>()?,
@@ -149,11 +149,11 @@ impl Ways {
     }
 }
 
-fn metadata(stage: &Stage) -> Result<()> {
-    let topic = stage.world.unique("wire");
-    stage.cluster.steward.create(&topic, 3)?;
-    topic_of(stage, &topic)?;
-    let missing = stage.world.unique("missing");
+fn metadata(fixture: &Fixture) -> Result<()> {
+    let topic = fixture.namespaces.unique("wire");
+    fixture.cluster.admin_client.create(&topic, 3)?;
+    topic_of(fixture, &topic)?;
+    let missing = fixture.namespaces.unique("missing");
     let request = |_| {
         let topics = [&topic, &missing]
             .map(|name| MetadataRequestTopic::default().with_name(Some(topic_name(name))));
@@ -174,7 +174,7 @@ fn metadata(stage: &Stage) -> Result<()> {
     let any_controller = |expected: &mut MetadataResponse, answer: &mut MetadataResponse| {
         expected.controller_id = answer.controller_id;
     };
-    Ways::compare(stage, settled, any_controller, |ways, answer| {
+    Ways::compare(fixture, settled, any_controller, |ways, answer| {
         answer
             .brokers
             .iter_mut()
@@ -189,8 +189,8 @@ fn request_of(topic: &str) -> MetadataRequest {
 
 /// A topic as broker 1 describes it: newer versions ask for it by id. Waits until this broker, too,
 /// has heard of it.
-fn topic_of(stage: &Stage, name: &str) -> Result<MetadataResponseTopic> {
-    let mut broker = Ways::to_broker(stage, 1)?.direct;
+fn topic_of(fixture: &Fixture, name: &str) -> Result<MetadataResponseTopic> {
+    let mut broker = Ways::to_broker(fixture, 1)?.direct;
     let deadline = Instant::now() + SETTLE_TIMEOUT;
     loop {
         let topic = broker.ask(12, &request_of(name))?.topics.pop();
@@ -211,14 +211,14 @@ fn topic_of(stage: &Stage, name: &str) -> Result<MetadataResponseTopic> {
     }
 }
 
-fn find_coordinator(stage: &Stage) -> Result<()> {
+fn find_coordinator(fixture: &Fixture) -> Result<()> {
     // The first question creates the internal topics; whoever asks before they stand gets an
     // error's marker.
     for key_type in [0, 1] {
-        settle_coordinators(stage, key_type)?;
+        settle_coordinators(fixture, key_type)?;
         let request = |version| coordinator_request(version, key_type);
         Ways::compare(
-            stage,
+            fixture,
             request,
             |_, _| {},
             |ways, answer| {
@@ -250,8 +250,8 @@ fn coordinator_request(version: i16, key_type: i8) -> FindCoordinatorRequest {
     }
 }
 
-fn settle_coordinators(stage: &Stage, key_type: i8) -> Result<()> {
-    let mut ways = Ways::to_broker(stage, 1)?;
+fn settle_coordinators(fixture: &Fixture, key_type: i8) -> Result<()> {
+    let mut ways = Ways::to_broker(fixture, 1)?;
     let deadline = Instant::now() + SETTLE_TIMEOUT;
     loop {
         let group_answer = ways
@@ -274,14 +274,14 @@ fn settle_coordinators(stage: &Stage, key_type: i8) -> Result<()> {
     }
 }
 
-fn describe_cluster(stage: &Stage) -> Result<()> {
+fn describe_cluster(fixture: &Fixture) -> Result<()> {
     let request =
         |_| DescribeClusterRequest::default().with_include_cluster_authorized_operations(true);
     let any_controller = |expected: &mut DescribeClusterResponse,
                           answer: &mut DescribeClusterResponse| {
         expected.controller_id = answer.controller_id;
     };
-    Ways::compare(stage, request, any_controller, |ways, answer| {
+    Ways::compare(fixture, request, any_controller, |ways, answer| {
         answer
             .brokers
             .iter_mut()

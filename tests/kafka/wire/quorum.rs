@@ -7,14 +7,14 @@ use kafka_protocol::messages::{DescribeQuorumRequest, DescribeQuorumResponse};
 use libtest_mimic::Trial;
 
 use super::{Ways, topic_name};
-use crate::stage::{LazyStage, Stage, is_direct, sharing};
+use crate::fixture::{Fixture, LazyFixture, is_direct, sharing};
 
-pub(super) fn list(stage: &LazyStage) -> Vec<Trial> {
+pub(super) fn list(fixture: &LazyFixture) -> Vec<Trial> {
     if is_direct() {
         return Vec::new();
     }
     vec![sharing(
-        stage,
+        fixture,
         "wire::describe_quorum_differs_only_in_the_controllers_listeners",
         hide_controllers,
     )]
@@ -22,8 +22,8 @@ pub(super) fn list(stage: &LazyStage) -> Vec<Trial> {
 
 const WITH_LISTENERS: i16 = 2;
 
-fn hide_controllers(stage: &Stage) -> Result<()> {
-    let mut ways = Ways::to_broker(stage, 1)?;
+fn hide_controllers(fixture: &Fixture) -> Result<()> {
+    let mut ways = Ways::to_broker(fixture, 1)?;
     let answer = ways.direct.ask(WITH_LISTENERS, &request())?;
     ensure!(
         answer.nodes.len() == 3 && answer.nodes.iter().all(|node| !node.listeners.is_empty()),
@@ -39,7 +39,7 @@ fn hide_controllers(stage: &Stage) -> Result<()> {
         settle(answer);
     };
     Ways::compare(
-        stage,
+        fixture,
         |_| request(),
         settle,
         |_, expected| {

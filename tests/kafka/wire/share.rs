@@ -14,25 +14,25 @@ use libtest_mimic::Trial;
 use super::leaders::NOT_LEADER_OR_FOLLOWER;
 use super::{Ways, topic_of};
 use crate::brokers::version_under_test;
-use crate::stage::{LazyStage, Stage, sharing};
+use crate::fixture::{Fixture, LazyFixture, sharing};
 
-pub(super) fn list(stage: &LazyStage) -> Vec<Trial> {
+pub(super) fn list(fixture: &LazyFixture) -> Vec<Trial> {
     // Share groups came with 4.0 and are ready for use since 4.2.
     if version_under_test().starts_with("3.") {
         return Vec::new();
     }
     let name = "wire::a_refused_share_fetch_names_narrows_address_of_the_leader_and_acknowledging_differs_in_nothing";
-    vec![sharing(stage, name, refuse)]
+    vec![sharing(fixture, name, refuse)]
 }
 
 /// The first version that is no preview, and the only one that the oracle knows.
 const VERSION: i16 = 1;
 
-fn refuse(stage: &Stage) -> Result<()> {
-    let elsewhere = stage.world.unique("elsewhere");
-    stage.cluster.steward.place(&elsewhere, "2")?;
-    let topic = topic_of(stage, &elsewhere)?;
-    let mut ways = Ways::to_broker(stage, 1)?;
+fn refuse(fixture: &Fixture) -> Result<()> {
+    let elsewhere = fixture.namespaces.unique("elsewhere");
+    fixture.cluster.admin_client.place(&elsewhere, "2")?;
+    let topic = topic_of(fixture, &elsewhere)?;
+    let mut ways = Ways::to_broker(fixture, 1)?;
     // A member has one session with a broker, so each way is another member's.
     let members = [(); 2].map(|()| member_id());
     let [to_broker, to_narrows] = members.clone().map(|member| fetch_request(member, &topic));

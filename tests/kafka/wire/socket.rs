@@ -10,7 +10,7 @@ use bytes::{Bytes, BytesMut};
 use kafka_protocol::messages::{ApiVersionsRequest, RequestHeader, ResponseHeader};
 use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, Message, Request, StrBytes};
 
-use crate::world::{Side, World};
+use crate::namespaces::{Namespaces, Side};
 
 const TIMEOUT: Duration = Duration::from_secs(10);
 /// What the brokers' network looks like in an answer: their addresses, and the listener that
@@ -26,8 +26,9 @@ pub(super) struct Socket {
 }
 
 impl Socket {
-    pub(super) fn dial(world: &World, side: Side, address: SocketAddr) -> Result<Self> {
-        let stream = world.inside(side, || TcpStream::connect_timeout(&address, TIMEOUT))??;
+    pub(super) fn dial(namespaces: &Namespaces, side: Side, address: SocketAddr) -> Result<Self> {
+        let stream =
+            namespaces.inside(side, || TcpStream::connect_timeout(&address, TIMEOUT))??;
         stream.set_read_timeout(Some(TIMEOUT))?;
         Ok(Self {
             stream,

@@ -17,33 +17,33 @@ use super::socket::Socket;
 use super::versions::cut;
 use super::{POLL, SETTLE_TIMEOUT, Ways, request_of, topic_of};
 use crate::brokers::{PASSWORD, USER, ports};
-use crate::stage::{LazyStage, Stage, is_direct, sharing};
-use crate::world::{Side, broker_ip};
+use crate::fixture::{Fixture, LazyFixture, is_direct, sharing};
+use crate::namespaces::{Side, broker_ip};
 
-pub(super) fn list(stage: &LazyStage) -> Vec<Trial> {
+pub(super) fn list(fixture: &LazyFixture) -> Vec<Trial> {
     if is_direct() {
         return Vec::new();
     }
     vec![
         sharing(
-            stage,
+            fixture,
             "wire::raw_tokens_pass_untouched_and_requests_follow_them",
             log_in,
         ),
         sharing(
-            stage,
+            fixture,
             "wire::a_wrong_password_in_a_raw_token_closes_the_connection",
             be_refused,
         ),
     ]
 }
 
-fn log_in(stage: &Stage) -> Result<()> {
-    let topic = stage.world.unique("tokens");
-    stage.cluster.steward.create(&topic, 3)?;
-    topic_of(stage, &topic)?;
-    teach(stage, &request_of(&topic))?;
-    let mut ways = Ways::to_sasl_listener(stage, 1)?;
+fn log_in(fixture: &Fixture) -> Result<()> {
+    let topic = fixture.namespaces.unique("tokens");
+    fixture.cluster.admin_client.create(&topic, 3)?;
+    topic_of(fixture, &topic)?;
+    teach(fixture, &request_of(&topic))?;
+    let mut ways = Ways::to_sasl_listener(fixture, 1)?;
     let mut expected = converse(&mut ways.direct, &request_of(&topic)).context("past Narrows")?;
     let answers = converse(&mut ways.front, &request_of(&topic)).context("through Narrows")?;
 
@@ -85,20 +85,26 @@ fn log_in(stage: &Stage) -> Result<()> {
 
 /// There are no words for an error in this version: the broker only hangs up, and it is the broker
 /// who does.
-fn be_refused(stage: &Stage) -> Result<()> {
-    let narrows = stage.own_narrows()?;
+fn be_refused(fixture: &Fixture) -> Result<()> {
+    let narrows = fixture.own_narrows()?;
     let front = narrows.front();
     let broker = SocketAddr::from((broker_ip(1), ports::SASL));
     let sockets = [
-        Socket::dial(&stage.world, Side::Narrows, broker)?,
-        Socket::dial(&stage.world, front.side, front.sasl.parse()?)?,
+        Socket::dial(&fixture.namespaces, Side::Narrows, broker)?,
+        Socket::dial(&fixture.namespaces, front.side, front.sasl.parse()?)?,
     ];
     for mut socket in sockets {
         hand_over(&mut socket, "wrong")?;
         socket.ensure_closed()?;
     }
     let deadline = Instant::now() + SETTLE_TIMEOUT;
-    let closed = |cause| narrows.metric(&stage.world, "narrows_connections_closed_total", cause);
+    let closed = |cause| {
+        narrows.metric(
+            &fixture.namespaces,
+            "narrows_connections_closed_total",
+            cause,
+        )
+    };
     while closed("")? < 1.0 {
         ensure!(
             Instant::now() < deadline,
@@ -117,9 +123,9 @@ fn be_refused(stage: &Stage) -> Result<()> {
 /// Where brokers demand authentication Narrows can't ask who is who and goes by what its clients
 /// are told: until one was told, a connection that is meant for a broker may reach another one and
 /// end behind the login.
-fn teach(stage: &Stage, metadata: &MetadataRequest) -> Result<()> {
-    let front = stage.front();
-    let mut bootstrap = Socket::dial(&stage.world, front.side, front.sasl.parse()?)?;
+fn teach(fixture: &Fixture, metadata: &MetadataRequest) -> Result<()> {
+    let front = fixture.front();
+    let mut bootstrap = Socket::dial(&fixture.namespaces, front.side, front.sasl.parse()?)?;
     converse(&mut bootstrap, metadata)
         .context("at the bootstrap port")
         .map(drop)

@@ -11,20 +11,20 @@ use narrows::protocol::table::{self, Treatment};
 use super::Ways;
 use super::socket::Socket;
 use crate::brokers::version_under_test;
-use crate::stage::{LazyStage, Stage, is_direct, sharing};
+use crate::fixture::{Fixture, LazyFixture, is_direct, sharing};
 
-pub(super) fn list(stage: &LazyStage) -> Vec<Trial> {
+pub(super) fn list(fixture: &LazyFixture) -> Vec<Trial> {
     if is_direct() {
         return Vec::new();
     }
     vec![
         sharing(
-            stage,
+            fixture,
             "wire::api_versions_is_the_brokers_own_cut_to_the_table_in_every_version",
             be_cut,
         ),
         sharing(
-            stage,
+            fixture,
             "wire::api_versions_99_is_answered_in_the_form_of_v0_with_error_35",
             be_too_new,
         ),
@@ -48,8 +48,8 @@ const BETWEEN_NODES: [i16; 21] = [
     4, 5, 6, 7, 52, 53, 54, 56, 58, 59, 62, 63, 67, 70, 73, 82, 83, 84, 85, 86, 87,
 ];
 
-fn be_cut(stage: &Stage) -> Result<()> {
-    let mut ways = Ways::to_broker(stage, 1)?;
+fn be_cut(fixture: &Fixture) -> Result<()> {
+    let mut ways = Ways::to_broker(fixture, 1)?;
     for version in VERSIONS {
         let mut expected = ask(&mut ways.direct, version)?;
         let answer = ask(&mut ways.front, version)?;
@@ -79,8 +79,8 @@ fn be_cut(stage: &Stage) -> Result<()> {
     Ok(())
 }
 
-fn be_too_new(stage: &Stage) -> Result<()> {
-    let mut ways = Ways::to_broker(stage, 1)?;
+fn be_too_new(fixture: &Fixture) -> Result<()> {
+    let mut ways = Ways::to_broker(fixture, 1)?;
     for version in [6, 99, i16::MAX] {
         let expected = ask(&mut ways.direct, version)?;
         let answer = ask(&mut ways.front, version)?;

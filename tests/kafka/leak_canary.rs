@@ -10,45 +10,55 @@ use libtest_mimic::Trial;
 
 use crate::brokers::ports;
 use crate::clients::{FLOW_PATIENCE, Flow, Front};
+use crate::fixture::{Fixture, LazyFixture, alone, sharing};
+use crate::namespaces::{Side, broker_ip};
 use crate::oracle;
 use crate::relay;
-use crate::stage::{LazyStage, Stage, alone, sharing};
-use crate::world::{Side, broker_ip};
 
-pub(crate) fn list(stage: &LazyStage) -> Vec<Trial> {
+pub(crate) fn list(fixture: &LazyFixture) -> Vec<Trial> {
     vec![
         alone(
-            stage,
-            "wall::a_client_that_dials_a_broker_is_caught_and_does_not_reach_it",
+            fixture,
+            "leak_canary::a_client_that_dials_a_broker_is_caught_and_does_not_reach_it",
             caught,
         ),
         alone(
-            stage,
-            "wall::a_client_behind_a_relay_that_rewrites_nothing_is_caught",
+            fixture,
+            "leak_canary::a_client_behind_a_relay_that_rewrites_nothing_is_caught",
             rewrite_nothing,
         ),
-        sharing(stage, "wall::brokers_answer_from_narrows_side", answered),
-        sharing(stage, "wall::narrows_namespace_is_no_router", no_router),
-        sharing(stage, "wall::the_oracle_finds_every_kind_of_harm", |_| {
-            oracle::the_oracle_finds_every_kind_of_harm()
-        }),
+        sharing(
+            fixture,
+            "leak_canary::brokers_answer_from_narrows_side",
+            answered,
+        ),
+        sharing(
+            fixture,
+            "leak_canary::narrows_namespace_is_no_router",
+            no_router,
+        ),
+        sharing(
+            fixture,
+            "leak_canary::the_oracle_finds_every_kind_of_harm",
+            |_| oracle::the_oracle_finds_every_kind_of_harm(),
+        ),
     ]
 }
 
 const DIAL_TIMEOUT: Duration = Duration::from_secs(2);
 
-fn caught(stage: &Stage) -> Result<()> {
-    let mark = stage.trap.mark();
+fn caught(fixture: &Fixture) -> Result<()> {
+    let mark = fixture.trap.mark();
     let broker = SocketAddr::from((broker_ip(1), ports::PLAIN));
-    let answer = stage
-        .world
+    let answer = fixture
+        .namespaces
         .inside(Side::Clients, || ask_api_versions(broker))?;
     ensure!(
         !matches!(answer, Ok(length) if length > 0),
         "a broker answered a client"
     );
-    let caught = stage.trap.since(mark);
-    stage.trap.forget();
+    let caught = fixture.trap.since(mark);
+    fixture.trap.forget();
     ensure!(
         caught == [broker],
         "the trap should have noted the dial of {broker} and noted {caught:?}"
@@ -58,19 +68,22 @@ fn caught(stage: &Stage) -> Result<()> {
 
 /// The leak that Narrows is there to prevent, made on purpose: the client learns the brokers' own
 /// addresses and dials them.
-fn rewrite_nothing(stage: &Stage) -> Result<()> {
-    let topic = stage.world.unique("leak");
-    stage.cluster.steward.place(&topic, "2,3")?;
-    let relay = relay::start(&stage.world, SocketAddr::from((broker_ip(1), ports::PLAIN)))?;
-    let mark = stage.trap.mark();
+fn rewrite_nothing(fixture: &Fixture) -> Result<()> {
+    let topic = fixture.namespaces.unique("leak");
+    fixture.cluster.admin_client.place(&topic, "2,3")?;
+    let relay = relay::start(
+        &fixture.namespaces,
+        SocketAddr::from((broker_ip(1), ports::PLAIN)),
+    )?;
+    let mark = fixture.trap.mark();
     let front = Front {
         side: Side::Clients,
         plain: relay.to_string(),
-        ..stage.front()
+        ..fixture.front()
     };
     let options = [format!("topic={topic}"), "tag=w".to_owned()];
     let client = Flow::endless(
-        stage,
+        fixture,
         "confluent",
         &front,
         &front.plain,
@@ -78,7 +91,7 @@ fn rewrite_nothing(stage: &Stage) -> Result<()> {
         &options,
     )?;
     let deadline = Instant::now() + FLOW_PATIENCE;
-    while stage.trap.since(mark).is_empty() {
+    while fixture.trap.since(mark).is_empty() {
         ensure!(
             Instant::now() < deadline,
             "the client never dialled a broker that it was told of"
@@ -86,15 +99,15 @@ fn rewrite_nothing(stage: &Stage) -> Result<()> {
         std::thread::sleep(Duration::from_millis(20));
     }
     drop(client);
-    stage.trap.forget();
+    fixture.trap.forget();
     Ok(())
 }
 
-fn answered(stage: &Stage) -> Result<()> {
+fn answered(fixture: &Fixture) -> Result<()> {
     for node_id in [1, 2, 3] {
         let broker = SocketAddr::from((broker_ip(node_id), ports::PLAIN));
-        let length = stage
-            .world
+        let length = fixture
+            .namespaces
             .inside(Side::Narrows, || ask_api_versions(broker))??;
         ensure!(length > 0, "broker {node_id} did not answer");
     }
@@ -103,9 +116,9 @@ fn answered(stage: &Stage) -> Result<()> {
 
 /// The trap stands in for the brokers' addresses, so a router shows at its other address, for which
 /// there is no trap.
-fn no_router(stage: &Stage) -> Result<()> {
+fn no_router(fixture: &Fixture) -> Result<()> {
     let beyond = SocketAddr::from((Ipv4Addr::new(10, 77, 0, 1), ports::PLAIN));
-    let dial = stage.world.inside(Side::Clients, || {
+    let dial = fixture.namespaces.inside(Side::Clients, || {
         TcpStream::connect_timeout(&beyond, DIAL_TIMEOUT)
     })?;
     let refusal = dial

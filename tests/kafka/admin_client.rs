@@ -1,5 +1,5 @@
 //! The harness's hand on the brokers, past Narrows: a JVM with an admin client that obeys one
-//! command at a time (`java/Steward.java` has the list).
+//! command at a time (`java/AdminConsole.java` has the list).
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
@@ -13,15 +13,15 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 
 use crate::brokers::{JVM, Kafka, classes, ports};
 use crate::logs;
+use crate::namespaces::{Namespaces, Side, broker_ip};
 use crate::oracle::Record;
-use crate::world::{Side, World, broker_ip};
 
-/// The steward gives up after 90 s by itself and says on what; this is for a steward that hangs.
+/// The console gives up after 90 s by itself and says on what; this is for one that hangs.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// See the module's text.
 #[derive(Debug)]
-pub(crate) struct Steward {
+pub(crate) struct AdminClient {
     line: Mutex<Line>,
     #[expect(
         dead_code,
@@ -36,28 +36,34 @@ struct Line {
     answers: Receiver<String>,
 }
 
-impl Steward {
+impl AdminClient {
     /// Compiles and starts it; it may come up before the brokers do.
-    pub(crate) fn start(world: &World, kafka: &Kafka) -> Result<Self> {
-        compile(world, kafka)?;
+    pub(crate) fn start(namespaces: &Namespaces, kafka: &Kafka) -> Result<Self> {
+        compile(namespaces, kafka)?;
         let bootstrap_servers = [1, 2, 3]
             .map(|id| format!("{}:{}", broker_ip(id), ports::PLAIN))
             .join(",");
-        let mut process = world
+        let mut process = namespaces
             .command(Side::Narrows, "java")
             .args(JVM)
             .args([
                 "-cp",
-                &kafka.class_path(world),
-                "Steward",
+                &kafka.class_path(namespaces),
+                "AdminConsole",
                 &bootstrap_servers,
             ])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .stderr(logs::open(&kafka.version, "steward")?)
+            .stderr(logs::open(&kafka.version, "admin-client")?)
             .spawn()?;
-        let commands = process.stdin.take().context("the steward has no input")?;
-        let output = process.stdout.take().context("the steward has no output")?;
+        let commands = process
+            .stdin
+            .take()
+            .context("the admin client has no input")?;
+        let output = process
+            .stdout
+            .take()
+            .context("the admin client has no output")?;
         let (send, answers) = channel();
         thread::spawn(move || {
             // Loggers write to the same stream: only what begins like an answer is one.
@@ -117,7 +123,7 @@ impl Steward {
 
     fn exchange(&self, command: &str, condition: impl Fn() -> Result<()>) -> Result<String> {
         let mut line = self.line.lock().unwrap_or_else(PoisonError::into_inner);
-        writeln!(line.commands, "{command}").context("the steward is gone")?;
+        writeln!(line.commands, "{command}").context("the admin client is gone")?;
         let deadline = Instant::now() + ANSWER_TIMEOUT;
         loop {
             match line.answers.recv_timeout(Duration::from_millis(200)) {
@@ -128,28 +134,30 @@ impl Steward {
                     };
                 }
                 Err(RecvTimeoutError::Timeout) => condition()?,
-                Err(RecvTimeoutError::Disconnected) => bail!("the steward died during `{command}`"),
+                Err(RecvTimeoutError::Disconnected) => {
+                    bail!("the admin client died during `{command}`")
+                }
             }
             ensure!(
                 Instant::now() < deadline,
-                "the steward did not answer `{command}` within {ANSWER_TIMEOUT:?}"
+                "the admin client did not answer `{command}` within {ANSWER_TIMEOUT:?}"
             );
         }
     }
 }
 
-fn compile(world: &World, kafka: &Kafka) -> Result<()> {
-    std::fs::create_dir_all(classes(world))?;
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/kafka/java/Steward.java");
+fn compile(namespaces: &Namespaces, kafka: &Kafka) -> Result<()> {
+    std::fs::create_dir_all(classes(namespaces))?;
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/kafka/java/AdminConsole.java");
     let output = Command::new("javac")
         .args([
             "-Xlint:all",
             "-Werror",
             "-cp",
-            &kafka.class_path(world),
+            &kafka.class_path(namespaces),
             "-d",
         ])
-        .args([&classes(world), &source])
+        .args([&classes(namespaces), &source])
         .output()
         .context("`javac` does not run; the tests need a JDK of version 17 or newer")?;
     ensure!(

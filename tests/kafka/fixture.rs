@@ -1,7 +1,7 @@
 //! What all tests of a run share: the namespaces, the cluster, the leak trap, and one Narrows that
 //! stays up.
 //!
-//! Tests that harm nothing but their own topics share the stage; those that kill brokers have it
+//! Tests that harm nothing but their own topics share the fixture; those that kill brokers have it
 //! alone, and leave it whole: if they can't, that is their failure and not the next one's.
 
 use std::collections::BTreeMap;
@@ -16,16 +16,16 @@ use crate::brokers::{Cluster, Kafka, ports};
 use crate::clients::Front;
 use crate::logs;
 use crate::names;
+use crate::namespaces::{NODE_IDS, Namespaces, Side, broker_ip};
 use crate::narrows::Narrows;
 use crate::pki::Pki;
 use crate::tls;
 use crate::trap::LeakTrap;
-use crate::world::{NODE_IDS, Side, World, broker_ip};
 
-/// See the module's text. Fields are dropped in order: the world, and with it every process, goes
+/// See the module's text. Fields are dropped in order: the namespaces, and with it every process, goes
 /// last.
 #[derive(Debug)]
-pub(crate) struct Stage {
+pub(crate) struct Fixture {
     /// None in direct mode.
     narrows: Option<Narrows>,
     /// Set up by the first test that needs it.
@@ -33,7 +33,7 @@ pub(crate) struct Stage {
     pub(crate) cluster: Cluster,
     pub(crate) trap: LeakTrap,
     pub(crate) pki: Pki,
-    pub(crate) world: World,
+    pub(crate) namespaces: Namespaces,
     quiet: RwLock<()>,
     slots: AtomicU16,
 }
@@ -45,52 +45,55 @@ pub(crate) fn is_direct() -> bool {
     std::env::var_os("NARROWS_DIRECT").is_some_and(|value| value == "1")
 }
 
-/// The stage, set up by the first test that needs it.
-pub(crate) type LazyStage = Arc<OnceLock<Result<Stage, String>>>;
+/// The fixture, set up by the first test that needs it.
+pub(crate) type LazyFixture = Arc<OnceLock<Result<Fixture, String>>>;
 
-/// A test that shares the stage with others.
-pub(crate) fn sharing(stage: &LazyStage, name: &str, test: impl Act) -> Trial {
-    trial(stage, name, move |stage| {
-        let _quiet = stage.quiet.read().unwrap_or_else(PoisonError::into_inner);
-        watched(stage, &test)
+/// A test that shares the fixture with others.
+pub(crate) fn sharing(fixture: &LazyFixture, name: &str, test: impl Act) -> Trial {
+    trial(fixture, name, move |fixture| {
+        let _quiet = fixture.quiet.read().unwrap_or_else(PoisonError::into_inner);
+        watched(fixture, &test)
     })
 }
 
-/// A test that has the stage for itself.
-pub(crate) fn alone(stage: &LazyStage, name: &str, test: impl Act) -> Trial {
-    trial(stage, name, move |stage| {
-        let _quiet = stage.quiet.write().unwrap_or_else(PoisonError::into_inner);
-        let outcome = watched(stage, &test);
-        let healed = stage
+/// A test that has the fixture for itself.
+pub(crate) fn alone(fixture: &LazyFixture, name: &str, test: impl Act) -> Trial {
+    trial(fixture, name, move |fixture| {
+        let _quiet = fixture
+            .quiet
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        let outcome = watched(fixture, &test);
+        let healed = fixture
             .cluster
-            .heal(&stage.world)
+            .heal(&fixture.namespaces)
             .context("the cluster did not recover after the test");
         outcome.and(healed)
     })
 }
 
 /// What a test does.
-pub(crate) trait Act: Fn(&Stage) -> Result<()> + Send + 'static {}
-impl<F: Fn(&Stage) -> Result<()> + Send + 'static> Act for F {}
+pub(crate) trait Act: Fn(&Fixture) -> Result<()> + Send + 'static {}
+impl<F: Fn(&Fixture) -> Result<()> + Send + 'static> Act for F {}
 
-impl Stage {
+impl Fixture {
     fn set() -> Result<Self> {
         let kafka = Kafka::under_test()?;
         let version = kafka.version.clone();
         // The last run's logs would be read as this one's.
         let _ = std::fs::remove_dir_all(logs::folder(&version));
-        let world = World::make()?;
-        world.publish(Side::Clients, &names::of_narrows())?;
+        let namespaces = Namespaces::make()?;
+        namespaces.publish(Side::Clients, &names::of_narrows())?;
         if is_direct() {
-            world.publish(Side::Narrows, &names::of_brokers())?;
+            namespaces.publish(Side::Narrows, &names::of_brokers())?;
         }
-        let trap = LeakTrap::set(&world)?;
-        let pki = Pki::make(&world)?;
-        let cluster = Cluster::start(&world, kafka)?;
+        let trap = LeakTrap::set(&namespaces)?;
+        let pki = Pki::make(&namespaces)?;
+        let cluster = Cluster::start(&namespaces, kafka)?;
         let narrows = if is_direct() {
             None
         } else {
-            Some(Narrows::start(&world, &version, 0)?)
+            Some(Narrows::start(&namespaces, &version, 0)?)
         };
         Ok(Self {
             narrows,
@@ -98,7 +101,7 @@ impl Stage {
             cluster,
             trap,
             pki,
-            world,
+            namespaces,
             quiet: RwLock::new(()),
             slots: AtomicU16::new(1),
         })
@@ -128,7 +131,7 @@ impl Stage {
 
     /// A Narrows of the test's own, to do to it what others must not suffer from.
     pub(crate) fn own_narrows(&self) -> Result<Narrows> {
-        Narrows::start(&self.world, self.cluster.version(), self.slot())
+        Narrows::start(&self.namespaces, self.cluster.version(), self.slot())
     }
 
     /// A Narrows of the test's own with clusters and listeners for its slot.
@@ -137,7 +140,12 @@ impl Stage {
         configure: impl FnOnce(u16) -> Result<Value>,
     ) -> Result<Narrows> {
         let slot = self.slot();
-        Narrows::start_with(&self.world, self.cluster.version(), slot, configure(slot)?)
+        Narrows::start_with(
+            &self.namespaces,
+            self.cluster.version(),
+            slot,
+            configure(slot)?,
+        )
     }
 
     fn slot(&self) -> u16 {
@@ -146,36 +154,38 @@ impl Stage {
 }
 
 fn trial(
-    stage: &LazyStage,
+    fixture: &LazyFixture,
     name: &str,
-    act: impl FnOnce(&Stage) -> Result<()> + Send + 'static,
+    act: impl FnOnce(&Fixture) -> Result<()> + Send + 'static,
 ) -> Trial {
-    let stage = Arc::clone(stage);
+    let fixture = Arc::clone(fixture);
     Trial::test(name, move || {
-        let stage = stage.get_or_init(|| Stage::set().map_err(|error| format!("{error:#}")));
-        let stage = stage
+        let fixture = fixture.get_or_init(|| Fixture::set().map_err(|error| format!("{error:#}")));
+        let fixture = fixture
             .as_ref()
-            .map_err(|error| Failed::from(format!("the stage could not be set: {error}")))?;
-        act(stage).map_err(|error| Failed::from(format!("{error:#}")))
+            .map_err(|error| Failed::from(format!("the fixture could not be set: {error}")))?;
+        act(fixture).map_err(|error| Failed::from(format!("{error:#}")))
     })
 }
 
 /// Whatever a test is about, no client may dial a broker meanwhile and Narrows must not have
 /// panicked.
-fn watched(stage: &Stage, test: &impl Act) -> Result<()> {
-    let mark = stage.trap.mark();
-    let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| test(stage)));
+fn watched(fixture: &Fixture, test: &impl Act) -> Result<()> {
+    let mark = fixture.trap.mark();
+    let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| test(fixture)));
     let outcome = outcome.unwrap_or_else(|_| Err(anyhow!("the test panicked")));
-    let gateway = stage
+    let gateway = fixture
         .gateway
         .get()
         .and_then(|gateway| gateway.as_ref().ok());
-    let sound = stage
+    let sound = fixture
         .narrows
         .iter()
         .chain(gateway)
         .try_for_each(Narrows::ensure_sound);
-    outcome.and(stage.trap.ensure_silent_since(mark)).and(sound)
+    outcome
+        .and(fixture.trap.ensure_silent_since(mark))
+        .and(sound)
 }
 
 /// The way past Narrows.

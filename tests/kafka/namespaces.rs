@@ -1,4 +1,4 @@
-//! The world of a run: three network namespaces with Narrows' between the clients' and the
+//! The namespaces of a run: three network namespaces with Narrows' between the clients' and the
 //! brokers', nothing forwarded.
 //!
 //! ```text
@@ -60,13 +60,13 @@ const SIDES: [Side; 3] = [Side::Clients, Side::Narrows, Side::Brokers];
 /// The namespaces and the scratch folder of this run. Dropped: everything in them is killed and
 /// removed.
 #[derive(Debug)]
-pub(crate) struct World {
+pub(crate) struct Namespaces {
     scratch: PathBuf,
     janitor: Child,
     names_given: AtomicU32,
 }
 
-impl World {
+impl Namespaces {
     /// Makes the namespaces and joins them.
     ///
     /// # Errors
@@ -77,7 +77,7 @@ impl World {
         fs::create_dir_all(&scratch)?;
         // The janitor comes first: what is half made is cleaned up as well.
         let janitor = start_janitor(&scratch)?;
-        let world = Self {
+        let namespaces = Self {
             scratch,
             janitor,
             names_given: AtomicU32::new(0),
@@ -86,8 +86,8 @@ impl World {
             ip(&format!("netns add {}", name_of(side))).context(NEEDS)?;
         }
         join_the_namespaces().context(NEEDS)?;
-        world.forward_nothing()?;
-        Ok(world)
+        namespaces.forward_nothing()?;
+        Ok(namespaces)
     }
 
     /// A folder for this run's files, removed at its end.
@@ -162,7 +162,7 @@ impl World {
     }
 }
 
-impl Drop for World {
+impl Drop for Namespaces {
     fn drop(&mut self) {
         drop(self.janitor.stdin.take());
         let _ = self.janitor.wait();

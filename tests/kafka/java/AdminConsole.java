@@ -29,7 +29,7 @@ import org.apache.kafka.common.serialization.StringDeserializer;
  * The harness's hand on the brokers, past Narrows: one JVM that reads commands on its standard input, one a line, and
  * answers each with one line, `ok ANSWER` or `error WHY`. A command-line tool of Kafka's costs a JVM start each time.
  */
-public class Steward {
+public class AdminConsole {
     private static final long PATIENCE_MS = 90_000;
     private static final long POLL_MS = 50;
 
@@ -37,12 +37,12 @@ public class Steward {
     private final Admin admin;
 
     public static void main(String[] args) throws Exception {
-        Steward steward = new Steward(args[0]);
+        AdminConsole console = new AdminConsole(args[0]);
         BufferedReader commands = new BufferedReader(new InputStreamReader(System.in));
         for (String line = commands.readLine(); line != null; line = commands.readLine()) {
             String answer;
             try {
-                answer = "ok " + steward.obey(line.split(" "));
+                answer = "ok " + console.obey(line.split(" "));
             } catch (Exception e) {
                 Throwable cause = e.getCause() == null ? e : e.getCause();
                 answer = "error " + line + ": " + cause.toString().replace('\n', ' ');
@@ -53,7 +53,7 @@ public class Steward {
         System.exit(0);
     }
 
-    private Steward(String bootstrapServers) {
+    private AdminConsole(String bootstrapServers) {
         this.bootstrapServers = bootstrapServers;
         Properties properties = new Properties();
         properties.put("bootstrap.servers", bootstrapServers);
@@ -142,7 +142,7 @@ public class Steward {
         return "";
     }
 
-    /** Where the steward itself put a partition last; a broker that lags behind may still describe it where it was before. */
+    /** Where the console itself put a partition last; a broker that lags behind may still describe it where it was before. */
     private List<Integer> replicasOf(String topic, int partition) throws Exception {
         List<Integer> known = assigned.get(new TopicPartition(topic, partition));
         return known != null ? known
