@@ -7,7 +7,7 @@ use crate::net::hello::HelloError;
 use crate::net::proxy_header::HeaderError;
 use crate::net::tls::HandshakeError;
 use crate::protocol::wire::Malformed;
-use crate::types::NodeId;
+use crate::types::Target;
 use std::io;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -202,17 +202,17 @@ pub enum Cause {
     Connect(#[from] ConnectError),
     /// The broker is not in the cluster any more, or not at this address.
     #[error(
-        "broker {0} has left the cluster or moved to another address; the client finds it by \
-         refreshing its metadata"
+        "{0} has left the cluster or moved to another address; the client finds it by refreshing \
+         its metadata"
     )]
-    BrokerGone(NodeId),
-    /// A connection was lent a bootstrap server in the place of a broker that was not known, and it
+    BrokerGone(Target),
+    /// A connection went to a bootstrap server in the place of a broker that was not known, and it
     /// was another one.
     #[error(
-        "the connection for broker {0} was lent a bootstrap server, which is another broker; the \
-         client's next attempt will reach the right one"
+        "the connection for {0} went to a provisional broker, a bootstrap server, which is another \
+         one; the client's next attempt will reach the right one"
     )]
-    ProvisionalBrokerWrong(NodeId),
+    ProvisionalBrokerWrong(Target),
     /// Narrows is going down, and nothing was in flight.
     #[error("Narrows is draining")]
     Drained,

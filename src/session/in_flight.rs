@@ -3,7 +3,9 @@
 //! A broker answers one request after the other, so the oldest entry says what its next response
 //! is. A Produce with `acks=0` gets no response and has no entry.
 
+use super::cause::Cause;
 use crate::protocol::own_requests::{self, OwnRequest};
+use crate::protocol::rewrite::BrokerList;
 use crate::protocol::table::Api;
 use std::collections::VecDeque;
 
@@ -63,6 +65,15 @@ pub(super) fn broker_list_request() -> (Vec<u8>, Response) {
     (own_requests::metadata_request(OWN_CORRELATION_ID), response)
 }
 
+/// What the broker has said to that; `frame` begins with the length.
+pub(super) fn read_broker_list(frame: &[u8]) -> Result<BrokerList, Cause> {
+    own_requests::read_metadata(frame).map_err(|malformed| Cause::ResponseMalformed {
+        api: OwnRequest::Metadata.api().name,
+        version: OwnRequest::Metadata.version(),
+        malformed,
+    })
+}
+
 /// What is in flight, oldest first.
 #[derive(Debug, Default)]
 pub(super) struct InFlight {
@@ -90,11 +101,6 @@ impl InFlight {
             self.queue = VecDeque::new();
         }
         oldest
-    }
-
-    /// How many requests are in flight.
-    pub(super) fn len(&self) -> usize {
-        self.queue.len()
     }
 
     /// Whether nothing is in flight.

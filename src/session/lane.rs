@@ -34,23 +34,66 @@ pub(super) const LOW_MARK_BYTES: usize = 256 * 1024;
 
 /// Looks at the bytes of one direction.
 pub(super) trait Scan {
-    /// What it shares with the other direction.
-    type With;
-    /// Looks at what has arrived. An error means that no later byte may pass; what is cleared may
+    /// What it judges by, and where it notes what it has found.
+    type With<'a>;
+    /// Looks at what has arrived. An error means that no later byte may pass; what is sendable may
     /// still go.
-    fn scan(&mut self, buffer: &mut Buffer, with: &mut Self::With) -> Result<(), Cause>;
+    fn scan(&mut self, buffer: &mut Buffer, with: &mut Self::With<'_>) -> Result<(), Cause>;
     /// How many bytes at the front of the buffer may go.
-    fn cleared(&self) -> usize;
-    /// So many of the cleared bytes are on their way.
-    fn sent(&mut self, count: usize);
-    /// Whether a frame has been begun and not all of it has been cleared.
+    fn sendable(&self) -> usize;
+    /// So many of the sendable bytes have left the buffer.
+    fn consume(&mut self, count: usize);
+    /// Whether a frame has been begun and not all of it may go yet.
     fn is_mid_frame(&self) -> bool;
-    /// How many bytes behind those that have been looked at may pass unseen.
-    fn unseen(&self) -> usize;
-    /// So many of them have passed.
-    fn passed(&mut self, count: usize);
+    /// What may pass unseen behind the bytes that have been looked at.
+    fn opaque_ahead(&self) -> OpaqueAhead;
+    /// So many of the opaque bytes have passed.
+    fn skip_opaque(&mut self, count: usize);
     /// The size of the last large thing that could pass unseen: the best guess for the next.
     fn last_run(&self) -> usize;
+}
+
+/// Bytes that nobody needs to see, between those that have been looked at and the next that must
+/// be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum OpaqueAhead {
+    /// There are none: the next byte must be looked at.
+    None,
+    /// So many, and one at least.
+    Exactly(usize),
+    /// Nobody knows how many, as nobody can read them.
+    Unknown,
+}
+
+/// How much of a run of unknown length is taken at once: what a pipe holds, or more.
+const UNKNOWN_RUN_BYTES: usize = 1024 * 1024;
+
+impl OpaqueAhead {
+    /// So many bytes, or none.
+    pub(super) fn of(bytes: usize) -> Self {
+        match bytes {
+            0 => Self::None,
+            bytes => Self::Exactly(bytes),
+        }
+    }
+
+    /// How many bytes may be taken at once.
+    pub(super) fn bytes_max(self) -> usize {
+        match self {
+            Self::None => 0,
+            Self::Exactly(bytes) => bytes,
+            Self::Unknown => UNKNOWN_RUN_BYTES,
+        }
+    }
+
+    /// For how much to wait before the process is woken. Where nobody knows how much comes, every
+    /// byte may be the last for a while, and somebody waits for it.
+    fn low_mark(self) -> usize {
+        match self {
+            Self::Exactly(bytes) => bytes.min(LOW_MARK_BYTES),
+            Self::None | Self::Unknown => 1,
+        }
+    }
 }
 
 /// Where buffers and pipes come from, and what is counted of their use.
@@ -63,6 +106,14 @@ pub(super) struct Pools {
 }
 
 impl Pools {
+    /// For lanes between these two: the bytes of TLS have to be seen to be encrypted.
+    pub(super) fn between(mut self, client: &Stream, broker: &Stream) -> Self {
+        if client.plain().is_none() || broker.plain().is_none() {
+            self.pipes = self.pipes.and(Err(CopyReason::Tls));
+        }
+        self
+    }
+
     fn borrow_pipe(&self) -> Result<Pipe, CopyReason> {
         let pipes = self.pipes.as_ref().map_err(|reason| *reason)?;
         pipes.borrow().map_err(|why| match why {
@@ -81,8 +132,8 @@ pub(super) struct Lane<S> {
     /// How many bytes have been looked at, may go, and are still in the socket.
     ahead: usize,
     pipe: Option<Pipe>,
-    /// The size of the large run that is passing.
-    run: Option<usize>,
+    /// The large run that is passing, as it was when it began.
+    run: Option<OpaqueAhead>,
     low_mark: u32,
 }
 
@@ -90,7 +141,7 @@ pub(super) struct Lane<S> {
 #[derive(Debug)]
 pub(super) enum Filled {
     /// Bytes have arrived and have been looked at. An error means that no later byte may pass; what
-    /// is cleared, or in the pipe, may still go.
+    /// is sendable, or in the pipe, may still go.
     Bytes(Result<(), Cause>),
     /// The sender has closed.
     End,
@@ -119,7 +170,7 @@ impl<S: Scan> Lane<S> {
 
     /// Whether everything that may go has gone.
     pub(super) fn is_flushed(&self) -> bool {
-        self.scanner.cleared() == 0 && self.ahead == 0 && self.piped() == 0
+        self.scanner.sendable() == 0 && self.ahead == 0 && self.piped() == 0
     }
 
     /// Whether a frame has been begun and not all of it has been taken.
@@ -128,7 +179,7 @@ impl<S: Scan> Lane<S> {
     }
 
     /// Looks at what has been taken.
-    pub(super) fn scan(&mut self, with: &mut S::With) -> Result<(), Cause> {
+    pub(super) fn scan(&mut self, with: &mut S::With<'_>) -> Result<(), Cause> {
         match &mut self.buffer {
             Some(buffer) => self.scanner.scan(buffer, with),
             None => Ok(()),
@@ -150,7 +201,7 @@ impl<S: Scan> Lane<S> {
         cx: &mut Context<'_>,
         to: &mut Stream,
     ) -> Poll<io::Result<usize>> {
-        let cleared = self.scanner.cleared();
+        let sendable = self.scanner.sendable();
         let will_splice = self.will_splice();
         let is_mid_frame = self.is_mid_frame();
         if let Some((pipe, to)) = self
@@ -161,14 +212,14 @@ impl<S: Scan> Lane<S> {
         {
             // What is in the pipe came first. Whatever follows at once goes out in one packet with
             // its end.
-            return pipe.poll_drain(cx, to, cleared > 0 || is_mid_frame);
+            return pipe.poll_drain(cx, to, sendable > 0 || is_mid_frame);
         }
         if let Some(buffer) = &mut self.buffer {
-            if cleared > 0 {
-                let has_more = will_splice && cleared == buffer.filled().len();
-                let sent = ready!(to.poll_send(cx, &buffer.filled()[..cleared], has_more))?;
+            if sendable > 0 {
+                let has_more = will_splice && sendable == buffer.filled().len();
+                let sent = ready!(to.poll_send(cx, &buffer.filled()[..sendable], has_more))?;
                 buffer.consume(sent);
-                self.scanner.sent(sent);
+                self.scanner.consume(sent);
                 return Poll::Ready(Ok(sent));
             }
             if buffer.is_empty() {
@@ -185,7 +236,7 @@ impl<S: Scan> Lane<S> {
         cx: &mut Context<'_>,
         from: &mut Stream,
         bytes_max: usize,
-        with: &mut S::With,
+        with: &mut S::With<'_>,
     ) -> Poll<io::Result<Filled>> {
         if self.buffer.is_none()
             && self.will_splice()
@@ -196,7 +247,7 @@ impl<S: Scan> Lane<S> {
         }
         self.leave_run(from)?;
         if self.buffer.is_none()
-            && self.scanner.unseen() == 0
+            && self.scanner.opaque_ahead() == OpaqueAhead::None
             && self.is_large_expected()
             && let Some(from) = from.plain()
         {
@@ -212,7 +263,7 @@ impl<S: Scan> Lane<S> {
         } else {
             SPLICED_BYTES_MIN
         };
-        self.ahead > 0 || self.scanner.unseen() >= bytes_min
+        self.ahead > 0 || self.opaque_bytes() >= bytes_min
     }
 
     /// Whether there is a pipe; says why not, once a run.
@@ -225,7 +276,7 @@ impl<S: Scan> Lane<S> {
             }
         }
         if self.run.is_none() {
-            self.run = Some(self.scanner.unseen());
+            self.run = Some(self.scanner.opaque_ahead());
             self.pools.runs.begun(copied);
         }
         self.pipe.is_some()
@@ -233,12 +284,17 @@ impl<S: Scan> Lane<S> {
 
     /// Large runs need what other frames must not have.
     fn leave_run(&mut self, from: &Stream) -> io::Result<()> {
-        if self.scanner.unseen() < SPLICED_REST_MIN {
+        if self.opaque_bytes() < SPLICED_REST_MIN {
             self.run = None;
         }
         self.pipe = None;
         from.plain()
             .map_or(Ok(()), |from| self.set_low_mark(from, 1))
+    }
+
+    /// How many of the next bytes may be taken unseen at once.
+    fn opaque_bytes(&self) -> usize {
+        self.scanner.opaque_ahead().bytes_max()
     }
 
     /// How many bytes are in the pipe.
@@ -251,28 +307,31 @@ impl<S: Scan> Lane<S> {
         &mut self,
         cx: &mut Context<'_>,
         from: &TcpStream,
-        with: &mut S::With,
+        with: &mut S::With<'_>,
     ) -> Poll<io::Result<Filled>> {
         let is_there = self.ahead > 0;
-        let unseen = self.scanner.unseen();
+        let opaque = self.scanner.opaque_ahead();
         let Some(pipe) = &mut self.pipe else {
             return Poll::Ready(Ok(Filled::Bytes(Ok(()))));
         };
         let moved = match is_there {
-            true => Poll::Ready(pipe.try_add(from, self.ahead + unseen)),
-            false => pipe.poll_fill(cx, from, unseen),
+            true => Poll::Ready(pipe.try_add(from, self.ahead + opaque.bytes_max())),
+            false => pipe.poll_fill(cx, from, opaque.bytes_max()),
         };
         match moved {
             Poll::Ready(Ok(0)) => Poll::Ready(Ok(Filled::End)),
             Poll::Ready(moved) => {
-                self.passed(moved?);
+                self.skip(moved?);
                 Poll::Ready(Ok(Filled::Bytes(self.gather(cx, from, with))))
             }
             Poll::Pending => {
                 // Empty pipes are for those who have something to move.
                 self.pipe = None;
-                if self.run.is_some_and(|bytes| bytes >= LOW_MARK_BYTES) {
-                    self.set_low_mark(from, unseen.min(LOW_MARK_BYTES))?;
+                // Only runs that are larger than the mark: with smaller ones, the two system calls
+                // that set it and take it back cost more than the wake-ups that it saves.
+                if matches!(self.run, Some(OpaqueAhead::Exactly(bytes)) if bytes >= LOW_MARK_BYTES)
+                {
+                    self.set_low_mark(from, opaque.low_mark())?;
                 }
                 Poll::Pending
             }
@@ -280,13 +339,13 @@ impl<S: Scan> Lane<S> {
     }
 
     /// So many bytes have left the socket for the pipe.
-    fn passed(&mut self, count: usize) {
+    fn skip(&mut self, count: usize) {
         let looked_at = count.min(self.ahead);
         self.ahead -= looked_at;
         if count > looked_at {
-            self.scanner.passed(count - looked_at);
+            self.scanner.skip_opaque(count - looked_at);
         }
-        if self.ahead + self.scanner.unseen() == 0 {
+        if self.ahead == 0 && self.scanner.opaque_ahead() == OpaqueAhead::None {
             self.run = None;
         }
     }
@@ -298,14 +357,17 @@ impl<S: Scan> Lane<S> {
         &mut self,
         cx: &mut Context<'_>,
         from: &TcpStream,
-        with: &mut S::With,
+        with: &mut S::With<'_>,
     ) -> Result<(), Cause> {
-        while self.ahead == 0 && self.scanner.unseen() == 0 && self.low_mark == 1 {
+        while self.ahead == 0
+            && self.scanner.opaque_ahead() == OpaqueAhead::None
+            && self.low_mark == 1
+        {
             let Poll::Ready(Ok(Filled::Bytes(looked))) = self.poll_peek(cx, from, with) else {
                 break;
             };
             looked?;
-            let wanted = self.ahead + self.scanner.unseen();
+            let wanted = self.ahead + self.opaque_bytes();
             let Some(pipe) = self.pipe.as_mut().filter(|_| self.ahead > 0) else {
                 break;
             };
@@ -313,7 +375,7 @@ impl<S: Scan> Lane<S> {
             let Ok(moved) = pipe.try_add(from, wanted) else {
                 break;
             };
-            self.passed(moved);
+            self.skip(moved);
         }
         Ok(())
     }
@@ -324,7 +386,7 @@ impl<S: Scan> Lane<S> {
         &mut self,
         cx: &mut Context<'_>,
         from: &TcpStream,
-        with: &mut S::With,
+        with: &mut S::With<'_>,
     ) -> Poll<io::Result<Filled>> {
         ready!(from.poll_read_ready(cx))?;
         let mut buffer = self.pools.buffers.borrow();
@@ -337,10 +399,10 @@ impl<S: Scan> Lane<S> {
         }
         buffer.add(count);
         let looked = self.scanner.scan(&mut buffer, with);
-        let may_go = looked.is_ok() && !buffer.is_edited() && self.scanner.cleared() == count;
-        let is_large = self.scanner.unseen() >= SPLICED_BYTES_MIN;
+        let may_go = looked.is_ok() && !buffer.is_edited() && self.scanner.sendable() == count;
+        let is_large = self.opaque_bytes() >= SPLICED_BYTES_MIN;
         if may_go && (is_large && self.take_pipe() || self.piped() > 0) {
-            self.scanner.sent(count);
+            self.scanner.consume(count);
             self.ahead = count;
         } else {
             self.buffer = Some(buffer);
@@ -355,7 +417,7 @@ impl<S: Scan> Lane<S> {
         cx: &mut Context<'_>,
         from: &mut Stream,
         bytes_max: usize,
-        with: &mut S::With,
+        with: &mut S::With<'_>,
     ) -> Poll<io::Result<Filled>> {
         if from.poll_read_ready(cx)?.is_pending() {
             // What can't be looked at yet waits in no more room than it needs.
@@ -380,7 +442,7 @@ impl<S: Scan> Lane<S> {
             self.buffer = None;
         }
         ready!(read)?;
-        if count >= self.scanner.unseen() {
+        if count >= self.opaque_bytes() {
             self.run = None;
         }
         Poll::Ready(Ok(if count == 0 {
@@ -397,7 +459,7 @@ impl<S: Scan> Lane<S> {
     /// How much to read at once: after a large run just the rest of it and the next header.
     fn expected(&self) -> usize {
         if self.is_large_expected() {
-            self.scanner.unseen() + HEADER_BYTES
+            self.opaque_bytes() + HEADER_BYTES
         } else {
             BUFFER_BYTES
         }

@@ -6,12 +6,15 @@
 use super::cause::Cause;
 use super::in_flight::{self, Expected};
 use super::lane::{Filled, Lane, Pools, Scan};
+use super::link::BrokerLink;
 use super::requests::Requests;
-use super::responses::{HELD_BYTES_MAX, Responses};
-use super::state::{BrokerIdentity, SessionState};
+use super::responses::{Answered, HELD_BYTES_MAX};
+use super::state::SessionState;
 use crate::net::buffer::{BUFFER_BYTES, Buffer};
 use crate::net::stream::Stream;
-use crate::observe::metrics::{CopyReason, ListenerMetrics};
+use crate::observe::metrics::ListenerMetrics;
+use crate::protocol::own_requests::OwnRequest;
+use bytes::{Buf, Bytes};
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -26,11 +29,11 @@ pub(super) const POLL_BUDGET_BYTES: usize = 1024 * 1024;
 #[derive(Debug)]
 pub(super) struct Relay {
     client: Stream,
-    broker: Stream,
-    metrics: ListenerMetrics,
-    pub(super) state: SessionState,
     requests: Lane<Requests>,
-    responses: Lane<Responses>,
+    /// The broker's side.
+    link: BrokerLink,
+    pub(super) state: SessionState,
+    metrics: ListenerMetrics,
     /// Why the session ends, once everything in flight has been answered.
     ending: Option<Cause>,
     /// Why it ends once what has been cleared for the client is written.
@@ -39,48 +42,46 @@ pub(super) struct Relay {
     deadline: Option<Pin<Box<Sleep>>>,
 }
 
-/// Why the relay has stopped for its owner.
+/// What the relay's owner has to know or decide.
 #[derive(Debug)]
-pub(super) enum Turn {
+pub(super) enum Event {
     /// The session is over.
     Ended(Cause),
-    /// The broker of a lent connection has answered who is who: see [`Relay::settle`].
-    Answered,
+    /// The broker has answered Narrows' own request, with this frame. The client's requests wait
+    /// until [`Relay::resume`].
+    Answered(OwnRequest, Bytes),
 }
 
 impl Relay {
     /// Begins with the bytes that have arrived from the client, looked at by `requests`.
     pub(super) fn new(
-        (client, broker): (Stream, Stream),
+        client: Stream,
+        link: BrokerLink,
         (first, requests): (Buffer, Requests),
         state: SessionState,
-        mut pools: Pools,
+        pools: Pools,
         metrics: ListenerMetrics,
     ) -> Self {
-        if client.plain().is_none() || broker.plain().is_none() {
-            pools.pipes = pools.pipes.and(Err(CopyReason::Tls));
-        }
-        let requests = Lane::new(requests, pools.clone(), Some(first));
-        let responses = Lane::new(Responses::default(), pools, None);
-        let ending = None;
-        let broken = None;
-        let deadline = None;
         Self {
             client,
-            broker,
-            metrics,
+            requests: Lane::new(requests, pools, Some(first)),
+            link,
             state,
-            requests,
-            responses,
-            ending,
-            broken,
-            deadline,
+            metrics,
+            ending: None,
+            broken: None,
+            deadline: None,
         }
+    }
+
+    /// The broker's side.
+    pub(super) fn link(&self) -> &BrokerLink {
+        &self.link
     }
 
     /// Moves bytes until the session ends or needs a decision. Cancel-safe: everything is in
     /// `self`.
-    pub(super) async fn run(&mut self) -> Turn {
+    pub(super) async fn run(&mut self) -> Event {
         std::future::poll_fn(|cx| self.poll(cx)).await
     }
 
@@ -90,30 +91,29 @@ impl Relay {
         self.ending.get_or_insert(cause);
     }
 
-    /// The owner has decided on [`Turn::Answered`]: requests may go on, unless it has ended the
-    /// session.
-    pub(super) fn settle(&mut self) {
-        self.state.broker_identity = BrokerIdentity::Confirmed;
+    /// The owner knows who the broker is: requests may go on, unless it has ended the session.
+    pub(super) fn resume(&mut self) {
+        self.link.identity.settled();
     }
 
     /// Ends both connections, each as its side needs it.
-    pub(super) async fn part(self) {
-        tokio::join!(linger(self.client, b""), close_broker(self.broker));
+    pub(super) async fn close(self) {
+        tokio::join!(linger(self.client, b""), close_broker(self.link.stream));
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Turn> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
         let mut poll_budget = POLL_BUDGET_BYTES;
         if let Poll::Ready(Err(cause)) = self.poll_responses(cx, &mut poll_budget) {
-            return Poll::Ready(Turn::Ended(cause));
+            return Poll::Ready(Event::Ended(cause));
         }
-        if self.state.broker_identity == BrokerIdentity::Answered {
-            return Poll::Ready(Turn::Answered);
+        if let Some(Answered { request, frame }) = self.link.answered.take() {
+            return Poll::Ready(Event::Answered(request, frame));
         }
         if let Poll::Ready(Err(cause)) = self.poll_requests(cx, &mut poll_budget) {
-            return Poll::Ready(Turn::Ended(cause));
+            return Poll::Ready(Event::Ended(cause));
         }
         self.poll_end(cx)
-            .map_or(Poll::Pending, |cause| Poll::Ready(Turn::Ended(cause)))
+            .map_or(Poll::Pending, |cause| Poll::Ready(Event::Ended(cause)))
     }
 
     /// Whether an ending session has nothing left to do.
@@ -121,10 +121,8 @@ impl Relay {
         self.ending.as_ref()?;
         let is_through = !self.requests.is_mid_frame()
             && self.requests.is_flushed()
-            && self.state.in_flight.is_empty()
-            && !self.responses.is_mid_frame()
-            && self.responses.is_flushed()
-            && self.broker.is_drained()
+            && self.state.owed.is_empty()
+            && self.link.is_through()
             && self.client.is_drained();
         let is_late = self
             .deadline
@@ -147,32 +145,36 @@ impl Relay {
         poll_budget: &mut usize,
     ) -> Poll<Result<(), Cause>> {
         loop {
-            let sent = ready!(self.requests.poll_flush(cx, &mut self.broker))
+            let sent = ready!(self.requests.poll_flush(cx, &mut self.link.stream))
                 .map_err(Cause::BrokerFailed)?;
             if sent > 0 {
                 self.metrics.bytes_to_broker.inc_by(sent as u64);
-                ready!(spend(cx, poll_budget, sent));
+                ready!(charge(cx, poll_budget, sent));
                 continue;
             }
-            let is_mid_frame = self.requests.is_mid_frame();
-            if self.state.must_ask() && !is_mid_frame {
-                self.ask();
-                continue;
-            }
-            if !is_mid_frame && !self.state.takes_requests() {
-                return Poll::Ready(Ok(()));
+            let mut with = self.link.outgoing(&mut self.state);
+            // Between two frames only: in the middle of one, the next bytes belong to it, whatever
+            // has changed since.
+            if !self.requests.is_mid_frame() {
+                if with.must_ask() {
+                    self.ask();
+                    continue;
+                }
+                if !with.takes_requests() {
+                    return Poll::Ready(Ok(()));
+                }
             }
             // What had to wait for the other direction may be in the buffer already.
             if self.requests.has_bytes() {
-                let looked = self.requests.scan(&mut self.state);
+                let looked = self.requests.scan(&mut with);
                 self.requests_looked_at(looked);
-                if self.requests.scanner.cleared() > 0 || self.state.is_ending {
+                if self.requests.scanner.sendable() > 0 || self.state.is_ending {
                     continue;
                 }
             }
+            let mut with = self.link.outgoing(&mut self.state);
             let client = &mut self.client;
-            let state = &mut self.state;
-            let filled = ready!(self.requests.poll_fill(cx, client, BUFFER_BYTES, state));
+            let filled = ready!(self.requests.poll_fill(cx, client, BUFFER_BYTES, &mut with));
             match filled.map_err(Cause::ClientFailed)? {
                 Filled::Bytes(looked) => self.requests_looked_at(looked),
                 Filled::End => self.client_closed()?,
@@ -206,11 +208,11 @@ impl Relay {
 
     /// Narrows' own question, between two requests of the client.
     fn ask(&mut self) {
-        let (request, response) = in_flight::broker_list_request();
+        let (frame, response) = in_flight::broker_list_request();
         let (requests, buffer) = self.requests.parts();
-        requests.put_own(buffer, &request);
-        self.state.in_flight.push(Expected::Response(response));
-        self.state.broker_identity = BrokerIdentity::Asking;
+        requests.put_own(buffer, &frame);
+        self.link.in_flight.push(Expected::Response(response));
+        self.link.identity.asked();
     }
 
     /// Broker to client.
@@ -220,34 +222,60 @@ impl Relay {
         poll_budget: &mut usize,
     ) -> Poll<Result<(), Cause>> {
         loop {
-            let sent = ready!(self.responses.poll_flush(cx, &mut self.client))
+            let sent = ready!(self.link.responses.poll_flush(cx, &mut self.client))
                 .map_err(Cause::ClientFailed)?;
             if sent > 0 {
                 self.metrics.bytes_to_client.inc_by(sent as u64);
-                ready!(spend(cx, poll_budget, sent));
+                ready!(charge(cx, poll_budget, sent));
                 continue;
             }
             if let Some(broken) = self.broken.take() {
                 return Poll::Ready(Err(broken));
             }
-            let broker = &mut self.broker;
-            let state = &mut self.state;
-            let filled = ready!(self.responses.poll_fill(cx, broker, HELD_BYTES_MAX, state));
+            if !self.link.responses.is_mid_frame() && ready!(self.poll_own(cx))? {
+                // The broker's next response may have come while it was not its turn.
+                let (responses, _, mut with) = self.link.reading(&mut self.state);
+                self.broken = responses.scan(&mut with).err();
+                continue;
+            }
+            let (responses, broker, mut with) = self.link.reading(&mut self.state);
+            let filled = ready!(responses.poll_fill(cx, broker, HELD_BYTES_MAX, &mut with));
             match filled.map_err(Cause::BrokerFailed)? {
                 // A response that may not pass ends the session behind those that did.
                 Filled::Bytes(looked) => self.broken = looked.err(),
                 Filled::End => return Poll::Ready(Err(Cause::BrokerClosed)),
-                Filled::Full => return Poll::Ready(Err(self.responses.scanner.too_large())),
+                Filled::Full => return Poll::Ready(Err(responses.scanner.too_large())),
             }
-            if self.state.broker_identity == BrokerIdentity::Answered {
+            if self.link.answered.is_some() {
+                self.link.identity.answered();
                 return Poll::Ready(Ok(()));
             }
         }
     }
+
+    /// Sends the answers of Narrows' own whose turn it is; whether there was one. Only between two
+    /// responses of the broker.
+    fn poll_own(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, Cause>> {
+        let mut has_answered = false;
+        while let Some(own) = self.state.owed.own() {
+            let sent =
+                ready!(self.client.poll_send(cx, own, false)).map_err(Cause::ClientFailed)?;
+            own.advance(sent);
+            if own.is_empty() {
+                self.state.owed.own_is_through();
+            }
+            has_answered = true;
+            self.metrics.bytes_to_client.inc_by(sent as u64);
+        }
+        Poll::Ready(Ok(has_answered))
+    }
 }
 
+#[cfg(test)]
+mod tests;
+
 /// Counts what was moved; when the turn is over, asks for the next one and lets others go first.
-pub(super) fn spend(cx: &mut Context<'_>, poll_budget: &mut usize, moved: usize) -> Poll<()> {
+pub(super) fn charge(cx: &mut Context<'_>, poll_budget: &mut usize, moved: usize) -> Poll<()> {
     *poll_budget = poll_budget.saturating_sub(moved);
     if *poll_budget > 0 {
         return Poll::Ready(());

@@ -6,8 +6,10 @@
 
 use super::cause::Cause;
 use super::first_bytes::{DetectedProtocol, SHOWN_BYTES};
-use super::in_flight::{Expected, Recipient, Response};
-use super::lane::Scan;
+use super::in_flight::{Expected, InFlight, Recipient, Response};
+use super::lane::{OpaqueAhead, Scan};
+use super::owed::LinkId;
+use super::provisional::BrokerIdentity;
 use super::state::SessionState;
 use crate::net::buffer::Buffer;
 use crate::protocol::admission::{self, Admission};
@@ -23,30 +25,71 @@ pub(super) const BEGINNING_BYTES_MAX: usize = 64 * 1024;
 /// The length in front of every frame.
 pub(super) const LENGTH_BYTES: usize = 4;
 
+/// What requests are judged by, and where they are noted: the session, and the link that they go
+/// out on.
+pub(super) struct RequestContext<'a> {
+    pub(super) state: &'a mut SessionState,
+    pub(super) in_flight: &'a mut InFlight,
+    pub(super) link: LinkId,
+    pub(super) identity: BrokerIdentity,
+}
+
+impl<'a> RequestContext<'a> {
+    /// For what comes before there is a broker: the first request must be whole before one is
+    /// dialled.
+    pub(super) fn before_dial(state: &'a mut SessionState, in_flight: &'a mut InFlight) -> Self {
+        Self {
+            state,
+            in_flight,
+            link: LinkId::FIRST,
+            identity: BrokerIdentity::Confirmed,
+        }
+    }
+
+    /// Whether the client's next request may be begun now.
+    pub(super) fn takes_requests(&self) -> bool {
+        !self.state.is_ending
+            && !self.must_ask()
+            && !self.identity.holds_requests()
+            && self.state.owed.len() < self.state.settings.in_flight_requests_max
+    }
+
+    /// Whether Narrows' own question comes before the client's next request.
+    pub(super) fn must_ask(&self) -> bool {
+        self.identity.must_ask(&self.state.sasl) && !self.state.is_ending
+    }
+
+    /// The broker will answer the client's request.
+    fn expect(&mut self, expected: Expected) {
+        self.in_flight.push(expected);
+        self.state.owed.push_broker(self.link);
+    }
+}
+
 /// How far the requests have been looked at.
 #[derive(Debug, Default)]
 pub(super) struct Requests {
     /// What is left of a frame whose beginning has been looked at.
     body_left: usize,
     /// How many bytes at the front of the buffer may go to the broker.
-    cleared: usize,
+    sendable: usize,
     /// The last frame's size.
     last_run: usize,
 }
 
 impl Scan for Requests {
-    type With = SessionState;
+    type With<'a> = RequestContext<'a>;
 
-    fn scan(&mut self, buffer: &mut Buffer, state: &mut SessionState) -> Result<(), Cause> {
+    fn scan(&mut self, buffer: &mut Buffer, with: &mut RequestContext<'_>) -> Result<(), Cause> {
         loop {
-            let arrived = buffer.filled().len() - self.cleared;
+            let arrived = buffer.filled().len() - self.sendable;
             let passed = arrived.min(self.body_left);
-            self.cleared += passed;
+            self.sendable += passed;
             self.body_left -= passed;
-            if arrived == passed || !state.takes_requests() {
+            if arrived == passed || !with.takes_requests() {
                 return Ok(());
             }
-            match self.begin(buffer, state)? {
+            match self.begin(buffer, with)? {
                 Some(frame_bytes) => {
                     self.body_left = LENGTH_BYTES + frame_bytes;
                     self.last_run = frame_bytes;
@@ -56,23 +99,23 @@ impl Scan for Requests {
         }
     }
 
-    fn cleared(&self) -> usize {
-        self.cleared
+    fn sendable(&self) -> usize {
+        self.sendable
     }
 
-    fn sent(&mut self, count: usize) {
-        self.cleared -= count;
+    fn consume(&mut self, count: usize) {
+        self.sendable -= count;
     }
 
     fn is_mid_frame(&self) -> bool {
         self.body_left > 0
     }
 
-    fn unseen(&self) -> usize {
-        self.body_left
+    fn opaque_ahead(&self) -> OpaqueAhead {
+        OpaqueAhead::of(self.body_left)
     }
 
-    fn passed(&mut self, count: usize) {
+    fn skip_opaque(&mut self, count: usize) {
         self.body_left -= count;
     }
 
@@ -83,26 +126,30 @@ impl Scan for Requests {
 
 impl Requests {
     /// Puts Narrows' own request in front of whatever the client has sent. Only between frames,
-    /// with nothing cleared.
+    /// with nothing sendable.
     pub(super) fn put_own(&mut self, buffer: &mut Buffer, request: &[u8]) {
         buffer.replace(0..0, request);
-        self.cleared = request.len();
+        self.sendable = request.len();
     }
 
     /// Looks at the beginning of the next frame. Its length, if it may pass; `None` if more bytes
     /// are needed.
-    fn begin(&self, buffer: &mut Buffer, state: &mut SessionState) -> Result<Option<usize>, Cause> {
-        let bytes = &buffer.filled()[self.cleared..];
-        let Some(frame_bytes) = frame_length(bytes, state)? else {
+    fn begin(
+        &self,
+        buffer: &mut Buffer,
+        with: &mut RequestContext<'_>,
+    ) -> Result<Option<usize>, Cause> {
+        let bytes = &buffer.filled()[self.sendable..];
+        let Some(frame_bytes) = frame_length(bytes, with.state)? else {
             return Ok(None);
         };
         let frame = &bytes[LENGTH_BYTES..];
         let frame = &frame[..frame.len().min(frame_bytes)];
-        match state.sasl.next(frame, frame_bytes) {
+        match with.state.sasl.next(frame, frame_bytes) {
             Some(Next::Request) => {}
             Some(Next::RawToken { is_answered }) => {
                 if is_answered {
-                    state.in_flight.push(Expected::RawToken);
+                    with.expect(Expected::RawToken);
                 }
                 return Ok(Some(frame_bytes));
             }
@@ -129,10 +176,10 @@ impl Requests {
         if is_read_whole && frame.len() < frame_bytes {
             return Ok(None);
         }
-        let version = admit(&header, state)?;
-        note(&header, frame, state);
+        let version = admit(&header, with.state)?;
+        note(&header, frame, with.state);
         if header.is_answered {
-            state.in_flight.push(Expected::Response(Response {
+            with.expect(Expected::Response(Response {
                 api: header.api,
                 version,
                 correlation_id: header.correlation_id,
@@ -140,7 +187,7 @@ impl Requests {
             }));
         }
         if version != header.version {
-            let at = self.cleared + LENGTH_BYTES + 2;
+            let at = self.sendable + LENGTH_BYTES + 2;
             buffer.replace(at..at + 2, &version.to_be_bytes());
         }
         Ok(Some(frame_bytes))

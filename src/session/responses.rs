@@ -6,25 +6,45 @@
 //! out. What goes out depends on the bytes alone, not on how they were split.
 
 use super::cause::Cause;
-use super::in_flight::{Expected, Recipient, Response};
-use super::lane::Scan;
+use super::in_flight::{Expected, InFlight, Recipient, Response};
+use super::lane::{OpaqueAhead, Scan};
+use super::owed::LinkId;
 use super::requests::LENGTH_BYTES;
 use super::state::SessionState;
 use crate::net::buffer::Buffer;
+use crate::protocol::api_versions;
+use crate::protocol::own_requests::OwnRequest;
 use crate::protocol::rewrite::{PREFIX_BYTES, Rewrite};
 use crate::protocol::table::{self, ResponseReading, Treatment};
 use crate::protocol::wire::{Malformed, Reader, Unread};
-use crate::protocol::{api_versions, own_requests};
+use bytes::Bytes;
 
 /// The most that is held of one response: room for tens of thousands of broker addresses.
 pub(super) const HELD_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// What responses are judged by, and where they are noted: the session, and the link that they come
+/// in on.
+pub(super) struct ResponseContext<'a> {
+    pub(super) state: &'a mut SessionState,
+    pub(super) in_flight: &'a mut InFlight,
+    pub(super) link: LinkId,
+    pub(super) answered: &'a mut Option<Answered>,
+}
+
+/// A broker's answer to Narrows' own request.
+#[derive(Debug)]
+pub(super) struct Answered {
+    pub(super) request: OwnRequest,
+    /// The frame, with its length in front.
+    pub(super) frame: Bytes,
+}
 
 /// How far the responses have been looked at.
 #[derive(Debug, Default)]
 pub(super) struct Responses {
     at: At,
     /// How many bytes at the front of the buffer may go to the client.
-    cleared: usize,
+    sendable: usize,
     /// The size of the last response that flowed, or of the largest record set in the last that was
     /// rewritten.
     last_run: usize,
@@ -60,16 +80,16 @@ struct Rewriting {
 }
 
 impl Scan for Responses {
-    type With = SessionState;
+    type With<'a> = ResponseContext<'a>;
 
-    fn scan(&mut self, buffer: &mut Buffer, state: &mut SessionState) -> Result<(), Cause> {
+    fn scan(&mut self, buffer: &mut Buffer, with: &mut ResponseContext<'_>) -> Result<(), Cause> {
         loop {
-            let arrived = buffer.filled().len() - self.cleared;
+            let arrived = buffer.filled().len() - self.sendable;
             let goes_on = match &mut self.at {
-                At::Boundary => self.begin(buffer, state)?,
+                At::Boundary => self.begin(buffer, with)?,
                 At::Flowing(left) => {
                     let passed = arrived.min(*left);
-                    self.cleared += passed;
+                    self.sendable += passed;
                     *left -= passed;
                     let is_through = *left == 0;
                     if is_through {
@@ -81,10 +101,10 @@ impl Scan for Responses {
                 At::Whole(response, total) => {
                     let response = *response;
                     let total = *total;
-                    self.finish_whole(response, total, buffer, state)?;
+                    self.finish_whole(response, total, buffer, with)?;
                     true
                 }
-                At::Rewriting(_) => self.rewrite(buffer, state)?,
+                At::Rewriting(_) => self.rewrite(buffer, with.state)?,
             };
             if !goes_on {
                 return Ok(());
@@ -92,27 +112,27 @@ impl Scan for Responses {
         }
     }
 
-    fn cleared(&self) -> usize {
-        self.cleared
+    fn sendable(&self) -> usize {
+        self.sendable
     }
 
-    fn sent(&mut self, count: usize) {
-        self.cleared -= count;
+    fn consume(&mut self, count: usize) {
+        self.sendable -= count;
     }
 
     fn is_mid_frame(&self) -> bool {
         !matches!(self.at, At::Boundary)
     }
 
-    fn unseen(&self) -> usize {
+    fn opaque_ahead(&self) -> OpaqueAhead {
         match &self.at {
-            At::Flowing(left) => *left,
-            At::Rewriting(rewriting) => rewriting.unseen(),
-            At::Boundary | At::Whole(..) => 0,
+            At::Flowing(left) => OpaqueAhead::of(*left),
+            At::Rewriting(rewriting) => OpaqueAhead::of(rewriting.skippable()),
+            At::Boundary | At::Whole(..) => OpaqueAhead::None,
         }
     }
 
-    fn passed(&mut self, count: usize) {
+    fn skip_opaque(&mut self, count: usize) {
         match &mut self.at {
             At::Flowing(left) => {
                 *left -= count;
@@ -120,7 +140,7 @@ impl Scan for Responses {
                     self.at = At::Boundary;
                 }
             }
-            At::Rewriting(rewriting) => rewriting.passed(count),
+            At::Rewriting(rewriting) => rewriting.skip(count),
             At::Boundary | At::Whole(..) => {}
         }
     }
@@ -132,12 +152,12 @@ impl Scan for Responses {
 
 impl Rewriting {
     /// Records in a response of which nothing is held yet.
-    fn unseen(&self) -> usize {
+    fn skippable(&self) -> usize {
         let is_held = self.rewrite.held_from().is_some() || self.scanned > self.cleared;
         if is_held { 0 } else { self.rewrite.skippable() }
     }
 
-    fn passed(&mut self, count: usize) {
+    fn skip(&mut self, count: usize) {
         self.rewrite.skip_passed(count);
         self.scanned += count;
         self.cleared += count;
@@ -158,20 +178,21 @@ impl Responses {
         }
     }
 
-    /// Looks at the beginning of the next response. False if more bytes are needed.
-    fn begin(&mut self, buffer: &Buffer, state: &mut SessionState) -> Result<bool, Cause> {
-        let bytes = &buffer.filled()[self.cleared..];
+    /// Looks at the beginning of the next response. False if more bytes are needed, or an answer
+    /// from elsewhere is owed to the client before it.
+    fn begin(&mut self, buffer: &Buffer, with: &mut ResponseContext<'_>) -> Result<bool, Cause> {
+        let bytes = &buffer.filled()[self.sendable..];
         if bytes.is_empty() {
             return Ok(false);
         }
-        let oldest = state.in_flight.oldest().ok_or(Cause::UnexpectedResponse)?;
+        let oldest = with.in_flight.oldest().ok_or(Cause::UnexpectedResponse)?;
         let Some(length) = bytes
             .first_chunk()
             .map(|prefix| i32::from_be_bytes(*prefix))
         else {
             return Ok(false);
         };
-        let limit = state.settings.frame_bytes_max;
+        let limit = with.state.settings.frame_bytes_max;
         let bytes_min = match oldest {
             Expected::RawToken => 0,
             Expected::Response(_) => PREFIX_BYTES - LENGTH_BYTES,
@@ -186,7 +207,10 @@ impl Responses {
         let total = LENGTH_BYTES + frame_bytes;
         self.at = match oldest {
             Expected::RawToken => {
-                state.sasl.token_answered(0);
+                if !with.state.owed.begin(with.link) {
+                    return Ok(false);
+                }
+                with.state.sasl.token_answered(0);
                 At::Flowing(total)
             }
             Expected::Response(response) => {
@@ -198,13 +222,16 @@ impl Responses {
                 if answered != asked {
                     return Err(Cause::CorrelationMismatch { answered, asked });
                 }
+                if response.to == Recipient::Client && !with.state.owed.begin(with.link) {
+                    return Ok(false);
+                }
                 self.place(response, frame_bytes, bytes)?
             }
         };
         if let At::Flowing(total) = self.at {
             self.last_run = total;
         }
-        state.in_flight.pop();
+        with.in_flight.pop();
         Ok(true)
     }
 
@@ -214,18 +241,18 @@ impl Responses {
         response: Response,
         total: usize,
         buffer: &mut Buffer,
-        state: &mut SessionState,
+        with: &mut ResponseContext<'_>,
     ) -> Result<(), Cause> {
-        let at = self.cleared..self.cleared + total;
+        let state = &mut *with.state;
+        let at = self.sendable..self.sendable + total;
         let frame = &buffer.filled()[at.clone()];
         let body = &frame[PREFIX_BYTES..];
         let malformed = |malformed| malformed_response(&response, malformed);
         self.at = At::Boundary;
         match (response.to, response.api.map(|api| api.treatment)) {
-            (Recipient::Own(_), _) => {
-                let sighting = own_requests::read_metadata(frame).map_err(malformed)?;
-                state.observer.brokers_seen(sighting);
-                state.broker_identity.answered();
+            (Recipient::Own(request), _) => {
+                let frame = Bytes::copy_from_slice(frame);
+                *with.answered = Some(Answered { request, frame });
                 buffer.replace(at, &[]);
                 return Ok(());
             }
@@ -238,7 +265,7 @@ impl Responses {
                 out.extend_from_slice(&frame[LENGTH_BYTES..PREFIX_BYTES]);
                 out.extend_from_slice(&cut);
                 buffer.replace(at, &out);
-                self.cleared += out.len();
+                self.sendable += out.len();
                 state.observer.response_rewritten(table::API_VERSIONS.key);
                 return Ok(());
             }
@@ -256,7 +283,7 @@ impl Responses {
                     .token_answered(error_code(body, is_flexible).map_err(malformed)?);
             }
         }
-        self.cleared += total;
+        self.sendable += total;
         Ok(())
     }
 
@@ -273,7 +300,7 @@ impl Responses {
             cleared,
         } = &mut **rewriting;
         let malformed = |malformed| malformed_response(response, malformed);
-        let next = self.cleared + (*scanned - *cleared);
+        let next = self.sendable + (*scanned - *cleared);
         let bytes = &buffer.filled()[next..];
         let bytes = &bytes[..bytes.len().min(*total - *scanned)];
         *scanned += rewrite.push(bytes).map_err(malformed)?;
@@ -282,7 +309,7 @@ impl Responses {
             .held_from()
             .unwrap_or(*scanned)
             .saturating_sub(*cleared);
-        self.cleared += free;
+        self.sendable += free;
         *cleared += free;
         if !rewrite.is_ready() {
             let is_short = *scanned == *total;
@@ -292,7 +319,7 @@ impl Responses {
                 Ok(false)
             };
         }
-        let held = self.cleared..self.cleared + (*scanned - *cleared);
+        let held = self.sendable..self.sendable + (*scanned - *cleared);
         let observer = &state.observer;
         let edited = rewrite
             .finish(&buffer.filled()[held.clone()], *cleared, &**observer)
@@ -305,7 +332,7 @@ impl Responses {
             }
         }
         observer.brokers_seen(edited.sighting);
-        self.cleared += held_bytes;
+        self.sendable += held_bytes;
         let rest = At::Flowing(*total - *scanned);
         if let At::Rewriting(rewriting) = std::mem::replace(&mut self.at, rest) {
             self.spare = Some(rewriting);

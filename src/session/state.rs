@@ -1,8 +1,8 @@
-//! What both directions of a session share: who talks, what is in flight, and how far the
+//! What both directions of a session share: who talks, what the client is owed, and how far the
 //! authentication is.
 
 use super::SessionSettings;
-use super::in_flight::InFlight;
+use super::owed::Owed;
 use crate::observe::text::Shown;
 use crate::protocol::rewrite::{Advertise, BrokerList};
 use crate::protocol::sasl::Sasl;
@@ -24,10 +24,9 @@ pub(super) trait Observer: Advertise + Send + Sync + fmt::Debug {
 pub(super) struct SessionState {
     pub(super) settings: SessionSettings,
     pub(super) observer: Arc<dyn Observer>,
-    pub(super) in_flight: InFlight,
+    pub(super) owed: Owed,
     pub(super) sasl: Sasl,
     pub(super) identity: Identity,
-    pub(super) broker_identity: BrokerIdentity,
     /// No further request is begun.
     pub(super) is_ending: bool,
 }
@@ -37,31 +36,11 @@ impl SessionState {
         Self {
             settings,
             observer,
-            in_flight: InFlight::default(),
+            owed: Owed::default(),
             sasl: Sasl::default(),
             identity: Identity::default(),
-            broker_identity: BrokerIdentity::Confirmed,
             is_ending: false,
         }
-    }
-
-    /// Whether the client's next request may be begun now.
-    pub(super) fn takes_requests(&self) -> bool {
-        !self.is_ending
-            && !self.must_ask()
-            && !matches!(
-                self.broker_identity,
-                BrokerIdentity::Asking | BrokerIdentity::Answered
-            )
-            && self.in_flight.len() < self.settings.in_flight_requests_max
-    }
-
-    /// Whether Narrows' own question comes next: the broker is lent, and the client has
-    /// authenticated.
-    pub(super) fn must_ask(&self) -> bool {
-        self.broker_identity == BrokerIdentity::Provisional
-            && self.sasl.has_succeeded()
-            && !self.is_ending
     }
 
     /// How large the next request may be, and by which setting.
@@ -74,25 +53,6 @@ impl SessionState {
         } else {
             (self.settings.frame_bytes_max, "limits.frame_bytes_max")
         }
-    }
-}
-
-/// Whether the broker of this session is a bootstrap server in the place of one that was not known.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum BrokerIdentity {
-    /// It is the broker that was meant, or any broker was.
-    Confirmed,
-    /// It may be another one: ask who the brokers are, once the client has authenticated.
-    Provisional,
-    /// Narrows has asked; the client's next request waits.
-    Asking,
-    /// The answer is in the broker map; the session looks whether it has the right broker.
-    Answered,
-}
-
-impl BrokerIdentity {
-    pub(super) fn answered(&mut self) {
-        *self = Self::Answered;
     }
 }
 

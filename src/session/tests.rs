@@ -1,10 +1,12 @@
 //! What passes depends on the bytes alone, not on how they were split: requests and responses
 //! looked at in pieces.
 
-use super::in_flight::{self, Expected, Recipient, Response};
+use super::in_flight::{self, Expected, InFlight, Recipient, Response};
 use super::lane::Scan;
-use super::requests::{BEGINNING_BYTES_MAX, Requests};
-use super::responses::{HELD_BYTES_MAX, Responses};
+use super::owed::LinkId;
+use super::provisional::BrokerIdentity;
+use super::requests::{BEGINNING_BYTES_MAX, RequestContext, Requests};
+use super::responses::{Answered, HELD_BYTES_MAX, ResponseContext, Responses};
 use super::state::{Observer, SessionState};
 use super::{SessionSettings, Splice, Unvetted};
 use crate::net::buffer::{BUFFER_BYTES, BufferPool};
@@ -38,7 +40,31 @@ impl Observer for Beholder {
     fn response_rewritten(&self, _: i16) {}
 }
 
-fn state() -> SessionState {
+/// A session as its scanners see it.
+#[derive(Debug)]
+pub(super) struct Session {
+    pub(super) state: SessionState,
+    pub(super) in_flight: InFlight,
+    answered: Option<Answered>,
+}
+
+impl Session {
+    fn expect(&mut self, expected: Expected) {
+        self.in_flight.push(expected);
+        let is_own = matches!(
+            expected,
+            Expected::Response(Response {
+                to: Recipient::Own(_),
+                ..
+            })
+        );
+        if !is_own {
+            self.state.owed.push_broker(LinkId::FIRST);
+        }
+    }
+}
+
+pub(super) fn state() -> Session {
     let settings = SessionSettings {
         frame_bytes_max: 1024 * 1024,
         sasl_frame_bytes_max: 512 * 1024,
@@ -49,20 +75,43 @@ fn state() -> SessionState {
         unvetted: Unvetted::Hide,
         splice: Splice::Auto,
     };
-    SessionState::new(settings, Arc::new(Beholder))
+    Session {
+        state: SessionState::new(settings, Arc::new(Beholder)),
+        in_flight: InFlight::default(),
+        answered: None,
+    }
 }
 
 /// A direction as a lane drives it.
-trait Direction: Scan<With = SessionState> + Default {
+trait Direction: Scan + Default {
     const BYTES_MAX: usize;
+    fn with(session: &mut Session) -> Self::With<'_>;
 }
 
 impl Direction for Requests {
     const BYTES_MAX: usize = BUFFER_BYTES;
+
+    fn with(session: &mut Session) -> RequestContext<'_> {
+        RequestContext {
+            state: &mut session.state,
+            in_flight: &mut session.in_flight,
+            link: LinkId::FIRST,
+            identity: BrokerIdentity::Confirmed,
+        }
+    }
 }
 
 impl Direction for Responses {
     const BYTES_MAX: usize = HELD_BYTES_MAX;
+
+    fn with(session: &mut Session) -> ResponseContext<'_> {
+        ResponseContext {
+            state: &mut session.state,
+            in_flight: &mut session.in_flight,
+            link: LinkId::FIRST,
+            answered: &mut session.answered,
+        }
+    }
 }
 
 /// What comes out of a stream that arrives in `pieces`, and the code of the cause that ended it, if
@@ -70,7 +119,7 @@ impl Direction for Responses {
 fn through<D: Direction>(
     pieces: &[&[u8]],
     splices: bool,
-    state: &mut SessionState,
+    session: &mut Session,
 ) -> (Vec<u8>, Option<&'static str>) {
     let mut direction = D::default();
     let mut buffer = BufferPool::default().borrow();
@@ -78,10 +127,11 @@ fn through<D: Direction>(
     for piece in pieces {
         let mut rest = *piece;
         while !rest.is_empty() {
-            if splices && buffer.is_empty() && direction.unseen() > 0 {
-                let count = direction.unseen().min(rest.len());
+            let opaque = direction.opaque_ahead().bytes_max();
+            if splices && buffer.is_empty() && opaque > 0 {
+                let count = opaque.min(rest.len());
                 out.extend_from_slice(&rest[..count]);
-                direction.passed(count);
+                direction.skip_opaque(count);
                 rest = &rest[count..];
                 continue;
             }
@@ -90,11 +140,11 @@ fn through<D: Direction>(
             spare[..count].copy_from_slice(&rest[..count]);
             buffer.add(count);
             rest = &rest[count..];
-            let looked = direction.scan(&mut buffer, state);
-            let cleared = direction.cleared();
-            out.extend_from_slice(&buffer.filled()[..cleared]);
-            buffer.consume(cleared);
-            direction.sent(cleared);
+            let looked = direction.scan(&mut buffer, &mut D::with(session));
+            let sendable = direction.sendable();
+            out.extend_from_slice(&buffer.filled()[..sendable]);
+            buffer.consume(sendable);
+            direction.consume(sendable);
             if let Err(cause) = looked {
                 return (out, Some(cause.code()));
             }
@@ -114,7 +164,7 @@ fn cut<'a>(stream: &'a [u8], cuts: &[Index]) -> Vec<&'a [u8]> {
         .collect()
 }
 
-fn request(key: i16, version: i16, correlation_id: i32, body: &[u8]) -> Vec<u8> {
+pub(super) fn request(key: i16, version: i16, correlation_id: i32, body: &[u8]) -> Vec<u8> {
     let mut frame = vec![0; 4];
     frame.extend_from_slice(&key.to_be_bytes());
     frame.extend_from_slice(&version.to_be_bytes());
@@ -173,7 +223,7 @@ fn requests(kinds: &[u8], filling: usize) -> Vec<u8> {
 }
 
 /// Responses of every kind, and the requests that they answer.
-fn responses(kinds: &[(u8, usize)], state: &mut SessionState) -> Vec<u8> {
+fn responses(kinds: &[(u8, usize)], session: &mut Session) -> Vec<u8> {
     let apis: Vec<_> = rewritten().collect();
     let mut stream = Vec::new();
     for (id, (kind, filling)) in kinds.iter().enumerate() {
@@ -210,7 +260,7 @@ fn responses(kinds: &[(u8, usize)], state: &mut SessionState) -> Vec<u8> {
                 close([&[0; 4][..], &id.to_be_bytes(), b"\0\0\0\0\0\x01\0\x05PLAIN"].concat()),
             ),
             42 => {
-                state.in_flight.push(Expected::RawToken);
+                session.expect(Expected::RawToken);
                 stream.extend(close([&[0; 4][..], &pattern(*filling)].concat()));
                 continue;
             }
@@ -243,7 +293,7 @@ fn responses(kinds: &[(u8, usize)], state: &mut SessionState) -> Vec<u8> {
             ),
             _ => (8, 6, Recipient::Client, opaque(*filling)),
         };
-        state.in_flight.push(Expected::Response(Response {
+        session.expect(Expected::Response(Response {
             api: table::api(key),
             version,
             correlation_id: id,
@@ -278,10 +328,11 @@ proptest! {
         prop_assert!(expected.0.len() == stream.len(), "all of it passes");
         let out = through::<Requests>(&cut(&stream, &cuts), splices, &mut split);
         prop_assert!(out == expected, "{:?}", kinds);
-        prop_assert_eq!(split.in_flight.len(), whole.in_flight.len());
+        prop_assert_eq!(split.state.owed.len(), whole.state.owed.len());
         while let Some(expected) = whole.in_flight.pop() {
             prop_assert_eq!(split.in_flight.pop(), Some(expected));
         }
+        prop_assert!(split.in_flight.is_empty());
     }
 
     #[test]
@@ -305,6 +356,7 @@ proptest! {
         let out = through::<Responses>(&cut(&stream, &cuts), splices, &mut split);
         prop_assert!(out == expected, "{:?}", kinds);
         prop_assert!(whole.in_flight.is_empty() && split.in_flight.is_empty());
+        prop_assert!(whole.state.owed.is_empty() && split.state.owed.is_empty());
         prop_assert!(!out.0.windows(16).any(|window| window == b"kafka-0.internal"));
     }
 
@@ -431,7 +483,7 @@ fn a_share_fetch_and_a_fetch_around_the_threshold_pass_alike_in_every_piece_size
             let mut outs = Vec::new();
             for piece in [frame.len(), 1, 7, BUFFER_BYTES, BUFFER_BYTES - 1] {
                 let mut state = state();
-                state.in_flight.push(expected);
+                state.expect(expected);
                 let pieces = frame.chunks(piece).collect::<Vec<_>>();
                 let splices = piece < frame.len();
                 outs.push(through::<Responses>(&pieces, splices, &mut state));
@@ -455,7 +507,7 @@ fn an_answer_to_narrows_that_names_no_broker_is_not_passed_to_the_client() {
     let (_, expected) = in_flight::broker_list_request();
     let frame = response(METADATA, 4, expected.correlation_id, &shape);
     let mut state = state();
-    state.in_flight.push(Expected::Response(expected));
+    state.expect(Expected::Response(expected));
     assert_eq!(
         through::<Responses>(&[&frame], false, &mut state),
         (Vec::new(), None)

@@ -4,8 +4,8 @@
 //! kernel where it comes in bulk.
 
 use super::cause::Cause;
-use super::lane::{Filled, LOW_MARK_BYTES, Lane, Pools, SPLICED_BYTES_MIN, SPLICED_REST_MIN, Scan};
-use super::relay::{POLL_BUDGET_BYTES, spend};
+use super::lane::{Filled, Lane, OpaqueAhead, Pools, SPLICED_BYTES_MIN, SPLICED_REST_MIN, Scan};
+use super::relay::{POLL_BUDGET_BYTES, charge};
 use crate::net::buffer::{BUFFER_BYTES, Buffer};
 use crate::net::stream::Stream;
 use crate::observe::metrics::{IntCounter, ListenerMetrics};
@@ -22,38 +22,41 @@ pub(super) const QUIET: Duration = Duration::from_millis(100);
 /// Bytes that mean nothing here.
 #[derive(Debug, Default)]
 struct Opaque {
-    cleared: usize,
+    sendable: usize,
     is_bulk: bool,
 }
 
 impl Scan for Opaque {
-    type With = ();
+    type With<'a> = ();
 
     fn scan(&mut self, buffer: &mut Buffer, (): &mut ()) -> Result<(), Cause> {
         let arrived = buffer.filled().len();
-        self.is_bulk = arrived - self.cleared >= SPLICED_BYTES_MIN;
-        self.cleared = arrived;
+        self.is_bulk = arrived - self.sendable >= SPLICED_BYTES_MIN;
+        self.sendable = arrived;
         Ok(())
     }
 
-    fn cleared(&self) -> usize {
-        self.cleared
+    fn sendable(&self) -> usize {
+        self.sendable
     }
 
-    fn sent(&mut self, count: usize) {
-        self.cleared -= count;
+    fn consume(&mut self, count: usize) {
+        self.sendable -= count;
     }
 
     fn is_mid_frame(&self) -> bool {
         false
     }
 
-    fn unseen(&self) -> usize {
-        // Below what would make the lane wait for so much to arrive: nobody knows how much comes.
-        if self.is_bulk { LOW_MARK_BYTES - 1 } else { 0 }
+    fn opaque_ahead(&self) -> OpaqueAhead {
+        if self.is_bulk {
+            OpaqueAhead::Unknown
+        } else {
+            OpaqueAhead::None
+        }
     }
 
-    fn passed(&mut self, count: usize) {
+    fn skip_opaque(&mut self, count: usize) {
         self.is_bulk = count >= SPLICED_REST_MIN;
     }
 
@@ -201,7 +204,7 @@ impl Half {
             let sent = ready!(self.lane.poll_flush(cx, to)).map_err(Failure::Write)?;
             if sent > 0 {
                 self.bytes.inc_by(sent as u64);
-                ready!(spend(cx, poll_budget, sent));
+                ready!(charge(cx, poll_budget, sent));
                 continue;
             }
             if self.state == State::Ended {

@@ -1,0 +1,160 @@
+//! A session of Kafka: from the client's first request to the end of both connections.
+
+use super::arrival::read_until;
+use super::cause::{Cause, Side};
+use super::context::SessionObserver;
+use super::in_flight::{self, InFlight};
+use super::lane::{Pools, Scan};
+use super::link::BrokerLink;
+use super::owed::LinkId;
+use super::relay::{self, Event, Relay};
+use super::requests::{self, RequestContext, Requests};
+use super::state::SessionState;
+use super::{Entry, Session};
+use crate::net::buffer::{BUFFER_BYTES, Buffer, PARKED_BYTES_MAX};
+use crate::net::stream::Stream;
+use crate::protocol::own_requests::OwnRequest;
+use crate::types::Target;
+use std::sync::Arc;
+
+impl Session<'_> {
+    /// Kafka, from the first request on.
+    pub(super) async fn serve(&mut self, mut client: Stream, first: Option<Buffer>) -> Cause {
+        let entry = self.entry;
+        let context = Arc::clone(&entry.context);
+        let cluster = Arc::clone(&entry.setup.cluster);
+        let observer = Arc::new(SessionObserver { context, cluster });
+        let mut state = SessionState::new(entry.setup.session, observer);
+        let mut requests = Requests::default();
+        let mut in_flight = InFlight::default();
+        let pools = entry.context.pools(&entry.setup.session);
+        let mut with = RequestContext::before_dial(&mut state, &mut in_flight);
+        let first = tokio::select! {
+            first = self.first_request(&mut client, first, &pools, &mut requests, &mut with) => first,
+            () = entry.stop.draining() => Err(Cause::Drained),
+        };
+        self.record.client = state.identity.to_string();
+        let (buffer, refused) = match first {
+            Ok(first) => first,
+            Err(cause) => {
+                relay::linger(client, cause.final_bytes()).await;
+                return cause;
+            }
+        };
+        let connection = match Box::pin(entry.setup.cluster.connect(entry.target)).await {
+            Ok(connection) => connection,
+            Err(error) => return Cause::Connect(error),
+        };
+        self.record.broker = Some(connection.peer);
+        let pools = pools.between(&client, &connection.stream);
+        let link = BrokerLink::new(
+            LinkId::FIRST,
+            connection,
+            entry.target,
+            in_flight,
+            pools.clone(),
+        );
+        let metrics = entry.context.metrics().clone();
+        let mut relay = Relay::new(client, link, (buffer, requests), state, pools, metrics);
+        if let Some(cause) = refused {
+            relay.end(cause);
+        }
+        let cause = self.relay(&mut relay).await;
+        if cause.side() == Side::Broker {
+            entry.setup.cluster.forget_verified(relay.link().peer);
+        }
+        self.record.client = relay.state.identity.to_string();
+        Box::pin(relay.close()).await;
+        cause
+    }
+
+    /// Waits for the first complete request, or as much of it as a buffer holds, and looks at it.
+    /// With the cause why one behind it may not pass, if so: the first is answered all the same.
+    async fn first_request(
+        &self,
+        client: &mut Stream,
+        first: Option<Buffer>,
+        pools: &Pools,
+        requests: &mut Requests,
+        with: &mut RequestContext<'_>,
+    ) -> Result<(Buffer, Option<Cause>), Cause> {
+        let timeout = with.state.settings.first_frame_timeout;
+        let is_there = |buffer: &mut Buffer| {
+            let bytes = buffer.filled();
+            let is_enough = is_first_request(bytes, with.state)? || bytes.len() == BUFFER_BYTES;
+            Ok(is_enough.then_some(()))
+        };
+        let arrival = read_until(client, first, &pools.buffers, PARKED_BYTES_MAX, is_there);
+        let arrived = tokio::time::timeout_at(self.accepted_at + timeout, arrival).await;
+        let (mut buffer, ()) = arrived.unwrap_or(Err(Cause::FirstFrameTimeout(timeout)))?;
+        match requests.scan(&mut buffer, with) {
+            Err(cause) if requests.sendable() == 0 => Err(cause),
+            scanned => Ok((buffer, scanned.err())),
+        }
+    }
+
+    /// Relays until the session is over, and decides what the relay can't.
+    async fn relay(&self, relay: &mut Relay) -> Cause {
+        let stop = &self.entry.stop;
+        let gone = relay.link().gone.clone();
+        let mut is_draining = false;
+        loop {
+            tokio::select! {
+                biased;
+                event = relay.run() => match event {
+                    Event::Ended(cause) => return cause,
+                    Event::Answered(request, frame) => {
+                        if let Err(cause) = self.answered(relay, request, &frame).await {
+                            return cause;
+                        }
+                    }
+                },
+                () = stop.draining(), if !is_draining => {
+                    is_draining = true;
+                    relay.end(Cause::Drained);
+                }
+                () = gone.cancelled() => return Cause::BrokerGone(relay.link().target),
+                () = stop.aborted(), if is_draining => return Cause::Aborted,
+            }
+        }
+    }
+
+    /// The broker has answered Narrows' own request.
+    async fn answered(
+        &self,
+        relay: &mut Relay,
+        request: OwnRequest,
+        frame: &[u8],
+    ) -> Result<(), Cause> {
+        match request {
+            OwnRequest::Metadata => {
+                let brokers = in_flight::read_broker_list(frame)?;
+                relay.state.observer.brokers_seen(brokers);
+            }
+            // Asked on connections of Narrows' own only.
+            OwnRequest::Identity => {}
+        }
+        self.settle(relay).await;
+        Ok(())
+    }
+
+    /// The broker map is known now: a session on a provisional broker goes on if that happens to be
+    /// the one that was meant, and else ends between two requests.
+    async fn settle(&self, relay: &mut Relay) {
+        let Entry { setup, target, .. } = self.entry;
+        let is_right = match *target {
+            Target::Broker(node) => setup.cluster.is_broker(node, relay.link().peer).await,
+            Target::Bootstrap => true,
+        };
+        if !is_right {
+            relay.end(Cause::ProvisionalBrokerWrong(*target));
+        }
+        relay.resume();
+    }
+}
+
+/// Whether the first request is there as a whole.
+fn is_first_request(bytes: &[u8], state: &SessionState) -> Result<bool, Cause> {
+    let length = requests::frame_length(bytes, state)?;
+    Ok(length.is_some_and(|frame_bytes| bytes.len() >= requests::LENGTH_BYTES + frame_bytes))
+}
