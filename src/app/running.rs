@@ -10,7 +10,7 @@ use crate::address::Scheme;
 use crate::cluster::{Cluster, ClusterSettings};
 use crate::lifecycle::{DrainSettings, Stop, Tasks};
 use crate::listener::{self, BindError, Binding, BindingState, Identification, ListenerSettings};
-use crate::observe::metrics::Metrics;
+use crate::observe::metrics::{Metrics, UNIDENTIFIED};
 use crate::session::{ListenerContext, ListenerState, Resources};
 use crate::types::{ClusterName, ListenerName};
 use std::collections::BTreeMap;
@@ -184,36 +184,39 @@ impl Running {
         runtime: &Runtime,
     ) {
         let mut before = std::mem::take(&mut self.bindings);
-        for (address, (way, listener)) in self.plan_bindings(settings, &runtime.metrics) {
+        for (address, (identification, listener)) in self.plan_bindings(settings, &runtime.metrics)
+        {
             let proxy_protocol = listener.proxy_protocol.clone();
             let session = settings.session;
-            let shared = runtime.shared.clone();
+            let resources = runtime.shared.clone();
             if let Some(open) = before.remove(&address) {
-                let old = open.binding.behind();
-                let stop = if is_same_way(&old.way, &way) {
+                let old = open.binding.state();
+                let stop = if is_same_identification(&old.identification, &identification) {
                     old.stop.clone()
                 } else {
                     runtime.retire(old.stop.clone(), settings.drain);
-                    stop_of(&way, &open.stop)
+                    stop_of(&identification, &open.stop)
                 };
                 open.binding.change(BindingState {
+                    address,
                     proxy_protocol,
-                    way,
-                    shared,
+                    identification,
+                    resources,
                     session,
                     stop,
                 });
                 self.bindings.insert(address, open);
             } else if let Some(socket) = sockets.remove(&address) {
                 let stop = runtime.stop.child();
-                let behind = BindingState {
+                let state = BindingState {
+                    address,
                     proxy_protocol,
-                    stop: stop_of(&way, &stop),
-                    way,
-                    shared,
+                    stop: stop_of(&identification, &stop),
+                    identification,
+                    resources,
                     session,
                 };
-                let binding = Arc::new(Binding::new(behind));
+                let binding = Arc::new(Binding::new(state));
                 let accept = listener::accept(
                     socket,
                     Arc::clone(&binding),
@@ -226,11 +229,11 @@ impl Running {
         }
         for OpenBinding { binding, stop } in before.into_values() {
             stop.drain();
-            runtime.retire(binding.behind().stop.clone(), settings.drain);
+            runtime.retire(binding.state().stop.clone(), settings.drain);
         }
     }
 
-    /// What is to stand behind each address, and a listener there: those that share one agree on
+    /// How connections to each address are to be identified, and a listener there: those that share one agree on
     /// what concerns all.
     fn plan_bindings<'a>(
         &self,
@@ -256,13 +259,13 @@ impl Running {
                         listeners.push(context)
                     }
                     (None, _) => {
-                        let unnamed = context.metrics().clone();
+                        let unidentified = context.metrics().clone();
                         plan_bindings.insert(
                             bind.address,
                             (
                                 Identification::Sni {
                                     listeners: vec![context],
-                                    unnamed,
+                                    unidentified,
                                 },
                                 listener,
                             ),
@@ -271,15 +274,14 @@ impl Running {
                 }
             }
         }
-        for (way, _) in plan_bindings.values_mut() {
-            if let Identification::Sni { listeners, unnamed } = way
+        for (identification, _) in plan_bindings.values_mut() {
+            if let Identification::Sni {
+                listeners,
+                unidentified,
+            } = identification
                 && listeners.len() > 1
             {
-                let names: Vec<_> = listeners
-                    .iter()
-                    .map(|one| one.listener().to_string())
-                    .collect();
-                *unnamed = metrics.listener(&ListenerName(names.join(",").into()));
+                *unidentified = metrics.listener(&ListenerName(UNIDENTIFIED.into()));
             }
         }
         plan_bindings
@@ -301,8 +303,8 @@ fn is_same_place(old: &ListenerSettings, new: &ListenerSettings) -> bool {
     old.cluster == new.cluster && is_same_scheme
 }
 
-/// Whether connections through a door are meant for the same as before.
-fn is_same_way(old: &Identification, new: &Identification) -> bool {
+/// Whether connections on a binding are meant for the same as before.
+fn is_same_identification(old: &Identification, new: &Identification) -> bool {
     match (old, new) {
         (Identification::Port(old, old_target), Identification::Port(new, new_target)) => {
             Arc::ptr_eq(old, new) && old_target == new_target
@@ -314,9 +316,9 @@ fn is_same_way(old: &Identification, new: &Identification) -> bool {
     }
 }
 
-/// When connections stop that come through a door.
-fn stop_of(way: &Identification, binding: &Stop) -> Stop {
-    match way {
+/// When connections on a binding stop.
+fn stop_of(identification: &Identification, binding: &Stop) -> Stop {
+    match identification {
         Identification::Port(context, _) => context.stop().child(),
         Identification::Sni { .. } => binding.child(),
     }

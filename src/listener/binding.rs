@@ -1,8 +1,8 @@
 //! Where connections come in: one socket, and what a connection on it can be meant for.
 //!
 //! The port says it, where each broker has its own; or the server name in the TLS hello says it,
-//! and then several listeners may stand behind one door. What stands behind a door is swapped whole
-//! by a reload, while the socket stays open.
+//! and then several listeners may share one port. A reload swaps the state of a binding whole,
+//! while its socket stays open.
 
 use super::proxy_protocol::ProxyProtocol;
 use crate::address::SniScheme;
@@ -12,30 +12,33 @@ use crate::observe::text::Shown;
 use crate::session::{Cause, Entry, ListenerContext, Resources, SessionSettings};
 use crate::types::Target;
 use arc_swap::ArcSwap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 /// No DNS name is longer (RFC 1035, section 2.3.4).
 const NAME_BYTES_MAX: usize = 255;
 
-/// A door.
+/// One socket's meaning.
 #[derive(Debug)]
 pub struct Binding {
-    behind: ArcSwap<BindingState>,
+    state: ArcSwap<BindingState>,
 }
 
-/// What stands behind a door.
+/// What a connection on a binding needs to know.
 #[derive(Clone, Debug)]
 pub struct BindingState {
+    /// The address of its socket, for log lines.
+    pub address: SocketAddr,
     /// Whether connections begin with a PROXY protocol header.
     pub proxy_protocol: ProxyProtocol,
     /// Whom a connection is meant for.
-    pub way: Identification,
-    /// Where buffers come from, and what went wrong lately.
-    pub shared: Resources,
+    pub identification: Identification,
+    /// What all listeners share.
+    pub resources: Resources,
     /// The limits of a session.
     pub session: SessionSettings,
-    /// When connections on it end that have not said yet whom they are meant for, or need not say
-    /// it.
+    /// When its connections end, as long as they have not named a listener of their own to end
+    /// with.
     pub stop: Stop,
 }
 
@@ -48,42 +51,43 @@ pub enum Identification {
     Sni {
         /// The listeners that have names here; no two have the same.
         listeners: Vec<Arc<ListenerContext>>,
-        /// Where connections are counted as long as they have not said a name.
-        unnamed: ListenerMetrics,
+        /// Where connections are counted as long as they have not said a name: at the listener, if
+        /// there is one only, else under [`UNIDENTIFIED`](crate::observe::metrics::UNIDENTIFIED).
+        unidentified: ListenerMetrics,
     },
 }
 
 impl Binding {
-    /// A door with this behind it.
-    pub fn new(behind: BindingState) -> Self {
+    /// A binding in this state.
+    pub fn new(state: BindingState) -> Self {
         Self {
-            behind: ArcSwap::from_pointee(behind),
+            state: ArcSwap::from_pointee(state),
         }
     }
 
-    /// What stands behind it now.
-    pub fn behind(&self) -> Arc<BindingState> {
-        self.behind.load_full()
+    /// Its state now.
+    pub fn state(&self) -> Arc<BindingState> {
+        self.state.load_full()
     }
 
-    /// From now on this stands behind it.
-    pub fn change(&self, behind: BindingState) {
-        self.behind.store(Arc::new(behind));
+    /// New connections find this state; those that stand keep what they found.
+    pub fn change(&self, state: BindingState) {
+        self.state.store(Arc::new(state));
     }
 }
 
 impl BindingState {
     /// Where its connections are counted before they have said whom they are meant for.
     pub fn metrics(&self) -> &ListenerMetrics {
-        match &self.way {
+        match &self.identification {
             Identification::Port(context, _) => context.metrics(),
-            Identification::Sni { unnamed, .. } => unnamed,
+            Identification::Sni { unidentified, .. } => unidentified,
         }
     }
 
     /// Where its connections enter, if the port says it.
     pub(super) fn entry(&self) -> Option<Entry> {
-        match &self.way {
+        match &self.identification {
             Identification::Port(context, target) => {
                 Some(Entry::new(Arc::clone(context), *target, self.stop.clone()))
             }
@@ -91,14 +95,10 @@ impl BindingState {
         }
     }
 
-    /// The names of its listeners, for log lines.
+    /// The listener of its connections before they have said whom they are meant for, for log
+    /// lines: the same as the metrics have.
     pub fn name(&self) -> String {
-        match &self.way {
-            Identification::Port(context, _) => context.listener().to_string(),
-            Identification::Sni { listeners, .. } => {
-                join(listeners.iter().map(|listener| listener.listener()), ",")
-            }
-        }
+        self.metrics().listener().to_string()
     }
 }
 

@@ -148,10 +148,10 @@ impl Connection {
             ..
         } = self;
         let via = self.via.map(tracing::field::display);
-        let listener = match &self.entry {
-            Some(entry) => entry.context.listener().to_string(),
-            None => self.binding.name(),
-        };
+        let listener = self.metrics().listener();
+        // Which port it was, where that is all that is known.
+        let bind = self.entry.is_none().then_some(self.binding.address);
+        let bind = bind.map(tracing::field::display);
         let meant_for = self
             .entry
             .as_ref()
@@ -164,13 +164,13 @@ impl Connection {
             .and_then(|(_, certificate)| certificate.as_deref());
         let cause_code = cause.code();
         if !cause.is_fault() {
-            debug!(%listener, %peer, via, %meant_for, %broker, %client, tls, certificate, cause = cause_code, "session ended: {cause}");
+            debug!(%listener, bind, %peer, via, %meant_for, %broker, %client, tls, certificate, cause = cause_code, "session ended: {cause}");
             return;
         }
-        let key = (&*listener, cause_code, peer.ip());
-        let incidents = &self.binding.shared.incidents;
+        let key = (&*listener.0, cause_code, peer.ip());
+        let incidents = &self.binding.resources.incidents;
         if let Some(suppressed) = incidents.note(key, &cause.to_string(), Instant::now()) {
-            warn!(%listener, %peer, via, %meant_for, %broker, %client, tls, certificate, cause = cause_code, suppressed, "session ended: {cause}");
+            warn!(%listener, bind, %peer, via, %meant_for, %broker, %client, tls, certificate, cause = cause_code, suppressed, "session ended: {cause}");
         }
     }
 }

@@ -119,7 +119,7 @@ pub async fn accept(socket: TcpListener, binding: Arc<Binding>, sessions: Tasks,
             accepted = socket.accept() => accepted.and_then(tuned),
             () = stop.draining() => return,
         };
-        let state = binding.behind();
+        let state = binding.state();
         match accepted {
             Ok((client, peer)) => {
                 sessions.spawn(connection::carry(client, peer, state, stop.clone()))
@@ -135,8 +135,8 @@ pub async fn accept(socket: TcpListener, binding: Arc<Binding>, sessions: Tasks,
                 };
                 state.metrics().accept_error(reason);
                 if let Some(suppressed) = warnings.admit(Instant::now()) {
-                    let listener = state.name();
-                    warn!(%listener, suppressed, "can't accept a connection, trying again: \
+                    let bind = state.address;
+                    warn!(listener = %state.name(), %bind, suppressed, "can't accept a connection, trying again: \
                                                   {error}{}", cure(&error));
                 }
                 tokio::time::sleep(ACCEPT_PAUSE).await;

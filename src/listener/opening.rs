@@ -87,7 +87,7 @@ impl Connection {
     /// Waits for the bytes that come first, until they say whose connection it is, and where TLS is
     /// spoken, whom it is meant for.
     async fn first_bytes(&mut self, client: &mut TcpStream) -> Result<(Buffer, Entry), Cause> {
-        let buffers = self.binding.shared.buffers.clone();
+        let buffers = self.binding.resources.buffers.clone();
         let mut is_begun = false;
         let look = |buffer: &mut Buffer| {
             is_begun = is_begun || self.is_begun(buffer)?;
@@ -130,7 +130,7 @@ impl Connection {
             Ok(hello::Beginning::Other) => return Err(not_tls(bytes)),
             Err(error) => return Err(Cause::HelloMalformed(error)),
         };
-        if let Identification::Sni { listeners, .. } = &self.binding.way {
+        if let Identification::Sni { listeners, .. } = &self.binding.identification {
             let entry = binding::named(listeners, hello.server_name.as_deref())?;
             self.enter(entry);
         }
@@ -144,7 +144,8 @@ impl Connection {
         settings: &ServerTls,
     ) -> Result<Stream, Failed> {
         let began = Instant::now();
-        let shaken = TlsStream::accept(client, hello, settings, &self.binding.shared.buffers).await;
+        let shaken =
+            TlsStream::accept(client, hello, settings, &self.binding.resources.buffers).await;
         let metrics = self.metrics();
         match shaken {
             Ok(stream) => {

@@ -293,7 +293,7 @@ async fn two_clusters_with_the_same_node_ids_behind_one_port_never_mix() {
         [
             accepted("external"),
             accepted("second"),
-            accepted("external,second")
+            accepted("(unidentified)")
         ],
         [6, 6, 0]
     );
@@ -398,7 +398,7 @@ async fn a_name_that_nobody_has_is_told_so_and_reaches_nobody() {
         assert_eq!(client.rest().await, UNRECOGNIZED_NAME, "{came}");
         drop(client);
         let series =
-            "narrows_connections_closed_total{cause=\"sni_unknown\",listener=\"external,second\"}";
+            "narrows_connections_closed_total{cause=\"sni_unknown\",listener=\"(unidentified)\"}";
         crate::until("the session to be counted", || {
             proxy.metric(series) == count
         })

@@ -6,6 +6,10 @@ use crate::types::ListenerName;
 use prometheus::{Histogram, IntCounter, IntCounterVec, IntGauge};
 use std::sync::Arc;
 
+/// The label `listener` of connections that have not said yet which listener of a shared port they
+/// are meant for, and of those that ended before they did. No listener can have this name.
+pub const UNIDENTIFIED: &str = "(unidentified)";
+
 /// The handles of one listener; clones count together.
 #[derive(Clone, Debug)]
 pub struct ListenerMetrics {
@@ -109,6 +113,11 @@ impl ListenerMetrics {
                 ),
             }),
         }
+    }
+
+    /// The label that all this is counted under.
+    pub fn listener(&self) -> &ListenerName {
+        &self.shared.listener
     }
 
     /// Counts a client connection that ended. A lookup under a lock: once a connection.

@@ -20,7 +20,8 @@
 //! | `narrows_reloads_total` | outcome | reloads that were `applied`, found everything `unchanged`, or were `refused` |
 //! | `narrows_build_info` | version | always 1 |
 //!
-//! Beside them stand the usual `process_*` metrics.
+//! Beside them stand the usual `process_*` metrics. Where several listeners share a port, a
+//! connection that has not named one of them counts at the listener `(unidentified)`.
 //!
 //! **Cardinality is bounded by the configuration, never by what a client sends:** listeners and
 //! clusters are configured, api labels come from the API table (any other key counts as `other`),
@@ -38,7 +39,7 @@ use prometheus::{
 };
 
 pub use cluster::ClusterMetrics;
-pub use listener::{BulkTransfers, CopyReason, ListenerMetrics};
+pub use listener::{BulkTransfers, CopyReason, ListenerMetrics, UNIDENTIFIED};
 /// A number that only grows.
 pub use prometheus::IntCounter;
 /// A number that goes up and down.
