@@ -13,8 +13,8 @@ use crate::net::hello::{self, Hello};
 use crate::net::stream::Stream;
 use crate::net::tls::{self, ServerTls, TlsStream};
 use crate::session::{
-    self, Cause, DETECTION_BYTES, DetectedProtocol, Entry, Incoming, IncomingClient, ListenerTls,
-    SHOWN_BYTES,
+    self, Cause, DETECTION_BYTES, DetectedProtocol, Entry, FirstBytes, Incoming, IncomingClient,
+    ListenerTls,
 };
 use std::time::Instant;
 use tokio::net::TcpStream;
@@ -184,6 +184,6 @@ fn not_tls(bytes: &[u8]) -> Cause {
     Cause::NotTls {
         speech,
         sender,
-        first: bytes[..bytes.len().min(SHOWN_BYTES)].to_vec(),
+        first: FirstBytes::of(bytes),
     }
 }

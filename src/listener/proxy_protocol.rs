@@ -5,7 +5,7 @@
 //! of it.
 
 use crate::net::proxy_header::{self, Beginning};
-use crate::session::Cause;
+use crate::session::{Cause, FirstBytes};
 use ipnet::IpNet;
 use std::net::{IpAddr, SocketAddr};
 
@@ -70,7 +70,7 @@ impl ProxyProtocol {
             Ok(Beginning::Incomplete) => Ok(Origin::Unclear),
             Ok(Beginning::Other) if self.mode == ProxyMode::Required => {
                 Err(Cause::ProxyHeaderMissing {
-                    first: bytes[..bytes.len().min(8)].to_vec(),
+                    first: FirstBytes::of(bytes),
                 })
             }
             Ok(Beginning::Other) => Ok(own),

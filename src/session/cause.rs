@@ -1,7 +1,7 @@
 //! Why a session ended: one enum with the sentence for the log, the code for the metric, and the
 //! side at fault.
 
-use super::first_bytes::DetectedProtocol;
+use super::first_bytes::{DetectedProtocol, FirstBytes};
 use crate::cluster::ConnectError;
 use crate::net::hello::HelloError;
 use crate::net::proxy_header::HeaderError;
@@ -55,19 +55,19 @@ pub enum Cause {
     #[error(
         "the connection does not begin with a PROXY protocol header, which this listener \
          requires: switch it on at the load balancer, or set the listener's proxy_protocol.mode \
-         to optional (first bytes {first:02x?})"
+         to optional ({first})"
     )]
     ProxyHeaderMissing {
         /// What came first.
-        first: Vec<u8>,
+        first: FirstBytes,
     },
     /// A PROXY protocol header that can't be read.
     #[error("the PROXY protocol header can't be read: {0}")]
     ProxyHeaderMalformed(HeaderError),
     /// A length that no Kafka request has.
     #[error(
-        "the client sent {length} as the length of a request, which is no Kafka request: {} \
-         (first bytes {first:02x?})",
+        "the client sent {length} as the length of a request, so it does not speak Kafka: {} \
+         ({first})",
         .speech.on_plaintext()
     )]
     NotKafka {
@@ -76,17 +76,17 @@ pub enum Cause {
         /// What was probably sent.
         speech: DetectedProtocol,
         /// What came first.
-        first: Vec<u8>,
+        first: FirstBytes,
     },
     /// No TLS on a port that takes nothing else.
-    #[error("this port takes TLS only, and what came is {}{sender} (first bytes {first:02x?})", .speech.on_tls())]
+    #[error("this port takes TLS only, and what came is {}{sender} ({first})", .speech.on_tls())]
     NotTls {
         /// What was probably sent.
         speech: DetectedProtocol,
         /// Who sent it, if that could be read.
         sender: String,
         /// What came first.
-        first: Vec<u8>,
+        first: FirstBytes,
     },
     /// The beginning of a TLS handshake that can't be read.
     #[error("the client's TLS hello can't be read: {0}")]
@@ -281,7 +281,10 @@ impl Cause {
             Self::NotKafka { speech, .. } => (speech.code(), Client, true),
             Self::NotTls {
                 speech:
-                    DetectedProtocol::Unknown | DetectedProtocol::TlsAlert | DetectedProtocol::TlsHello,
+                    DetectedProtocol::Unknown
+                    | DetectedProtocol::Text
+                    | DetectedProtocol::TlsAlert
+                    | DetectedProtocol::TlsHello,
                 ..
             } => ("not_tls", Client, true),
             Self::NotTls { speech, .. } => (speech.code(), Client, true),

@@ -5,13 +5,51 @@
 //! answers plaintext reads as 352,518,912 bytes, and a Java client dies of it (KAFKA-4090). So
 //! nobody is answered but those who speak HTTP.
 
+use super::cause::Cause;
 use crate::observe::text::Shown;
 use crate::protocol::header;
+use std::fmt;
 
 /// Enough to tell every protocol apart that is known here.
 pub const DETECTION_BYTES: usize = 4;
 /// What a log line shows of them.
-pub const SHOWN_BYTES: usize = 8;
+const SHOWN_BYTES: usize = 8;
+
+/// What came first on a connection, for a log line: in hexadecimal, and as text too where it is
+/// text.
+#[derive(Clone, PartialEq, Eq)]
+pub struct FirstBytes(Vec<u8>);
+
+impl FirstBytes {
+    /// Keeps as many of `bytes` as are shown.
+    pub fn of(bytes: &[u8]) -> Self {
+        Self(bytes[..bytes.len().min(SHOWN_BYTES)].to_vec())
+    }
+}
+
+impl fmt::Display for FirstBytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("first bytes 0x")?;
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))?;
+        if self.0.first_chunk().is_some_and(is_text) {
+            write!(f, ", \"{}\"", self.0.escape_ascii())?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for FirstBytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// Whether these bytes are printable. Read as a length they announce 151 MB at the least, which no
+/// first request has.
+fn is_text(bytes: &[u8; DETECTION_BYTES]) -> bool {
+    let is_printable = |byte: &u8| byte.is_ascii_graphic() || b" \t\r\n".contains(byte);
+    bytes.iter().all(is_printable)
+}
 
 /// What somebody speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,14 +66,39 @@ pub enum DetectedProtocol {
     ProxyHeader,
     /// An SSH client.
     Ssh,
+    /// Some other text: Redis, AMQP, a four-letter command of ZooKeeper's.
+    Text,
     /// What may be a Kafka request: a length that is possible.
     Kafka,
     /// Nothing that is known.
     Unknown,
 }
 
-/// Larger requests are no first requests of anybody.
+/// Whatever may be a Kafka request has no larger length.
 const KAFKA_BYTES_MAX: i32 = 100 * 1024 * 1024;
+
+/// No client begins with a request of this size, whatever `limits.frame_bytes_max` allows: an
+/// ApiVersions or a Metadata comes first. The first byte of MQTT, LDAP and other binary protocols
+/// reads as more.
+const FIRST_REQUEST_BYTES_MAX: i32 = 0x0fff_ffff;
+
+/// Whether what a connection begins with may be a Kafka request; too few bytes may be anything.
+pub(super) fn check(bytes: &[u8]) -> Result<(), Cause> {
+    let Some(first) = bytes.first_chunk::<DETECTION_BYTES>() else {
+        return Ok(());
+    };
+    let length = i32::from_be_bytes(*first);
+    let speech = DetectedProtocol::detect(bytes);
+    match speech {
+        DetectedProtocol::Kafka => Ok(()),
+        DetectedProtocol::Unknown if length <= FIRST_REQUEST_BYTES_MAX => Ok(()),
+        _ => Err(Cause::NotKafka {
+            length,
+            speech,
+            first: FirstBytes::of(bytes),
+        }),
+    }
+}
 
 impl DetectedProtocol {
     /// What `bytes` are the beginning of; fewer than four say nothing.
@@ -53,6 +116,7 @@ impl DetectedProtocol {
             b"PROX" | b"\r\n\r\n" => Self::ProxyHeader,
             b"SSH-" => Self::Ssh,
             method if METHODS.contains(&method) => Self::Http,
+            text if is_text(text) => Self::Text,
             length if (8..=KAFKA_BYTES_MAX).contains(&i32::from_be_bytes(*length)) => Self::Kafka,
             _ => Self::Unknown,
         }
@@ -66,7 +130,7 @@ impl DetectedProtocol {
             Self::ProxyHeader => "proxy_header_unexpected",
             Self::Ssh => "ssh",
             Self::Kafka => "plaintext_on_tls",
-            Self::Unknown => "not_kafka",
+            Self::Text | Self::Unknown => "not_kafka",
         }
     }
 
@@ -105,6 +169,10 @@ impl DetectedProtocol {
                  proxy_protocol.mode, or switch it off at the load balancer"
             }
             Self::Ssh => "an SSH client",
+            Self::Text => {
+                "text, as Redis, AMQP or ZooKeeper clients send it: this port speaks the Kafka \
+                 protocol only"
+            }
             Self::TlsHello | Self::TlsAlert | Self::Kafka | Self::Unknown => "",
         }
     }
@@ -153,6 +221,10 @@ mod tests {
             (b"PROXY TCP4", DetectedProtocol::ProxyHeader),
             (b"\r\n\r\n\0\r\nQUIT\n", DetectedProtocol::ProxyHeader),
             (b"SSH-2.0-OpenSSH", DetectedProtocol::Ssh),
+            (b"ruok", DetectedProtocol::Text),
+            (b"*1\r\n$4\r\nPING\r\n", DetectedProtocol::Text),
+            (b"AMQP\0\0\x09\x01", DetectedProtocol::Text),
+            (b"AMQ\0", DetectedProtocol::Unknown),
             (b"\0\0\0\x23\0\x12\0\x03", DetectedProtocol::Kafka),
             (b"\0\0\0\x07", DetectedProtocol::Unknown),
             (b"\xff\xff\xff\xff", DetectedProtocol::Unknown),
@@ -161,6 +233,43 @@ mod tests {
             (b"", DetectedProtocol::Unknown),
         ] {
             assert_eq!(DetectedProtocol::detect(bytes), speech, "{bytes:02x?}");
+        }
+    }
+
+    #[test]
+    fn first_bytes_are_shown_in_hexadecimal_and_as_text_where_they_are_text() {
+        for (bytes, expected) in [
+            (&b"ruok"[..], "first bytes 0x72756f6b, \"ruok\""),
+            (
+                b"AMQP\0\0\x09\x01",
+                "first bytes 0x414d515000000901, \"AMQP\\x00\\x00\\t\\x01\"",
+            ),
+            (
+                b"say \"hi\"!",
+                "first bytes 0x7361792022686922, \"say \\\"hi\\\"\"",
+            ),
+            (b"\0\0\0\x0812345678", "first bytes 0x0000000831323334"),
+            (b"GET", "first bytes 0x474554"),
+            (b"", "first bytes 0x"),
+        ] {
+            assert_eq!(FirstBytes::of(bytes).to_string(), expected);
+        }
+    }
+
+    #[test]
+    fn a_connection_that_begins_with_what_no_client_begins_with_does_not_speak_kafka() {
+        for (bytes, is_kafka) in [
+            (&b"\0\0\0\x23\0\x12\0\x03"[..], true),
+            (b"\x06\x40\0\x01", true),
+            (b"\x0f\xff\xff\xff", true),
+            (b"\xff\xff\xff\xff", true),
+            (b"ruo", true),
+            (b"ruok", false),
+            (b"\x10\x10\0\x04MQTT", false),
+            (b"\x30\x0c\x02\x01", false),
+            (b"\x16\x03\x01\x02", false),
+        ] {
+            assert_eq!(check(bytes).is_ok(), is_kafka, "{bytes:02x?}");
         }
     }
 
@@ -181,6 +290,7 @@ mod tests {
             DetectedProtocol::TlsHello,
             DetectedProtocol::TlsAlert,
             DetectedProtocol::Ssh,
+            DetectedProtocol::Text,
             DetectedProtocol::Kafka,
             DetectedProtocol::Unknown,
             DetectedProtocol::Http2,

@@ -33,7 +33,7 @@ pub use crate::protocol::admission::Unvetted;
 pub use arrival::read_until;
 pub use cause::{Cause, Side};
 pub use context::{Entry, ListenerContext, ListenerState, Resources};
-pub use first_bytes::{DETECTION_BYTES, DetectedProtocol, SHOWN_BYTES, kafka_sender};
+pub use first_bytes::{DETECTION_BYTES, DetectedProtocol, FirstBytes, kafka_sender};
 pub use relay::linger;
 pub use settings::{SessionSettings, Splice};
 pub use tls::ListenerTls;

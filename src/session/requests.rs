@@ -5,7 +5,7 @@
 //! the same bytes.
 
 use super::cause::Cause;
-use super::first_bytes::{DetectedProtocol, SHOWN_BYTES};
+use super::first_bytes::{DetectedProtocol, FirstBytes};
 use super::in_flight::{Expected, InFlight, Recipient, Response};
 use super::lane::{OpaqueAhead, Scan};
 use super::owed::LinkId;
@@ -215,14 +215,11 @@ pub(super) fn frame_length(bytes: &[u8], state: &SessionState) -> Result<Option<
                 limit_name,
             })
         }
-        _ => {
-            let first = bytes[..bytes.len().min(SHOWN_BYTES)].to_vec();
-            Err(Cause::NotKafka {
-                length,
-                speech: DetectedProtocol::detect(bytes),
-                first,
-            })
-        }
+        _ => Err(Cause::NotKafka {
+            length,
+            speech: DetectedProtocol::detect(bytes),
+            first: FirstBytes::of(bytes),
+        }),
     }
 }
 

@@ -3,6 +3,7 @@
 use super::arrival::read_until;
 use super::cause::{Cause, Side};
 use super::context::SessionObserver;
+use super::first_bytes;
 use super::in_flight::{self, InFlight};
 use super::lane::{Pools, Scan};
 use super::link::BrokerLink;
@@ -155,6 +156,7 @@ impl Session<'_> {
 
 /// Whether the first request is there as a whole.
 fn is_first_request(bytes: &[u8], state: &SessionState) -> Result<bool, Cause> {
+    first_bytes::check(bytes)?;
     let length = requests::frame_length(bytes, state)?;
     Ok(length.is_some_and(|frame_bytes| bytes.len() >= requests::LENGTH_BYTES + frame_bytes))
 }

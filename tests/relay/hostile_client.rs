@@ -25,7 +25,7 @@ async fn a_first_frame_of_an_impossible_length_is_closed_and_counted_and_no_brok
     let proxy = Proxy::start(&[&broker]).await;
     let accepted = broker.accepted();
     for (length, cause) in [
-        (i32::MAX, "request_too_large"),
+        (i32::MAX, "not_kafka"),
         (LIMIT + 1, "request_too_large"),
         (-1, "not_kafka"),
         (i32::MIN, "not_kafka"),
@@ -63,10 +63,14 @@ async fn another_protocol_is_closed_as_such_and_no_broker_is_dialled() {
             "proxy_header_unexpected",
         ),
         (b"SSH-2.0-OpenSSH_9.6\r\n", "ssh"),
+        (b"ruok", "not_kafka"),
+        (b"*1\r\n$4\r\nPING\r\n", "not_kafka"),
+        (b"AMQP\0\0\x09\x01", "not_kafka"),
+        (b"\x10\x10\0\x04MQTT\x04\x02\0\x3c\0\x04test", "not_kafka"),
     ] {
         is_closed(&proxy, hello, cause).await;
     }
-    assert_eq!(proxy.causes().len(), 4);
+    assert_eq!(proxy.causes().len(), 5);
     assert_eq!(broker.accepted(), accepted);
 }
 
