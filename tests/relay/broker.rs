@@ -13,6 +13,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 
 /// What the brokers of a cluster say about it.
 #[derive(Debug)]
@@ -45,7 +46,7 @@ impl Broker {
     /// Starts a broker that is node `id` of a cluster of its own.
     pub(crate) async fn alone(id: i32) -> Self {
         let cluster = ClusterState {
-            cluster_id: "a-cluster".into(),
+            cluster_id: "the-cluster".into(),
             nodes: BTreeMap::new(),
             demands_sasl: false,
         };
@@ -182,14 +183,14 @@ impl Arrival {
     /// Writes until nobody takes any more: the buffers on the way are full, and Narrows has stopped
     /// reading. How much went out.
     pub(crate) async fn fill(&mut self, bytes: &[u8]) -> usize {
+        /// Whoever reads at all has made room long before.
+        const FULL: Duration = Duration::from_millis(100);
         let mut written = 0;
-        let mut stalled = 0;
-        while stalled < 20 && written < bytes.len() {
-            match self.stream.try_write(&bytes[written..]) {
-                Ok(count) => (written, stalled) = (written + count, 0),
-                Err(_) => stalled += 1,
+        while written < bytes.len() {
+            if timeout(FULL, self.stream.writable()).await.is_err() {
+                break;
             }
-            tokio::time::sleep(Duration::from_millis(5)).await;
+            written += self.stream.try_write(&bytes[written..]).unwrap_or(0);
         }
         written
     }

@@ -1,32 +1,76 @@
-//! Runs one test in a process of its own: the limit of open files belongs to a process, and a shell
-//! can set it.
+//! Runs a test's body in a process of its own: the limit of open files and the default subscriber
+//! of log lines belong to a process, and a measurement must have one for itself.
 
+use std::future::Future;
 use std::process::Command;
+use tokio::runtime::{Builder, Runtime};
 
 const CHILD: &str = "NARROWS_TEST_CHILD";
 
-/// Whether this is the process that [`in_child`] started.
-pub(crate) fn is_child() -> bool {
-    std::env::var_os(CHILD).is_some()
+/// As many open files as the machine allows; the shell reads it.
+pub(crate) const ALL_FILES: &str = "\"$(ulimit -Hn)\"";
+
+/// Everything on the thread of the test.
+pub(crate) fn one_thread() -> Runtime {
+    Builder::new_current_thread().enable_all().build().unwrap()
 }
 
-/// Runs the test of this name under a limit of open files (as the shell reads it), and gives back
-/// what it said.
-pub(crate) fn in_child(name: &str, descriptor_limit: &str) -> String {
-    let script = format!("ulimit -n {descriptor_limit} && exec \"$0\" --exact \"$1\" --nocapture");
-    let program = std::env::current_exe().unwrap();
-    let child = Command::new("sh")
+/// The test on its own thread, Narrows on another.
+pub(crate) fn one_worker() -> Runtime {
+    let mut builder = Builder::new_multi_thread();
+    builder.worker_threads(1).enable_all().build().unwrap()
+}
+
+/// What the process is like, and which of its lines are shown.
+pub(crate) struct OwnProcess {
+    /// The limit of open files.
+    pub(crate) files: &'static str,
+    pub(crate) runtime: fn() -> Runtime,
+    /// Lines with these words, a measurement's, are shown on; empty: none.
+    pub(crate) shown: &'static str,
+}
+
+/// Runs `body` in a child that is started as this test alone. `here` is the path of a function
+/// inside the test: [`in_own_process`] gives it.
+pub(crate) fn run<F: Future<Output = ()>>(
+    here: &str,
+    child: &OwnProcess,
+    body: impl FnOnce() -> F,
+) {
+    if std::env::var_os(CHILD).is_some() {
+        return (child.runtime)().block_on(body());
+    }
+    // `relay::module::test::here`: libtest knows the middle.
+    let test = here.split_once("::").unwrap().1;
+    let test = test.strip_suffix("::here").unwrap();
+    let files = child.files;
+    let script = format!("ulimit -n {files} && exec \"$0\" --exact \"$1\" --nocapture");
+    let output = Command::new("sh")
         .args(["-c", &script])
-        .arg(program)
-        .arg(name)
+        .arg(std::env::current_exe().unwrap())
+        .arg(test)
         .env(CHILD, "1")
-        .output();
-    let output = child.unwrap();
-    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(
         output.status.success() && said.contains("1 passed"),
         "{said}{errors}"
     );
-    said
+    let is_shown = |line: &&str| !child.shown.is_empty() && line.contains(child.shown);
+    said.lines()
+        .filter(is_shown)
+        .for_each(|line| println!("{line}"));
 }
+
+/// `in_own_process!(OwnProcess { .. }, body)`: the whole of a `#[test]` whose body, an async function
+/// without arguments, runs in a process of its own.
+macro_rules! in_own_process {
+    ($child:expr, $body:expr) => {{
+        fn here() {}
+        let here = std::any::type_name_of_val(&here);
+        $crate::child::run(here, &$child, $body)
+    }};
+}
+pub(crate) use in_own_process;

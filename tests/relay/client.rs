@@ -2,6 +2,7 @@
 
 use crate::alloc;
 use crate::broker::{Broker, read_frame};
+use crate::warnings::Watch;
 use crate::{until, within};
 use narrows::address::{NodeIdRanges, PortScheme, Scheme};
 use narrows::app::{Narrows, ReloadSettings, Settings, StartError};
@@ -35,6 +36,7 @@ pub(crate) struct Proxy {
     pub(crate) narrows: Narrows,
     bootstrap: SocketAddr,
     _shared: Option<RwLockReadGuard<'static, ()>>,
+    warnings: Watch,
 }
 
 impl Proxy {
@@ -69,6 +71,7 @@ impl Proxy {
 
     /// Starts without waiting for anything.
     pub(crate) fn begin(bootstrap_servers: &[SocketAddr], change: impl Fn(&mut Settings)) -> Self {
+        let warnings = Watch::begin();
         for _ in 0..1000 {
             let bootstrap = SocketAddr::from((Ipv4Addr::LOCALHOST, next_ports()));
             let mut settings = settings(bootstrap, bootstrap_servers);
@@ -79,6 +82,7 @@ impl Proxy {
                         narrows,
                         bootstrap,
                         _shared: None,
+                        warnings,
                     };
                 }
                 Err(StartError::Bind(_)) => {}
@@ -123,8 +127,14 @@ impl Proxy {
         line.map_or(0, |value| value.parse().unwrap())
     }
 
-    /// The problem on the status page that has this cause.
+    /// Warnings and errors with this text are what the test is about; it fails on all others.
+    pub(crate) fn announce(&self, text: &str) {
+        self.warnings.announce(text);
+    }
+
+    /// The problem on the status page that has this cause. It may be logged too.
     pub(crate) fn problem(&self, cause: &str) -> serde_json::Value {
+        self.warnings.announce_cause(cause);
         let status = self.narrows.status();
         let problems = status["problems"].as_array().unwrap();
         problems
@@ -134,8 +144,9 @@ impl Proxy {
             .unwrap_or_default()
     }
 
-    /// How many sessions ended with this cause.
+    /// How many sessions ended with this cause. It may be logged too.
     pub(crate) fn closed(&self, cause: &str) -> u64 {
+        self.warnings.announce_cause(cause);
         self.metric(&format!(
             "narrows_connections_closed_total{{cause=\"{cause}\",listener=\"external\"}}"
         ))

@@ -75,6 +75,7 @@ async fn with_all_bootstrap_servers_down_narrows_starts_and_serves_as_soon_as_on
     drop(listener);
     let _shared = crate::alloc::shared().await;
     let proxy = Proxy::begin(&[address], |_| {});
+    proxy.announce("no broker of the cluster can be asked for metadata");
     proxy.until_refreshed().await;
     for (target, cause) in [(None, "no_bootstrap_server"), (Some(0), "unknown_broker")] {
         let mut client = match target {
@@ -161,18 +162,22 @@ async fn a_broker_that_joins_is_reached_without_a_restart() {
 async fn whoever_has_a_brokers_address_but_is_another_one_gets_no_byte_of_a_client() {
     let (zero, one, _) = two().await;
     let proxy = Proxy::start(&[&zero]).await;
+    proxy.announce("a broker answered for another cluster id");
     // At node 1's address answers somebody who says that node 1 is elsewhere, or who is of another
     // cluster.
     let elsewhere: SocketAddr = "127.0.0.1:9".parse().unwrap();
     let at_zero = zero.address;
     for (count, (cluster_id, nodes)) in (1..).zip([
-        ("a-cluster", BTreeMap::from([(0, at_zero), (1, elsewhere)])),
+        (
+            "the-cluster",
+            BTreeMap::from([(0, at_zero), (1, elsewhere)]),
+        ),
         (
             "another-cluster",
             BTreeMap::from([(0, at_zero), (1, one.address)]),
         ),
         (
-            "a-cluster",
+            "the-cluster",
             BTreeMap::from([(0, at_zero), (4, one.address)]),
         ),
     ]) {

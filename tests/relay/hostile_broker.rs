@@ -124,6 +124,7 @@ async fn a_broker_that_speaks_first_is_not_listened_to() {
 async fn a_response_cut_short_anywhere_lets_no_address_out() {
     let mut broker = Broker::alone(0).await;
     let proxy = Proxy::start(&[&broker]).await;
+    proxy.announce("response that can't be read");
     for api @ (key, version) in
         rewritten().filter(|(key, version)| *version >= 2 || TAILED.contains(key))
     {
@@ -222,6 +223,7 @@ async fn a_count_of_2_to_the_31_lets_no_address_out() {
 async fn bytes_behind_the_last_field_end_the_session_where_the_end_is_walked() {
     let mut broker = Broker::alone(0).await;
     let proxy = Proxy::start(&[&broker]).await;
+    proxy.announce("bytes behind its last field");
     for api @ (key, version) in rewritten().filter(|(key, _)| TAILED.contains(key)) {
         let hostile = close([&response(key, version, 1, &shape())[..], HOST.as_bytes()].concat());
         let (mut client, arrival) = asked(&proxy, &mut broker, api).await;
@@ -233,6 +235,7 @@ async fn bytes_behind_the_last_field_end_the_session_where_the_end_is_walked() {
 async fn other_sessions_go_on_while_one_has_a_hostile_broker() {
     let mut broker = Broker::alone(0).await;
     let proxy = Proxy::start(&[&broker]).await;
+    proxy.announce("session ended: the broker");
     let (mut bystander, mut arrival) = asked(&proxy, &mut broker, (OFFSET_COMMIT, 6)).await;
     arrival.send(&opaque(1, b"first")).await;
     assert_eq!(bystander.frame().await, Some(opaque(1, b"first")));
@@ -283,6 +286,7 @@ async fn a_response_of_nothing_but_brokers_costs_bounded_memory_and_time() {
     let mut broker = Broker::alone(0).await;
     let mut measured = alloc::alone().await;
     let proxy = Proxy::begin(&[broker.address], |_| {});
+    proxy.announce("is outside node_ids");
     proxy.until_refreshed().await;
     for (key, version) in [(METADATA, 12), (60, 2), (SHARE_FETCH, 1)] {
         // As many brokers as fit into what is held: 300,000 of the smallest.

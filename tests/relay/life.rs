@@ -1,7 +1,7 @@
 //! How Narrows goes down, and how it lives through running out of file descriptors.
 
 use crate::broker::Broker;
-use crate::child::{in_child, is_child};
+use crate::child::{OwnProcess, in_own_process, one_thread};
 use crate::client::Proxy;
 use crate::frames::{OFFSET_COMMIT, header, opaque, request};
 use crate::{until, within};
@@ -101,6 +101,7 @@ async fn a_session_whose_response_does_not_come_ends_with_the_drain_timeout() {
         settings.drain.timeout = Duration::from_millis(100)
     })
     .await;
+    proxy.announce("some responses did not come within drain.timeout");
     let mut client = proxy.connect().await;
     client.send(&request(OFFSET_COMMIT, 6, 1, b"body")).await;
     let arrival = broker.next().await;
@@ -136,22 +137,20 @@ async fn a_client_that_sends_nothing_is_closed_after_the_first_frame_timeout() {
 
 #[test]
 fn out_of_file_descriptors_narrows_waits_and_goes_on_when_there_are_some_again() {
-    if !is_child() {
-        let name =
-            "life::out_of_file_descriptors_narrows_waits_and_goes_on_when_there_are_some_again";
-        in_child(name, "64");
-        return;
-    }
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
-    runtime.block_on(run_out_of_file_descriptors());
+    in_own_process!(
+        OwnProcess {
+            files: "64",
+            runtime: one_thread,
+            shown: ""
+        },
+        run_out_of_file_descriptors
+    );
 }
 
 async fn run_out_of_file_descriptors() {
     let broker = Broker::alone(0).await;
     let proxy = Proxy::start(&[&broker]).await;
+    proxy.announce("can't accept a connection, trying again");
     broker.answer_all(|frame| opaque(header(frame).correlation_id, b"answer"));
     let mut established = proxy.connect().await;
     established

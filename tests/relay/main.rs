@@ -41,6 +41,7 @@ mod tls_memory;
 mod tls_peers;
 mod trace;
 mod tunnel;
+mod warnings;
 
 use std::future::Future;
 use std::time::Duration;
@@ -64,4 +65,12 @@ async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
         }
     };
     within(what, look).await
+}
+
+/// Lets time pass without waiting for it: whatever in this runtime waits for a moment within `by`
+/// goes on.
+async fn move_clock(by: Duration) {
+    tokio::time::pause();
+    tokio::time::advance(by).await;
+    tokio::time::resume();
 }

@@ -2,7 +2,7 @@
 
 use crate::alloc;
 use crate::broker::Broker;
-use crate::child::{in_child, is_child};
+use crate::child::{ALL_FILES, OwnProcess, in_own_process, one_thread, one_worker};
 use crate::client::Proxy;
 use crate::frames::{OFFSET_COMMIT, answer_narrows, header, opaque, request};
 use crate::plain::{read_frame, round_trip};
@@ -28,19 +28,14 @@ fn hash(bytes: &[u8]) -> u64 {
 fn fifty_megabytes_wait_at_the_broker_for_a_client_that_does_not_read() {
     // In a process of its own: the runtime of a test that begins meanwhile would be more than the
     // bound has left.
-    if !is_child() {
-        let name = "memory::fifty_megabytes_wait_at_the_broker_for_a_client_that_does_not_read";
-        let said = in_child(name, "\"$(ulimit -Hn)\"");
-        return said
-            .lines()
-            .filter(|line| line.contains("slow reader"))
-            .for_each(|line| println!("{line}"));
-    }
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
-    runtime.block_on(measure_slow_reader());
+    in_own_process!(
+        OwnProcess {
+            files: ALL_FILES,
+            runtime: one_thread,
+            shown: "slow reader"
+        },
+        measure_slow_reader
+    );
 }
 
 async fn measure_slow_reader() {
@@ -171,20 +166,14 @@ const RESIDENT_LEFT_BYTES_MAX: usize = 3 * 1024 * 1024;
 
 #[test]
 fn an_idle_connection_holds_less_than_5_kib_and_leaves_nothing() {
-    if !is_child() {
-        let name = "memory::an_idle_connection_holds_less_than_5_kib_and_leaves_nothing";
-        let said = in_child(name, "\"$(ulimit -Hn)\"");
-        return said
-            .lines()
-            .filter(|line| line.contains("idle connections"))
-            .for_each(|line| println!("{line}"));
-    }
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .enable_all()
-        .build()
-        .unwrap();
-    runtime.block_on(measure_idle_connections());
+    in_own_process!(
+        OwnProcess {
+            files: ALL_FILES,
+            runtime: one_worker,
+            shown: "idle connections"
+        },
+        measure_idle_connections
+    );
 }
 
 async fn measure_idle_connections() {
@@ -279,7 +268,7 @@ pub(crate) fn serve_idle(listener: &TcpListener, at: SocketAddr, count: usize) {
         while read_frame(&mut stream, &mut frame).is_some() {
             if header(&frame).is_narrows {
                 stream
-                    .write_all(&answer_narrows(&frame, &nodes, "a-cluster"))
+                    .write_all(&answer_narrows(&frame, &nodes, "the-cluster"))
                     .unwrap();
             } else {
                 stream

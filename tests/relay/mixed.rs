@@ -144,12 +144,14 @@ impl Exchange {
         };
         let (nodes, rest) = tail(key, version, got);
         let (_, expected) = tail(key, version, &response(key, version, id, &at(&[])));
-        let is_right = nodes.is_empty() || nodes == advertised && !self.shape.nodes.is_empty();
-        assert!(
-            is_right && rest == expected,
-            "exchange {id}: {:?} {nodes:?}",
-            self.kind
-        );
+        // The advertised host is shorter than the broker's, so that it always fits.
+        let expected_nodes = if self.shape.nodes.is_empty() {
+            &[][..]
+        } else {
+            advertised
+        };
+        assert_eq!(nodes, expected_nodes, "exchange {id}: {:?}", self.kind);
+        assert!(rest == expected, "exchange {id}: {:?}", self.kind);
     }
 }
 
@@ -163,9 +165,15 @@ async fn send(stream: &mut (impl AsyncWrite + Unpin), bytes: &[u8], chunk: usize
 
 async fn pass(script: &[(Kind, usize)], chunk: usize, splice: Splice, broker: &mut Broker) {
     let proxy = Proxy::start_with(&[broker], |settings| settings.session.splice = splice).await;
+    announce_abort(&proxy);
     let client = proxy.connect().await;
     converse(script, chunk, client, &proxy, broker).await;
     proxy.narrows.stop().await;
+}
+
+/// Narrows is stopped with its session open, which may still owe the answer to the last request.
+fn announce_abort(proxy: &Proxy) {
+    proxy.announce("cause=\"aborted\"");
 }
 
 async fn converse(
@@ -261,6 +269,7 @@ async fn frames_of_all_kinds_in_a_row_pass_through_tls_on_either_side_or_both() 
             settings.clusters[0].tls = has_tls_broker.then(|| pki.trusting());
         })
         .await;
+        announce_abort(&proxy);
         if has_tls_client {
             let version = [&TLS12, &TLS13][round / 4 % 2];
             let client = tls_client(proxy.bootstrap(), &pki.client_of(version)).await;

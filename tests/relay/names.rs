@@ -197,7 +197,7 @@ struct Two {
 async fn two() -> Two {
     let pki = Pki::new();
     let mut clusters = Vec::new();
-    for name in ["a-cluster", "other-cluster"] {
+    for name in ["the-cluster", "other-cluster"] {
         let cluster = ClusterState {
             cluster_id: name.into(),
             nodes: BTreeMap::new(),
@@ -253,6 +253,8 @@ async fn two_clusters_with_the_same_node_ids_behind_one_port_never_mix() {
         mut kafka,
         mut other,
     } = two().await;
+    // The sample responses are all of one cluster id.
+    proxy.announce("cluster=other expected=other-cluster seen=the-cluster");
     for round in 0..3 {
         for id in [0, 1] {
             let at = usize::try_from(id).unwrap();

@@ -50,7 +50,7 @@ fn answer_all(mut stream: TcpStream, at: SocketAddr, load: &Load) {
     let mut frame = Vec::new();
     while read_frame(&mut stream, &mut frame).is_some() {
         let written = if header(&frame).is_narrows {
-            stream.write_all(&answer_narrows(&frame, &nodes, "a-cluster"))
+            stream.write_all(&answer_narrows(&frame, &nodes, "the-cluster"))
         } else {
             assert!(frame == *load.request, "the request as it was sent");
             stream.write_all(&load.response)

@@ -1,7 +1,7 @@
 //! PROXY protocol headers: whose connection it is, and who may say so.
 
 use crate::broker::Broker;
-use crate::child::{in_child, is_child};
+use crate::child::{ALL_FILES, OwnProcess, in_own_process, one_thread};
 use crate::client::Proxy;
 use crate::frames::{OFFSET_COMMIT, opaque, request};
 use narrows::listener::{ProxyMode, ProxyProtocol};
@@ -186,16 +186,14 @@ impl Write for Log {
 fn the_session_is_told_by_the_client_that_the_header_names_and_by_its_sender() {
     // In a process of its own: whether a line of code logs is cached for all threads, and others
     // have no subscriber.
-    if !is_child() {
-        let name = "proxy_protocol::the_session_is_told_by_the_client_that_the_header_names_and_by_its_sender";
-        in_child(name, "\"$(ulimit -Hn)\"");
-        return;
-    }
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
-    runtime.block_on(look_at_the_log());
+    in_own_process!(
+        OwnProcess {
+            files: ALL_FILES,
+            runtime: one_thread,
+            shown: ""
+        },
+        look_at_the_log
+    );
 }
 
 async fn look_at_the_log() {

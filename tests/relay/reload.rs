@@ -240,6 +240,7 @@ async fn a_removed_listener_waits_for_responses_no_longer_than_a_drain_does() {
         settings.drain.timeout = Duration::from_millis(100)
     })
     .await;
+    proxy.announce("cause=\"aborted\"");
     let mut removed = None;
     reload(&proxy, |settings| {
         removed = Some(ports(settings, "removed", 2))
@@ -264,6 +265,7 @@ async fn a_node_id_that_gets_an_address_is_told_to_standing_sessions_too() {
         settings.listeners[0].scheme = by_ports(bootstrap, 1);
     })
     .await;
+    proxy.announce("broker 2 is outside node_ids");
     let mut client = proxy.connect().await;
     let mut arrival = established(&mut client, &mut broker).await;
     let at = |port: [u16; 3], host: [&str; 3]| {
@@ -466,6 +468,7 @@ async fn clusters_are_added_changed_and_removed_with_their_listeners() {
 async fn a_cluster_in_the_place_of_another_is_not_mixed_up_with_it() {
     let mut old = Broker::alone(0).await;
     let proxy = Proxy::start(&[&old]).await;
+    proxy.announce("no broker of the cluster can be asked for metadata");
     let mut standing = proxy.connect().await;
     let mut arrival = established(&mut standing, &mut old).await;
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -486,7 +489,7 @@ async fn a_cluster_in_the_place_of_another_is_not_mixed_up_with_it() {
         .send(&answer_narrows(
             &asked,
             &BTreeMap::from([(0, old.address)]),
-            "a-cluster",
+            "the-cluster",
         ))
         .await;
     standing.frame().await.unwrap();

@@ -1,8 +1,8 @@
 //! TLS that ends at Narrows, on either side: what comes through it, who gets in, and which brokers
 //! are believed.
 
-use crate::broker::{Arrival, Broker};
-use crate::child::{in_child, is_child};
+use crate::broker::Broker;
+use crate::child::{ALL_FILES, OwnProcess, in_own_process, one_thread};
 use crate::client::{ADVERTISED_HOST, Proxy};
 use crate::frames::{OFFSET_COMMIT, header, opaque, request};
 use crate::pki::{Authority, Wish, self_signed};
@@ -12,7 +12,7 @@ use crate::tls_peers::{
     Front, Pki, authorities, client_config, exchange, identity, server_config, shake_hands,
     tls_client,
 };
-use crate::{until, within};
+use crate::{move_clock, until, within};
 use narrows::net::tls::{ClientAuth, ClientTls, Verify};
 use narrows::session::ListenerTls;
 use rustls::version::{TLS12, TLS13};
@@ -141,23 +141,9 @@ async fn read_slowly(from: &mut (impl tokio::io::AsyncRead + Unpin), bytes: usiz
     let mut all = vec![0; bytes];
     for piece in all.chunks_mut(50_000) {
         from.read_exact(piece).await.unwrap();
-        tokio::time::sleep(Duration::from_millis(1)).await;
+        tokio::task::yield_now().await;
     }
     all
-}
-
-/// How much may go to a client that does not read: the sockets and Narrows hold it.
-async fn fill(arrival: &Arrival, whole: &[u8]) -> usize {
-    let mut written = 0;
-    let mut stalled = 0;
-    while written < whole.len() && stalled < 10 {
-        match arrival.stream.try_write(&whole[written..]) {
-            Ok(count) => (written, stalled) = (written + count, 0),
-            Err(_) => stalled += 1,
-        }
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
-    written
 }
 
 #[tokio::test]
@@ -182,7 +168,7 @@ async fn the_end_of_a_response_that_finds_no_room_is_not_lost_whether_the_client
         if less == 0 {
             let before = proxy.metric(carried);
             let whole = opaque(1, &vec![7; 40 * 1024 * 1024]);
-            assert!(fill(&arrival, &whole).await < whole.len(), "back-pressure");
+            assert!(arrival.fill(&whole).await < whole.len(), "back-pressure");
             capacity = usize::try_from(proxy.metric(carried) - before).unwrap();
             continue;
         }
@@ -190,11 +176,11 @@ async fn the_end_of_a_response_that_finds_no_room_is_not_lost_whether_the_client
             client.finish().await;
         }
         let whole = opaque(1, &vec![7; capacity - less / 2 * STEP]);
-        let written = fill(&arrival, &whole).await;
+        let written = arrival.fill(&whole).await;
         arrival.send(&whole[written..]).await;
         waiting.push((client, arrival, whole));
     }
-    tokio::time::sleep(PAUSE).await;
+    move_clock(PAUSE).await;
     // Nothing happens from here on but that clients read.
     for (mut client, _arrival, whole) in waiting {
         assert!(
@@ -435,7 +421,9 @@ async fn is_refused(proxy: &Proxy, config: &Arc<ClientConfig>) -> String {
     client
         .try_send(&request(OFFSET_COMMIT, 6, 1, b"secret"))
         .await;
-    client.ending().await.unwrap_err().to_string()
+    let (answered, end) = client.answered().await;
+    assert_eq!(answered, b"");
+    end.unwrap_err().to_string()
 }
 
 #[tokio::test]
@@ -505,16 +493,14 @@ async fn where_clients_are_asked_for_a_certificate_none_will_do_but_a_wrong_one_
 #[test]
 fn the_session_is_told_by_the_certificate_that_the_client_has_shown() {
     // In a process of its own, as in proxy_protocol.rs.
-    if !is_child() {
-        let name = "tls::the_session_is_told_by_the_certificate_that_the_client_has_shown";
-        in_child(name, "\"$(ulimit -Hn)\"");
-        return;
-    }
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
-    runtime.block_on(look_at_the_log());
+    in_own_process!(
+        OwnProcess {
+            files: ALL_FILES,
+            runtime: one_thread,
+            shown: ""
+        },
+        look_at_the_log
+    );
 }
 
 async fn look_at_the_log() {
@@ -556,6 +542,7 @@ async fn is_not_believed(broker: &Broker, front: &Front, tls: ClientTls, why: &s
         settings.clusters[0].tls = Some(tls.clone())
     })
     .await;
+    proxy.announce("no broker of the cluster can be asked for metadata");
     let said = refresh(&proxy).await;
     assert!(
         said.contains("the TLS handshake failed: ") && said.contains(why),
@@ -667,6 +654,7 @@ async fn a_broker_whose_certificate_is_not_to_be_verified_may_be_anybody() {
         settings.clusters[0].tls = Some(tls.clone())
     })
     .await;
+    proxy.announce("brokers are not verified (tls.verify: off)");
     let mut client = proxy.connect_to(0).await;
     client.send(&request(OFFSET_COMMIT, 6, 1, b"body")).await;
     assert_eq!(header(&broker.next().await.first).correlation_id, 1);
@@ -696,6 +684,7 @@ async fn a_broker_that_does_not_speak_tls_is_told_from_one_that_does_not_like_it
             settings.clusters[0].tls = Some(pki.trusting())
         })
         .await;
+        proxy.announce("no broker of the cluster can be asked for metadata");
         let said = refresh(&proxy).await;
         assert!(said.contains(why), "{said}");
         plaintext.abort();
@@ -707,6 +696,8 @@ async fn a_broker_that_speaks_tls_behind_a_cluster_that_does_not_is_named_as_suc
     let pki = Pki::new();
     let (broker, front) = pki.broker_behind_tls(0).await;
     let proxy = Proxy::start_at(&[front.address], |_| {}).await;
+    proxy.announce("no broker of the cluster can be asked for metadata");
+    proxy.announce("the broker's listener speaks TLS");
     let said = refresh(&proxy).await;
     assert!(said.to_lowercase().contains("tls"), "{said}");
     let mut client = proxy.connect().await;
@@ -739,6 +730,7 @@ async fn narrows_shows_its_certificate_to_brokers_that_demand_one() {
             settings.clusters[0].tls = Some(tls.clone())
         })
         .await;
+        proxy.announce("no broker of the cluster can be asked for metadata");
         let said = refresh(&proxy).await;
         assert!(said != "fresh" && said.contains(why), "{said}");
         assert_eq!((front.passed_on(), broker.accepted()), (0, 0));

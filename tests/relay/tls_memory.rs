@@ -5,7 +5,7 @@
 //! pages, which hold what the cryptography library has too.
 
 use crate::alloc;
-use crate::child::{in_child, is_child};
+use crate::child::{ALL_FILES, OwnProcess, in_own_process, one_worker};
 use crate::client::{ADVERTISED_HOST, Proxy};
 use crate::frames::{OFFSET_COMMIT, request};
 use crate::memory::{resident_bytes, serve_idle};
@@ -38,19 +38,14 @@ fn an_idle_tls_connection_holds_less_than_24_kib_and_so_does_one_with_half_a_rec
     if let Ok(task) = std::env::var(CROWD) {
         return be_a_crowd(&task);
     }
-    if !is_child() {
-        let said = in_child(NAME, "\"$(ulimit -Hn)\"");
-        return said
-            .lines()
-            .filter(|line| line.contains("each"))
-            .for_each(|line| println!("{line}"));
-    }
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .enable_all()
-        .build()
-        .unwrap();
-    runtime.block_on(measure());
+    in_own_process!(
+        OwnProcess {
+            files: ALL_FILES,
+            runtime: one_worker,
+            shown: "each"
+        },
+        measure
+    );
 }
 
 async fn measure() {
@@ -123,10 +118,29 @@ impl Crowd {
             "the clients have given up"
         );
         until("all sessions", || proxy.active() == count as u64).await;
-        // A moment for the last bytes, which nobody answers.
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        // Nobody answers the last bytes: the kernel knows when Narrows has read them.
+        let port = proxy.bootstrap().port();
+        until("Narrows to read all", || unread_bytes(port) == 0).await;
         Self(child)
     }
+}
+
+/// What waits in the kernel on its way to this port, sent or come.
+fn unread_bytes(port: u16) -> u64 {
+    let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+    let port = format!(":{port:04X}");
+    let connections = table.lines().skip(1).map(|line| {
+        let fields: Vec<_> = line.split_ascii_whitespace().collect();
+        let (sent, come) = fields[4].split_once(':').unwrap();
+        match (fields[1].ends_with(&port), fields[2].ends_with(&port)) {
+            (true, _) => come.to_owned(),
+            (false, true) => sent.to_owned(),
+            (false, false) => "0".to_owned(),
+        }
+    });
+    connections
+        .map(|bytes| u64::from_str_radix(&bytes, 16).unwrap())
+        .sum()
 }
 
 impl Drop for Crowd {

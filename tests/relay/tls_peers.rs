@@ -94,7 +94,7 @@ impl Pki {
     /// it says that it is.
     pub(crate) async fn broker_behind_tls(&self, id: i32) -> (Broker, Front) {
         let cluster = ClusterState {
-            cluster_id: "a-cluster".into(),
+            cluster_id: "the-cluster".into(),
             nodes: BTreeMap::new(),
             demands_sasl: false,
         };
@@ -198,10 +198,16 @@ pub(crate) async fn shake_hands(
 impl TlsClient {
     /// Everything up to the end, or the error that it ends with: an alert, or no `close_notify`.
     pub(crate) async fn ending(&mut self) -> io::Result<Vec<u8>> {
+        let (bytes, end) = self.answered().await;
+        end.map(|()| bytes)
+    }
+
+    /// What was answered before the end, and how that came.
+    pub(crate) async fn answered(&mut self) -> (Vec<u8>, io::Result<()>) {
         let mut bytes = Vec::new();
-        within("Narrows to close", self.stream.read_to_end(&mut bytes))
-            .await
-            .map(|_| bytes)
+        let reading = self.stream.read_to_end(&mut bytes);
+        let end = within("Narrows to close", reading).await;
+        (bytes, end.map(|_| ()))
     }
 
     /// Closes the sending side of TCP, and says nothing of it in TLS.

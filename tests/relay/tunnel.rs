@@ -8,7 +8,7 @@ use crate::hello::hello;
 use crate::names::{PATTERN, by_names};
 use crate::samples::pattern;
 use crate::tls_peers::{Front, Pki, exchange, named_client, server_config};
-use crate::{until, within};
+use crate::{move_clock, until, within};
 use narrows::session::ListenerTls;
 use rustls::version::{TLS12, TLS13};
 use std::collections::BTreeMap;
@@ -171,7 +171,7 @@ async fn names_lead_to_the_brokers_tls_port_where_that_is_another() {
     let pki = Pki::new();
     // Nodes on two addresses, with the same port for TLS on each, as brokers in a cluster have it.
     let cluster = ClusterState {
-        cluster_id: "a-cluster".into(),
+        cluster_id: "the-cluster".into(),
         nodes: BTreeMap::new(),
         demands_sasl: false,
     };
@@ -248,6 +248,8 @@ async fn a_broker_that_there_is_not_is_no_tunnel() {
 
 #[tokio::test]
 async fn a_drain_ends_an_idle_tunnel_and_lets_a_busy_one_come_to_a_pause() {
+    /// Shorter than a pause.
+    const STEP: Duration = Duration::from_millis(20);
     let pki = Pki::new();
     let (mut broker, front) = pki.broker_behind_tls(0).await;
     let proxy = start(&pki, &front).await;
@@ -263,7 +265,7 @@ async fn a_drain_ends_an_idle_tunnel_and_lets_a_busy_one_come_to_a_pause() {
         for id in 1..=20 {
             arrival.send(&opaque(id, &[7; 10_000])).await;
             assert!(busy.frame().await == Some(opaque(id, &[7; 10_000])), "{id}");
-            tokio::time::sleep(Duration::from_millis(20)).await;
+            move_clock(STEP).await;
         }
         let _ = busy.ending().await;
         let _ = idle.ending().await;
