@@ -2,9 +2,14 @@
 //!
 //! Everything that runs is spawned here. [`Stop`] is a value that tasks hold: it says when to
 //! finish what is in flight and begin nothing new (draining), and when to end at once (aborted).
+//! A task that must live as long as the process is [vital](Tasks::spawn_vital): when it ends by
+//! itself, by a panic say, [`Tasks::vital_ended`] says so, and the process must not go on as if
+//! nothing were missing.
 
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -17,16 +22,45 @@ pub struct DrainSettings {
     pub timeout: Duration,
 }
 
-/// The tasks of a process.
+/// The tasks of a process; clones are the same tasks.
 #[derive(Clone, Debug, Default)]
 pub struct Tasks {
     tracker: TaskTracker,
+    vital_ended: Arc<watch::Sender<Option<String>>>,
 }
 
 impl Tasks {
     /// Runs a task until it ends by itself; it must hold a [`Stop`] if it might not.
     pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         self.tracker.spawn(task);
+    }
+
+    /// Runs a task that must not end before `stop` says so.
+    pub fn spawn_vital(
+        &self,
+        name: impl Into<String>,
+        stop: &Stop,
+        task: impl Future<Output = ()> + Send + 'static,
+    ) {
+        let watched = Vital {
+            name: name.into(),
+            stop: stop.clone(),
+            ended: Arc::clone(&self.vital_ended),
+        };
+        self.tracker.spawn(async move {
+            task.await;
+            drop(watched);
+        });
+    }
+
+    /// Waits until a vital task has ended by itself: its name. Cancel-safe.
+    pub async fn vital_ended(&self) -> String {
+        let mut ended = self.vital_ended.subscribe();
+        // The sender lives as long as `self`.
+        match ended.wait_for(Option::is_some).await.as_deref() {
+            Ok(Some(name)) => name.clone(),
+            _ => std::future::pending().await,
+        }
     }
 
     /// How many are running.
@@ -38,6 +72,42 @@ impl Tasks {
     pub async fn ended(&self) {
         self.tracker.close();
         self.tracker.wait().await;
+    }
+}
+
+/// Held by a vital task: dropped at its end, and by the panic that ends it as well.
+#[derive(Debug)]
+struct Vital {
+    name: String,
+    stop: Stop,
+    ended: Arc<watch::Sender<Option<String>>>,
+}
+
+impl Drop for Vital {
+    fn drop(&mut self) {
+        if !self.stop.is_draining() {
+            self.ended
+                .send_replace(Some(std::mem::take(&mut self.name)));
+        }
+    }
+}
+
+/// Runs blocking work on a thread of its own that nobody joins, so that a process can end while a
+/// file on a mount that hangs is still being opened. `None` when there is no thread to be had or
+/// the work has panicked. The work goes on when the future is dropped.
+pub fn detached<T: Send + 'static>(
+    name: &str,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> impl Future<Output = Option<T>> + Send + 'static {
+    let (done, result) = oneshot::channel();
+    let run = move || {
+        // Whoever wanted it may have gone.
+        let _ = done.send(work());
+    };
+    let thread = std::thread::Builder::new().name(name.to_owned()).spawn(run);
+    async move {
+        thread.ok()?;
+        result.await.ok()
     }
 }
 
@@ -97,6 +167,33 @@ mod tests {
         assert!(one.is_draining() && !other.is_draining() && !whole.is_draining());
         whole.drain();
         assert!(other.is_draining());
+    }
+
+    #[tokio::test]
+    async fn a_vital_task_that_ends_or_panics_is_named_and_one_that_was_stopped_is_not() {
+        let stop = Stop::default();
+        let stopped = Tasks::default();
+        let until = stop.clone();
+        stopped.spawn_vital("stopped", &stop, async move { until.draining().await });
+        let ended = Tasks::default();
+        ended.spawn_vital("ended", &stop.child(), async {});
+        let panicked = Tasks::default();
+        panicked.spawn_vital("panicked", &stop.child(), async { panic!("on purpose") });
+        assert_eq!(ended.vital_ended().await, "ended");
+        assert_eq!(panicked.vital_ended().await, "panicked");
+        assert_eq!(panicked.clone().vital_ended().await, "panicked", "again");
+        stop.drain();
+        stopped.ended().await;
+        assert_eq!(*stopped.vital_ended.borrow(), None);
+    }
+
+    #[tokio::test]
+    async fn detached_work_is_awaited_and_its_panic_is_no_result() {
+        assert_eq!(detached("adds", || 1 + 1).await, Some(2));
+        assert_eq!(
+            detached::<()>("panics", || panic!("on purpose")).await,
+            None
+        );
     }
 
     #[tokio::test]

@@ -1,10 +1,20 @@
 //! Logs on standard error: text on a terminal, JSON otherwise.
 //!
-//! A JSON line is one flat object: `timestamp` (UTC), `level`, `message`, `target` (the module),
-//! the event's own fields, and `span` with the fields of the session that it belongs to. An event
-//! must not name a field like one of these.
+//! A JSON line is one flat object: `timestamp` (UTC), `level`, `message`, `target` (the module) and
+//! the event's own fields. An event must not name a field like one of these.
+//!
+//! Lines go through a [queue](LineQueue): whoever logs never waits for standard error, and what it
+//! does not take is counted. A panic is a line as well, since the standard hook would write to
+//! standard error from the thread that panics.
 
-use std::io::IsTerminal;
+use super::queue::LineQueue;
+use std::backtrace::{Backtrace, BacktraceStatus};
+use std::fs::File;
+use std::io::{self, IsTerminal};
+use std::os::fd::AsFd;
+use std::panic::PanicHookInfo;
+use std::sync::OnceLock;
+use std::time::Duration;
 use tracing::Subscriber;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
@@ -30,7 +40,7 @@ pub enum LogFormat {
 }
 
 /// Why there will be no logs as configured.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, thiserror::Error)]
 pub enum LogError {
     /// The operator's filter can't be read.
     #[error(
@@ -47,6 +57,9 @@ pub enum LogError {
     /// Another logger stands already in this process.
     #[error("logging was started twice in this process")]
     AlreadyStarted,
+    /// There is no thread or descriptor for it.
+    #[error("the log can't be written to standard error: {0}")]
+    NoWriter(io::Error),
 }
 
 impl LogSettings {
@@ -56,12 +69,73 @@ impl LogSettings {
     }
 }
 
+/// The one queue in front of standard error, once something has been written. Logging belongs to a
+/// process, as standard error does.
+static QUEUE: OnceLock<LineQueue> = OnceLock::new();
+
 /// Starts logging for the whole process, to standard error. Once; a second call is
 /// `Err(AlreadyStarted)`.
 pub fn init(settings: &LogSettings) -> Result<(), LogError> {
-    let terminal = std::io::stderr().is_terminal();
-    let subscriber = subscriber(settings, terminal, std::io::stderr)?;
-    tracing::subscriber::set_global_default(subscriber).map_err(|_| LogError::AlreadyStarted)
+    let terminal = io::stderr().is_terminal();
+    let queue = queue().map_err(LogError::NoWriter)?;
+    let subscriber = subscriber(settings, terminal, move || queue.clone())?;
+    tracing::subscriber::set_global_default(subscriber).map_err(|_| LogError::AlreadyStarted)?;
+    std::panic::set_hook(Box::new(log_panic));
+    Ok(())
+}
+
+/// Puts a text on standard error as it is, behind the lines that were logged before it, without
+/// waiting. For what is said before logging starts.
+pub fn tell(text: &str) {
+    if let Ok(queue) = queue() {
+        queue.push(text.as_bytes());
+    }
+}
+
+/// Waits until every line has been written, but not for longer than `timeout`: for the end of the
+/// process.
+pub fn flush(timeout: Duration) {
+    if let Some(queue) = QUEUE.get() {
+        queue.flush(timeout);
+    }
+}
+
+/// How many lines standard error has not taken.
+pub fn lines_lost() -> u64 {
+    QUEUE.get().map_or(0, LineQueue::lost)
+}
+
+fn queue() -> io::Result<LineQueue> {
+    if let Some(queue) = QUEUE.get() {
+        return Ok(queue.clone());
+    }
+    // Not `io::stderr()`: the lock that it takes would be held for as long as nobody reads.
+    let device = File::from(io::stderr().as_fd().try_clone_to_owned()?);
+    let queue = LineQueue::default();
+    queue.write_to(device)?;
+    // Two at once would each have a writer, which is harmless.
+    Ok(QUEUE.get_or_init(|| queue).clone())
+}
+
+fn log_panic(panic: &PanicHookInfo<'_>) {
+    let payload = panic.payload();
+    let message = payload
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| payload.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("no message");
+    let place = panic
+        .location()
+        .map_or_else(String::new, ToString::to_string);
+    // Only with RUST_BACKTRACE.
+    let backtrace = Backtrace::capture();
+    let backtrace = (backtrace.status() == BacktraceStatus::Captured).then_some(backtrace);
+    let thread = std::thread::current();
+    tracing::error!(
+        thread = thread.name(),
+        backtrace = backtrace.as_ref().map(tracing::field::display),
+        "panicked at {place}: {message}: this is a bug in Narrows"
+    );
 }
 
 fn subscriber<W>(
@@ -74,6 +148,8 @@ where
 {
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter(&settings.level)?)
+        // They would go to standard error by `eprintln!`, which waits and panics.
+        .log_internal_errors(false)
         .with_writer(writer);
     let json = match settings.format {
         LogFormat::Auto => !terminal,
@@ -142,7 +218,7 @@ fn check_word(part: &str) -> Result<(), String> {
     let hint = guess
         .map(|level| format!(", did you mean `{level}`?"))
         .unwrap_or_default();
-    Err(format!("`{part}` is no level{hint}"))
+    Err(format!("unknown level `{part}`{hint}"))
 }
 
 #[cfg(test)]
@@ -242,7 +318,8 @@ mod tests {
             "narrows::session=trace",
             "info, narrows=debug",
         ] {
-            assert_eq!(settings(level, LogFormat::Auto).check(), Ok(()), "{level}");
+            let checked = settings(level, LogFormat::Auto).check();
+            assert!(checked.is_ok(), "{level}: {checked:?}");
         }
     }
 
@@ -269,7 +346,7 @@ mod tests {
             .unwrap_err()
             .to_string();
         assert!(
-            error.contains("`debg` is no level, did you mean `debug`?"),
+            error.contains("unknown level `debg`, did you mean `debug`?"),
             "{error}"
         );
     }

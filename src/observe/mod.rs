@@ -2,17 +2,21 @@
 //!
 //! * [`metrics`]: every metric that Narrows has, handed out as handles so that the data path
 //!   touches only atomics;
-//! * [`logs`]: where log lines go, and in which shape;
+//! * [`logs`]: where log lines go, and in which shape; [`queue`]: how they get there without
+//!   holding anybody up;
 //! * [`incidents`]: what went wrong lately, and which of it becomes a log line;
 //! * [`text`]: how a name that came over the wire is put into a log line;
+//! * [`time`]: points in time as people read them;
 //! * [`throttle`]: how a line that an outsider can provoke is kept from filling the log.
 
 pub mod incidents;
 pub mod logs;
 pub mod metrics;
 mod process;
+pub mod queue;
 pub mod text;
 pub mod throttle;
+pub mod time;
 
 pub use logs::{LogFormat, LogSettings};
 pub use metrics::{ClusterMetrics, ListenerMetrics, Metrics};

@@ -18,6 +18,9 @@
 //! | `narrows_brokers_known` | cluster | brokers whose address is known |
 //! | `narrows_certificate_not_after_timestamp_seconds` | role, owner | when the certificate of a `listener` or a `cluster` expires, in Unix time |
 //! | `narrows_reloads_total` | outcome | reloads that were `applied`, found everything `unchanged`, or were `refused` |
+//! | `narrows_last_reload_success` | | 1 when the last reload, or the start, was accepted; 0 when it was refused |
+//! | `narrows_last_reload_timestamp_seconds` | | when that was, in Unix time |
+//! | `narrows_log_lines_lost_total` | | log lines that standard error did not take |
 //! | `narrows_build_info` | version | always 1 |
 //!
 //! Beside them stand the usual `process_*` metrics. Where several listeners share a port, a
@@ -37,6 +40,8 @@ use api::ApiNames;
 use prometheus::{
     HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder,
 };
+
+use std::fmt::Write;
 
 pub use cluster::ClusterMetrics;
 pub use listener::{BulkTransfers, CopyReason, ListenerMetrics, UNIDENTIFIED};
@@ -61,6 +66,8 @@ pub struct Metrics {
     handshake_seconds: HistogramVec,
     certificate_not_after: IntGaugeVec,
     reloads: IntCounterVec,
+    last_reload_success: IntGauge,
+    last_reload_timestamp: IntGauge,
     accept_errors: IntCounterVec,
     unmapped_nodes: IntGaugeVec,
     broker_dial_failures: IntCounterVec,
@@ -75,6 +82,14 @@ impl Metrics {
         let registry = Registry::new();
         let counters = |name, help, labels: &[&str]| counters(&registry, name, help, labels);
         let gauges = |name, help, labels: &[&str]| gauges(&registry, name, help, labels);
+        // From the first scrape on, so that `increase()` sees the first event.
+        let counters_at_zero = |name, help, label, values: &[&str]| {
+            let counters = counters(name, help, &[label]);
+            for value in values {
+                counters.with_label_values(&[*value]);
+            }
+            counters
+        };
 
         let build_info = gauges(
             "narrows_build_info",
@@ -140,11 +155,24 @@ impl Metrics {
                 "When a certificate expires, in Unix time; of several, the first to expire.",
                 &["role", "owner"],
             ),
-            reloads: counters(
+            reloads: counters_at_zero(
                 "narrows_reloads_total",
                 "Reloads of the configuration and its files, by outcome.",
-                &["outcome"],
+                "outcome",
+                &RELOAD_OUTCOMES,
             ),
+            last_reload_success: gauges(
+                "narrows_last_reload_success",
+                "1 when the last reload, or the start, was accepted; 0 when it was refused.",
+                &[],
+            )
+            .with_label_values::<&str>(&[]),
+            last_reload_timestamp: gauges(
+                "narrows_last_reload_timestamp_seconds",
+                "When the last reload, or the start, was accepted or refused, in Unix time.",
+                &[],
+            )
+            .with_label_values::<&str>(&[]),
             accept_errors: counters(
                 "narrows_accept_errors_total",
                 "Client connections that could not be accepted, by reason.",
@@ -185,9 +213,16 @@ impl Metrics {
         ClusterMetrics::new(self, name)
     }
 
-    /// Counts a reload.
-    pub fn reloaded(&self, outcome: &'static str) {
+    /// Counts a reload at `now`, in Unix seconds.
+    pub fn reloaded(&self, outcome: &'static str, is_success: bool, now: i64) {
         self.reloads.with_label_values(&[outcome]).inc();
+        self.loaded(is_success, now);
+    }
+
+    /// Says whether the settings that were read last, at `now` in Unix seconds, are in use.
+    pub fn loaded(&self, is_success: bool, now: i64) {
+        self.last_reload_success.set(is_success.into());
+        self.last_reload_timestamp.set(now);
     }
 
     /// The certificates that were there before may not be there any more.
@@ -208,6 +243,14 @@ impl Metrics {
         if let Err(error) = TextEncoder::new().encode_utf8(&self.registry.gather(), &mut text) {
             tracing::error!(%error, "some metrics could not be written");
         }
+        let lost = crate::observe::logs::lines_lost();
+        let name = "narrows_log_lines_lost_total";
+        // Writing to a String does not fail.
+        let _ = writeln!(
+            text,
+            "# HELP {name} Log lines that standard error did not take.\n# TYPE {name} counter\n\
+             {name} {lost}"
+        );
         crate::observe::process::render(&mut text);
         text
     }
@@ -221,6 +264,9 @@ fn counters(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> Int
         .expect("each name stands once in `Metrics::new`");
     counters
 }
+
+/// How a reload can end.
+const RELOAD_OUTCOMES: [&str; 3] = ["applied", "unchanged", "refused"];
 
 /// From a resumed handshake beside the client to a full one across the world.
 const HANDSHAKE_SECONDS: [f64; 10] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0];

@@ -1,0 +1,226 @@
+//! Log lines on their way to standard error.
+//!
+//! Nothing that moves bytes may wait for an operator's device: a pipe that nobody reads, a terminal
+//! that is paused, a full disk. So a line is put into a queue of bounded size, and one thread
+//! writes. When the queue is full, or the device refuses a line, the line is lost and counted.
+
+use super::throttle::Throttle;
+use std::collections::VecDeque;
+use std::io::{self, Write};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// What may wait to be written: some 4,000 lines.
+pub const QUEUE_BYTES_MAX: usize = 1024 * 1024;
+
+/// A device that is not blocking has no room: it is tried again after this.
+const DEVICE_PAUSE: Duration = Duration::from_millis(20);
+/// Between two lines that say how many were lost.
+const LOSS_INTERVAL: Duration = Duration::from_secs(10);
+
+/// The queue; clones are the same one.
+#[derive(Clone, Debug, Default)]
+pub struct LineQueue(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    state: Mutex<State>,
+    /// A line has come, or all have gone.
+    changed: Condvar,
+    lost: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    lines: VecDeque<Box<[u8]>>,
+    bytes: usize,
+    /// A line has been taken and is not written yet.
+    is_writing: bool,
+}
+
+impl LineQueue {
+    /// Writes what is pushed to `device`, on a thread that lives as long as the process and that
+    /// nobody joins.
+    pub fn write_to(&self, device: impl Write + Send + 'static) -> io::Result<()> {
+        let queue = self.clone();
+        std::thread::Builder::new()
+            .name("log-writer".to_owned())
+            .spawn(move || queue.write_for_ever(device))
+            .map(drop)
+    }
+
+    /// Takes a line, which ends with a line feed; never waits for the device.
+    pub fn push(&self, line: &[u8]) {
+        let line: Box<[u8]> = line.into();
+        let mut state = self.lock();
+        if state.bytes + line.len() > QUEUE_BYTES_MAX {
+            drop(state);
+            self.0.lost.fetch_add(1, Relaxed);
+            return;
+        }
+        state.bytes += line.len();
+        state.lines.push_back(line);
+        drop(state);
+        self.0.changed.notify_all();
+    }
+
+    /// How many lines have been lost since the start.
+    pub fn lost(&self) -> u64 {
+        self.0.lost.load(Relaxed)
+    }
+
+    /// Waits until everything has been written, but not for longer than `timeout`; returns whether
+    /// it has.
+    pub fn flush(&self, timeout: Duration) -> bool {
+        let is_busy = |state: &mut State| state.is_writing || !state.lines.is_empty();
+        let waited = self
+            .0
+            .changed
+            .wait_timeout_while(self.lock(), timeout, is_busy);
+        let (state, waited) = waited.unwrap_or_else(PoisonError::into_inner);
+        drop(state);
+        !waited.timed_out()
+    }
+
+    fn write_for_ever(&self, mut device: impl Write) {
+        let mut reported = 0;
+        let mut reports = Throttle::every(LOSS_INTERVAL);
+        loop {
+            let line = self.next();
+            let written = write_line(&mut device, &line);
+            if written.is_err() {
+                self.0.lost.fetch_add(1, Relaxed);
+            }
+            self.lock().is_writing = false;
+            self.0.changed.notify_all();
+            let lost = self.lost();
+            if written.is_ok() && lost > reported && reports.admit(Instant::now()).is_some() {
+                // Into the queue, as every other line.
+                tracing::warn!(
+                    lost = lost - reported,
+                    "log lines were lost: standard error was not read fast enough, or refused them"
+                );
+                reported = lost;
+            }
+        }
+    }
+
+    fn next(&self) -> Box<[u8]> {
+        let is_empty = |state: &mut State| state.lines.is_empty();
+        loop {
+            let waited = self.0.changed.wait_while(self.lock(), is_empty);
+            let mut state = waited.unwrap_or_else(PoisonError::into_inner);
+            if let Some(line) = state.lines.pop_front() {
+                state.bytes -= line.len();
+                state.is_writing = true;
+                return line;
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// As a log line arrives from `tracing-subscriber`: whole, in one call. It never fails, since
+/// whoever logs could only wait or panic.
+impl Write for LineQueue {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        self.push(line);
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn write_line(device: &mut impl Write, mut line: &[u8]) -> io::Result<()> {
+    while !line.is_empty() {
+        match device.write(line) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(count) => line = &line[count..],
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            // Whoever shares the device has made it non-blocking.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                std::thread::sleep(DEVICE_PAUSE);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+
+    const PATIENCE: Duration = Duration::from_secs(20);
+
+    /// A device that hands each write to a test, and waits until it is taken.
+    struct Device(SyncSender<Vec<u8>>);
+
+    impl Write for Device {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let taken = self.0.send(bytes.to_vec());
+            taken.map_err(|_| io::Error::from(io::ErrorKind::BrokenPipe))?;
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn queue() -> (LineQueue, Receiver<Vec<u8>>) {
+        let (device, written) = sync_channel(0);
+        let queue = LineQueue::default();
+        queue.write_to(Device(device)).unwrap();
+        (queue, written)
+    }
+
+    #[test]
+    fn lines_are_written_whole_and_in_their_order() {
+        let (queue, written) = queue();
+        for line in ["first\n", "second\n", "third\n"] {
+            queue.push(line.as_bytes());
+        }
+        for line in ["first\n", "second\n", "third\n"] {
+            assert_eq!(written.recv_timeout(PATIENCE).unwrap(), line.as_bytes());
+        }
+        assert!(queue.flush(PATIENCE));
+        assert_eq!(queue.lost(), 0);
+    }
+
+    #[test]
+    fn a_device_that_nobody_reads_holds_nobody_up_and_what_does_not_fit_is_counted() {
+        let (queue, written) = queue();
+        let line = [b'x'; 1024];
+        let fits = QUEUE_BYTES_MAX / line.len();
+        queue.push(&line);
+        while !queue.lock().is_writing {
+            std::thread::yield_now();
+        }
+        for _ in 0..fits + 10 {
+            queue.push(&line);
+        }
+        assert_eq!(queue.lost(), 10);
+        assert!(!queue.flush(Duration::from_millis(1)), "nobody has read");
+        for _ in 0..=fits {
+            assert_eq!(written.recv_timeout(PATIENCE).unwrap(), line);
+        }
+        assert!(queue.flush(PATIENCE));
+    }
+
+    #[test]
+    fn a_device_that_refuses_a_line_loses_that_line() {
+        let (queue, written) = queue();
+        drop(written);
+        queue.push(b"gone\n");
+        assert!(queue.flush(PATIENCE));
+        assert_eq!(queue.lost(), 1);
+    }
+}
