@@ -3,34 +3,41 @@
 
 mod certificate_checks;
 mod certificates;
+mod listener_text;
 mod memory;
 mod reload;
+mod run;
 mod running;
+mod start_error;
 mod status;
 mod watch;
 
 use crate::admin::{self, AdminSettings, Pages};
 use crate::cluster::ClusterSettings;
 use crate::lifecycle::{DrainSettings, Stop, Tasks};
-use crate::listener::{BindError, ListenerSettings};
+use crate::listener::ListenerSettings;
 use crate::net::socket;
 use crate::observe::LogSettings;
 use crate::observe::metrics::Metrics;
 use crate::protocol::table;
 use crate::session::{Resources, SessionSettings};
-use crate::types::ClusterName;
+use listener_text::ListenerText;
 use running::{Running, Runtime};
 use status::Overview;
-use std::io;
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 use tokio::net::TcpListener;
 use tracing::{error, info, warn};
 
-pub use certificate_checks::{
-    Finding, Severity, Subject, certificate_checks, unix_seconds, validity_text,
-};
-pub use reload::{Reading, ReloadError, ReloadSettings, run};
+pub use crate::observe::time::unix_seconds;
+pub use certificate_checks::{Finding, Severity, Subject, certificate_checks, validity_text};
+pub use reload::{ReloadError, ReloadSettings};
+pub use run::{Reading, RunError, run};
+pub use start_error::StartError;
+
+/// How long what was told to end at once may take to: an admin connection has two seconds for its
+/// last response.
+pub const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Everything that Narrows is told, validated: what stands here can't be wrong in itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,33 +57,6 @@ pub struct Settings {
     pub reload: ReloadSettings,
     /// How to log.
     pub log: LogSettings,
-}
-
-/// Why Narrows can't start. Nothing is left half-started.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// Sockets that can't be bound: all of them.
-    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
-    Bind(Vec<BindError>),
-    /// The admin port can't be bound.
-    #[error("the admin port can't be bound to {address}: {source}")]
-    Admin {
-        /// The address.
-        address: SocketAddr,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// The system lets no signal through.
-    #[error("can't listen for SIGTERM and SIGINT: {0}")]
-    Signals(#[source] io::Error),
-    /// A listener names a cluster that the settings lack.
-    #[error("listener {listener} leads to cluster {cluster}, which there is not")]
-    NoCluster {
-        /// The listener's name.
-        listener: String,
-        /// The cluster's name.
-        cluster: ClusterName,
-    },
 }
 
 /// A running Narrows.
@@ -118,14 +98,18 @@ impl Narrows {
             runtime,
             running: Mutex::new(running),
         };
+        narrows.runtime.metrics.loaded(true, unix_seconds());
         narrows.show();
         narrows.run_admin(admin);
         let overview = Arc::clone(&narrows.overview);
         let stop = narrows.runtime.stop.clone();
+        let until = stop.clone();
         narrows
             .runtime
             .tasks
-            .spawn(async move { memory::give_back_after_waves(&overview, &stop).await });
+            .spawn_vital("the task that gives memory back", &stop, async move {
+                memory::give_back_after_waves(&overview, &until).await
+            });
         Ok(narrows)
     }
 
@@ -162,11 +146,29 @@ impl Narrows {
         is_drained
     }
 
-    /// Ends everything at once.
+    /// Ends everything at once; what has not ended within [`STOP_TIMEOUT`] is left behind.
     pub async fn stop(&self) {
         self.runtime.stop.abort();
-        self.runtime.sessions.ended().await;
-        self.runtime.tasks.ended().await;
+        let Runtime {
+            sessions, tasks, ..
+        } = &self.runtime;
+        let ended = async {
+            sessions.ended().await;
+            tasks.ended().await;
+        };
+        if tokio::time::timeout(STOP_TIMEOUT, ended).await.is_err() {
+            let (sessions, tasks) = (sessions.count(), tasks.count());
+            warn!(
+                sessions,
+                tasks, "not everything has ended within {STOP_TIMEOUT:?}"
+            );
+        }
+    }
+
+    /// Waits until a task that must live as long as Narrows has ended by itself, and says which.
+    /// Cancel-safe.
+    pub async fn vital_ended(&self) -> String {
+        self.runtime.tasks.vital_ended().await
     }
 
     /// What it runs by now.
@@ -195,7 +197,11 @@ impl Narrows {
             .values()
             .map(|(cluster, _)| Arc::clone(cluster))
             .collect();
-        let listeners = running.listeners.values().cloned().collect();
+        let of = |settings: &ListenerSettings| {
+            let context = running.listeners.get(&settings.name)?;
+            Some((ListenerText::of(settings), Arc::clone(context)))
+        };
+        let listeners = running.settings.listeners.iter().filter_map(of).collect();
         self.overview.show(clusters, listeners, certificates);
     }
 
@@ -211,13 +217,15 @@ impl Narrows {
         let stop = self.runtime.stop.clone();
         let tasks = self.runtime.tasks.clone();
         let aborted = async move { stop.aborted().await };
+        let serve = admin::serve(socket, Arc::new(pages), tasks, aborted);
+        let stop = &self.runtime.stop;
         self.runtime
             .tasks
-            .spawn(admin::serve(socket, Arc::new(pages), tasks, aborted));
+            .spawn_vital("the admin port", stop, serve);
     }
 }
 
 fn bind_admin(settings: AdminSettings) -> Result<TcpListener, StartError> {
     let address = settings.bind;
-    socket::listen(address).map_err(|source| StartError::Admin { address, source })
+    socket::listen(address).map_err(|reason| StartError::Admin { address, reason })
 }

@@ -69,6 +69,18 @@ impl Scheme {
         }
     }
 
+    /// Where clients begin: what they have in `bootstrap.servers`, unless something in front of
+    /// Narrows has another name or port.
+    pub fn bootstrap(&self) -> AdvertisedAddress {
+        match self {
+            Self::Port(scheme) => scheme.bootstrap(),
+            Self::Sni(scheme) => AdvertisedAddress {
+                host: scheme.bootstrap_host().into(),
+                port: scheme.advertised_port(),
+            },
+        }
+    }
+
     /// Every socket that this listener binds, the bootstrap one first.
     pub fn binds(&self) -> Vec<Bind> {
         match self {

@@ -254,6 +254,19 @@ impl PortScheme {
         })
     }
 
+    /// The bootstrap port, shifted as those of brokers are, where it can be.
+    pub(super) fn bootstrap(&self) -> AdvertisedAddress {
+        let bound = self.bootstrap.port();
+        let port = i64::from(bound) + i64::from(self.advertised_port_offset);
+        AdvertisedAddress {
+            host: self.advertised_host.clone(),
+            port: u16::try_from(port)
+                .ok()
+                .filter(|port| *port > 0)
+                .unwrap_or(bound),
+        }
+    }
+
     /// Whom a connection to the local `port` is meant for; `None` for a port that is not this
     /// listener's.
     pub fn identify(&self, port: u16) -> Option<Target> {

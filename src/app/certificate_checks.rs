@@ -1,6 +1,6 @@
 //! What there is to say about certificates in settings that are valid in themselves: those that
-//! have ended or will, names that clients are told and no certificate is good for, and verification
-//! that is off.
+//! have expired or soon will, names that clients are told and no certificate covers, and
+//! verification that is off.
 //!
 //! A function of the settings and the time. `narrows check` refuses what clients that verify will
 //! refuse; `narrows run` only warns of it, since a Narrows that runs serves those that don't, and a
@@ -16,11 +16,10 @@ use crate::session::ListenerTls;
 use crate::types::NodeId;
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
 
 pub(super) const DAY_SECONDS: i64 = 86_400;
 
-/// A certificate that ends sooner should be on its way already: cert-manager renews 30 days ahead,
+/// A certificate that expires sooner should be on its way already: cert-manager renews 30 days ahead,
 /// Strimzi 30.
 const SOON_DAYS: i64 = 14;
 
@@ -100,18 +99,10 @@ pub fn certificate_checks(settings: &Settings, now: i64) -> Vec<Finding> {
     clusters.chain(listeners).collect()
 }
 
-/// This second, since 1970.
-pub fn unix_seconds() -> i64 {
-    let since = SystemTime::now()
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .unwrap_or_default();
-    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
-}
-
 /// How long a certificate is valid from `now` on, in words: `89 days left`.
 pub fn validity_text(certificate: &Certificate, now: i64) -> String {
     match certificate.not_after.saturating_sub(now) {
-        over if over < 0 => format!("ended {} ago", span(-over)),
+        over if over < 0 => format!("expired {} ago", span(-over)),
         _ if certificate.not_before > now => {
             format!(
                 "valid only in {}",
@@ -137,8 +128,7 @@ fn of_cluster(cluster: &ClusterSettings, now: i64) -> Vec<Finding> {
             .flat_map(|identity| owner.dates(Subject::Client, identity)),
     );
     if tls.verify() == Verify::Off {
-        let reason =
-            "brokers are not verified (tls.verify: off), so whoever gets into the way can be one";
+        let reason = "brokers are not verified (tls.verify: off): anyone who can intercept the connection can impersonate a broker";
         let cure =
             "set tls.ca to the authorities that sign their certificates, and remove tls.verify";
         found.push(owner.finding(
@@ -228,7 +218,7 @@ impl Owner<'_> {
         }
     }
 
-    /// Of authorities in a file. Those that have ended are trusted all the same, but who they vouch
+    /// Of authorities in a file. Those that have expired are trusted all the same, but who they vouch
     /// for will not last.
     fn authorities(&self, subject: Subject, authorities: &Authorities) -> Vec<Finding> {
         let Source::File(file) = authorities.source() else {

@@ -1,9 +1,10 @@
 //! The certificates that are in use: how long they hold, in the metrics and on the status page.
 
 use super::Settings;
-use super::certificate_checks::{DAY_SECONDS, unix_seconds};
+use super::certificate_checks::DAY_SECONDS;
 use crate::net::tls::Certificate;
 use crate::observe::metrics::Metrics;
+use crate::observe::time::{rfc3339, unix_seconds};
 use crate::session::ListenerTls;
 use serde_json::{Value, json};
 
@@ -23,9 +24,21 @@ impl Shown {
             "subject": self.certificate.subject,
             "names": self.certificate.names().collect::<Vec<_>>(),
             "serial": self.certificate.serial,
-            "not_after": self.certificate.not_after,
+            "state": self.state(),
+            "not_after": rfc3339(self.certificate.not_after),
             "days_left": self.days_left(),
         })
+    }
+
+    fn state(&self) -> &'static str {
+        let now = unix_seconds();
+        if now > self.certificate.not_after {
+            "expired"
+        } else if now < self.certificate.not_before {
+            "not_yet_valid"
+        } else {
+            "valid"
+        }
     }
 
     fn days_left(&self) -> i64 {
@@ -61,7 +74,7 @@ pub(super) fn of(settings: &Settings) -> Vec<Shown> {
     listeners.chain(clusters).collect()
 }
 
-/// Sets the metric of each; where an owner has several, the one that ends first.
+/// Sets the metric of each; where an owner has several, the first to expire.
 pub(super) fn count(certificates: &[Shown], metrics: &Metrics) {
     metrics.forget_certificates();
     for shown in certificates {

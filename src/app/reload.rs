@@ -1,15 +1,14 @@
-//! From the start to the end of a process: runs Narrows, reloads it when its files change or a
-//! SIGHUP asks for it, and drains it.
+//! A reload: other settings for a Narrows that runs.
 //!
-//! A reload reads everything anew. Only if all of it is well is it swapped in, and whole; otherwise
-//! what runs goes on, and the log, the metric `narrows_reloads_total` and the status page say why.
+//! A reload reads everything anew. Only if all of it is valid is it swapped in, and whole;
+//! otherwise what runs goes on, and the log, the metrics `narrows_reloads_total` and
+//! `narrows_last_reload_success`, and the status page say why.
 
-use super::certificate_checks::unix_seconds;
-use super::watch::Watch;
 use super::{Narrows, Settings, StartError};
+use crate::observe::time::{rfc3339, unix_seconds};
 use serde_json::json;
-use std::path::PathBuf;
-use std::sync::{Arc, PoisonError};
+use std::fmt;
+use std::sync::PoisonError;
 use std::time::Duration;
 use tracing::{error, info};
 
@@ -18,15 +17,6 @@ use tracing::{error, info};
 pub struct ReloadSettings {
     /// How often the files are looked at; zero: never, only a SIGHUP reloads.
     pub interval: Duration,
-}
-
-/// What has been read.
-#[derive(Debug)]
-pub struct Reading {
-    /// The settings, or every problem in words.
-    pub settings: Result<Settings, String>,
-    /// Every file that was looked for.
-    pub files: Vec<PathBuf>,
 }
 
 /// Why a reload has changed nothing.
@@ -64,9 +54,9 @@ impl Narrows {
     }
 
     /// Reloads what has been read, and says how it went.
-    fn take(&self, reading: Result<Settings, String>) {
+    pub(super) fn take(&self, reading: Result<Settings, impl fmt::Display>) {
         let reloaded = reading
-            .map_err(ReloadError::Settings)
+            .map_err(|problems| ReloadError::Settings(problems.to_string()))
             .and_then(|settings| self.reload(settings));
         let outcome = match &reloaded {
             Ok(true) => "applied",
@@ -84,10 +74,13 @@ impl Narrows {
                 )
             }
         }
-        self.runtime.metrics.reloaded(outcome);
+        let now = unix_seconds();
+        self.runtime
+            .metrics
+            .reloaded(outcome, reloaded.is_ok(), now);
         let problem = reloaded.err().map(|problem| problem.to_string());
         self.overview
-            .reloaded(json!({ "outcome": outcome, "at": unix_seconds(), "problem": problem }));
+            .reloaded(json!({ "state": outcome, "at": rfc3339(now), "problem": problem }));
     }
 }
 
@@ -103,71 +96,4 @@ fn fixed(old: &Settings, new: &Settings) -> Vec<&'static str> {
         .filter(|(_, differs)| *differs)
         .map(|(key, _)| key)
         .collect()
-}
-
-/// Runs Narrows until a signal ends it: SIGTERM or SIGINT drains, a second one ends at once.
-/// SIGHUP, or a change of the `files` that the settings come from, has everything read again by
-/// `read`.
-pub async fn run(
-    settings: Settings,
-    files: Vec<PathBuf>,
-    read: impl Fn() -> Reading + Send + Sync + 'static,
-) -> Result<(), StartError> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut terminate = signal(SignalKind::terminate()).map_err(StartError::Signals)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(StartError::Signals)?;
-    let mut hang_up = signal(SignalKind::hangup()).map_err(StartError::Signals)?;
-    // Read once more behind the first look, so that no change falls between the two.
-    let (again, mut watch) = read_watched(&read, files);
-    let narrows = Narrows::start(again.unwrap_or(settings))?;
-    let read = Arc::new(read);
-    let mut signalled = async || {
-        tokio::select! {
-            _ = terminate.recv() => "SIGTERM",
-            _ = interrupt.recv() => "SIGINT",
-        }
-    };
-    let name = loop {
-        let interval = narrows.settings().reload.interval;
-        tokio::select! {
-            name = signalled() => break name,
-            _ = hang_up.recv() => info!("SIGHUP received: reloading"),
-            () = watch.changed(interval) => info!("files have changed: reloading"),
-        }
-        let read = Arc::clone(&read);
-        let files = watch.files().to_vec();
-        // Not on a thread that moves bytes: the files may be far away, and key pairs take a while
-        // to check.
-        let reading = tokio::task::spawn_blocking(move || read_watched(&*read, files)).await;
-        let Ok((settings, seen)) = reading else {
-            continue;
-        };
-        watch = seen;
-        narrows.take(settings);
-    };
-    info!("{name} received");
-    tokio::select! {
-        _ = narrows.drain() => {}
-        name = signalled() => {
-            info!("a second signal ({name}): ending at once");
-            narrows.stop().await;
-        }
-    }
-    info!("stopped");
-    Ok(())
-}
-
-/// Reads, with a look at the files from before: whatever changes while they are read is noticed
-/// later.
-fn read_watched(
-    read: impl Fn() -> Reading,
-    files: Vec<PathBuf>,
-) -> (Result<Settings, String>, Watch) {
-    let watch = Watch::over(files);
-    let reading = read();
-    if reading.files == watch.files() {
-        return (reading.settings, watch);
-    }
-    let watch = Watch::over(reading.files);
-    (read().settings, watch)
 }

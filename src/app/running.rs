@@ -5,6 +5,7 @@
 //! what is not wanted any more is retired: its sockets close, and its sessions end as they do in a
 //! drain. Sessions of whatever stays are not touched.
 
+use super::listener_text::ListenerText;
 use super::{Settings, StartError};
 use crate::address::Scheme;
 use crate::cluster::{Cluster, ClusterSettings};
@@ -159,7 +160,18 @@ impl Running {
                     }
                     let metrics = runtime.metrics.listener(&wanted.name);
                     let stop = runtime.stop.child();
-                    info!(listener = %wanted.name, "listening");
+                    let ListenerText {
+                        bind,
+                        scheme,
+                        bootstrap,
+                        brokers,
+                        tls,
+                    } = ListenerText::of(wanted);
+                    let cluster = &wanted.cluster;
+                    info!(
+                        listener = %wanted.name, %cluster, scheme, bind, bootstrap, brokers, tls,
+                        "listening"
+                    );
                     Arc::new(ListenerContext::new(
                         wanted.name.clone(),
                         setup,
@@ -223,7 +235,8 @@ impl Running {
                     runtime.sessions.clone(),
                     stop.clone(),
                 );
-                runtime.tasks.spawn(accept);
+                let name = format!("accepting connections on {address}");
+                runtime.tasks.spawn_vital(name, &stop, accept);
                 self.bindings.insert(address, OpenBinding { binding, stop });
             }
         }
@@ -330,8 +343,9 @@ impl Runtime {
         let stop = self.stop.child();
         let running = Arc::clone(&cluster);
         let until = stop.clone();
+        let name = format!("the refresh of cluster {}", running.settings().name);
         self.tasks
-            .spawn(async move { running.keep_fresh(&until).await });
+            .spawn_vital(name, &stop, async move { running.keep_fresh(&until).await });
         (cluster, stop)
     }
 

@@ -1,7 +1,10 @@
-//! What the admin port says of the whole: ready or not, the broker map, certificates, and what went
-//! wrong lately.
+//! What the admin port says of the whole: ready or not, listeners, the broker map, certificates, and
+//! what went wrong lately.
+//!
+//! A script reads words (`state`, `cause`), a person the sentence beside them; times are RFC 3339.
 
 use super::certificates::Shown;
+use super::listener_text::ListenerText;
 use crate::address::{Advertised, Scheme};
 use crate::admin::Readiness;
 use crate::cluster::Cluster;
@@ -9,6 +12,7 @@ use crate::cluster::refresh::Outcome;
 use crate::lifecycle::{Stop, Tasks};
 use crate::net::tls::{ClientTls, Verify};
 use crate::observe::incidents::{Incident, Incidents};
+use crate::observe::time::{rfc3339, unix_seconds};
 use crate::session::ListenerContext;
 use crate::types::{BrokerAddress, NodeId};
 use arc_swap::ArcSwap;
@@ -29,13 +33,15 @@ pub(super) struct Overview {
     stop: Stop,
     /// Load balancers are being told to send nobody any more.
     is_leaving: AtomicBool,
+    /// In Unix seconds.
+    started_at: i64,
 }
 
 /// What runs now.
 #[derive(Debug, Default)]
 struct Running {
     clusters: Vec<Arc<Cluster>>,
-    listeners: Vec<Arc<ListenerContext>>,
+    listeners: Vec<(ListenerText, Arc<ListenerContext>)>,
     certificates: Vec<Shown>,
 }
 
@@ -50,6 +56,7 @@ impl Overview {
             incidents,
             stop,
             is_leaving: AtomicBool::new(false),
+            started_at: unix_seconds(),
         }
     }
 
@@ -57,7 +64,7 @@ impl Overview {
     pub(super) fn show(
         &self,
         clusters: Vec<Arc<Cluster>>,
-        listeners: Vec<Arc<ListenerContext>>,
+        listeners: Vec<(ListenerText, Arc<ListenerContext>)>,
         certificates: Vec<Shown>,
     ) {
         self.shown.store(Arc::new(Running {
@@ -102,11 +109,18 @@ impl Overview {
     pub(super) fn to_json(&self) -> Value {
         let shown = self.shown.load();
         let problems = self.incidents.latest(INCIDENTS_SHOWN);
+        let state = if self.readiness().ready {
+            "ready"
+        } else {
+            "draining"
+        };
         json!({
             "version": env!("CARGO_PKG_VERSION"),
-            "draining": !self.readiness().ready,
+            "state": state,
+            "started_at": rfc3339(self.started_at),
+            "uptime_seconds": unix_seconds().saturating_sub(self.started_at),
             "clusters": shown.clusters.iter().map(|cluster| cluster_json(cluster)).collect::<Vec<_>>(),
-            "listeners": shown.listeners.iter().map(|listener| listener_json(listener)).collect::<Vec<_>>(),
+            "listeners": shown.listeners.iter().map(listener_json).collect::<Vec<_>>(),
             "certificates": shown.certificates.iter().map(Shown::to_json).collect::<Vec<_>>(),
             "reload": **self.reload.load(),
             "problems": problems.iter().map(problem_json).collect::<Vec<_>>(),
@@ -115,31 +129,40 @@ impl Overview {
 }
 
 fn problem_json(incident: &Incident) -> Value {
+    let ago = incident.last.elapsed().as_secs();
+    let at = unix_seconds().saturating_sub(i64::try_from(ago).unwrap_or(i64::MAX));
     json!({
         "listener": incident.listener,
         "cause": incident.cause,
         "source": incident.source.to_string(),
         "count": incident.count,
-        "seconds_ago": incident.last.elapsed().as_secs(),
+        "at": rfc3339(at),
+        "seconds_ago": ago,
         "last": incident.text,
     })
 }
 
 fn cluster_json(cluster: &Cluster) -> Value {
     let settings = cluster.settings();
-    let refresh = match cluster.last_refresh() {
-        Outcome::None => "not yet".to_owned(),
-        Outcome::Fresh => "fresh".to_owned(),
-        Outcome::Silent => {
-            "the brokers demand authentication: learned from responses that pass".to_owned()
-        }
-        Outcome::Failed(why) => why,
+    let (refresh, refresh_text) = match cluster.last_refresh() {
+        Outcome::None => ("pending", None),
+        Outcome::Fresh => ("fresh", None),
+        Outcome::Silent => (
+            "authentication_required",
+            Some(
+                "the brokers demand authentication: the broker map is learned from responses that \
+                 pass"
+                    .to_owned(),
+            ),
+        ),
+        Outcome::Failed(why) => ("failed", Some(why)),
     };
     json!({
         "name": settings.name.to_string(),
         "cluster_id": cluster.view().cluster_id(),
         "bootstrap_servers": settings.bootstrap_servers.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "refresh": refresh,
+        "refresh_text": refresh_text,
         "tls": settings.tls.as_ref().map(tls_text),
     })
 }
@@ -151,13 +174,18 @@ fn tls_text(tls: &ClientTls) -> &'static str {
     }
 }
 
-fn listener_json(listener: &ListenerContext) -> Value {
+fn listener_json((text, listener): &(ListenerText, Arc<ListenerContext>)) -> Value {
     let setup = listener.setup();
     let brokers = setup.cluster.view().brokers();
     json!({
         "name": listener.listener().to_string(),
         "cluster": setup.cluster.settings().name.to_string(),
-        "tls": setup.tls.as_ref().map(|tls| tls.to_string()),
+        "scheme": text.scheme,
+        "bind": text.bind,
+        "bootstrap": text.bootstrap,
+        "broker_addresses": text.brokers,
+        "tls": text.tls,
+        "tls_text": setup.tls.as_ref().map(|tls| tls.to_string()),
         "connections": listener.metrics().active.get(),
         "brokers": brokers.iter().map(|broker| broker_json(&setup.scheme, broker)).collect::<Vec<_>>(),
         "unmapped_nodes": listener.unmapped().iter().map(|node| node.0).collect::<Vec<_>>(),

@@ -11,9 +11,12 @@ mod run;
 mod strimzi;
 
 use crate::config::{Loaded, Sources, keys, load};
+use crate::observe::logs;
 use clap::{Args, Parser, Subcommand};
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 /// The exit code of a wrong command line or configuration.
 const EXIT_CONFIGURATION: u8 = 2;
@@ -112,13 +115,26 @@ pub struct DemoArgs {
     pub record_bytes: u32,
 }
 
+/// How long the last log lines may take to be written before the process ends without them.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// Runs the program on the arguments of this process.
 pub fn main() -> ExitCode {
+    let _last = Flush;
     match Cli::parse().command {
         Command::Run(args) => run::run(args),
         Command::Check(args) => check::run(args),
         Command::Config(args) => config::run(args),
         Command::Demo(args) => demo(args),
+    }
+}
+
+/// Has the last log lines written at the end, and at the panic that is the end.
+struct Flush;
+
+impl Drop for Flush {
+    fn drop(&mut self) {
+        logs::flush(FLUSH_TIMEOUT);
     }
 }
 
@@ -137,12 +153,18 @@ fn demo(_args: DemoArgs) -> ExitCode {
     ExitCode::FAILURE
 }
 
+/// Puts a text on standard error. Not `eprint!`, which panics when nobody reads or the disk is
+/// full.
+fn complain(text: &str) {
+    let _ = std::io::stderr().write_all(text.as_bytes());
+}
+
 /// The exit code of something that ran, after telling why it failed.
 fn ended(result: anyhow::Result<()>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("narrows: {error:#}");
+            complain(&format!("narrows: {error:#}\n"));
             ExitCode::FAILURE
         }
     }
@@ -151,7 +173,7 @@ fn ended(result: anyhow::Result<()>) -> ExitCode {
 /// The configuration; its problems are told, and `Err` is the exit code.
 fn loaded(sources: &Sources) -> Result<Loaded, ExitCode> {
     load(sources).map_err(|problems| {
-        eprint!("{problems}");
+        complain(&problems.to_string());
         ExitCode::from(EXIT_CONFIGURATION)
     })
 }

@@ -89,6 +89,14 @@ impl Cluster {
 
     /// Refreshes the map until Narrows stops. One such task runs beside each cluster.
     pub async fn keep_fresh(&self, stop: &Stop) {
+        // Every wait in there may be long: a silent server has a deadline of many seconds.
+        tokio::select! {
+            () = stop.aborted() => {}
+            () = self.refresh_for_ever() => {}
+        }
+    }
+
+    async fn refresh_for_ever(&self) {
         let mut failures = 0u32;
         loop {
             let outcome = self.refresh().await;
@@ -100,7 +108,6 @@ impl Cluster {
             self.note(outcome);
             let pause = self.pause(failures);
             tokio::select! {
-                () = stop.aborted() => return,
                 () = tokio::time::sleep(pause) => {}
                 () = self.refreshes.suspicion.notified() => tokio::time::sleep(SUSPICION_DELAY).await,
                 () = self.refreshes.wanted.notified(), if !self.requires_authentication() => tokio::time::sleep(GAP_MIN).await,

@@ -205,7 +205,7 @@ fn drain(reader: &mut Reader) -> Option<DrainSettings> {
     })
 }
 
-fn log(reader: &mut Reader) -> Option<LogSettings> {
+pub(super) fn log(reader: &mut Reader) -> Option<LogSettings> {
     let level = reader.one(&keys::LOG_LEVEL, "", parse::log_level);
     let format = reader.one(&keys::LOG_FORMAT, "", parse::log_format);
     Some(LogSettings {

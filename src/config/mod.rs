@@ -24,6 +24,7 @@ mod reader;
 mod yaml;
 
 use crate::app::Settings;
+use crate::observe::LogSettings;
 use std::path::PathBuf;
 
 pub use effective::{Effective, Entry};
@@ -66,6 +67,18 @@ impl Sources {
             flags,
         }
     }
+}
+
+/// How to log, as far as that can be read, whatever is wrong with the rest: for saying what is.
+/// `None` where the sources themselves can't be read.
+pub fn log_settings(sources: &Sources) -> Option<LogSettings> {
+    let is_pipe = |file: &PathBuf| file.metadata().is_ok_and(|file| !file.is_file());
+    if sources.file.as_ref().is_some_and(is_pipe) {
+        // What it held has been read.
+        return None;
+    }
+    let (layers, problems) = layers::collect(sources).ok()?;
+    build::log(&mut reader::Reader::new(layers, problems, Vec::new()))
 }
 
 /// Reads and validates everything; `Err` holds every problem found.

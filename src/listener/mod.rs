@@ -48,7 +48,10 @@ pub struct ListenerSettings {
 
 /// A socket that could not be bound.
 #[derive(Debug, thiserror::Error)]
-#[error("listener {listener} can't bind {address} for {meant_for}: {source}{hint}", hint = hint(.source))]
+#[error(
+    "listener {listener} can't bind {address} for {meant_for}: {reason}{}",
+    bind_cure(.reason, "move bind or first_port")
+)]
 pub struct BindError {
     /// The listener's name.
     pub listener: ListenerName,
@@ -57,21 +60,28 @@ pub struct BindError {
     /// Whom connections to it would be meant for.
     pub meant_for: String,
     /// What the system said.
-    pub source: io::Error,
+    pub reason: io::Error,
 }
 
-fn hint(error: &io::Error) -> &'static str {
+/// What to do about a socket that can't be bound, in brackets; `instead` is what else can be
+/// configured. Empty where nothing is known.
+pub fn bind_cure(error: &io::Error, instead: &str) -> String {
     match error.kind() {
         io::ErrorKind::AddrInUse => {
-            " (another process has this port: stop it, or move bind or first_port)"
+            format!(" (another process has this port: stop it, or {instead})")
         }
         io::ErrorKind::PermissionDenied => {
-            " (ports below 1024 need CAP_NET_BIND_SERVICE: use a higher port)"
+            " (ports below 1024 need CAP_NET_BIND_SERVICE: use a higher port)".to_owned()
         }
         io::ErrorKind::AddrNotAvailable => {
-            " (this host has no such address: use 0.0.0.0 to listen on all)"
+            " (this host has no such address: use 0.0.0.0 to listen on all)".to_owned()
         }
-        _ => "",
+        _ if is_exhausted(error) => {
+            " (raise the limit of open files, ulimit -n or LimitNOFILE, or \
+                                      list fewer node_ids)"
+                .to_owned()
+        }
+        _ => String::new(),
     }
 }
 
@@ -91,7 +101,7 @@ pub fn bind(
         let address = bind.address;
         match socket::listen(address) {
             Ok(socket) => sockets.push((address, socket)),
-            Err(source) => {
+            Err(reason) => {
                 let meant_for = bind
                     .target
                     .map_or_else(|| "all names".to_owned(), |target| target.to_string());
@@ -99,7 +109,7 @@ pub fn bind(
                     listener: settings.name.clone(),
                     address,
                     meant_for,
-                    source,
+                    reason,
                 });
             }
         }

@@ -94,7 +94,7 @@ impl Proxy {
 
     pub(crate) async fn until_refreshed(&self) {
         until("the first refresh", || {
-            self.narrows.status()["clusters"][0]["refresh"] != "not yet"
+            self.narrows.status()["clusters"][0]["refresh"] != "pending"
         })
         .await;
     }

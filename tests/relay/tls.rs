@@ -528,12 +528,11 @@ async fn look_at_the_log() {
 }
 
 /// What the status page says of the refresh, where Narrows speaks TLS to whoever is at this
-/// address.
+/// address: the reason of a failure, or else the state.
 async fn refresh(proxy: &Proxy) -> String {
-    proxy.narrows.status()["clusters"][0]["refresh"]
-        .as_str()
-        .unwrap()
-        .to_owned()
+    let cluster = proxy.narrows.status()["clusters"][0].clone();
+    let text = cluster["refresh_text"].as_str();
+    text.or(cluster["refresh"].as_str()).unwrap().to_owned()
 }
 
 /// Narrows does not believe the broker, says why, and no byte of a client gets there.

@@ -1,0 +1,262 @@
+//! The life of a process: reads the settings, runs Narrows, reloads it when its files change or a
+//! SIGHUP asks for it, and drains it at a SIGTERM or SIGINT.
+//!
+//! Signals are heard from the first moment on, whatever else goes on. Files are read on a thread
+//! that nobody joins ([`detached`]): one may be a FIFO that nobody writes to, or lie on a mount
+//! that hangs, and the process must be able to end all the same.
+
+use super::watch::Watch;
+use super::{Narrows, Settings, StartError};
+use crate::lifecycle::detached;
+use crate::observe::logs::{self, LogError};
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::{Instant, sleep_until};
+use tracing::{error, info, warn};
+
+/// The same signal once more within this time is the same wish: GNU `timeout` sends SIGTERM to the
+/// process and to its group, and so twice within a millisecond.
+const SAME_SIGNAL_INTERVAL: Duration = Duration::from_secs(1);
+/// A reading that takes longer is worth a line.
+const SLOW_READING: Duration = Duration::from_secs(10);
+
+/// What has been read.
+#[derive(Debug)]
+pub struct Reading<E> {
+    /// The settings, or what is wrong with them.
+    pub settings: Result<Settings, E>,
+    /// Every file that was looked for.
+    pub files: Vec<PathBuf>,
+}
+
+/// Why a process has not run, or has not ended because it was told to.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError<E: fmt::Display> {
+    /// The settings can't be used.
+    #[error("{0}")]
+    Settings(E),
+    /// The settings can't be read.
+    #[error("the configuration can't be read: there is no thread for it, or the reader failed")]
+    Reader,
+    /// It was told to end before it had begun.
+    #[error("{0} received while the configuration was being read")]
+    Ended(&'static str),
+    /// The log can't be written.
+    #[error("{0}")]
+    Log(LogError),
+    /// A part can't be started.
+    #[error("{0}")]
+    Start(StartError),
+    /// The system lets no signal through.
+    #[error("can't listen for SIGTERM, SIGINT and SIGHUP: {0}")]
+    Signals(io::Error),
+    /// A task that must live as long as the process has ended.
+    #[error("{0} has ended by itself, which is a bug: Narrows has drained and ends")]
+    TaskEnded(String),
+}
+
+/// Runs Narrows until a signal ends it: SIGTERM or SIGINT drains, a second one ends at once.
+/// SIGHUP, or a change of the files that the settings come from, has everything read again by
+/// `read`, which may block. `config_file` is only told.
+///
+/// Starts the process's log, by the settings that were read first.
+pub async fn run<E: fmt::Display + Send + 'static>(
+    config_file: Option<PathBuf>,
+    read: impl Fn() -> Reading<E> + Send + Sync + 'static,
+) -> Result<(), RunError<E>> {
+    let (mut signals, hang_up) = Signals::new().map_err(RunError::Signals)?;
+    let read = Arc::new(read);
+    let reader = Arc::clone(&read);
+    let first = detached("config-reader", move || read_first(&*reader));
+    let (settings, watch) = tokio::select! {
+        first = first => first.ok_or(RunError::Reader)?,
+        name = signals.end() => return Err(RunError::Ended(name)),
+    };
+    let settings = settings.map_err(RunError::Settings)?;
+    logs::init(&settings.log).map_err(RunError::Log)?;
+    let file = config_file.map(|file| file.display().to_string());
+    info!(
+        version = env!("CARGO_PKG_VERSION"),
+        config = file,
+        admin = settings
+            .admin
+            .map(|admin| tracing::field::display(admin.bind)),
+        "Narrows starts"
+    );
+    let narrows = Narrows::start(settings).map_err(RunError::Start)?;
+    match live(&narrows, (&mut signals, hang_up), watch, read).await {
+        Wish::Signal(name) => {
+            info!("{name} received");
+            end(&narrows, &mut signals, Some(name)).await;
+            Ok(())
+        }
+        Wish::TaskEnded(task) => {
+            error!(
+                "{task} has ended by itself, which is a bug: draining, since Narrows can't do its \
+                 work without it"
+            );
+            end(&narrows, &mut signals, None).await;
+            Err(RunError::TaskEnded(task))
+        }
+    }
+}
+
+/// The signals that ask for the end.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    /// From now on they are heard, and SIGHUP, the second, is too.
+    fn new() -> io::Result<(Self, Signal)> {
+        let terminate = signal(SignalKind::terminate())?;
+        let interrupt = signal(SignalKind::interrupt())?;
+        let hang_up = signal(SignalKind::hangup())?;
+        let ends = Self {
+            terminate,
+            interrupt,
+        };
+        Ok((ends, hang_up))
+    }
+
+    /// Waits for a signal to end. Cancel-safe.
+    async fn end(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
+}
+
+/// Why a life ends.
+enum Wish {
+    Signal(&'static str),
+    TaskEnded(String),
+}
+
+/// Files that are being read.
+struct UnderWay<E> {
+    result: Pin<Box<dyn Future<Output = Option<Read<E>>> + Send>>,
+    /// When it is slow, unless that has been said.
+    slow_at: Option<Instant>,
+}
+
+type Read<E> = (Result<Settings, E>, Watch);
+
+/// Reloads whenever it is asked to, until it has to end. At most one reading is under way; a SIGHUP
+/// meanwhile has everything read once more behind it.
+async fn live<E: fmt::Display + Send + 'static>(
+    narrows: &Narrows,
+    (signals, mut hang_up): (&mut Signals, Signal),
+    mut watch: Watch,
+    read: Arc<impl Fn() -> Reading<E> + Send + Sync + 'static>,
+) -> Wish {
+    let begin = |files: &[PathBuf]| {
+        let (read, files) = (Arc::clone(&read), files.to_vec());
+        UnderWay {
+            result: Box::pin(detached("config-reader", move || {
+                read_watched(&*read, files)
+            })),
+            slow_at: Some(Instant::now() + SLOW_READING),
+        }
+    };
+    let mut reading = None;
+    let mut is_wanted_again = false;
+    loop {
+        let interval = narrows.settings().reload.interval;
+        let is_reading = reading.is_some();
+        tokio::select! {
+            name = signals.end() => return Wish::Signal(name),
+            task = narrows.vital_ended() => return Wish::TaskEnded(task),
+            _ = hang_up.recv() => {
+                info!("SIGHUP received: reloading");
+                is_wanted_again |= is_reading;
+                reading.get_or_insert_with(|| begin(watch.files()));
+            }
+            () = watch.changed(interval), if !is_reading => {
+                info!("files have changed: reloading");
+                reading = Some(begin(watch.files()));
+            }
+            read = finished(&mut reading) => {
+                reading = None;
+                if let Some((settings, seen)) = read {
+                    watch = seen;
+                    narrows.take(settings);
+                }
+                if std::mem::take(&mut is_wanted_again) {
+                    reading = Some(begin(watch.files()));
+                }
+            }
+        }
+    }
+}
+
+/// Waits for the reading that is under way, for ever if there is none; says so once when it is
+/// slow. Cancel-safe.
+async fn finished<E>(reading: &mut Option<UnderWay<E>>) -> Option<Read<E>> {
+    let Some(UnderWay { result, slow_at }) = reading else {
+        return std::future::pending().await;
+    };
+    if let Some(at) = *slow_at {
+        tokio::select! {
+            read = &mut *result => return read,
+            () = sleep_until(at) => *slow_at = None,
+        }
+        warn!(
+            "the configuration and the files that it names are still being read after \
+             {SLOW_READING:?}: is one of them on a file system that does not answer, or a pipe?"
+        );
+    }
+    result.await
+}
+
+/// Drains; a second signal ends at once.
+async fn end(narrows: &Narrows, signals: &mut Signals, first: Option<&'static str>) {
+    let began = Instant::now();
+    let mut drained = pin!(narrows.drain());
+    loop {
+        tokio::select! {
+            _ = &mut drained => break,
+            name = signals.end() => {
+                if first == Some(name) && began.elapsed() < SAME_SIGNAL_INTERVAL {
+                    continue;
+                }
+                info!("a second signal ({name}): ending at once");
+                narrows.stop().await;
+                break;
+            }
+        }
+    }
+    info!("stopped");
+}
+
+/// Reads for the first time, and once more behind the first look at the files, so that no change
+/// falls between the two. A pipe can be read only once: what it held is what holds.
+fn read_first<E>(read: &impl Fn() -> Reading<E>) -> Read<E> {
+    let first = read();
+    let is_pipe = |file: &PathBuf| file.metadata().is_ok_and(|file| !file.is_file());
+    let watch = Watch::over(first.files);
+    if first.settings.is_err() || watch.files().iter().any(is_pipe) {
+        return (first.settings, watch);
+    }
+    let again = read();
+    (again.settings.or(first.settings), watch)
+}
+
+/// Reads, with a look at the files from before: whatever changes while they are read is noticed
+/// later.
+fn read_watched<E>(read: &impl Fn() -> Reading<E>, files: Vec<PathBuf>) -> Read<E> {
+    let watch = Watch::over(files);
+    let reading = read();
+    if reading.files == watch.files() {
+        return (reading.settings, watch);
+    }
+    let watch = Watch::over(reading.files);
+    (read().settings, watch)
+}
