@@ -91,7 +91,7 @@ fn check_refuses_certificates_that_are_not_valid_now_and_warns_of_those_that_end
     let expired = |owner: &str, subject: &str, file: &str| {
         format!(
             "\n{owner}.tls.certificate\n  found:  ETC/{file}\n  reason: the certificate of \
-             CN={subject},O=Example\\, Inc.: ended 3 days ago\n  \
+             CN={subject},O=Example\\, Inc.: expired 3 days ago\n  \
              cure:   renew it; Narrows takes in the new file while it runs\n"
         )
     };
