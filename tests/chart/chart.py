@@ -15,6 +15,8 @@ ROOT = HERE.parent.parent
 CHART = ROOT / "charts/narrows"
 TOOLS = pathlib.Path(os.environ["TOOLS"])
 NARROWS = os.environ["NARROWS"]
+# For what several tests share; gone when they end.
+SHARED = tempfile.TemporaryDirectory(prefix="narrows-chart-")
 KUBE_VERSIONS = ("1.29.0", "1.34.0")
 
 # The three values of the README.
@@ -84,7 +86,7 @@ def configuration(objects):
 @functools.cache
 def chart_with_notes():
     """A copy of the chart that puts its notes into a ConfigMap: `helm template` leaves them out."""
-    copy = pathlib.Path(tempfile.mkdtemp(prefix="narrows-chart-")) / "narrows"
+    copy = pathlib.Path(SHARED.name) / "narrows"
     shutil.copytree(CHART, copy)
     notes = (copy / "templates/NOTES.txt").read_text()
     (copy / "templates/notes.yaml").write_text(

@@ -302,10 +302,21 @@ class Others(unittest.TestCase):
             made = one(render(PORT, {"extraObjects": given}), "Secret")
             self.assertEqual(made["metadata"]["name"], "r-x")
 
+    def test_helm_test_checks_what_is_mounted_in_the_cluster(self):
+        objects = render(SNI)
+        made = one(objects, "Pod")
+        self.assertIn("helm.sh/hook", made["metadata"]["annotations"])
+        # The pod of the test must not get clients of the Service.
+        selector = one(objects, "Service")["spec"]["selector"]
+        self.assertGreater(selector.items() - made["metadata"]["labels"].items(), set())
+        self.assertEqual(made["spec"]["volumes"], pod(objects)["volumes"])
+        self.assertEqual(made["spec"]["containers"][0]["args"][0], "check")
+        self.assertEqual(made["spec"]["automountServiceAccountToken"], False)
+
     def test_names_and_namespace_can_be_given(self):
         given = {"fullnameOverride": "edge", "namespaceOverride": "other", "commonLabels": {"a": "b"}}
         for made in render(SNI, given):
-            self.assertEqual(made["metadata"]["name"], "edge")
+            self.assertEqual(made["metadata"]["name"].removesuffix("-check"), "edge")
             self.assertEqual(made["metadata"]["namespace"], "other")
             self.assertEqual(made["metadata"]["labels"]["a"], "b")
 
