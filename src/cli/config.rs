@@ -3,13 +3,16 @@
 
 use super::{ConfigCommandArgs, EXIT_CONFIGURATION, ended, loaded, strimzi};
 use crate::app::Settings;
-use crate::config::keys;
+use crate::config::{keys, schema};
 use std::io::Write;
 use std::process::ExitCode;
 
 pub(super) fn run(args: ConfigCommandArgs) -> ExitCode {
     if args.keys {
         return print(&keys::markdown());
+    }
+    if args.schema {
+        return print(&schema::text());
     }
     match loaded(&args.config.sources()) {
         Ok(loaded) if args.strimzi => strimzi(&loaded.settings),

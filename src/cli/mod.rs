@@ -90,11 +90,14 @@ struct ConfigArgs {
 struct ConfigCommandArgs {
     #[command(flatten)]
     config: ConfigArgs,
-    /// Print every key with its default and meaning instead, as a Markdown table
+    /// Print every key with its values, default and meaning instead, as Markdown
     #[arg(long)]
     keys: bool,
-    /// Print the Strimzi listeners for TLS that passes through instead, as YAML
+    /// Print the JSON schema of the configuration file instead
     #[arg(long, conflicts_with = "keys")]
+    schema: bool,
+    /// Print the Strimzi listeners for TLS that passes through instead, as YAML
+    #[arg(long, conflicts_with_all = ["keys", "schema"])]
     strimzi: bool,
 }
 

@@ -16,12 +16,6 @@ use crate::listener::ListenerSettings;
 use crate::observe::LogSettings;
 use crate::session::SessionSettings;
 use crate::types::ClusterName;
-use std::time::Duration;
-
-const MILLISECOND: Duration = Duration::from_millis(1);
-const SECOND: Duration = Duration::from_secs(1);
-const HOUR: Duration = Duration::from_secs(3_600);
-const DAY: Duration = Duration::from_secs(86_400);
 
 /// All settings; `None` when the reader has noted a problem with any of them.
 pub(super) fn settings(reader: &mut Reader) -> Option<Settings> {
@@ -81,26 +75,10 @@ fn names(reader: &mut Reader, section: &str, needed: &Key) -> Vec<String> {
 fn cluster(reader: &mut Reader, name: &str) -> Option<ClusterSettings> {
     let bootstrap_servers = reader.many(&keys::BOOTSTRAP_SERVERS, name, parse::bootstrap_servers);
     let cluster_id = reader.optional(&keys::CLUSTER_ID, name, parse::cluster_id);
-    let refresh = reader.one(
-        &keys::METADATA_REFRESH_INTERVAL,
-        name,
-        parse::duration(SECOND..=DAY),
-    );
-    let dns_timeout = reader.one(
-        &keys::DNS_TIMEOUT,
-        name,
-        parse::duration(MILLISECOND..=HOUR),
-    );
-    let connect_timeout = reader.one(
-        &keys::CONNECT_TIMEOUT,
-        name,
-        parse::duration(MILLISECOND..=HOUR),
-    );
-    let probe_timeout = reader.one(
-        &keys::PROBE_TIMEOUT,
-        name,
-        parse::duration(MILLISECOND..=HOUR),
-    );
+    let refresh = reader.duration(&keys::METADATA_REFRESH_INTERVAL, name);
+    let dns_timeout = reader.duration(&keys::DNS_TIMEOUT, name);
+    let connect_timeout = reader.duration(&keys::CONNECT_TIMEOUT, name);
+    let probe_timeout = reader.duration(&keys::PROBE_TIMEOUT, name);
     let tls = tls::of_cluster(reader, name);
     Some(ClusterSettings {
         name: ClusterName(name.into()),
@@ -132,28 +110,12 @@ fn every_cluster_is_used(reader: &mut Reader, clusters: &[String], listeners: &[
 }
 
 fn session(reader: &mut Reader) -> Option<SessionSettings> {
-    let frame_bytes_max = reader.one(&keys::FRAME_BYTES_MAX, "", parse::frame_bytes);
-    let sasl_frame_bytes_max = reader.one(&keys::SASL_FRAME_BYTES_MAX, "", parse::frame_bytes);
-    let in_flight = reader.one(
-        &keys::IN_FLIGHT_REQUESTS_MAX,
-        "",
-        parse::integer::<usize>(1..=1_000_000),
-    );
-    let handshake = reader.one(
-        &keys::TLS_HANDSHAKE_TIMEOUT,
-        "",
-        parse::duration(MILLISECOND..=HOUR),
-    );
-    let first_frame = reader.one(
-        &keys::FIRST_FRAME_TIMEOUT,
-        "",
-        parse::duration(MILLISECOND..=HOUR),
-    );
-    let half_close = reader.one(
-        &keys::HALF_CLOSE_TIMEOUT,
-        "",
-        parse::duration(Duration::ZERO..=HOUR),
-    );
+    let frame_bytes_max = reader.bytes(&keys::FRAME_BYTES_MAX, "");
+    let sasl_frame_bytes_max = reader.bytes(&keys::SASL_FRAME_BYTES_MAX, "");
+    let in_flight = reader.integer(&keys::IN_FLIGHT_REQUESTS_MAX, "");
+    let handshake = reader.duration(&keys::TLS_HANDSHAKE_TIMEOUT, "");
+    let first_frame = reader.duration(&keys::FIRST_FRAME_TIMEOUT, "");
+    let half_close = reader.duration(&keys::HALF_CLOSE_TIMEOUT, "");
     let unvetted = reader.one(&keys::UNVETTED, "", parse::unvetted);
     let splice = reader.one(&keys::SPLICE, "", parse::splice);
     if let (Some(frame), Some(sasl)) = (frame_bytes_max, sasl_frame_bytes_max)
@@ -178,27 +140,15 @@ fn session(reader: &mut Reader) -> Option<SessionSettings> {
 }
 
 fn reload(reader: &mut Reader) -> Option<ReloadSettings> {
-    let interval = reader.one(
-        &keys::RELOAD_INTERVAL,
-        "",
-        parse::duration(Duration::ZERO..=HOUR),
-    );
+    let interval = reader.duration(&keys::RELOAD_INTERVAL, "");
     Some(ReloadSettings {
         interval: interval?,
     })
 }
 
 fn drain(reader: &mut Reader) -> Option<DrainSettings> {
-    let delay = reader.one(
-        &keys::DRAIN_DELAY,
-        "",
-        parse::duration(Duration::ZERO..=HOUR),
-    );
-    let timeout = reader.one(
-        &keys::DRAIN_TIMEOUT,
-        "",
-        parse::duration(Duration::ZERO..=HOUR),
-    );
+    let delay = reader.duration(&keys::DRAIN_DELAY, "");
+    let timeout = reader.duration(&keys::DRAIN_TIMEOUT, "");
     Some(DrainSettings {
         delay: delay?,
         timeout: timeout?,

@@ -1,12 +1,19 @@
-//! The one table of configuration keys: name, default, flag and meaning. The readers, the defaults,
-//! the check for unknown keys, the environment's names, the reference file's test and the README's
-//! table all come from here.
+//! The one table of configuration keys: name, kind, default, flag and meaning. The readers and
+//! their bounds, the defaults, the check for unknown keys, the environment's names, the JSON schema
+//! ([`super::schema`]), `config/README.md` and the reference file's test all come from here.
+//!
+//! A row reads: constant = path, kind, default, flag, meaning.
+
+use super::kind::Kind::{self, Bind, Choice, HostPorts, Networks, NodeIds, Path, Paths, Text};
+use super::kind::{DAY, FRAME_BYTES, HOUR, MILLISECOND, SECOND, ZERO, duration, integer};
 
 /// One key. `*` in the path stands for a name that the operator chooses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Key {
     /// The levels, joined by dots: `clusters.*.bootstrap_servers`.
     pub path: &'static str,
+    /// What its value looks like, and its bounds.
+    pub kind: Kind,
     /// What holds when nobody says anything.
     pub fallback: Fallback,
     /// The flag that sets it: `--bind`.
@@ -33,132 +40,175 @@ pub enum Fallback {
 use Fallback::{Derived, Nothing, Required, RequiredWith, Value};
 
 macro_rules! keys {
-    ($($name:ident = $path:literal, $fallback:expr, $flag:expr, $meaning:literal;)*) => {
+    ($($name:ident = $path:literal, $kind:expr, $fallback:expr, $flag:expr, $meaning:literal;)*) => {
         $(#[doc = $meaning] pub const $name: Key =
-            Key { path: $path, fallback: $fallback, flag: $flag, meaning: $meaning };)*
+            Key { path: $path, kind: $kind, fallback: $fallback, flag: $flag, meaning: $meaning };)*
         /// Every key, in the order of the reference file.
         pub const KEYS: &[Key] = &[$($name),*];
     };
 }
 
 keys! {
-    BOOTSTRAP_SERVERS = "clusters.*.bootstrap_servers", Required, Some("--bootstrap-servers"),
+    BOOTSTRAP_SERVERS = "clusters.*.bootstrap_servers", HostPorts,
+        Required, Some("--bootstrap-servers"),
         "Where the cluster is asked first: a list of `host:port`, or one text with commas. Names \
          are resolved at every dial.";
-    CLUSTER_ID = "clusters.*.cluster_id", Nothing("any cluster"), None,
+    CLUSTER_ID = "clusters.*.cluster_id", Text,
+        Nothing("any cluster"), None,
         "Kafka's cluster id, to pin it: an answer from another cluster is never trusted.";
-    METADATA_REFRESH_INTERVAL = "clusters.*.metadata_refresh_interval", Value("60s"), None,
+    METADATA_REFRESH_INTERVAL = "clusters.*.metadata_refresh_interval", duration(SECOND, DAY),
+        Value("60s"), None,
         "How long the broker map counts as fresh; jittered by a fifth.";
-    DNS_TIMEOUT = "clusters.*.dns_timeout", Value("5s"), None,
+    DNS_TIMEOUT = "clusters.*.dns_timeout", duration(MILLISECOND, HOUR),
+        Value("5s"), None,
         "For one name resolution on the way to a broker.";
-    CONNECT_TIMEOUT = "clusters.*.connect_timeout", Value("5s"), None,
+    CONNECT_TIMEOUT = "clusters.*.connect_timeout", duration(MILLISECOND, HOUR),
+        Value("5s"), None,
         "For one TCP connect to a broker; every resolved address gets its own.";
-    PROBE_TIMEOUT = "clusters.*.probe_timeout", Value("10s"), None,
+    PROBE_TIMEOUT = "clusters.*.probe_timeout", duration(MILLISECOND, HOUR),
+        Value("10s"), None,
         "For Narrows' own requests on a new broker connection.";
 
-    CLUSTER_TLS_MODE = "clusters.*.tls.mode", Derived("on where another tls key is set, else off"), None,
+    CLUSTER_TLS_MODE = "clusters.*.tls.mode", Choice(&["on", "off"]),
+        Derived("on where another tls key is set, else off"), None,
         "Whether TLS is spoken with the brokers: `on`, `off`.";
-    CLUSTER_TLS_CA = "clusters.*.tls.ca", Nothing("the platform's authorities"), None,
+    CLUSTER_TLS_CA = "clusters.*.tls.ca", Path,
+        Nothing("the platform's authorities"), None,
         "PEM file with the authorities that vouch for the brokers; one or several certificates.";
-    CLUSTER_TLS_CERTIFICATE = "clusters.*.tls.certificate", Nothing("Narrows shows none"), None,
+    CLUSTER_TLS_CERTIFICATE = "clusters.*.tls.certificate", Path,
+        Nothing("Narrows shows none"), None,
         "PEM file with the certificate that Narrows shows to the brokers, and its chain.";
-    CLUSTER_TLS_KEY = "clusters.*.tls.key", Nothing("Narrows shows no certificate"), None,
+    CLUSTER_TLS_KEY = "clusters.*.tls.key", Path,
+        Nothing("Narrows shows no certificate"), None,
         "PEM file with the key of that certificate; not encrypted.";
-    CLUSTER_TLS_SERVER_NAME = "clusters.*.tls.server_name", Nothing("the host that is dialled"), None,
+    CLUSTER_TLS_SERVER_NAME = "clusters.*.tls.server_name", Text,
+        Nothing("the host that is dialled"), None,
         "The name that the brokers' certificates have to be for.";
-    CLUSTER_TLS_VERIFY = "clusters.*.tls.verify", Value("full"), None,
+    CLUSTER_TLS_VERIFY = "clusters.*.tls.verify", Choice(&["full", "off"]),
+        Value("full"), None,
         "How much of the brokers' certificates is verified: `full`, or `off`, with which whoever \
          gets into the way is the broker.";
 
-    CLUSTER = "listeners.*.cluster", Derived("the only cluster"), None,
+    CLUSTER = "listeners.*.cluster", Text,
+        Derived("the only cluster"), None,
         "The cluster that the listener leads to; may be left out when there is exactly one.";
-    BIND = "listeners.*.bind", Required, Some("--bind"),
+    BIND = "listeners.*.bind", Bind,
+        Required, Some("--bind"),
         "IP address and port of the bootstrap listener; the broker ports are on the same IP \
          address.";
-    SCHEME = "listeners.*.address.scheme", Value("port"), None,
+    SCHEME = "listeners.*.address.scheme", Choice(&["port", "sni"]),
+        Value("port"), None,
         "How brokers are told apart: `port` gives each its own port, `sni` its own TLS server \
          name on one port.";
-    ADVERTISED_HOST = "listeners.*.address.advertised_host", RequiredWith("port"), Some("--advertised-host"),
+    ADVERTISED_HOST = "listeners.*.address.advertised_host", Text,
+        RequiredWith("port"), Some("--advertised-host"),
         "Scheme `port`: the host that clients are told to dial in every broker's place.";
-    FIRST_PORT = "listeners.*.address.first_port", Derived("the port of bind + 1"), Some("--first-port"),
+    FIRST_PORT = "listeners.*.address.first_port", integer(1, 65_535),
+        Derived("the port of bind + 1"), Some("--first-port"),
         "Scheme `port`: the port of the first node id; the others follow in the order of \
          `node_ids`.";
-    NODE_IDS = "listeners.*.address.node_ids", Derived("0-19 with scheme port, all with scheme \
-                                                        sni"), Some("--node-ids"),
+    NODE_IDS = "listeners.*.address.node_ids", NodeIds,
+        Derived("0-19 with scheme port, all with scheme sni"), Some("--node-ids"),
         "The node ids that have an address: single ids and inclusive ranges, as a list or one \
          text with commas.";
-    ADVERTISED_PORT_OFFSET = "listeners.*.address.advertised_port_offset", Value("0"), None,
+    ADVERTISED_PORT_OFFSET = "listeners.*.address.advertised_port_offset", integer(-65_535, 65_535),
+        Value("0"), None,
         "Scheme `port`: added to a broker's port to get the one that clients are told, for a load \
          balancer whose ports differ.";
-    BOOTSTRAP_HOST = "listeners.*.address.bootstrap_host", RequiredWith("sni"), None,
+    BOOTSTRAP_HOST = "listeners.*.address.bootstrap_host", Text,
+        RequiredWith("sni"), None,
         "Scheme `sni`: the name that clients have in their bootstrap.servers.";
-    BROKER_HOST = "listeners.*.address.broker_host", RequiredWith("sni"), None,
+    BROKER_HOST = "listeners.*.address.broker_host", Text,
+        RequiredWith("sni"), None,
         "Scheme `sni`: the name of each broker, with one `{node_id}`: \
          `broker-{node_id}.kafka.example.com`.";
-    ADVERTISED_PORT = "listeners.*.address.advertised_port", Derived("the port of bind"), None,
+    ADVERTISED_PORT = "listeners.*.address.advertised_port", integer(1, 65_535),
+        Derived("the port of bind"), None,
         "Scheme `sni`: the port that clients are told.";
 
-    TLS_MODE = "listeners.*.tls.mode", Derived("terminate where a certificate is set, else off"), None,
+    TLS_MODE = "listeners.*.tls.mode", Choice(&["terminate", "passthrough", "off"]),
+        Derived("terminate where a certificate is set, else off"), None,
         "`terminate`: TLS ends at Narrows. `passthrough`: it goes on to the broker, unread; \
          scheme `sni` only. `off`: there is none.";
-    TLS_CERTIFICATE = "listeners.*.tls.certificate", Nothing("no TLS"), None,
+    TLS_CERTIFICATE = "listeners.*.tls.certificate", Paths,
+        Nothing("no TLS"), None,
         "PEM files with the certificate that clients are shown, and its chain; of several the one \
          for the name that a client asks for.";
-    TLS_KEY = "listeners.*.tls.key", Nothing("no TLS"), None,
+    TLS_KEY = "listeners.*.tls.key", Paths,
+        Nothing("no TLS"), None,
         "PEM files with the key of each certificate, in the same order; not encrypted.";
-    CLIENT_AUTH_MODE = "listeners.*.tls.client_auth.mode", Value("none"), None,
+    CLIENT_AUTH_MODE = "listeners.*.tls.client_auth.mode", Choice(&["none", "requested", "required"]),
+        Value("none"), None,
         "Whether clients have to show a certificate: `none`, `requested`, `required`.";
-    CLIENT_AUTH_CA = "listeners.*.tls.client_auth.ca", Nothing("nobody"), None,
+    CLIENT_AUTH_CA = "listeners.*.tls.client_auth.ca", Path,
+        Nothing("nobody"), None,
         "PEM file with the authorities that vouch for clients; one or several certificates.";
-    TLS_BROKER_PORT = "listeners.*.tls.broker_port", Nothing("the port in the broker map"), None,
+    TLS_BROKER_PORT = "listeners.*.tls.broker_port", integer(1, 65_535),
+        Nothing("the port in the broker map"), None,
         "Mode `passthrough`: the TLS port of the brokers.";
 
-    PROXY_PROTOCOL_MODE = "listeners.*.proxy_protocol.mode", Value("off"), None,
+    PROXY_PROTOCOL_MODE = "listeners.*.proxy_protocol.mode", Choice(&["off", "optional", "required"]),
+        Value("off"), None,
         "Whether connections begin with a PROXY protocol header (v1 or v2), which says whose they \
          are: `off`, `optional`, `required`.";
-    PROXY_PROTOCOL_TRUSTED = "listeners.*.proxy_protocol.trusted", Nothing("nobody"), None,
+    PROXY_PROTOCOL_TRUSTED = "listeners.*.proxy_protocol.trusted", Networks,
+        Nothing("nobody"), None,
         "The networks of the load balancers whose headers count: addresses and prefixes \
          (10.0.0.0/8), as a list or one text with commas.";
 
-    ADMIN_BIND = "admin.bind", Nothing("no admin port"), Some("--admin-bind"),
+    ADMIN_BIND = "admin.bind", Bind,
+        Nothing("no admin port"), Some("--admin-bind"),
         "IP address and port for health, metrics and status.";
 
-    FRAME_BYTES_MAX = "limits.frame_bytes_max", Value("100MiB"), None,
+    FRAME_BYTES_MAX = "limits.frame_bytes_max", FRAME_BYTES,
+        Value("100MiB"), None,
         "The largest frame in either direction.";
-    SASL_FRAME_BYTES_MAX = "limits.sasl_frame_bytes_max", Value("512KiB"), None,
+    SASL_FRAME_BYTES_MAX = "limits.sasl_frame_bytes_max", FRAME_BYTES,
+        Value("512KiB"), None,
         "The largest request between a SaslHandshake and its success.";
-    IN_FLIGHT_REQUESTS_MAX = "limits.in_flight_requests_max", Value("10000"), None,
+    IN_FLIGHT_REQUESTS_MAX = "limits.in_flight_requests_max", integer(1, 1_000_000),
+        Value("10000"), None,
         "Requests of one connection that may wait for their responses before Narrows stops \
          reading.";
-    TLS_HANDSHAKE_TIMEOUT = "limits.tls_handshake_timeout", Value("10s"), None,
+    TLS_HANDSHAKE_TIMEOUT = "limits.tls_handshake_timeout", duration(MILLISECOND, HOUR),
+        Value("10s"), None,
         "How long the TLS handshake of a new connection may take, from its accept on.";
-    FIRST_FRAME_TIMEOUT = "limits.first_frame_timeout", Value("30s"), None,
+    FIRST_FRAME_TIMEOUT = "limits.first_frame_timeout", duration(MILLISECOND, HOUR),
+        Value("30s"), None,
         "How long a new connection may take for its first complete frame.";
-    HALF_CLOSE_TIMEOUT = "limits.half_close_timeout", Value("10s"), None,
+    HALF_CLOSE_TIMEOUT = "limits.half_close_timeout", duration(ZERO, HOUR),
+        Value("10s"), None,
         "How long the pending responses of a client that has closed its sending side are waited \
          for.";
 
-    UNVETTED = "protocol.unvetted", Value("hide"), None,
+    UNVETTED = "protocol.unvetted", Choice(&["hide", "pass"]),
+        Value("hide"), None,
         "API keys and versions newer than Narrows' table: `hide` cuts them out of ApiVersions, \
          `pass` lets them through unread.";
 
-    SPLICE = "relay.splice", Value("auto"), None,
+    SPLICE = "relay.splice", Choice(&["auto", "off"]),
+        Value("auto"), None,
         "Large requests and record sets pass through the kernel alone where both sides are plain \
          TCP: `auto`, or `off` to copy everything.";
 
-    RELOAD_INTERVAL = "reload.interval", Value("1s"), None,
+    RELOAD_INTERVAL = "reload.interval", duration(ZERO, HOUR),
+        Value("1s"), None,
         "How often the configuration's files, certificates among them, are looked at for changes; \
          `0s`: only on SIGHUP.";
 
-    DRAIN_DELAY = "drain.delay", Value("0s"), None,
+    DRAIN_DELAY = "drain.delay", duration(ZERO, HOUR),
+        Value("0s"), None,
         "Between \"not ready\" and the end of accepting, so that a load balancer notices.";
-    DRAIN_TIMEOUT = "drain.timeout", Value("30s"), None,
+    DRAIN_TIMEOUT = "drain.timeout", duration(ZERO, HOUR),
+        Value("30s"), None,
         "How long requests in flight may take after that.";
 
-    LOG_LEVEL = "log.level", Value("info"), Some("--log-level"),
+    LOG_LEVEL = "log.level", Text,
+        Value("info"), Some("--log-level"),
         "`off`, `error`, `warn`, `info`, `debug`, `trace`, or a filter such as \
          `info,narrows::session=debug`.";
-    LOG_FORMAT = "log.format", Value("auto"), Some("--log-format"),
+    LOG_FORMAT = "log.format", Choice(&["auto", "text", "json"]),
+        Value("auto"), Some("--log-format"),
         "`text`, `json`, or `auto`: text on a terminal, JSON otherwise.";
 }
 
@@ -219,29 +269,44 @@ pub fn find(levels: &[&str]) -> Option<Key> {
         .copied()
 }
 
+/// What [`is_name`] takes, its length aside, for the JSON schema; without look-ahead, which Go's
+/// expressions lack.
+pub(super) const NAME_PATTERN: &str = "^[A-Za-z0-9][A-Za-z0-9-]*(_[A-Za-z0-9-]+)*_?$";
+
+/// The longest name: a DNS label's.
+pub(super) const NAME_CHARS_MAX: usize = 63;
+
 /// Whether a cluster or a listener can be called so: the environment and metric labels must be able
 /// to say it.
 pub(super) fn is_name(name: &str) -> bool {
     let legal = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
-    name.len() <= 63
+    name.len() <= NAME_CHARS_MAX
         && name.starts_with(|c: char| c.is_ascii_alphanumeric())
         && name.chars().all(legal)
         && !name.contains("__")
 }
 
-/// The README's table: key, default, flag, meaning.
+/// `config/README.md`: every key, by section.
 pub fn markdown() -> String {
-    let mut table = "| key | default | flag | meaning |\n|---|---|---|---|\n".to_owned();
+    let mut page = include_str!("keys.md").to_owned();
+    let mut section = "";
     for key in KEYS {
+        let (first, _) = key.path.split_once('.').unwrap_or((key.path, ""));
+        if first != section {
+            section = first;
+            page += &format!("\n## {section}\n\n");
+            page += "| key | value | default | flag | meaning |\n|---|---|---|---|---|\n";
+        }
         let path = key.path.replace('*', "NAME");
         let flag = key.flag.map(|flag| format!("`{flag}`")).unwrap_or_default();
-        table += &format!(
-            "| `{path}` | {} | {flag} | {} |\n",
+        page += &format!(
+            "| `{path}` | {} | {} | {flag} | {} |\n",
+            key.kind.text(),
             key.default_text(),
             key.meaning
         );
     }
-    table
+    page
 }
 
 #[cfg(test)]

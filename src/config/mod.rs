@@ -16,11 +16,13 @@ mod clean;
 mod effective;
 mod environment;
 pub mod keys;
+pub mod kind;
 mod layers;
 mod parse;
 mod ports;
 mod problem;
 mod reader;
+pub mod schema;
 mod yaml;
 
 use crate::app::Settings;

@@ -1,6 +1,7 @@
 //! From a text to a value, for each kind of value; what can't be read comes back with the reason
 //! and the cure.
 
+use super::kind::{bytes_text, duration_text};
 use super::problem::{Fault, nearest};
 use crate::address::NodeIdRanges;
 use crate::listener::ProxyMode;
@@ -24,10 +25,10 @@ pub(super) fn duration(
     move |text| {
         let cure = format!(
             "write an integer and a unit (ms, s, m, h), from {} to {}",
-            show(*bounds.start()),
-            show(*bounds.end())
+            duration_text(*bounds.start()),
+            duration_text(*bounds.end())
         );
-        let malformed = || Fault::new("it is no duration", cure.clone());
+        let malformed = || Fault::new("not a duration", cure.clone());
         let digits = text
             .find(|c: char| !c.is_ascii_digit())
             .ok_or_else(malformed)?;
@@ -46,17 +47,8 @@ pub(super) fn duration(
     }
 }
 
-fn show(duration: Duration) -> String {
-    match duration.as_millis() {
-        millis if millis % 3_600_000 == 0 && millis > 0 => format!("{}h", millis / 3_600_000),
-        millis if millis % 1_000 == 0 => format!("{}s", millis / 1_000),
-        millis => format!("{millis}ms"),
-    }
-}
-
-/// A size in bytes: an integer, alone or with `B`, `KiB`, `MiB` or `GiB`. Kafka's lengths end at
-/// 2³¹ − 1.
-pub(super) fn frame_bytes(text: &str) -> Result<usize, Fault> {
+/// A size in bytes within bounds: an integer, alone or with `B`, `KiB`, `MiB` or `GiB`.
+pub(super) fn bytes(bounds: RangeInclusive<u64>) -> impl Fn(&str) -> Result<usize, Fault> {
     const UNITS: [(&str, u64); 5] = [
         ("", 1),
         ("B", 1),
@@ -64,23 +56,27 @@ pub(super) fn frame_bytes(text: &str) -> Result<usize, Fault> {
         ("MiB", 1 << 20),
         ("GiB", 1 << 30),
     ];
-    const BOUNDS: RangeInclusive<u64> = 1_024..=i32::MAX as u64;
-    let cure = "write an integer, alone or with B, KiB, MiB or GiB, from 1KiB to 2147483647 \
-                (Kafka's largest frame)";
-    let malformed = || Fault::new("it is no size in bytes", cure);
-    let digits = text
-        .find(|c: char| !c.is_ascii_digit())
-        .unwrap_or(text.len());
-    let (number, unit) = text.split_at(digits);
-    let (_, unit) = UNITS
-        .iter()
-        .find(|(name, _)| *name == unit.trim())
-        .ok_or_else(malformed)?;
-    let number = number.parse::<u64>().map_err(|_| malformed())?;
-    let bytes = Some(number.saturating_mul(*unit)).filter(|bytes| BOUNDS.contains(bytes));
-    bytes
-        .and_then(|bytes| usize::try_from(bytes).ok())
-        .ok_or_else(|| Fault::new("it is out of bounds", cure))
+    move |text| {
+        let cure = format!(
+            "write an integer, alone or with B, KiB, MiB or GiB, from {} to {}",
+            bytes_text(*bounds.start()),
+            bytes_text(*bounds.end())
+        );
+        let malformed = || Fault::new("not a size in bytes", cure.clone());
+        let digits = text
+            .find(|c: char| !c.is_ascii_digit())
+            .unwrap_or(text.len());
+        let (number, unit) = text.split_at(digits);
+        let (_, unit) = UNITS
+            .iter()
+            .find(|(name, _)| *name == unit.trim())
+            .ok_or_else(malformed)?;
+        let number = number.parse::<u64>().map_err(|_| malformed())?;
+        let bytes = Some(number.saturating_mul(*unit)).filter(|bytes| bounds.contains(bytes));
+        bytes
+            .and_then(|bytes| usize::try_from(bytes).ok())
+            .ok_or_else(|| Fault::new("it is out of bounds", cure))
+    }
 }
 
 /// An integer within bounds.
@@ -422,6 +418,12 @@ pub(super) fn cluster_id(text: &str) -> Result<String, Fault> {
 }
 
 fn choose<T: Copy>(text: &str, choices: &[(&str, T)]) -> Result<T, Fault> {
+    // A YAML 1.1 writer, such as Helm, makes booleans of a bare `off` and `on`.
+    let text = match text {
+        "false" if choices.iter().any(|(name, _)| *name == "off") => "off",
+        "true" if choices.iter().any(|(name, _)| *name == "on") => "on",
+        _ => text,
+    };
     let names: Vec<&str> = choices.iter().map(|(name, _)| *name).collect();
     let choice = choices
         .iter()
@@ -442,6 +444,7 @@ fn did_you_mean(text: &str, names: &[&str]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::kind::FRAME_BYTES;
 
     const DAY: Duration = Duration::from_secs(86_400);
 
@@ -473,7 +476,7 @@ mod tests {
 
     #[test]
     fn a_size_has_an_integer_and_maybe_a_unit() {
-        let read = |text| frame_bytes(text).ok();
+        let read = |text| bytes(FRAME_BYTES.bytes())(text).ok();
         assert_eq!(read("104857600"), Some(104_857_600));
         assert_eq!(read("512KiB"), Some(524_288));
         assert_eq!(read("1 GiB"), Some(1 << 30));

@@ -6,10 +6,12 @@ use super::clean::{num_text, place, show_value};
 use super::effective::{Effective, Entry, Text};
 use super::keys::{Fallback, Key};
 use super::layers::Layers;
+use super::parse;
 use super::problem::{Fault, Problem, Problems, shown};
 use crate::app::Settings;
 use figment::value::{Num, Value};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// The origin of what nobody has set.
 pub(super) const DEFAULT: &str = "default";
@@ -60,6 +62,21 @@ impl Reader {
             Read::Wrong => None,
             Read::Absent => self.missing(key, name),
         }
+    }
+
+    /// A duration within the key's bounds.
+    pub(super) fn duration(&mut self, key: &Key, name: &str) -> Option<Duration> {
+        self.one(key, name, parse::duration(key.kind.durations()))
+    }
+
+    /// An integer within the key's bounds.
+    pub(super) fn integer<T: TryFrom<i64>>(&mut self, key: &Key, name: &str) -> Option<T> {
+        self.one(key, name, parse::integer(key.kind.integers()))
+    }
+
+    /// A size within the key's bounds, in bytes.
+    pub(super) fn bytes(&mut self, key: &Key, name: &str) -> Option<usize> {
+        self.one(key, name, parse::bytes(key.kind.bytes()))
     }
 
     /// A value whose absence means something: `None` is a problem that has been noted, `Some(None)`

@@ -8,6 +8,7 @@ mod commands;
 mod given;
 #[path = "../pki/mod.rs"]
 mod pki;
+mod schema;
 
 use given::{Given, ISSUE_EXAMPLE, certify, ingress, no_file};
 use narrows::address::{NodeIdRanges, PortScheme, Scheme, SniScheme};

@@ -45,15 +45,11 @@ fn port_scheme(reader: &mut Reader, name: &str, bind: Option<SocketAddr>) -> Opt
     let first_port = reader.derived(
         &keys::FIRST_PORT,
         name,
-        parse::integer::<u16>(1..=65_535),
+        parse::integer::<u16>(keys::FIRST_PORT.kind.integers()),
         next_port,
     );
     let node_ids = node_ids(reader, name, Some(NodeIdRanges::default()));
-    let offset = reader.one(
-        &keys::ADVERTISED_PORT_OFFSET,
-        name,
-        parse::integer::<i32>(-65_535..=65_535),
-    );
+    let offset = reader.integer(&keys::ADVERTISED_PORT_OFFSET, name);
     let own = foreign(
         reader,
         name,
@@ -87,7 +83,7 @@ fn sni_scheme(reader: &mut Reader, name: &str, bind: Option<SocketAddr>) -> Opti
     let no_offset = foreign(reader, name, &[keys::ADVERTISED_PORT_OFFSET], "port");
     let bootstrap_host = reader.one(&keys::BOOTSTRAP_HOST, name, parse::text);
     let broker_host = reader.one(&keys::BROKER_HOST, name, parse::text);
-    let port = parse::integer::<u16>(1..=65_535);
+    let port = parse::integer::<u16>(keys::ADVERTISED_PORT.kind.integers());
     let advertised_port = reader.derived(
         &keys::ADVERTISED_PORT,
         name,

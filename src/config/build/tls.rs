@@ -40,7 +40,7 @@ pub(super) fn of_listener(
     let broker_port = reader.optional(
         &keys::TLS_BROKER_PORT,
         name,
-        parse::integer::<u16>(1..=65_535),
+        parse::integer::<u16>(keys::TLS_BROKER_PORT.kind.integers()),
     );
     let lists = [&certificates, &keys]
         .into_iter()
