@@ -1,38 +1,89 @@
 //! Follows a SASL authentication that passes through, as far as framing depends on it.
 //!
 //! SaslHandshake v1 is followed by SaslAuthenticate requests; v0 by raw tokens, frames without any
-//! Kafka header, in both directions (KIP-43, KIP-152). Nobody says when raw tokens end: for PLAIN,
-//! SCRAM and OAUTHBEARER their number is known; for any other mechanism (GSSAPI) the first frame
-//! that is a Kafka request ends them, as no GSSAPI token begins like one. A connection may
-//! authenticate again (KIP-368), with requests in flight.
+//! Kafka header, in both directions (KIP-43, KIP-152). Brokers up to 3.9 also take a raw GSSAPI
+//! token as the very first frame, without a handshake, as clients of Kafka 0.9 send it and sarama
+//! by default. A connection may authenticate again (KIP-368), with requests in flight.
+//!
+//! A frame that passes as a token is not looked into, and neither is its answer. If the broker took
+//! it for a request, a client could send what is refused, and be answered with the brokers' own
+//! addresses. Three rules rule that out, whatever a client sends:
+//!
+//! * Raw tokens begin when the **broker has granted** them by its answer to a handshake v0. Until
+//!   that answer is there, no further frame of the client is begun; real clients wait for it too.
+//! * A frame that **could be a request** is read as one, also among raw tokens. No token of any
+//!   mechanism in the field looks like a request, see [`could_be_request`]. If the broker takes it
+//!   for a token all the same, its answer has no right correlation id, and the session ends.
+//! * **One token at a time**: until a raw token is answered, the next is not begun. Whether the last
+//!   token of an unknown mechanism (GSSAPI) is answered is never known beforehand, so nothing waits
+//!   for its answer: the client goes on with a request, and from then on responses have headers.
+//!
+//! Success follows from the broker's answers as well: PLAIN, SCRAM and OAUTHBEARER have a known
+//! course; any other mechanism has succeeded once a request behind it has been answered.
 
 use super::header;
-use super::table;
+use super::wire::{Malformed, Reader, Unread};
 
-/// How many tokens a client sends with this mechanism; `None` if it depends.
-fn rounds(mechanism: &[u8]) -> Option<u8> {
-    match mechanism {
-        b"PLAIN" | b"OAUTHBEARER" => Some(1),
-        b"SCRAM-SHA-256" | b"SCRAM-SHA-512" => Some(2),
-        _ => None,
+/// Where the authentication on a connection is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sasl {
+    /// The handshake that the broker has yet to answer.
+    asked: Option<Asked>,
+    /// The exchange that it has granted.
+    exchange: Option<Exchange>,
+    has_succeeded: bool,
+    /// No frame of the client has been begun.
+    is_first: bool,
+    /// A frame has come that is not begun before the broker has answered.
+    is_held: bool,
+}
+
+/// In what form tokens come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    /// As frames of their own.
+    Raw,
+    /// In SaslAuthenticate requests and responses.
+    Framed,
+}
+
+/// How an exchange goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Course {
+    /// So many tokens of the client are to come, each of which the broker answers.
+    Known(u8),
+    /// One token, answered by nothing; an answer with something in it is an error, which the client
+    /// acknowledges with another token (RFC 7628, section 3.2.3).
+    OauthBearer,
+    /// Nobody knows but the two: GSSAPI, AWS_MSK_IAM, and whatever brokers are extended by.
+    Unknown,
+}
+
+impl Course {
+    fn of(mechanism: &[u8]) -> Self {
+        match mechanism {
+            b"PLAIN" => Self::Known(1),
+            b"SCRAM-SHA-256" | b"SCRAM-SHA-512" => Self::Known(2),
+            b"OAUTHBEARER" => Self::OauthBearer,
+            _ => Self::Unknown,
+        }
     }
 }
 
-/// Where the authentication on a connection is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Sasl {
-    exchange: Option<Exchange>,
-    has_succeeded: bool,
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Asked {
+    form: Form,
+    course: Course,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Exchange {
-    /// Tokens are frames of their own, without a Kafka header.
-    is_raw: bool,
-    /// Tokens of the client to come; `None` if their number is not known.
-    tokens_left: Option<u8>,
-    /// Accepted tokens to come.
-    answers_left: Option<u8>,
+    form: Form,
+    course: Course,
+    /// A raw token has been sent and not been answered.
+    is_unanswered: bool,
+    /// The broker has accepted a token.
+    is_accepted: bool,
 }
 
 /// What the next frame of the client is.
@@ -40,53 +91,137 @@ struct Exchange {
 pub enum Next {
     /// A Kafka request.
     Request,
-    /// A token without a header, and whether the broker answers it.
+    /// A token without a header.
     RawToken {
-        /// The last GSSAPI token (RFC 4121 Wrap) gets no answer.
+        /// The broker answers it, or closes. Else it may answer: see [`Sasl::may_be_answered`].
         is_answered: bool,
     },
+    /// Not to be begun before the broker has answered what is in flight.
+    Held,
+}
+
+/// How GSSAPI tokens begin that establish a context (RFC 2743, section 3.1), as the first frame of
+/// a connection without a handshake does.
+const GSSAPI_TAG: u8 = 0x60;
+
+impl Default for Sasl {
+    fn default() -> Self {
+        Self {
+            asked: None,
+            exchange: None,
+            has_succeeded: false,
+            is_first: true,
+            is_held: false,
+        }
+    }
 }
 
 impl Sasl {
+    /// Says what the client's next frame is: of `frame_bytes`, of which `bytes` have arrived.
+    /// `None`: more are needed. To be asked when [`must_wait`](Self::must_wait) is false.
+    pub fn next(&mut self, bytes: &[u8], frame_bytes: usize) -> Option<Next> {
+        if self.is_first {
+            if bytes.is_empty() && frame_bytes > 0 {
+                return None;
+            }
+            self.is_first = false;
+            if bytes.first() == Some(&GSSAPI_TAG) {
+                self.exchange = Some(Exchange::begun(Form::Raw, Course::Unknown));
+            }
+        }
+        let exchange = self.exchange.as_mut();
+        let Some(exchange) = exchange.filter(|exchange| exchange.form == Form::Raw) else {
+            return Some(Next::Request);
+        };
+        if bytes.len() < frame_bytes.min(header::API_BYTES) {
+            return None;
+        }
+        if could_be_request(bytes) {
+            // The client has had its last token, answered or not: no raw one may follow.
+            exchange.form = Form::Framed;
+            exchange.is_accepted |= exchange.is_unanswered;
+            exchange.is_unanswered = false;
+            return Some(Next::Request);
+        }
+        if exchange.is_unanswered {
+            self.is_held = true;
+            return Some(Next::Held);
+        }
+        exchange.is_unanswered = true;
+        Some(Next::RawToken {
+            is_answered: exchange.course != Course::Unknown,
+        })
+    }
+
+    /// Whether no frame of the client may be begun before the broker has answered.
+    pub fn must_wait(&self) -> bool {
+        let is_raw_asked = self.asked.is_some_and(|asked| asked.form == Form::Raw);
+        // What follows an answer that is sure to come is looked at behind it.
+        let is_answer_due = self
+            .exchange
+            .is_some_and(|exchange| exchange.is_unanswered && exchange.course != Course::Unknown);
+        self.is_held || is_raw_asked || is_answer_due
+    }
+
+    /// Whether a SaslHandshake may be sent now: one that is not answered says how to read the
+    /// frames behind it, so there is one at a time. If not, nothing is begun before the answer.
+    pub fn takes_handshake(&mut self) -> bool {
+        self.is_held |= self.asked.is_some();
+        self.asked.is_none()
+    }
+
     /// A SaslHandshake of `version` for `mechanism` has been sent.
     pub fn handshake_sent(&mut self, version: i16, mechanism: &[u8]) {
-        let rounds = rounds(mechanism);
-        self.exchange = Some(Exchange {
-            is_raw: version == 0,
-            tokens_left: rounds,
-            answers_left: rounds,
+        self.asked = Some(Asked {
+            form: if version == 0 {
+                Form::Raw
+            } else {
+                Form::Framed
+            },
+            course: Course::of(mechanism),
         });
     }
 
     /// The broker has answered a SaslHandshake.
     pub fn handshake_answered(&mut self, error: i16) {
-        if error != 0 {
-            self.exchange = None;
-        }
+        self.is_held = false;
+        let granted = self.asked.take().filter(|_| error == 0);
+        self.exchange = granted.map(|asked| Exchange::begun(asked.form, asked.course));
     }
 
-    /// The broker has answered a token, in a SaslAuthenticate or raw.
-    pub fn token_answered(&mut self, error: i16) {
+    /// Whether the broker's next frame, with nothing else in flight, may be a raw token.
+    pub fn may_be_answered(&self) -> bool {
+        self.exchange
+            .is_some_and(|exchange| exchange.form == Form::Raw && exchange.is_unanswered)
+    }
+
+    /// The broker has answered a token, in a SaslAuthenticate or raw; the answer's own token may be
+    /// empty.
+    pub fn token_answered(&mut self, error: i16, is_empty: bool) {
+        self.is_held = false;
         let Some(exchange) = &mut self.exchange else {
             return;
         };
-        if error != 0 {
-            self.exchange = None;
-            return;
-        }
-        match &mut exchange.answers_left {
-            None => {}
-            Some(left) if *left > 1 => *left -= 1,
-            Some(_) => self.succeed(),
+        exchange.is_unanswered = false;
+        exchange.is_accepted = true;
+        match &mut exchange.course {
+            _ if error != 0 => self.exchange = None,
+            Course::Known(left) if *left > 1 => *left -= 1,
+            Course::Known(_) => self.succeed(),
+            Course::OauthBearer if is_empty => self.succeed(),
+            // The token was refused: one more comes, and then the broker closes.
+            Course::OauthBearer => exchange.course = Course::Unknown,
+            Course::Unknown => {}
         }
     }
 
-    /// A request has been sent that is no part of an authentication.
-    pub fn request_sent(&mut self) {
-        if self
-            .exchange
-            .is_some_and(|exchange| exchange.answers_left.is_none())
-        {
+    /// The broker has answered a request that is no part of an authentication.
+    pub fn request_answered(&mut self) {
+        if self.exchange.is_some_and(|exchange| {
+            exchange.form == Form::Framed
+                && exchange.course == Course::Unknown
+                && exchange.is_accepted
+        }) {
             self.succeed();
         }
     }
@@ -96,111 +231,69 @@ impl Sasl {
         self.has_succeeded = true;
     }
 
-    /// Whether an exchange is under way: requests are limited in size until it ends.
-    pub fn is_under_way(&self) -> bool {
-        self.exchange.is_some()
+    /// Whether an authentication has begun that can't be over: then brokers take no other request,
+    /// and none as large as usual.
+    pub fn is_incomplete(&self) -> bool {
+        let is_known = |exchange: Exchange| exchange.course != Course::Unknown;
+        self.asked.is_some() || self.exchange.is_some_and(is_known)
     }
 
     /// Whether the client has authenticated at least once.
     pub fn has_succeeded(&self) -> bool {
         self.has_succeeded
     }
+}
 
-    /// Says what the client's next frame is: of `frame_bytes`, of which `bytes` have arrived.
-    /// `None`: more are needed.
-    pub fn next(&mut self, bytes: &[u8], frame_bytes: usize) -> Option<Next> {
-        let Some(exchange) = self.exchange.as_mut().filter(|exchange| exchange.is_raw) else {
-            return Some(Next::Request);
-        };
-        match &mut exchange.tokens_left {
-            Some(0) => return Some(Next::Request),
-            Some(left) => *left -= 1,
-            None if bytes.len() < frame_bytes.min(header::API_BYTES) => return None,
-            None if is_request(bytes) => return Some(Next::Request),
-            None => {}
+impl Exchange {
+    fn begun(form: Form, course: Course) -> Self {
+        Self {
+            form,
+            course,
+            is_unanswered: false,
+            is_accepted: false,
         }
-        Some(Next::RawToken {
-            is_answered: exchange.tokens_left.is_some() || !bytes.starts_with(&[5, 4]),
-        })
     }
 }
 
-/// Whether a frame begins with an api key and a version that exist. GSSAPI tokens begin with 0x60
-/// or 0x0504.
-fn is_request(bytes: &[u8]) -> bool {
+/// The error code in the body of an answer to SaslHandshake.
+pub fn read_error(body: &[u8]) -> Result<i16, Malformed> {
+    Reader::whole(body).int16().map_err(Unread::in_whole)
+}
+
+/// The error code in an answer to SaslAuthenticate, and whether the broker's token is empty. Of a
+/// flexible version, `body` begins with the header's tagged fields.
+pub fn read_answer(body: &[u8], is_flexible: bool) -> Result<(i16, bool), Malformed> {
+    let mut reader = Reader::whole(body);
+    let mut read = || -> Result<_, Unread> {
+        if is_flexible {
+            reader.skip_tags()?;
+        }
+        let error = reader.int16()?;
+        reader.string_of(is_flexible)?; // ErrorMessage
+        let token = reader.bytes_of(is_flexible)?;
+        Ok((error, token.is_none_or(<[u8]>::is_empty)))
+    };
+    read().map_err(Unread::in_whole)
+}
+
+/// No version of any API is as high, and no third and fourth byte of a token as low.
+const VERSIONS_END: i16 = 0x20;
+
+/// Whether a broker could take a frame for a request: by an api key, also one that nobody knows
+/// yet, and by a version. Shorter frames than that have no header.
+///
+/// What tokens have there instead: text (PLAIN, SCRAM, OAUTHBEARER, JSON), of which no byte is
+/// below 0x20 but the one NUL in front of PLAIN's user or password; the length or the object
+/// identifier of a GSSAPI token (`60 82 ll ll`, `60 ll 06 09`, RFC 2743); flags and a filler of
+/// 0xff (`05 04 ff`, RFC 4121).
+fn could_be_request(bytes: &[u8]) -> bool {
     let Some(&[a, b, c, d]) = bytes.first_chunk::<{ header::API_BYTES }>() else {
         return false;
     };
+    let api_key = i16::from_be_bytes([a, b]);
     let version = i16::from_be_bytes([c, d]);
-    table::api(i16::from_be_bytes([a, b]))
-        .is_some_and(|api| (0..=api.versions.max).contains(&version))
+    api_key >= 0 && (0..VERSIONS_END).contains(&version)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const METADATA: [u8; 10] = [0, 3, 0, 9, 0, 0, 0, 1, 0xff, 0xff];
-
-    #[test]
-    fn plain_after_a_v0_handshake_is_one_raw_token() {
-        let mut sasl = Sasl::default();
-        sasl.handshake_sent(0, b"PLAIN");
-        sasl.handshake_answered(0);
-        assert_eq!(
-            sasl.next(b"\0alice\0secret", 13),
-            Some(Next::RawToken { is_answered: true })
-        );
-        assert!(sasl.is_under_way());
-        sasl.token_answered(0);
-        assert_eq!((sasl.is_under_way(), sasl.has_succeeded()), (false, true));
-        assert_eq!(sasl.next(&METADATA, METADATA.len()), Some(Next::Request));
-    }
-
-    #[test]
-    fn scram_succeeds_with_the_second_answer_and_not_with_the_first() {
-        let mut sasl = Sasl::default();
-        sasl.handshake_sent(1, b"SCRAM-SHA-256");
-        sasl.handshake_answered(0);
-        assert_eq!(sasl.next(&METADATA, METADATA.len()), Some(Next::Request));
-        sasl.token_answered(0);
-        assert!(!sasl.has_succeeded());
-        sasl.token_answered(0);
-        assert!(sasl.has_succeeded());
-    }
-
-    #[test]
-    fn gssapi_tokens_end_with_the_first_kafka_request() {
-        let mut sasl = Sasl::default();
-        sasl.handshake_sent(0, b"GSSAPI");
-        sasl.handshake_answered(0);
-        assert_eq!(sasl.next(&[0x60, 0x82], 500), None);
-        assert_eq!(
-            sasl.next(&[0x60, 0x82, 1, 1], 500),
-            Some(Next::RawToken { is_answered: true })
-        );
-        assert_eq!(
-            sasl.next(&[], 0),
-            Some(Next::RawToken { is_answered: true })
-        );
-        assert_eq!(
-            sasl.next(&[5, 4, 4, 0xff], 60),
-            Some(Next::RawToken { is_answered: false })
-        );
-        assert_eq!(sasl.next(&METADATA, METADATA.len()), Some(Next::Request));
-        sasl.request_sent();
-        assert!(sasl.has_succeeded());
-    }
-
-    #[test]
-    fn a_refused_mechanism_or_token_ends_the_exchange_without_success() {
-        let mut sasl = Sasl::default();
-        sasl.handshake_sent(1, b"PLAIN");
-        sasl.handshake_answered(33);
-        assert!(!sasl.is_under_way());
-        sasl.handshake_sent(1, b"PLAIN");
-        sasl.handshake_answered(0);
-        sasl.token_answered(58);
-        assert_eq!((sasl.is_under_way(), sasl.has_succeeded()), (false, false));
-    }
-}
+mod tests;

@@ -44,6 +44,14 @@ impl Api {
         self.flexible_from.is_some_and(|from| version >= from)
     }
 
+    /// Whether a client sends it to log in: what brokers take before an authentication is over.
+    pub fn is_of_login(&self) -> bool {
+        matches!(
+            self.treatment,
+            Treatment::Negotiate | Treatment::Handshake | Treatment::Authenticate
+        )
+    }
+
     /// How much of a request is read before it may pass.
     pub fn request(&self) -> RequestReading {
         match self.treatment {

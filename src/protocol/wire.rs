@@ -161,6 +161,19 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// Bytes in the form of a version: compact if it is flexible; null is `None`.
+    pub fn bytes_of(&mut self, flexible: bool) -> Result<Option<&'a [u8]>, Unread> {
+        if flexible {
+            return self.compact_string();
+        }
+        match self.int32()? {
+            -1 => Ok(None),
+            length => self
+                .take(usize::try_from(length).map_err(|_| Malformed::Negative)?)
+                .map(Some),
+        }
+    }
+
     /// Steps over a section of tagged fields.
     pub fn skip_tags(&mut self) -> Result<(), Unread> {
         for _ in 0..self.varint()? {

@@ -33,6 +33,11 @@ pub(super) struct Response {
 }
 
 impl Response {
+    /// Whether the client asked for something behind its authentication.
+    pub(super) fn is_ordinary(&self) -> bool {
+        self.to == Recipient::Client && !self.api.is_some_and(Api::is_of_login)
+    }
+
     /// Its API's name, for texts.
     pub(super) fn api_name(&self) -> &'static str {
         self.api.map_or("unknown", |api| api.name)

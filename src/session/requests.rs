@@ -16,7 +16,7 @@ use crate::protocol::admission::{self, Admission};
 use crate::protocol::api_versions;
 use crate::protocol::header::{self, RequestHeader};
 use crate::protocol::sasl::Next;
-use crate::protocol::table::{RequestReading, Treatment};
+use crate::protocol::table::{Api, RequestReading, Treatment};
 use crate::protocol::wire::Unread;
 
 /// The longest beginning of a request that is held until it is whole: header, acks, and all of
@@ -50,6 +50,7 @@ impl<'a> RequestContext<'a> {
     pub(super) fn takes_requests(&self) -> bool {
         !self.state.is_ending
             && !self.must_ask()
+            && !self.state.sasl.must_wait()
             && !self.identity.holds_requests()
             && self.state.owed.len() < self.state.settings.in_flight_requests_max
     }
@@ -148,12 +149,13 @@ impl Requests {
         match with.state.sasl.next(frame, frame_bytes) {
             Some(Next::Request) => {}
             Some(Next::RawToken { is_answered }) => {
+                with.state.check_size(frame_bytes, true)?;
                 if is_answered {
                     with.expect(Expected::RawToken);
                 }
                 return Ok(Some(frame_bytes));
             }
-            None => return Ok(None),
+            Some(Next::Held) | None => return Ok(None),
         }
         // Never more than this is looked at, so that what is refused does not depend on how much
         // has arrived.
@@ -177,6 +179,12 @@ impl Requests {
             return Ok(None);
         }
         let version = admit(&header, with.state)?;
+        let is_of_login = header.api.is_some_and(Api::is_of_login);
+        with.state.check_size(frame_bytes, is_of_login)?;
+        let is_handshake = |api: &Api| api.treatment == Treatment::Handshake;
+        if header.api.is_some_and(is_handshake) && !with.state.sasl.takes_handshake() {
+            return Ok(None);
+        }
         note(&header, frame, with.state);
         if header.is_answered {
             with.expect(Expected::Response(Response {
@@ -200,7 +208,8 @@ pub(super) fn frame_length(bytes: &[u8], state: &SessionState) -> Result<Option<
         return Ok(None);
     };
     let length = i32::from_be_bytes(*prefix);
-    let (limit, limit_name) = state.frame_limit();
+    // By which of its limits a frame is judged is known once its header is.
+    let limit = state.settings.frame_bytes_max;
     match usize::try_from(length) {
         Ok(frame_bytes) if frame_bytes <= limit => Ok(Some(frame_bytes)),
         Ok(announced)
@@ -212,7 +221,7 @@ pub(super) fn frame_length(bytes: &[u8], state: &SessionState) -> Result<Option<
             Err(Cause::RequestTooLarge {
                 bytes: announced,
                 limit,
-                limit_name,
+                limit_name: "limits.frame_bytes_max",
             })
         }
         _ => Err(Cause::NotKafka {
@@ -266,7 +275,6 @@ fn note(header: &RequestHeader<'_>, frame: &[u8], state: &mut SessionState) {
             let mechanism = header::read_mechanism(body).unwrap_or(b"");
             state.sasl.handshake_sent(header.version, mechanism);
         }
-        Some(Treatment::Negotiate | Treatment::Authenticate) => {}
-        _ => state.sasl.request_sent(),
+        _ => {}
     }
 }

@@ -12,11 +12,11 @@ use super::owed::LinkId;
 use super::requests::LENGTH_BYTES;
 use super::state::SessionState;
 use crate::net::buffer::Buffer;
-use crate::protocol::api_versions;
 use crate::protocol::own_requests::OwnRequest;
 use crate::protocol::rewrite::{PREFIX_BYTES, Rewrite};
 use crate::protocol::table::{self, ResponseReading, Treatment};
-use crate::protocol::wire::{Malformed, Reader, Unread};
+use crate::protocol::wire::Malformed;
+use crate::protocol::{api_versions, sasl};
 use bytes::Bytes;
 
 /// The most that is held of one response: room for tens of thousands of broker addresses.
@@ -185,7 +185,11 @@ impl Responses {
         if bytes.is_empty() {
             return Ok(false);
         }
-        let oldest = with.in_flight.oldest().ok_or(Cause::UnexpectedResponse)?;
+        let oldest = match with.in_flight.oldest() {
+            Some(oldest) => oldest,
+            None if with.state.sasl.may_be_answered() => Expected::RawToken,
+            None => return Err(Cause::UnexpectedResponse),
+        };
         let Some(length) = bytes
             .first_chunk()
             .map(|prefix| i32::from_be_bytes(*prefix))
@@ -207,10 +211,11 @@ impl Responses {
         let total = LENGTH_BYTES + frame_bytes;
         self.at = match oldest {
             Expected::RawToken => {
-                if !with.state.owed.begin(with.link) {
+                // One that need not have been answered has no entry, and is owed to nobody.
+                if with.in_flight.oldest().is_some() && !with.state.owed.begin(with.link) {
                     return Ok(false);
                 }
-                with.state.sasl.token_answered(0);
+                with.state.sasl.token_answered(0, frame_bytes == 0);
                 At::Flowing(total)
             }
             Expected::Response(response) => {
@@ -224,6 +229,9 @@ impl Responses {
                 }
                 if response.to == Recipient::Client && !with.state.owed.begin(with.link) {
                     return Ok(false);
+                }
+                if response.is_ordinary() {
+                    with.state.sasl.request_answered();
                 }
                 self.place(response, frame_bytes, bytes)?
             }
@@ -272,15 +280,14 @@ impl Responses {
             (_, Some(Treatment::Handshake)) => {
                 state
                     .sasl
-                    .handshake_answered(error_code(body, false).map_err(malformed)?);
+                    .handshake_answered(sasl::read_error(body).map_err(malformed)?);
             }
             _ => {
                 let is_flexible = response
                     .api
                     .is_some_and(|api| api.is_flexible(response.version));
-                state
-                    .sasl
-                    .token_answered(error_code(body, is_flexible).map_err(malformed)?);
+                let (error, is_empty) = sasl::read_answer(body, is_flexible).map_err(malformed)?;
+                state.sasl.token_answered(error, is_empty);
             }
         }
         self.sendable += total;
@@ -381,17 +388,6 @@ impl Responses {
             }
         }))
     }
-}
-
-/// The error code that a SASL response begins with, behind its header's tagged fields.
-fn error_code(body: &[u8], is_flexible: bool) -> Result<i16, Malformed> {
-    let mut reader = Reader::whole(body);
-    let tags = if is_flexible {
-        reader.skip_tags()
-    } else {
-        Ok(())
-    };
-    tags.and_then(|()| reader.int16()).map_err(Unread::in_whole)
 }
 
 fn malformed_response(response: &Response, malformed: Malformed) -> Cause {

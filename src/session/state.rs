@@ -2,6 +2,7 @@
 //! authentication is.
 
 use super::SessionSettings;
+use super::cause::Cause;
 use super::owed::Owed;
 use crate::observe::text::Shown;
 use crate::protocol::rewrite::{Advertise, BrokerList};
@@ -43,16 +44,24 @@ impl SessionState {
         }
     }
 
-    /// How large the next request may be, and by which setting.
-    pub(super) fn frame_limit(&self) -> (usize, &'static str) {
-        if self.sasl.is_under_way() {
+    /// Whether a frame may be so large, which is part of an authentication or not.
+    pub(super) fn check_size(&self, frame_bytes: usize, is_of_login: bool) -> Result<(), Cause> {
+        let (limit, limit_name) = if is_of_login || self.sasl.is_incomplete() {
             (
                 self.settings.sasl_frame_bytes_max,
                 "limits.sasl_frame_bytes_max",
             )
         } else {
             (self.settings.frame_bytes_max, "limits.frame_bytes_max")
+        };
+        if frame_bytes <= limit {
+            return Ok(());
         }
+        Err(Cause::RequestTooLarge {
+            bytes: frame_bytes,
+            limit,
+            limit_name,
+        })
     }
 }
 

@@ -307,6 +307,35 @@ async fn on_a_sasl_cluster_a_connection_for_an_unknown_broker_is_lent_a_bootstra
 }
 
 #[tokio::test]
+async fn an_expired_oauthbearer_token_is_no_login_on_a_provisional_connection() {
+    let (mut zero, _one, says) = two().await;
+    says.lock().unwrap().demands_sasl = true;
+    let proxy = Proxy::start(&[&zero]).await;
+    let mut client = proxy.connect_to(1).await;
+    client
+        .send(&request(SASL_HANDSHAKE, 1, 1, b"\0\x0bOAUTHBEARER"))
+        .await;
+    let mut arrival = zero.next().await;
+    arrival.send(&opaque(1, ACCEPTED)).await;
+    client.frame().await.unwrap();
+    // No error yet, but a token that says what is wrong; the client acknowledges it.
+    let refused = b"\0\0\0\0\x03{}\0\0\0\0\0\0\0\0\0";
+    let acknowledged = request(SASL_AUTHENTICATE, 2, 3, b"\x02\x01\0");
+    client
+        .send(&request(SASL_AUTHENTICATE, 2, 2, b"\x02t\0"))
+        .await;
+    arrival.frame().await.unwrap();
+    arrival.send(&opaque(2, refused)).await;
+    assert_eq!(client.frame().await, Some(opaque(2, refused)));
+    client.send(&acknowledged).await;
+    assert_eq!(
+        arrival.frame().await,
+        Some(acknowledged),
+        "Narrows asks nothing before the client has logged in"
+    );
+}
+
+#[tokio::test]
 async fn a_lent_connection_to_the_right_broker_goes_on_as_if_nothing_had_been_asked() {
     let (mut zero, _one, cluster) = two().await;
     cluster.lock().unwrap().demands_sasl = true;

@@ -6,6 +6,7 @@ use crate::client::{Client, Proxy};
 use crate::frames::{
     OFFSET_COMMIT, SASL_AUTHENTICATE, SASL_HANDSHAKE, header, opaque, raw, request,
 };
+use crate::samples::{METADATA, Shape, node, response};
 
 const ACCEPTED: &[u8] = &[0, 0, 0, 0, 0, 1, 0, 5, b'P', b'L', b'A', b'I', b'N'];
 /// SaslAuthenticate v2: no tags, no error, null, empty token, session lifetime, no tags.
@@ -165,4 +166,163 @@ async fn a_sasl_answer_that_cannot_be_read_ends_the_session() {
     assert_eq!(client.frame().await, None);
     drop(client);
     proxy.until_closed("response_malformed", 1).await;
+}
+
+/// The broker's own address, in a response that names it.
+fn metadata(version: i16, correlation_id: i32) -> Vec<u8> {
+    let broker = node(0, OWN_HOST, 9092);
+    response(METADATA, version, correlation_id, &Shape::of(&[broker]))
+}
+
+const OWN_HOST: &str = "kafka-0.internal";
+/// An answer to SaslHandshake: ILLEGAL_SASL_STATE, as listeners without SASL say it.
+const REFUSED: &[u8] = &[0, 34, 0, 0, 0, 0];
+
+/// The next response is one to Metadata, and does not name the broker's own host.
+async fn expect_rewritten(client: &mut Client, correlation_id: i32) {
+    let response = client.frame().await.unwrap();
+    assert_eq!(response[4..8], correlation_id.to_be_bytes());
+    assert!(response.len() > 20, "a Metadata response: {response:?}");
+    let own = OWN_HOST.as_bytes();
+    let has_leaked = response.windows(own.len()).any(|window| window == own);
+    assert!(!has_leaked, "the broker's own address has got out");
+}
+
+#[tokio::test]
+async fn a_request_behind_a_v0_handshake_that_the_broker_refuses_is_read_as_a_request() {
+    let mut broker = Broker::alone(0).await;
+    let proxy = Proxy::start(&[&broker]).await;
+    let mut client = proxy.connect().await;
+    let handshake = request(SASL_HANDSHAKE, 0, 1, b"\0\x05PLAIN");
+    let asked = request(METADATA, 1, 2, &(-1i32).to_be_bytes());
+    client.send(&[&handshake[..], &asked].concat()).await;
+    let mut arrival = broker.next().await;
+    assert_eq!(arrival.first, handshake);
+    arrival.send(&opaque(1, REFUSED)).await;
+    assert_eq!(client.frame().await, Some(opaque(1, REFUSED)));
+    assert_eq!(arrival.frame().await, Some(asked));
+    arrival.send(&metadata(1, 2)).await;
+    expect_rewritten(&mut client, 2).await;
+}
+
+#[tokio::test]
+async fn an_api_for_brokers_alone_reaches_no_broker_behind_a_v0_handshake() {
+    for answer in [REFUSED, ACCEPTED] {
+        let mut broker = Broker::alone(0).await;
+        let proxy = Proxy::start(&[&broker]).await;
+        let mut client = proxy.connect().await;
+        let handshake = request(SASL_HANDSHAKE, 0, 1, b"\0\x05PLAIN");
+        let leader_and_isr = request(4, 0, 2, b"body");
+        client
+            .send(&[&handshake[..], &leader_and_isr].concat())
+            .await;
+        let mut arrival = broker.next().await;
+        arrival.send(&opaque(1, answer)).await;
+        assert_eq!(client.frame().await, Some(opaque(1, answer)));
+        assert_eq!(client.frame().await, None);
+        assert_eq!(arrival.rest().await, b"");
+        drop(client);
+        proxy.until_closed("not_offered", 1).await;
+    }
+}
+
+#[tokio::test]
+async fn a_request_sent_together_with_its_raw_token_is_begun_behind_the_tokens_answer() {
+    let mut broker = Broker::alone(0).await;
+    let proxy = Proxy::start(&[&broker]).await;
+    let (mut client, mut arrival) = begun(&proxy, &mut broker, 0, b"PLAIN").await;
+    let asked = request(METADATA, 1, 2, &(-1i32).to_be_bytes());
+    client
+        .send(&[raw(b"\0alice\0secret"), asked.clone()].concat())
+        .await;
+    assert_eq!(arrival.frame().await, Some(raw(b"\0alice\0secret")));
+    arrival.send(&raw(b"")).await;
+    assert_eq!(client.frame().await, Some(raw(b"")));
+    assert_eq!(arrival.frame().await, Some(asked));
+    arrival.send(&metadata(1, 2)).await;
+    expect_rewritten(&mut client, 2).await;
+}
+
+#[tokio::test]
+async fn what_follows_the_last_token_of_kerberos_with_rc4_is_rewritten() {
+    let mut broker = Broker::alone(0).await;
+    let proxy = Proxy::start(&[&broker]).await;
+    let (mut client, mut arrival) = begun(&proxy, &mut broker, 0, b"GSSAPI").await;
+    client.send(&raw(AP_REQ)).await;
+    assert_eq!(arrival.frame().await, Some(raw(AP_REQ)));
+    arrival.send(&raw(WRAP_RC4)).await;
+    assert_eq!(client.frame().await, Some(raw(WRAP_RC4)));
+    // The last token is not answered, and begins like the first (RFC 1964).
+    client.send(&raw(WRAP_RC4)).await;
+    assert_eq!(arrival.frame().await, Some(raw(WRAP_RC4)));
+    let asked = request(METADATA, 1, 2, &(-1i32).to_be_bytes());
+    client.send(&asked).await;
+    assert_eq!(arrival.frame().await, Some(asked));
+    arrival.send(&metadata(1, 2)).await;
+    expect_rewritten(&mut client, 2).await;
+}
+
+const AP_REQ: &[u8] = b"\x60\x82\x02\x01\x06\x09token";
+const WRAP_RC4: &[u8] = b"\x60\x3f\x06\x09\x2a\x86wrapped";
+
+#[tokio::test]
+async fn a_gssapi_token_without_any_handshake_is_served_as_brokers_up_to_3_9_do() {
+    let mut broker = Broker::alone(0).await;
+    let proxy = Proxy::start(&[&broker]).await;
+    let mut client = proxy.connect().await;
+    client.send(&raw(AP_REQ)).await;
+    let mut arrival = broker.next().await;
+    assert_eq!(arrival.first, raw(AP_REQ));
+    arrival.send(&raw(b"\x05\x04challenge")).await;
+    assert_eq!(client.frame().await, Some(raw(b"\x05\x04challenge")));
+    let asked = request(METADATA, 1, 2, &(-1i32).to_be_bytes());
+    let last = raw(b"\x05\x04\x04\xffwrapped");
+    client.send(&[&last[..], &asked].concat()).await;
+    assert_eq!(arrival.frame().await, Some(last));
+    assert_eq!(arrival.frame().await, Some(asked));
+    arrival.send(&metadata(1, 2)).await;
+    expect_rewritten(&mut client, 2).await;
+}
+
+#[tokio::test]
+async fn a_broker_that_answers_a_request_with_a_raw_token_ends_the_session() {
+    let mut broker = Broker::alone(0).await;
+    let proxy = Proxy::start(&[&broker]).await;
+    let (mut client, mut arrival) = begun(&proxy, &mut broker, 0, b"GSSAPI").await;
+    let asked = request(METADATA, 1, 2, &(-1i32).to_be_bytes());
+    client.send(&[raw(AP_REQ), asked.clone()].concat()).await;
+    assert_eq!(arrival.frame().await, Some(raw(AP_REQ)));
+    assert_eq!(arrival.frame().await, Some(asked));
+    arrival.send(&raw(b"\x05\x04challenge")).await;
+    assert_eq!(client.frame().await, None);
+    drop(client);
+    proxy.until_closed("correlation_mismatch", 1).await;
+}
+
+#[tokio::test]
+async fn a_large_request_passes_behind_an_authentication_of_unknown_rounds() {
+    let mut broker = Broker::alone(0).await;
+    let proxy = Proxy::start(&[&broker]).await;
+    let (mut client, mut arrival) = begun(&proxy, &mut broker, 1, b"AWS_MSK_IAM").await;
+    let token = request(SASL_AUTHENTICATE, 2, 2, b"\x01\0");
+    client.send(&token).await;
+    assert_eq!(arrival.frame().await, Some(token));
+    arrival.send(&opaque(2, AUTHENTICATED)).await;
+    assert_eq!(client.frame().await, Some(opaque(2, AUTHENTICATED)));
+    let large = request(OFFSET_COMMIT, 6, 3, &vec![7; 600 * 1024]);
+    client.send(&large).await;
+    assert!(arrival.frame().await == Some(large), "it has arrived whole");
+}
+
+#[tokio::test]
+async fn a_request_above_the_limit_is_refused_while_an_authentication_is_surely_incomplete() {
+    let mut broker = Broker::alone(0).await;
+    let proxy = Proxy::start(&[&broker]).await;
+    let (mut client, arrival) = begun(&proxy, &mut broker, 1, b"SCRAM-SHA-256").await;
+    let large = request(OFFSET_COMMIT, 6, 3, &vec![7; 600 * 1024]);
+    client.try_send(&large).await;
+    assert_eq!(client.rest().await, b"");
+    assert_eq!(arrival.rest().await, b"");
+    drop(client);
+    proxy.until_closed("request_too_large", 1).await;
 }
