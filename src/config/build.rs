@@ -115,6 +115,7 @@ fn session(reader: &mut Reader) -> Option<SessionSettings> {
     let in_flight = reader.integer(&keys::IN_FLIGHT_REQUESTS_MAX, "");
     let handshake = reader.duration(&keys::TLS_HANDSHAKE_TIMEOUT, "");
     let first_frame = reader.duration(&keys::FIRST_FRAME_TIMEOUT, "");
+    let frame_progress = reader.duration(&keys::FRAME_PROGRESS_TIMEOUT, "");
     let half_close = reader.duration(&keys::HALF_CLOSE_TIMEOUT, "");
     let unvetted = reader.one(&keys::UNVETTED, "", parse::unvetted);
     let splice = reader.one(&keys::SPLICE, "", parse::splice);
@@ -133,6 +134,7 @@ fn session(reader: &mut Reader) -> Option<SessionSettings> {
         in_flight_requests_max: in_flight?,
         tls_handshake_timeout: handshake?,
         first_frame_timeout: first_frame?,
+        frame_progress_timeout: frame_progress?,
         half_close_timeout: half_close?,
         unvetted: unvetted?,
         splice: splice?,

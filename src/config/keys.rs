@@ -174,8 +174,16 @@ keys! {
         Value("10s"), None,
         "How long the TLS handshake of a new connection may take, from its accept on.";
     FIRST_FRAME_TIMEOUT = "limits.first_frame_timeout", duration(MILLISECOND, HOUR),
-        Value("30s"), None,
-        "How long a new connection may take for its first complete frame.";
+        Value("10m"), None,
+        "How long a new connection may take for its first complete frame: as long as brokers let \
+         a connection be idle (connections.max.idle.ms), as some clients connect long before they \
+         ask.";
+    FRAME_PROGRESS_TIMEOUT = "limits.frame_progress_timeout", duration(MILLISECOND, HOUR),
+        Value("1m"), None,
+        "How long a request or a response that has been begun may stand still, because one side \
+         sends no more of it or the other takes no more: twice the time after which clients give \
+         a request up (request.timeout.ms). A consumer that stops reading in the middle of a \
+         response for longer needs more.";
     HALF_CLOSE_TIMEOUT = "limits.half_close_timeout", duration(ZERO, HOUR),
         Value("10s"), None,
         "How long the pending responses of a client that has closed its sending side are waited \

@@ -1,5 +1,6 @@
 //! Socket options that every connection gets, on both sides, and the one way to send.
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{RecvFlags, SendFlags, recv, send};
 use socket2::{SockRef, TcpKeepalive};
 use std::io;
@@ -18,14 +19,37 @@ const KEEPALIVE_PROBES: u32 = 6;
 /// Connections that wait to be accepted; the kernel caps it at `net.core.somaxconn`.
 const BACKLOG: u32 = 4096;
 
-/// TCP_NODELAY, as requests and responses wait for each other; keepalive every minute.
+/// How long what was sent may stay unacknowledged, and a peer without room for more, before the
+/// system ends the connection: as long as keepalive gives a peer that is silent. Without it a peer
+/// that vanished with unread bytes outlives keepalive, which does not probe while something is in
+/// flight, by a quarter of an hour (`tcp_retries2`).
+pub const USER_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// TCP_NODELAY, as requests and responses wait for each other; keepalive every minute;
+/// [`USER_TIMEOUT`].
 pub fn tune(stream: &TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let keepalive = TcpKeepalive::new()
         .with_time(KEEPALIVE_IDLE)
         .with_interval(KEEPALIVE_INTERVAL)
         .with_retries(KEEPALIVE_PROBES);
-    SockRef::from(stream).set_tcp_keepalive(&keepalive)
+    SockRef::from(stream).set_tcp_keepalive(&keepalive)?;
+    set_user_timeout(stream, USER_TIMEOUT)
+}
+
+/// Sets another [`USER_TIMEOUT`]: the system takes a peer that reads nothing for one that is gone,
+/// so this must not be shorter than what a reader may take its time for.
+pub fn set_user_timeout(stream: &TcpStream, timeout: Duration) -> io::Result<()> {
+    SockRef::from(stream).set_tcp_user_timeout(Some(timeout))
+}
+
+/// Whether the other side has closed or reset the connection, be there bytes before that or not.
+/// For whoever does not read from it now: a reader finds the end by itself.
+pub fn is_hung_up(stream: &TcpStream) -> bool {
+    let mut polled = [PollFd::new(stream, PollFlags::RDHUP)];
+    let now = Timespec::default();
+    // HUP and ERR are always told. A poll that fails says nothing; the next one will.
+    poll(&mut polled, Some(&now)).is_ok_and(|ready| ready > 0)
 }
 
 /// Binds and listens.

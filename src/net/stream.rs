@@ -28,6 +28,27 @@ impl Stream {
         }
     }
 
+    /// The TCP connection below, whatever its bytes mean.
+    pub fn tcp(&self) -> &TcpStream {
+        match self {
+            Self::Plain(tcp) => tcp,
+            Self::Tls(tls) => tls.tcp(),
+        }
+    }
+
+    /// Whether the other side has closed or reset the connection: see [`socket::is_hung_up`].
+    pub fn is_hung_up(&self) -> bool {
+        socket::is_hung_up(self.tcp())
+    }
+
+    /// Whether some of a TLS record has come and the rest has not.
+    pub fn is_mid_record(&self) -> bool {
+        match self {
+            Self::Plain(_) => false,
+            Self::Tls(tls) => tls.is_mid_record(),
+        }
+    }
+
     /// Waits until a read may find something, or registers to be woken. Cancel-safe.
     pub fn poll_read_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {

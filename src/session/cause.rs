@@ -2,6 +2,7 @@
 //! side at fault.
 
 use super::first_bytes::{DetectedProtocol, FirstBytes};
+use super::watch::{WaitsFor, Way};
 use crate::cluster::ConnectError;
 use crate::net::hello::HelloError;
 use crate::net::proxy_header::HeaderError;
@@ -40,6 +41,16 @@ pub enum Cause {
          (half_close_timeout)"
     )]
     HalfCloseTimeout(Duration),
+    /// A frame that was begun has stood still for too long.
+    #[error("{} for {timeout:?} (limits.frame_progress_timeout)", stalled_text(*.way, *.waits_for))]
+    Stalled {
+        /// In which direction.
+        way: Way,
+        /// For whom it waits.
+        waits_for: WaitsFor,
+        /// The limit.
+        timeout: Duration,
+    },
     /// A PROXY protocol header, or any connection where one is required, from somebody who is not
     /// trusted to send one.
     #[error(
@@ -233,6 +244,14 @@ pub enum Side {
 }
 
 impl Cause {
+    pub(super) fn stalled(way: Way, waits_for: WaitsFor, timeout: Duration) -> Self {
+        Self::Stalled {
+            way,
+            waits_for,
+            timeout,
+        }
+    }
+
     /// The cause's code, as in the metric `narrows_connections_closed_total`: a closed set.
     pub fn code(&self) -> &'static str {
         self.faces().0
@@ -271,6 +290,14 @@ impl Cause {
             Self::BrokerFailed(_) => ("broker_failed", Broker, false),
             Self::FirstFrameTimeout(_) => ("first_frame_timeout", Client, false),
             Self::HalfCloseTimeout(_) => ("half_close_timeout", Client, false),
+            Self::Stalled { way, waits_for, .. } => match (way, waits_for) {
+                (Way::Up, WaitsFor::Sender) | (Way::Down, WaitsFor::Receiver) => {
+                    ("client_stalled", Client, false)
+                }
+                (Way::Down, WaitsFor::Sender) | (Way::Up, WaitsFor::Receiver) => {
+                    ("broker_stalled", Broker, true)
+                }
+            },
             Self::ProxyUntrusted { .. } => ("proxy_untrusted", Client, true),
             Self::ProxyHeaderMissing { .. } => ("proxy_header_missing", Client, true),
             Self::ProxyHeaderMalformed(_) => ("proxy_header_malformed", Client, true),
@@ -314,6 +341,15 @@ impl Cause {
             Self::Drained => ("drained", Narrows, false),
             Self::Aborted => ("aborted", Narrows, true),
         }
+    }
+}
+
+fn stalled_text(way: Way, waits_for: WaitsFor) -> &'static str {
+    match (way, waits_for) {
+        (Way::Up, WaitsFor::Sender) => "the client began a request and sent no more of it",
+        (Way::Up, WaitsFor::Receiver) => "the broker took no more of a request",
+        (Way::Down, WaitsFor::Sender) => "the broker began a response and sent no more of it",
+        (Way::Down, WaitsFor::Receiver) => "the client took no more of a response",
     }
 }
 

@@ -80,6 +80,11 @@ impl BrokerLink {
         }
     }
 
+    /// The stream alone: what the lane holds is given back.
+    pub(super) fn into_stream(self) -> Stream {
+        self.stream
+    }
+
     /// Whether everything that was asked has been answered, and has gone to the client.
     pub(super) fn is_through(&self) -> bool {
         self.in_flight.is_empty()

@@ -5,11 +5,13 @@
 //! relay until either side closes, the broker leaves, or Narrows drains; say once why it ended.
 //! [`requests`] and [`responses`] look at the bytes, [`relay`] moves them between the client and a
 //! [`link`] to its broker, [`owed`] says whose answer comes next, [`state`] is what they share.
+//! [`watch`] sees to it that no wait lasts for ever, and [`close`] ends both connections.
 //! [`passthrough`] and [`tunnel`] carry a TLS stream that is not for Narrows; [`cause`] is how any
 //! of it can end.
 
 mod arrival;
 mod cause;
+mod close;
 mod context;
 mod first_bytes;
 mod in_flight;
@@ -28,15 +30,17 @@ mod state;
 mod tests;
 mod tls;
 mod tunnel;
+mod watch;
 
 pub use crate::protocol::admission::Unvetted;
 pub use arrival::read_until;
 pub use cause::{Cause, Side};
+pub use close::linger;
 pub use context::{Entry, ListenerContext, ListenerState, Resources};
 pub use first_bytes::{DETECTION_BYTES, DetectedProtocol, FirstBytes, kafka_sender};
-pub use relay::linger;
 pub use settings::{SessionSettings, Splice};
 pub use tls::ListenerTls;
+pub use watch::{WaitsFor, Way};
 
 use crate::net::buffer::Buffer;
 use crate::net::stream::Stream;
@@ -100,7 +104,7 @@ pub async fn run(incoming: Incoming, record: &mut SessionRecord) -> Cause {
             tcp,
             hello,
             broker_port,
-        } => session.tunnel(tcp, hello, broker_port).await,
+        } => Box::pin(session.tunnel(tcp, hello, broker_port)).await,
     }
 }
 

@@ -2,8 +2,9 @@
 
 use super::Session;
 use super::cause::Cause;
-use super::relay;
+use super::close;
 use super::tunnel::Tunnel;
+use super::watch::{self, Limits};
 use crate::net::buffer::Buffer;
 use crate::net::stream::Stream;
 use crate::types::BrokerAddress;
@@ -25,20 +26,29 @@ impl Session<'_> {
                 .sni()
                 .is_some_and(|scheme| scheme.identify(address.host.as_bytes()).is_some())
         };
-        let connection = match setup
-            .cluster
-            .connect_unseen(entry.target, port, is_own)
-            .await
-        {
+        let client = Stream::Plain(client);
+        let half_close = setup.session.half_close_timeout;
+        let connection = tokio::select! {
+            biased;
+            connection = setup.cluster.connect_unseen(entry.target, port, is_own) => {
+                connection.map_err(Cause::Connect)
+            }
+            () = entry.stop.draining() => Err(Cause::Drained),
+            () = watch::gone(&client, half_close) => Err(Cause::ClientClosed),
+        };
+        let connection = match connection {
             Ok(connection) => connection,
-            Err(error) => return Cause::Connect(error),
+            Err(cause) => return close::refuse(client, cause, &entry.stop).await,
         };
         self.record.broker = Some(connection.peer);
         let pools = entry.context.pools(&entry.setup.session);
         let metrics = entry.context.metrics();
-        let timeout = entry.setup.session.half_close_timeout;
-        let sides = (Stream::Plain(client), connection.stream);
-        let mut tunnel = Tunnel::new(sides, hello, &pools, metrics, timeout);
+        let limits = Limits {
+            frame_progress: setup.session.frame_progress_timeout,
+            half_close,
+        };
+        let sides = (client, connection.stream);
+        let mut tunnel = Tunnel::new(sides, hello, &pools, metrics, limits);
         let stop = &entry.stop;
         let cause = loop {
             let quiet_at = tunnel.quiet_at();
@@ -54,7 +64,7 @@ impl Session<'_> {
                 () = quiet => if tunnel.quiet_at() == quiet_at { break Cause::Drained },
             }
         };
-        relay::linger(tunnel.into_client(), b"").await;
+        close::close(tunnel.into_client(), None, b"").await;
         cause
     }
 }

@@ -4,12 +4,14 @@
 //! the way for requests.
 
 use super::cause::Cause;
+use super::close;
 use super::in_flight::{self, Expected};
 use super::lane::{Filled, Lane, Pools, Scan};
 use super::link::BrokerLink;
 use super::requests::Requests;
 use super::responses::{Answered, HELD_BYTES_MAX};
 use super::state::SessionState;
+use super::watch::{Flow, Limits, Overdue, Watch, Way};
 use crate::net::buffer::{BUFFER_BYTES, Buffer};
 use crate::net::stream::Stream;
 use crate::observe::metrics::ListenerMetrics;
@@ -18,8 +20,6 @@ use bytes::{Buf, Bytes};
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
-use tokio::io::AsyncWriteExt;
 use tokio::time::Sleep;
 
 /// What a connection may move before others get their turn.
@@ -40,6 +40,18 @@ pub(super) struct Relay {
     broken: Option<Cause>,
     /// The client's half-close does not wait for ever.
     deadline: Option<Pin<Box<Sleep>>>,
+    watch: Watch,
+    up: Side,
+    down: Side,
+}
+
+/// What the [`Watch`] is told of one direction.
+#[derive(Clone, Copy, Debug, Default)]
+struct Side {
+    /// How many bytes have passed on.
+    moved: u64,
+    /// Whether its sender was asked for more in this turn, so that its end is seen.
+    is_heard: bool,
 }
 
 /// What the relay's owner has to know or decide.
@@ -62,10 +74,17 @@ impl Relay {
         pools: Pools,
         metrics: ListenerMetrics,
     ) -> Self {
+        let limits = Limits {
+            frame_progress: state.settings.frame_progress_timeout,
+            half_close: state.settings.half_close_timeout,
+        };
         Self {
             client,
             requests: Lane::new(requests, pools, Some(first)),
             link,
+            watch: Watch::new(limits),
+            up: Side::default(),
+            down: Side::default(),
             state,
             metrics,
             ending: None,
@@ -98,11 +117,16 @@ impl Relay {
 
     /// Ends both connections, each as its side needs it.
     pub(super) async fn close(self) {
-        tokio::join!(linger(self.client, b""), close_broker(self.link.stream));
+        // Pipes and buffers go back to their pools before the client gets its time to close.
+        let Self { client, link, .. } = self;
+        let broker = link.into_stream();
+        close::close(client, Some(broker), b"").await;
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
         let mut poll_budget = POLL_BUDGET_BYTES;
+        self.up.is_heard = false;
+        self.down.is_heard = false;
         if let Poll::Ready(Err(cause)) = self.poll_responses(cx, &mut poll_budget) {
             return Poll::Ready(Event::Ended(cause));
         }
@@ -112,8 +136,36 @@ impl Relay {
         if let Poll::Ready(Err(cause)) = self.poll_requests(cx, &mut poll_budget) {
             return Poll::Ready(Event::Ended(cause));
         }
-        self.poll_end(cx)
-            .map_or(Poll::Pending, |cause| Poll::Ready(Event::Ended(cause)))
+        let ended = self.poll_end(cx).or_else(|| self.poll_watch(cx));
+        ended.map_or(Poll::Pending, |cause| Poll::Ready(Event::Ended(cause)))
+    }
+
+    /// Whether the session has waited long enough for one of its sides.
+    fn poll_watch(&mut self, cx: &mut Context<'_>) -> Option<Cause> {
+        let is_waiting = !self.requests.is_flushed() || !self.link.stream.is_drained();
+        // Bytes of a request that may not be begun yet wait for the broker's answers, which have
+        // no deadline here: the client has one.
+        let is_begun = self.requests.is_mid_frame()
+            || self.up.is_heard && (self.requests.has_bytes() || self.client.is_mid_record());
+        let mut up = self.up.flow(is_waiting, is_begun);
+        // That the client has closed may be known already; then it has a deadline of its own.
+        up.is_heard |= self.deadline.is_some();
+        let responses = &self.link.responses;
+        let is_waiting = !responses.is_flushed() || !self.client.is_drained();
+        let is_begun = responses.is_mid_frame() || responses.has_bytes();
+        let down = self.down.flow(is_waiting, is_begun);
+        let timeout = self.state.settings.frame_progress_timeout;
+        match self
+            .watch
+            .poll(cx, (&self.client, up), (&self.link.stream, down))
+        {
+            Poll::Pending => None,
+            Poll::Ready(Overdue::Gone(Way::Up)) => Some(Cause::ClientClosed),
+            Poll::Ready(Overdue::Gone(Way::Down)) => Some(Cause::BrokerClosed),
+            Poll::Ready(Overdue::Stalled(way, waits_for)) => {
+                Some(Cause::stalled(way, waits_for, timeout))
+            }
+        }
     }
 
     /// Whether an ending session has nothing left to do.
@@ -148,6 +200,7 @@ impl Relay {
             let sent = ready!(self.requests.poll_flush(cx, &mut self.link.stream))
                 .map_err(Cause::BrokerFailed)?;
             if sent > 0 {
+                self.up.moved += sent as u64;
                 self.metrics.bytes_to_broker.inc_by(sent as u64);
                 ready!(charge(cx, poll_budget, sent));
                 continue;
@@ -173,6 +226,7 @@ impl Relay {
                 }
             }
             let mut with = self.link.outgoing(&mut self.state);
+            self.up.is_heard = true;
             let client = &mut self.client;
             let filled = ready!(self.requests.poll_fill(cx, client, BUFFER_BYTES, &mut with));
             match filled.map_err(Cause::ClientFailed)? {
@@ -225,6 +279,7 @@ impl Relay {
             let sent = ready!(self.link.responses.poll_flush(cx, &mut self.client))
                 .map_err(Cause::ClientFailed)?;
             if sent > 0 {
+                self.down.moved += sent as u64;
                 self.metrics.bytes_to_client.inc_by(sent as u64);
                 ready!(charge(cx, poll_budget, sent));
                 continue;
@@ -238,6 +293,7 @@ impl Relay {
                 self.broken = responses.scan(&mut with).err();
                 continue;
             }
+            self.down.is_heard = true;
             let (responses, broker, mut with) = self.link.reading(&mut self.state);
             let filled = ready!(responses.poll_fill(cx, broker, HELD_BYTES_MAX, &mut with));
             match filled.map_err(Cause::BrokerFailed)? {
@@ -265,9 +321,16 @@ impl Relay {
                 self.state.owed.own_is_through();
             }
             has_answered = true;
+            self.down.moved += sent as u64;
             self.metrics.bytes_to_client.inc_by(sent as u64);
         }
         Poll::Ready(Ok(has_answered))
+    }
+}
+
+impl Side {
+    fn flow(self, is_waiting: bool, is_begun: bool) -> Flow {
+        Flow::new(self.moved, self.is_heard, is_waiting, is_begun)
     }
 }
 
@@ -282,30 +345,4 @@ pub(super) fn charge(cx: &mut Context<'_>, poll_budget: &mut usize, moved: usize
     }
     cx.waker().wake_by_ref();
     Poll::Pending
-}
-
-/// Tells a broker in TLS that this was all, and reads what it may still send: to close over it, a
-/// session ticket for one, would take back what the broker has not read yet. Without TLS nothing
-/// comes that was not asked for.
-async fn close_broker(broker: Stream) {
-    if broker.plain().is_none() {
-        linger(broker, b"").await;
-    }
-}
-
-/// How long a client may take to close after Narrows has; it may still be reading its last
-/// responses.
-const LINGER: Duration = Duration::from_secs(1);
-
-/// Ends a connection with `final_bytes`, if there are any, so that what has been sent is not lost: a
-/// socket that is closed with unread bytes is reset, and the client's side may forget what it has
-/// not read yet.
-pub async fn linger(mut client: Stream, final_bytes: &[u8]) {
-    let discard = async {
-        client.write_all(final_bytes).await?;
-        client.shutdown().await?;
-        tokio::io::copy(&mut client, &mut tokio::io::sink()).await
-    };
-    // Whether the client closed in time changes nothing any more.
-    let _ = tokio::time::timeout(LINGER, discard).await;
 }

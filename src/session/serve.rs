@@ -2,21 +2,29 @@
 
 use super::arrival::read_until;
 use super::cause::{Cause, Side};
+use super::close;
 use super::context::SessionObserver;
 use super::first_bytes;
 use super::in_flight::{self, InFlight};
 use super::lane::{Pools, Scan};
 use super::link::BrokerLink;
 use super::owed::LinkId;
-use super::relay::{self, Event, Relay};
+use super::relay::{Event, Relay};
 use super::requests::{self, RequestContext, Requests};
 use super::state::SessionState;
+use super::watch::{self, WaitsFor, Way};
 use super::{Entry, Session};
+use crate::cluster::Connection;
 use crate::net::buffer::{BUFFER_BYTES, Buffer, PARKED_BYTES_MAX};
 use crate::net::stream::Stream;
 use crate::protocol::own_requests::OwnRequest;
 use crate::types::Target;
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::task::Poll;
+use tokio::time::Instant;
 
 impl Session<'_> {
     /// Kafka, from the first request on.
@@ -30,21 +38,23 @@ impl Session<'_> {
         let mut in_flight = InFlight::default();
         let pools = entry.context.pools(&entry.setup.session);
         let mut with = RequestContext::before_dial(&mut state, &mut in_flight);
-        let first = tokio::select! {
-            first = self.first_request(&mut client, first, &pools, &mut requests, &mut with) => first,
-            () = entry.stop.draining() => Err(Cause::Drained),
-        };
+        // What is needed only at the beginning or the end has a place of its own, which an idle
+        // session does not keep.
+        let first = Box::pin(async {
+            tokio::select! {
+                first = self.first_request(&mut client, first, &pools, &mut requests, &mut with) => first,
+                () = entry.stop.draining() => Err(Cause::Drained),
+            }
+        });
+        let first = first.await;
         self.record.client = state.identity.to_string();
         let (buffer, refused) = match first {
             Ok(first) => first,
-            Err(cause) => {
-                relay::linger(client, cause.final_bytes()).await;
-                return cause;
-            }
+            Err(cause) => return Box::pin(close::refuse(client, cause, &entry.stop)).await,
         };
-        let connection = match Box::pin(entry.setup.cluster.connect(entry.target)).await {
+        let connection = match Box::pin(self.dial(&client)).await {
             Ok(connection) => connection,
-            Err(error) => return Cause::Connect(error),
+            Err(cause) => return Box::pin(close::refuse(client, cause, &entry.stop)).await,
         };
         self.record.broker = Some(connection.peer);
         let pools = pools.between(&client, &connection.stream);
@@ -69,6 +79,19 @@ impl Session<'_> {
         cause
     }
 
+    /// Reaches the broker that is meant. Nothing of the client's has gone anywhere yet, so that to
+    /// give up loses nothing: a dial can take as long as all its deadlines, one after the other.
+    async fn dial(&self, client: &Stream) -> Result<Connection, Cause> {
+        let Entry { setup, stop, .. } = self.entry;
+        let half_close = setup.session.half_close_timeout;
+        tokio::select! {
+            biased;
+            connection = setup.cluster.connect(self.entry.target) => Ok(connection?),
+            () = stop.draining() => Err(Cause::Drained),
+            () = watch::gone(client, half_close) => Err(Cause::ClientClosed),
+        }
+    }
+
     /// Waits for the first complete request, or as much of it as a buffer holds, and looks at it.
     /// With the cause why one behind it may not pass, if so: the first is answered all the same.
     async fn first_request(
@@ -79,19 +102,61 @@ impl Session<'_> {
         requests: &mut Requests,
         with: &mut RequestContext<'_>,
     ) -> Result<(Buffer, Option<Cause>), Cause> {
-        let timeout = with.state.settings.first_frame_timeout;
-        let is_there = |buffer: &mut Buffer| {
-            let bytes = buffer.filled();
-            let is_enough = is_first_request(bytes, with.state)? || bytes.len() == BUFFER_BYTES;
-            Ok(is_enough.then_some(()))
-        };
-        let arrival = read_until(client, first, &pools.buffers, PARKED_BYTES_MAX, is_there);
-        let arrived = tokio::time::timeout_at(self.accepted_at + timeout, arrival).await;
-        let (mut buffer, ()) = arrived.unwrap_or(Err(Cause::FirstFrameTimeout(timeout)))?;
+        let mut buffer = self.arrival(client, first, pools, with.state).await?;
         match requests.scan(&mut buffer, with) {
             Err(cause) if requests.sendable() == 0 => Err(cause),
             scanned => Ok((buffer, scanned.err())),
         }
+    }
+
+    /// Waits for the first complete request, or as much of it as a buffer holds.
+    ///
+    /// Clients may connect long before they ask: as long as nothing has come, that costs next to
+    /// nothing. A request that has been begun holds memory, and may not stand still for so long.
+    async fn arrival(
+        &self,
+        client: &mut Stream,
+        first: Option<Buffer>,
+        pools: &Pools,
+        state: &SessionState,
+    ) -> Result<Buffer, Cause> {
+        let settings = state.settings;
+        let is_begun = AtomicBool::new(false);
+        let is_there = |buffer: &mut Buffer| {
+            is_begun.store(true, Relaxed);
+            let bytes = buffer.filled();
+            let is_enough = is_first_request(bytes, state)? || bytes.len() == BUFFER_BYTES;
+            Ok(is_enough.then_some(()))
+        };
+        let mut arrival = pin!(read_until(
+            client,
+            first,
+            &pools.buffers,
+            PARKED_BYTES_MAX,
+            is_there
+        ));
+        let deadline = self.accepted_at + settings.first_frame_timeout;
+        let mut late = Cause::FirstFrameTimeout(settings.first_frame_timeout);
+        let mut timer = pin!(tokio::time::sleep_until(deadline));
+        let mut is_seen = false;
+        let arrived = poll_fn(|cx| {
+            if let Poll::Ready(arrived) = arrival.as_mut().poll(cx) {
+                return Poll::Ready(arrived.map(|(buffer, ())| buffer));
+            }
+            if is_begun.load(Relaxed) && !std::mem::replace(&mut is_seen, true) {
+                let progress = settings.frame_progress_timeout;
+                let stands_still_at = Instant::now() + progress;
+                if stands_still_at < deadline {
+                    timer.as_mut().reset(stands_still_at);
+                    late = Cause::stalled(Way::Up, WaitsFor::Sender, progress);
+                }
+            }
+            timer
+                .as_mut()
+                .poll(cx)
+                .map(|()| Err(std::mem::replace(&mut late, Cause::ClientClosed)))
+        });
+        arrived.await
     }
 
     /// Relays until the session is over, and decides what the relay can't.

@@ -13,8 +13,10 @@ pub struct SessionSettings {
     pub sasl_frame_bytes_max: usize,
     /// How many requests may wait for their responses before Narrows stops reading from the client.
     pub in_flight_requests_max: usize,
-    /// How long a new connection may take for its first complete frame.
+    /// How long a new connection may take for its first complete frame, most of it without a byte.
     pub first_frame_timeout: Duration,
+    /// How long a frame that has been begun, in either direction, may stand still.
+    pub frame_progress_timeout: Duration,
     /// How long it may take for its TLS handshake, from the accept on.
     pub tls_handshake_timeout: Duration,
     /// How long the pending responses of a client that has closed its sending side are waited for.

@@ -94,6 +94,7 @@ pub(super) fn state() -> Session {
         in_flight_requests_max: 10_000,
         tls_handshake_timeout: Duration::from_secs(1),
         first_frame_timeout: Duration::from_secs(1),
+        frame_progress_timeout: Duration::from_secs(1),
         half_close_timeout: Duration::from_secs(1),
         unvetted: Unvetted::Hide,
         splice: Splice::Auto,

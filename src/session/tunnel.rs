@@ -6,6 +6,7 @@
 use super::cause::Cause;
 use super::lane::{Filled, Lane, OpaqueAhead, Pools, SPLICED_BYTES_MIN, SPLICED_REST_MIN, Scan};
 use super::relay::{POLL_BUDGET_BYTES, charge};
+use super::watch::{Flow, Limits, Overdue, Watch, Way};
 use crate::net::buffer::{BUFFER_BYTES, Buffer};
 use crate::net::stream::Stream;
 use crate::observe::metrics::{IntCounter, ListenerMetrics};
@@ -71,6 +72,10 @@ struct Half {
     lane: Lane<Opaque>,
     bytes: IntCounter,
     state: State,
+    /// How many bytes have passed on.
+    moved: u64,
+    /// Whether its sender was asked for more in this turn, so that its end is seen.
+    is_heard: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,7 +93,8 @@ pub(super) struct Tunnel {
     broker: Stream,
     up: Half,
     down: Half,
-    half_close_timeout: Duration,
+    limits: Limits,
+    watch: Watch,
     /// When one side that has closed is not waited for any more.
     deadline: Option<Pin<Box<Sleep>>>,
     last_moved: Instant,
@@ -101,7 +107,7 @@ impl Tunnel {
         first: Buffer,
         pools: &Pools,
         metrics: &ListenerMetrics,
-        half_close_timeout: Duration,
+        limits: Limits,
     ) -> Self {
         let half = |first, bytes: &IntCounter| {
             let mut lane = Lane::new(Opaque::default(), pools.clone(), first);
@@ -111,6 +117,8 @@ impl Tunnel {
                 lane,
                 bytes: bytes.clone(),
                 state: State::Open,
+                moved: 0,
+                is_heard: false,
             }
         };
         let up = half(Some(first), &metrics.bytes_to_broker);
@@ -120,7 +128,8 @@ impl Tunnel {
             broker,
             up,
             down,
-            half_close_timeout,
+            limits,
+            watch: Watch::new(limits),
             deadline: None,
             last_moved: Instant::now(),
         }
@@ -152,6 +161,9 @@ impl Tunnel {
         if poll_budget < POLL_BUDGET_BYTES {
             self.last_moved = Instant::now();
         }
+        if let Poll::Ready(overdue) = self.poll_watch(cx) {
+            return Poll::Ready(overdue);
+        }
         match (down, up) {
             (Poll::Ready(Err(Failure::Read(error))), _)
             | (_, Poll::Ready(Err(Failure::Write(error)))) => {
@@ -165,7 +177,7 @@ impl Tunnel {
             (Poll::Pending, Poll::Pending) => return Poll::Pending,
             // One side has closed; the other may still have something to say, but not for ever.
             (down, _) => {
-                let timeout = self.half_close_timeout;
+                let timeout = self.limits.half_close;
                 let deadline = self
                     .deadline
                     .get_or_insert_with(|| Box::pin(tokio::time::sleep(timeout)));
@@ -182,6 +194,22 @@ impl Tunnel {
     }
 }
 
+impl Tunnel {
+    /// Whether it has waited long enough for one of its sides. What its senders have begun can't be
+    /// seen; what its receivers don't take can.
+    fn poll_watch(&mut self, cx: &mut Context<'_>) -> Poll<Cause> {
+        let up = (&self.client, self.up.flow(&self.broker));
+        let down = (&self.broker, self.down.flow(&self.client));
+        self.watch.poll(cx, up, down).map(|overdue| match overdue {
+            Overdue::Gone(Way::Up) => Cause::ClientClosed,
+            Overdue::Gone(Way::Down) => Cause::BrokerClosed,
+            Overdue::Stalled(way, waits_for) => {
+                Cause::stalled(way, waits_for, self.limits.frame_progress)
+            }
+        })
+    }
+}
+
 /// What failed.
 enum Failure {
     Read(std::io::Error),
@@ -189,6 +217,13 @@ enum Failure {
 }
 
 impl Half {
+    fn flow(&self, to: &Stream) -> Flow {
+        // Whose sender has closed has been heard.
+        let is_heard = self.is_heard || self.state != State::Open;
+        let is_waiting = !self.lane.is_flushed() || !to.is_drained();
+        Flow::new(self.moved, is_heard, is_waiting, false)
+    }
+
     /// `Ok` when its sender has closed and its receiver has been told.
     fn poll(
         &mut self,
@@ -197,12 +232,14 @@ impl Half {
         to: &mut Stream,
         poll_budget: &mut usize,
     ) -> Poll<Result<(), Failure>> {
+        self.is_heard = false;
         loop {
             if self.state == State::Closed {
                 return Poll::Ready(Ok(()));
             }
             let sent = ready!(self.lane.poll_flush(cx, to)).map_err(Failure::Write)?;
             if sent > 0 {
+                self.moved += sent as u64;
                 self.bytes.inc_by(sent as u64);
                 ready!(charge(cx, poll_budget, sent));
                 continue;
@@ -212,6 +249,7 @@ impl Half {
                 self.state = State::Closed;
                 continue;
             }
+            self.is_heard = true;
             match ready!(self.lane.poll_fill(cx, from, BUFFER_BYTES, &mut ()))
                 .map_err(Failure::Read)?
             {

@@ -230,6 +230,7 @@ fn settings(bootstrap: SocketAddr, bootstrap_servers: &[SocketAddr]) -> Settings
             in_flight_requests_max: 10_000,
             tls_handshake_timeout: 10 * second,
             first_frame_timeout: 10 * second,
+            frame_progress_timeout: 10 * second,
             half_close_timeout: 10 * second,
             unvetted: Unvetted::Hide,
             splice: Splice::Auto,

@@ -41,6 +41,7 @@ mod tls_memory;
 mod tls_peers;
 mod trace;
 mod tunnel;
+mod waits;
 mod warnings;
 
 use std::future::Future;

@@ -195,6 +195,11 @@ impl TlsStream {
         self.outgoing.is_none()
     }
 
+    /// Whether some of a record has come and the rest has not.
+    pub fn is_mid_record(&self) -> bool {
+        self.incoming.is_some()
+    }
+
     /// Says that nothing more comes, and closes the sending side. Cancel-safe: it goes on where it
     /// was.
     pub fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

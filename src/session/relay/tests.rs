@@ -10,7 +10,8 @@ use crate::net::buffer::BufferPool;
 use crate::observe::metrics::{CopyReason, Metrics};
 use crate::protocol::samples::close;
 use crate::types::{BrokerAddress, ListenerName, Target};
-use tokio::io::AsyncReadExt;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
