@@ -6,12 +6,16 @@
 //! itself, by a panic say, [`Tasks::vital_ended`] says so, and the process must not go on as if
 //! nothing were missing.
 
+mod notify;
+
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+
+pub use notify::{ServiceState, notify};
 
 /// How Narrows goes down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,7 +7,7 @@
 
 use super::watch::Watch;
 use super::{Narrows, Settings, StartError};
-use crate::lifecycle::detached;
+use crate::lifecycle::{ServiceState, detached, notify};
 use crate::observe::logs::{self, LogError};
 use std::fmt;
 use std::io;
@@ -89,7 +89,10 @@ pub async fn run<E: fmt::Display + Send + 'static>(
         "Narrows starts"
     );
     let narrows = Narrows::start(settings).map_err(RunError::Start)?;
-    match live(&narrows, (&mut signals, hang_up), watch, read).await {
+    tell_manager(ServiceState::Ready);
+    let wish = live(&narrows, (&mut signals, hang_up), watch, read).await;
+    tell_manager(ServiceState::Stopping);
+    match wish {
         Wish::Signal(name) => {
             info!("{name} received");
             end(&narrows, &mut signals, Some(name)).await;
@@ -103,6 +106,13 @@ pub async fn run<E: fmt::Display + Send + 'static>(
             end(&narrows, &mut signals, None).await;
             Err(RunError::TaskEnded(task))
         }
+    }
+}
+
+/// Tells systemd, or whoever started the process in its manner.
+fn tell_manager(state: ServiceState) {
+    if let Err(error) = notify(state) {
+        warn!("the service manager can't be told {state:?} at NOTIFY_SOCKET: {error}");
     }
 }
 
