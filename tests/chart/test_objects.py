@@ -337,4 +337,12 @@ class Notes(unittest.TestCase):
     def test_they_warn_of_brokers_that_are_not_verified(self):
         given = {"config": {"clusters": {"kafka": {"tls": {"verify": "off"}}}}}
         self.assertIn("WARNING: config.clusters.kafka.tls.verify is off", chart.notes(PORT, given))
+        # A bare `off` is a boolean in YAML 1.1.
+        given = {"config": {"clusters": {"kafka": {"tls": {"verify": False}}}}}
+        self.assertIn("WARNING: config.clusters.kafka.tls.verify is off", chart.notes(PORT, given))
         self.assertNotIn("WARNING", chart.notes(PORT))
+
+    def test_tls_that_is_off_needs_no_certificate_even_as_a_boolean(self):
+        for off in ("off", False):
+            given = external(tls={"mode": off, "certificate": "/secrets/a/tls.crt"})
+            self.assertNotIn("security.protocol", chart.notes(PORT, given))

@@ -53,6 +53,15 @@ chart asks here, so that no value has to be said twice. Lists and maps are hande
 {{- $ids | toJson -}}
 {{- end -}}
 
+{{/* A word of the configuration: YAML takes a bare `off` for a boolean, and Narrows reads both. */}}
+{{- define "narrows.word" -}}
+{{- if kindIs "bool" . -}}
+{{- ternary "on" "off" . -}}
+{{- else -}}
+{{- . | default "" -}}
+{{- end -}}
+{{- end -}}
+
 {{/*
 What there is to know about every listener, as a JSON list of
   name, scheme, tls     as the configuration has them (tls: off, terminate, passthrough)
@@ -70,7 +79,8 @@ What there is to know about every listener, as a JSON list of
 {{- $address := $listener.address | default dict -}}
 {{- $scheme := $address.scheme | default "port" -}}
 {{- $tls := $listener.tls | default dict -}}
-{{- $mode := $tls.mode | default (ternary "terminate" "off" (not (empty $tls.certificate))) -}}
+{{- $derived := ternary "terminate" "off" (not (empty $tls.certificate)) -}}
+{{- $mode := include "narrows.word" $tls.mode | default $derived -}}
 {{- $bind := $listener.bind | default "" | toString -}}
 {{- $port := regexFind "[0-9]+$" $bind | int -}}
 {{- $one := dict "name" $name "scheme" $scheme "tls" $mode "nodeIds" list

@@ -40,7 +40,7 @@ makes an object is reached only after these: templates/deployment.yaml includes 
 {{- end -}}
 {{- if and $values.externalHost (eq $values.scheme "sni") -}}
 {{- $tls := $config.listeners.external.tls | default dict -}}
-{{- if not (or $tls.certificate (eq ($tls.mode | default "") "passthrough")) -}}
+{{- if not (or $tls.certificate (eq (include "narrows.word" $tls.mode) "passthrough")) -}}
 {{- fail "scheme sni reads the server name of TLS, so it needs a certificate: set tls.secretName to a kubernetes.io/tls Secret, or certificate.enabled with an issuerRef, or config.listeners.external.tls.mode to passthrough" -}}
 {{- end -}}
 {{- end -}}
