@@ -25,7 +25,8 @@ class Service(unittest.TestCase):
             narrows = subprocess.Popen(
                 [chart.NARROWS, "run", "--bootstrap-servers=127.0.0.1:1", "--bind=127.0.0.1:39092",
                  "--advertised-host=localhost", "--node-ids=0"],
-                env={**os.environ, "NOTIFY_SOCKET": str(path)}, stdout=subprocess.DEVNULL,
+                env={**os.environ, "NOTIFY_SOCKET": str(path)},
+                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
             )
             self.addCleanup(narrows.kill)
             self.assertEqual(manager.recv(64), b"READY=1")
