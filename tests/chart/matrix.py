@@ -6,11 +6,9 @@ import chart
 from chart import PORT, SNI, values
 
 EVERYTHING = {
-    "autoscaling": {"enabled": True, "behavior": {"scaleDown": {"stabilizationWindowSeconds": 60}}},
     "certificate": {"enabled": True, "issuerRef": {"name": "ca", "kind": "Issuer"}},
     "config": {
         "clusters": {"kafka": {"tls": {"ca": "/configmaps/trust/ca.crt"}}},
-        "limits": {"connection_age_max": "1h"},
     },
     "containers": {"log": {"image": "log:1"}},
     "env": {"RUST_BACKTRACE": "1"},

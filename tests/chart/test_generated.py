@@ -37,6 +37,11 @@ class Generated(unittest.TestCase):
         path, text = generate().readme()
         self.assertEqual(path.read_text(), text, "run charts/generate target/debug/narrows")
 
+    def test_the_schema_of_config_is_the_one_that_narrows_prints(self):
+        text = (chart.CHART / "values.schema.json").read_text()
+        self.assertEqual(generate().schema(chart.NARROWS), text, "run charts/generate")
+        self.assertIs(SCHEMA["$defs"]["narrows"]["additionalProperties"], False)
+
     def test_each_value_is_documented(self):
         documented = {key for key, _, _ in generate().documented()}
         for path in leaves(VALUES):

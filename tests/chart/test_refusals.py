@@ -2,7 +2,7 @@
 
 import unittest
 
-from chart import PORT, SNI, Refused, render, values
+from chart import CHART, PORT, SNI, Refused, render, values
 
 
 def config(**keys):
@@ -58,15 +58,7 @@ CASES = {
     ),
     "an_autoscaler_without_an_end_of_connections": (
         [PORT, {"autoscaling": {"enabled": True}}],
-        "autoscaling needs config.limits.connection_age_max, for example 1h",
-    ),
-    "an_autoscaler_upside_down": (
-        [
-            PORT,
-            config(limits={"connection_age_max": "1h"}),
-            {"autoscaling": {"enabled": True, "minReplicas": 5, "maxReplicas": 4}},
-        ],
-        "autoscaling.minReplicas is 5, above autoscaling.maxReplicas, 4",
+        "autoscaling needs config.limits.connection_age_max: Kafka clients keep",
     ),
     "a_certificate_of_nobody": (
         [PORT, {"certificate": {"enabled": True}}],
@@ -112,6 +104,11 @@ CASES = {
         'versionOverride is "main": give a version such as 0.1.0',
     ),
     "a_misspelt_value": ([PORT, {"replica": 3}], "additional properties 'replica' not allowed"),
+    "a_misspelt_key_of_config": (
+        [PORT, config(limits={"frame_byte_max": "1MiB"})],
+        "at '/config/limits': additional properties 'frame_byte_max' not allowed",
+    ),
+    "a_duration_without_a_unit": ([PORT, config(drain={"delay": "15"})], "/config/drain/delay"),
     "a_scheme_that_is_none": ([{**PORT, "scheme": "ports"}], "/scheme"),
     "a_server_without_a_port": ([{**PORT, "bootstrapServers": "kafka"}], "/bootstrapServers"),
     "a_digest_that_is_none": ([PORT, {"image": {"digest": "sha256:abc"}}], "/image/digest"),
@@ -123,6 +120,21 @@ class Refusals(unittest.TestCase):
     def test_tags_that_are_no_versions_are_taken(self):
         render(PORT, {"image": {"tag": "dev"}})
         render(PORT, {"image": {"tag": "0.1.1-rc.1"}})
+
+    def test_an_autoscaler_upside_down(self):
+        scaling = {"enabled": True, "minReplicas": 5, "maxReplicas": 4}
+        given = [PORT, config(limits={"connection_age_max": "1h"}), {"autoscaling": scaling}]
+        with self.assertRaises(Refused) as refused:
+            render(*given, is_checked=False)
+        expected = "autoscaling.minReplicas is 5, above autoscaling.maxReplicas, 4"
+        self.assertIn(expected, str(refused.exception))
+
+    def test_the_autoscaler_is_refused_for_a_key_that_is_really_missing(self):
+        schema = (CHART / "values.schema.json").read_text()
+        guards = (CHART / "templates/_guards.tpl").read_text()
+        self.assertEqual(
+            "connection_age_max" not in schema, "Narrows %s has no such key yet" in guards
+        )
 
     def test_an_old_kubernetes(self):
         with self.assertRaises(Refused) as refused:

@@ -93,7 +93,7 @@ makes an object is reached only after these: templates/deployment.yaml includes 
 {{- end -}}
 {{- if $values.autoscaling.enabled -}}
 {{- if not (dig "limits" "connection_age_max" "" $config) -}}
-{{- fail "autoscaling needs config.limits.connection_age_max, for example 1h: Kafka clients keep their connections, so that new pods would stay idle without it" -}}
+{{- fail (printf "autoscaling needs config.limits.connection_age_max: Kafka clients keep their connections, so that new pods would stay idle without it. Narrows %s has no such key yet: set replicas instead" .Chart.AppVersion) -}}
 {{- end -}}
 {{- if gt (int $values.autoscaling.minReplicas) (int $values.autoscaling.maxReplicas) -}}
 {{- fail (printf "autoscaling.minReplicas is %d, above autoscaling.maxReplicas, %d" (int $values.autoscaling.minReplicas) (int $values.autoscaling.maxReplicas)) -}}
