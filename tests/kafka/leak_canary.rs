@@ -12,7 +12,6 @@ use crate::brokers::ports;
 use crate::clients::{FLOW_PATIENCE, Flow, Front};
 use crate::fixture::{Fixture, LazyFixture, alone, sharing};
 use crate::namespaces::{Side, broker_ip};
-use crate::oracle;
 use crate::relay;
 
 pub(crate) fn list(fixture: &LazyFixture) -> Vec<Trial> {
@@ -36,11 +35,6 @@ pub(crate) fn list(fixture: &LazyFixture) -> Vec<Trial> {
             fixture,
             "leak_canary::narrows_namespace_is_no_router",
             no_router,
-        ),
-        sharing(
-            fixture,
-            "leak_canary::the_oracle_finds_every_kind_of_harm",
-            |_| oracle::the_oracle_finds_every_kind_of_harm(),
         ),
     ]
 }

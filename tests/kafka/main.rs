@@ -13,11 +13,14 @@
 //! It needs root, for the namespaces. Logs of all processes: target/tmp/kafka-tests/VERSION/.
 
 mod admin_client;
+mod arms;
 mod brokers;
 mod clients;
 mod conversations;
 mod features;
 mod fixture;
+#[path = "../no_loss/judge.rs"]
+mod judge;
 mod leadership;
 mod leak_canary;
 mod listeners;

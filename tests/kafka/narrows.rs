@@ -184,6 +184,25 @@ impl Narrows {
         Ok(())
     }
 
+    /// As [`Self::ensure_sound`], and it has not warned of anything either but of what the test
+    /// announces.
+    pub(crate) fn ensure_quiet(&self, announced: &[&str]) -> Result<()> {
+        self.ensure_sound()?;
+        let log = String::from_utf8_lossy(&fs::read(&self.log)?).into_owned();
+        let warned: Vec<_> = log
+            .lines()
+            .filter(|line| line.contains(" WARN ") || line.contains(" ERROR "))
+            .filter(|line| !announced.iter().any(|text| line.contains(text)))
+            .take(10)
+            .collect();
+        ensure!(
+            warned.is_empty(),
+            "Narrows warned of what this test has not announced:\n{}",
+            warned.join("\n")
+        );
+        Ok(())
+    }
+
     /// Waits until one of these texts, in lower case, is in its log, which may be in any.
     pub(crate) fn await_log(&self, texts: &[&str]) -> Result<()> {
         let deadline = Instant::now() + LOG_TIMEOUT;

@@ -1,10 +1,11 @@
-//! The judge of what arrived: compares, record by record, what a client was told is stored with
-//! what came out.
-
-use std::collections::{BTreeMap, HashMap};
+//! What clients and brokers say about records, for the judge of the no-loss oracle.
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
+
+use crate::judge::{self, Journal, Payload, Place, value_of};
+
+pub(crate) use crate::judge::Order;
 
 /// A record as a client reports it. Kafka's console tools keep the place to themselves.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,138 +76,53 @@ pub(crate) fn consumed(lines: &[Value]) -> Result<Vec<Record>> {
         .collect()
 }
 
-/// What a client promises about the order within a partition.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Order {
-    AsSent,
-    /// It has many requests on the way at once without a producer's sequence: kafkajs.
-    AsStored,
-}
-
 /// Every acknowledged record arrived exactly once, at the place it was acknowledged at, with its
 /// value; nothing else arrived; and within each partition the order is the one it was stored in,
-/// and if so wished the one it was sent in.
+/// and if so wished the one it was sent in: see [the judge](crate::judge).
 ///
 /// # Errors
-/// Names the first record for which this does not hold.
+/// Names the first records for which this does not hold, and what became of them.
 pub(crate) fn ensure_arrived(
     tag: &str,
     order: Order,
     acked: &[Record],
     arrived: &[Record],
 ) -> Result<()> {
-    let mut by_key: HashMap<&str, &Record> = HashMap::new();
-    for record in arrived {
-        let twice = by_key.insert(&record.key, record);
-        ensure!(
-            twice.is_none(),
-            "record {} arrived twice: at {:?} and {:?}",
-            record.key,
-            twice,
-            record.place
-        );
-        let expected = value_of(tag, &record.key)?;
-        ensure!(
-            record.value.as_deref() == Some(&*expected),
-            "record {} came with a wrong value",
-            record.key
-        );
-    }
+    let mut journal = Journal::default();
     for record in acked {
-        let twin = by_key.remove(record.key.as_str());
-        let twin = twin
-            .with_context(|| format!("record {} was acknowledged and never arrived", record.key))?;
-        let agrees = record.place.is_none() || twin.place.is_none() || record.place == twin.place;
-        ensure!(
-            agrees,
-            "record {} was acknowledged at {:?}, arrived from {:?}",
-            record.key,
-            record.place,
-            twin.place
-        );
+        let value = value_of(tag, &record.key)
+            .with_context(|| format!("a key that no producer here made: {}", record.key))?;
+        journal.note(judged(tag, record, value.as_bytes()));
     }
-    ensure!(
-        by_key.is_empty(),
-        "arrived and never acknowledged: {:?}",
-        by_key.keys().take(5).collect::<Vec<_>>()
-    );
-    ensure_in_order(order, arrived)
-}
-
-fn ensure_in_order(order: Order, arrived: &[Record]) -> Result<()> {
-    let mut last_by_partition: BTreeMap<i64, (i64, u64)> = BTreeMap::new();
-    for record in arrived {
-        let Some((partition, offset)) = record.place else {
-            continue;
-        };
-        let index = index_of(&record.key)?;
-        if let Some((last_offset, last_index)) =
-            last_by_partition.insert(partition, (offset, index))
-        {
-            ensure!(
-                last_offset < offset,
-                "partition {partition}: offset {offset} arrived after {last_offset}"
-            );
-            let is_as_sent = order == Order::AsStored || last_index < index;
-            ensure!(
-                is_as_sent,
-                "partition {partition}: record {index} arrived after {last_index}"
-            );
-        }
-    }
-    Ok(())
-}
-
-fn index_of(key: &str) -> Result<u64> {
-    let index = key
-        .rsplit_once('-')
-        .and_then(|(_, index)| index.parse().ok());
-    index.with_context(|| format!("a key that no producer here made: {key}"))
-}
-
-/// `TAG:i:` and then `x` repeated i mod 512 times: every length from nothing to several hundred
-/// bytes, and a value that says which record it belongs to.
-fn value_of(tag: &str, key: &str) -> Result<String> {
-    let index = index_of(key)?;
-    Ok(format!(
-        "{tag}:{index}:{}",
-        "x".repeat(usize::try_from(index % 512)?)
-    ))
-}
-
-/// The judge judged: each kind of harm is found.
-pub(crate) fn the_oracle_finds_every_kind_of_harm() -> Result<()> {
-    let record = |index: u64, offset: i64| -> Result<Record> {
-        let key = format!("t-{index}");
-        Ok(Record {
-            value: Some(value_of("t", &key)?),
-            key,
-            place: Some((0, offset)),
+    let read: Vec<_> = arrived
+        .iter()
+        .map(|record| {
+            judged(
+                tag,
+                record,
+                record.value.as_deref().unwrap_or("").as_bytes(),
+            )
         })
-    };
-    let sound = vec![record(0, 0)?, record(1, 1)?, record(2, 2)?];
-    ensure_arrived("t", Order::AsSent, &sound, &sound)?;
-    let lost = vec![record(0, 0)?, record(2, 2)?];
-    let doubled = vec![record(0, 0)?, record(1, 1)?, record(1, 2)?, record(2, 3)?];
-    let reordered = vec![record(0, 0)?, record(2, 2)?, record(1, 1)?];
-    let moved = vec![record(0, 0)?, record(1, 1)?, record(2, 3)?];
-    let mut garbled = sound.clone();
-    garbled[1].value = Some("t:1:y".to_owned());
-    for (harm, arrived) in [
-        ("lost", lost),
-        ("doubled", doubled),
-        ("reordered", reordered),
-        ("moved", moved),
-        ("garbled", garbled),
-    ] {
-        ensure!(
-            ensure_arrived("t", Order::AsSent, &sound, &arrived).is_err(),
-            "a record that was {harm} went unnoticed"
-        );
-    }
+        .collect();
+    let findings = journal.judge(order, &read);
+    let shown: Vec<_> = findings.iter().take(10).map(ToString::to_string).collect();
     ensure!(
-        ensure_arrived("t", Order::AsSent, &sound[..2], &sound).is_err(),
-        "a record from nowhere went unnoticed"
+        findings.is_empty(),
+        "{} harms to {} acknowledged records:\n{}",
+        findings.len(),
+        journal.len(),
+        shown.join("\n")
     );
     Ok(())
+}
+
+fn judged(tag: &str, record: &Record, value: &[u8]) -> judge::Record {
+    judge::Record {
+        topic: format!("the topic of {tag}"),
+        place: record
+            .place
+            .map(|(partition, offset)| Place { partition, offset }),
+        key: record.key.clone(),
+        payload: Payload::of(value),
+    }
 }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, ensure};
 use libtest_mimic::Trial;
 
+use crate::arms::Arms;
 use crate::brokers::FOURTH;
 use crate::clients::{Flow, run};
 use crate::conversations::{brokers_in, ensure_only_advertised};
@@ -38,41 +39,31 @@ pub(crate) fn list(fixture: &LazyFixture) -> Vec<Trial> {
 const BETWEEN: usize = 200;
 const FORGET_TIMEOUT: Duration = Duration::from_secs(30);
 
-fn kill_the_leader(fixture: &Fixture, client: &str) -> Result<()> {
-    let topic = fixture.namespaces.unique("outage");
-    fixture.cluster.admin_client.place(&topic, "2,3,1")?;
+fn kill_the_leader(fixture: &Fixture, client: &'static str) -> Result<()> {
     let front = fixture.front();
-    let produce = [
-        format!("topic={topic}"),
-        "tag=k".to_owned(),
-        "rate=300".to_owned(),
-    ];
-    let producer = Flow::endless(fixture, client, &front, &front.plain, "produce", &produce)?;
+    let arms = Arms::start(fixture, client, front.clone(), "2,3,1")?;
+    let topic = arms.topic().to_owned();
     let consume = [format!("topic={topic}"), format!("group=g-{topic}")];
     let consumer = Flow::endless(fixture, client, &front, &front.plain, "consume", &consume)?;
-    producer.await_more(BETWEEN)?;
+    arms.await_more(BETWEEN)?;
     consumer.await_more(BETWEEN)?;
     fixture.cluster.kill(2)?;
-    producer.await_more(BETWEEN)?;
+    arms.await_more(BETWEEN)?;
     fixture.cluster.start_again(&fixture.namespaces, 2)?;
     fixture.cluster.await_whole()?;
     // Its old leadership, under the same id and at the same address, with new connections.
-    fixture.cluster.admin_client.move_leader(&topic, 2)?;
-    producer.await_more(BETWEEN)?;
-    let acked = oracle::acked(&producer.stop()?)?;
-    oracle::ensure_arrived(
-        "k",
-        Order::AsSent,
-        &acked,
-        &fixture.cluster.admin_client.read(&topic)?,
-    )?;
+    for topic in arms.topics() {
+        fixture.cluster.admin_client.move_leader(topic, 2)?;
+    }
+    arms.await_more(BETWEEN)?;
+    let acked = arms.finish(fixture)?;
     consumer.await_count(acked.len())?;
     // The group's coordinator may have been the broker that died, and then consuming begins again
-    // at the last commit: the brokers' own content, above, is what has each record once.
+    // at the last commit: the brokers' own content, which was judged, has each record once.
     let mut consumed = oracle::consumed(&consumer.stop()?)?;
     consumed.sort_by_key(|record| record.place);
     consumed.dedup();
-    oracle::ensure_arrived("k", Order::AsSent, &acked, &consumed)
+    oracle::ensure_arrived("n", Order::AsSent, &acked, &consumed)
 }
 
 fn come_and_go(fixture: &Fixture) -> Result<()> {

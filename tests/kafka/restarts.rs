@@ -5,10 +5,9 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use libtest_mimic::Trial;
 
-use crate::clients::Flow;
+use crate::arms::Arms;
 use crate::fixture::{Fixture, LazyFixture, is_direct, sharing};
 use crate::narrows::Narrows;
-use crate::oracle::{self, Order};
 
 pub(crate) fn list(fixture: &LazyFixture) -> Vec<Trial> {
     if is_direct() {
@@ -58,29 +57,19 @@ fn drain(narrows: &Narrows) -> Result<()> {
     Ok(())
 }
 
-fn interrupt(fixture: &Fixture, client: &str, end: &dyn Fn(&Narrows) -> Result<()>) -> Result<()> {
-    let topic = fixture.namespaces.unique("restart");
-    fixture.cluster.admin_client.place(&topic, "2,3,1")?;
+fn interrupt(
+    fixture: &Fixture,
+    client: &'static str,
+    end: &dyn Fn(&Narrows) -> Result<()>,
+) -> Result<()> {
     let narrows = fixture.own_narrows()?;
-    let front = narrows.front();
-    let options = [
-        format!("topic={topic}"),
-        "tag=r".to_owned(),
-        "rate=300".to_owned(),
-    ];
-    let producer = Flow::endless(fixture, client, &front, &front.plain, "produce", &options)?;
+    let arms = Arms::start(fixture, client, narrows.front(), "2,3,1")?;
     for _ in 0..2 {
-        producer.await_more(200)?;
+        arms.await_more(200)?;
         end(&narrows)?;
         narrows.start_again(&fixture.namespaces)?;
     }
-    producer.await_more(200)?;
-    let acked = oracle::acked(&producer.stop()?)?;
-    narrows.ensure_sound()?;
-    oracle::ensure_arrived(
-        "r",
-        Order::AsSent,
-        &acked,
-        &fixture.cluster.admin_client.read(&topic)?,
-    )
+    arms.await_more(200)?;
+    arms.finish(fixture)?;
+    narrows.ensure_quiet(&[])
 }
