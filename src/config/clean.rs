@@ -1,10 +1,10 @@
 //! Takes out of the file what doesn't belong there and says so: keys that nobody reads, and a plain
 //! value where a section belongs. A key without a value counts as not set.
 
+use super::file::File;
 use super::keys::{self, KEYS};
-use super::layers::File;
 use super::problem::{Fault, Problem, nearest, shown};
-use super::yaml;
+use super::value::show_value;
 use figment::value::{Dict, Value};
 
 /// A file's tree in the right shape, and what was wrong with it.
@@ -140,45 +140,13 @@ impl Cleaner<'_> {
     fn push(&mut self, path: &[String], value: Option<&Value>, fault: Fault) {
         let key = path.join(".");
         let value = value.map_or("the name".to_owned(), |value| show_value(&key, value));
-        let found = Some(format!("{value} ({})", place(self.file, path)));
+        let found = Some(format!("{value} ({})", self.file.place(path)));
         self.problems.push(Problem {
             key,
             found,
             reason: fault.reason,
             cure: fault.cure,
         });
-    }
-}
-
-/// Where in the file a key stands.
-pub(super) fn place(file: &File, path: &[String]) -> String {
-    let line = yaml::line(&file.text, path).map_or(String::new(), |line| format!(", line {line}"));
-    format!("file {}{line}", file.name)
-}
-
-/// A value as it may be shown; sections are only named, since secrets may stand inside.
-pub(super) fn show_value(key: &str, value: &Value) -> String {
-    match value {
-        Value::Dict(..) => "a section".to_owned(),
-        Value::Array(_, items) => {
-            let items: Vec<_> = items.iter().map(|item| show_value(key, item)).collect();
-            format!("[{}]", items.join(", "))
-        }
-        Value::Empty(..) => "nothing".to_owned(),
-        Value::String(_, text) => shown(key, text),
-        Value::Char(_, char) => shown(key, &char.to_string()),
-        Value::Bool(_, bool) => shown(key, &bool.to_string()),
-        Value::Num(_, num) => shown(key, &num_text(*num)),
-    }
-}
-
-/// A number as text.
-pub(super) fn num_text(num: figment::value::Num) -> String {
-    match (num.to_i128(), num.to_u128(), num.to_f64()) {
-        (Some(number), ..) => number.to_string(),
-        (_, Some(number), _) => number.to_string(),
-        (.., Some(number)) => number.to_string(),
-        _ => String::new(),
     }
 }
 

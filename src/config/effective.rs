@@ -1,6 +1,7 @@
 //! The configuration as it holds after all layers, each value with its origin: what `narrows
 //! config` prints. The print is YAML that loads again.
 
+use super::origin::Origin;
 use super::problem::is_secret;
 use super::yaml;
 use std::fmt;
@@ -19,8 +20,8 @@ pub struct Entry {
     pub path: Vec<String>,
     /// As it was written.
     pub value: Text,
-    /// `default`, `file NAME`, `environment NAME` or `flag --NAME`.
-    pub origin: String,
+    /// Which layer set it.
+    pub origin: Origin,
 }
 
 /// A value in the words of the layer that it came from.

@@ -4,36 +4,24 @@
 //! ([`super::clean`]), and the environment and the flags can only set keys of the table.
 
 use super::environment::{self, Names};
+use super::file::{self, File};
 use super::keys::{Fallback, KEYS};
+use super::origin::Origin;
 use super::problem::{Fault, Problem, Problems, shown};
-use super::reader::DEFAULT;
-use super::{Sources, clean, yaml};
+use super::{Sources, clean};
 use figment::value::{Dict, Map, Value};
 use figment::{Figment, Metadata, Profile, Provider};
-use std::io::Read;
-use std::path::Path;
-
-/// No configuration of a proxy is larger; a device or a wrong file may be.
-const FILE_BYTES_MAX: u64 = 4 << 20;
 
 /// Everything merged, and where it came from.
 pub(super) struct Layers {
-    /// The tree; each value's tag leads to its origin in `figment`.
+    /// The tree; each value's tag leads to its layer in `figment`.
     pub(super) root: Value,
-    /// Holds the origins.
-    pub(super) figment: Figment,
-    /// The file, for finding lines.
+    figment: Figment,
+    origins: Vec<Origin>,
+    /// The file, for the places of keys.
     pub(super) file: Option<File>,
     /// Keys whose absence needs no second complaint.
     pub(super) told: Vec<String>,
-}
-
-/// The configuration file.
-pub(super) struct File {
-    /// As the user wrote its path.
-    pub(super) name: String,
-    /// Its content.
-    pub(super) text: String,
 }
 
 /// Reads all layers. `Err` when the file can't be read at all; other problems come along with what
@@ -49,7 +37,7 @@ pub(super) fn collect(sources: &Sources) -> Result<(Layers, Vec<Problem>), Probl
     ) = match &sources.file {
         None => (None, clean::Cleaned::default()),
         Some(path) => {
-            let (file, dict) = read_file(path).map_err(|problem| Problems {
+            let (file, dict) = file::read(path).map_err(|problem| Problems {
                 list: vec![problem],
                 files: vec![path.clone()],
             })?;
@@ -69,7 +57,7 @@ pub(super) fn collect(sources: &Sources) -> Result<(Layers, Vec<Problem>), Probl
             None => {}
             Some(Err(problem)) => problems.push(problem),
             Some(Ok(path)) => {
-                over_file.push((format!("environment {variable}"), nest(&path, value)))
+                over_file.push((Origin::Environment(variable.clone()), nest(&path, value)))
             }
         }
     }
@@ -79,7 +67,7 @@ pub(super) fn collect(sources: &Sources) -> Result<(Layers, Vec<Problem>), Probl
     for (flag, value) in &sources.flags {
         match flag_path(flag, value, &names) {
             Err(problem) => problems.push(problem),
-            Ok(path) => over_file.push((format!("flag {flag}"), nest(&path, value))),
+            Ok(path) => over_file.push((Origin::Flag(flag.clone()), nest(&path, value))),
         }
     }
     for (_, dict) in &over_file {
@@ -88,14 +76,17 @@ pub(super) fn collect(sources: &Sources) -> Result<(Layers, Vec<Problem>), Probl
 
     let file_name = file
         .as_ref()
-        .map_or(String::new(), |file| format!("file {}", file.name));
+        .map_or(String::new(), |file| file.name.clone());
     let bottom = [
-        (DEFAULT.to_owned(), defaults(&names)),
-        (file_name, file_dict),
+        (Origin::Default(None), defaults(&names)),
+        (Origin::File(file_name), file_dict),
     ];
     let mut figment = Figment::new();
+    let mut origins = Vec::new();
     for (origin, dict) in bottom.into_iter().chain(over_file) {
-        figment = figment.merge(Layer { origin, dict });
+        let name = origin.to_string();
+        figment = figment.merge(Layer { name, dict });
+        origins.push(origin);
     }
     let root = figment
         .find_value("")
@@ -104,6 +95,7 @@ pub(super) fn collect(sources: &Sources) -> Result<(Layers, Vec<Problem>), Probl
         Layers {
             root,
             figment,
+            origins,
             file,
             told,
         },
@@ -111,76 +103,33 @@ pub(super) fn collect(sources: &Sources) -> Result<(Layers, Vec<Problem>), Probl
     ))
 }
 
-/// One layer: a tree whose values all have the same origin.
+impl Layers {
+    /// Where a value of the tree comes from. figment keeps a name with each, which is the origin's
+    /// text.
+    pub(super) fn origin(&self, value: &Value) -> Origin {
+        let metadata = self.figment.get_metadata(value.tag());
+        let origin = metadata.and_then(|metadata| {
+            self.origins
+                .iter()
+                .find(|origin| origin.to_string() == metadata.name)
+        });
+        origin.cloned().unwrap_or(Origin::Default(None))
+    }
+}
+
+/// One layer: a tree whose values all have the same origin, whose text is `name`.
 struct Layer {
-    origin: String,
+    name: String,
     dict: Dict,
 }
 
 impl Provider for Layer {
     fn metadata(&self) -> Metadata {
-        Metadata::named(self.origin.clone())
+        Metadata::named(self.name.clone())
     }
 
     fn data(&self) -> figment::Result<Map<Profile, Dict>> {
         Ok(Profile::Default.collect(self.dict.clone()))
-    }
-}
-
-fn read_file(path: &Path) -> Result<(File, Dict), Problem> {
-    let name = path.display().to_string();
-    let problem = |key: String, fault: Fault| Problem {
-        key,
-        found: None,
-        reason: fault.reason,
-        cure: fault.cure,
-    };
-    let text = read_text(path).map_err(|fault| problem(name.clone(), fault))?;
-    match yaml::parse(&text) {
-        Ok(dict) => Ok((File { name, text }, dict)),
-        Err(error) => {
-            let place = error.place.map_or(String::new(), |(line, column)| {
-                format!(", line {line}, column {column}")
-            });
-            let line = error
-                .place
-                .and_then(|(line, _)| text.lines().nth(line - 1))
-                .unwrap_or_default();
-            Err(problem(format!("{name}{place}"), {
-                let cure = yaml_cure(&error.reason, line);
-                Fault::new(error.reason, cure)
-            }))
-        }
-    }
-}
-
-fn read_text(path: &Path) -> Result<String, Fault> {
-    let cure = "name a YAML file that this user may read: --config FILE";
-    let fault =
-        |error: std::io::Error| Fault::new(format!("the file can't be read: {error}"), cure);
-    let file = std::fs::File::open(path).map_err(fault)?;
-    let mut bytes = Vec::new();
-    file.take(FILE_BYTES_MAX + 1)
-        .read_to_end(&mut bytes)
-        .map_err(fault)?;
-    if bytes.len() as u64 > FILE_BYTES_MAX {
-        return Err(Fault::new(
-            format!("the file is larger than {} MiB", FILE_BYTES_MAX >> 20),
-            cure,
-        ));
-    }
-    String::from_utf8(bytes).map_err(|_| Fault::new("the file is no UTF-8 text", cure))
-}
-
-fn yaml_cure(reason: &str, line: &str) -> &'static str {
-    if reason.contains("stands here twice") {
-        "keep one of the two"
-    } else if line.contains('\t') {
-        "indent with spaces: YAML takes no tabs"
-    } else if line.contains(": [::") || line.contains("- [::") {
-        "put an address that begins with a bracket in quotes: \"[::]:9092\""
-    } else {
-        "see config/narrows.yaml for a file with every key"
     }
 }
 

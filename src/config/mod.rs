@@ -15,14 +15,17 @@ mod build;
 mod clean;
 mod effective;
 mod environment;
+mod file;
 pub mod keys;
 pub mod kind;
 mod layers;
+mod origin;
 mod parse;
 mod ports;
 mod problem;
 mod reader;
 pub mod schema;
+mod value;
 mod yaml;
 
 use crate::app::Settings;
@@ -30,6 +33,7 @@ use crate::observe::LogSettings;
 use std::path::PathBuf;
 
 pub use effective::{Effective, Entry};
+pub use origin::Origin;
 pub use problem::{Problem, Problems};
 
 /// What the configuration is read from.

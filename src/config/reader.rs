@@ -2,19 +2,17 @@
 //! value's origin.
 
 use super::Loaded;
-use super::clean::{num_text, place, show_value};
 use super::effective::{Effective, Entry, Text};
 use super::keys::{Fallback, Key};
 use super::layers::Layers;
 use super::parse;
+use super::origin::Origin;
 use super::problem::{Fault, Problem, Problems, shown};
+use super::value::{item, scalar, show_value};
 use crate::app::Settings;
-use figment::value::{Num, Value};
+use figment::value::Value;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-
-/// The origin of what nobody has set.
-pub(super) const DEFAULT: &str = "default";
 
 /// The merged tree, and what has been read of it so far.
 pub(super) struct Reader {
@@ -118,7 +116,7 @@ impl Reader {
                     key,
                     name,
                     Text::One(value.to_string()),
-                    format!("default: {how}"),
+                    Origin::Default(Some(how)),
                 );
                 Some(value)
             }
@@ -137,7 +135,7 @@ impl Reader {
             return self.missing(key, name);
         };
         let items = match &value {
-            Value::Array(_, items) => items.iter().map(scalar).collect::<Result<Vec<_>, _>>(),
+            Value::Array(_, items) => items.iter().map(item).collect::<Result<Vec<_>, _>>(),
             value => scalar(value)
                 .map(|text| text.split(',').map(|item| item.trim().to_owned()).collect()),
         };
@@ -147,7 +145,7 @@ impl Reader {
         });
         match parsed {
             Ok((parsed, items)) => {
-                self.note(key, name, Text::Many(items), self.origin(&value));
+                self.note(key, name, Text::Many(items), self.layers.origin(&value));
                 Some(parsed)
             }
             Err(fault) => {
@@ -187,7 +185,7 @@ impl Reader {
                 .find(|entry| entry.path == path)
                 .map(|entry| match &entry.value {
                     Text::One(value) => format!("{} ({})", shown(&text, value), entry.origin),
-                    _ => entry.origin.clone(),
+                    _ => entry.origin.to_string(),
                 }),
         };
         self.problems.push(Problem {
@@ -214,13 +212,19 @@ impl Reader {
             self.wrong(key, name, Fault::new(why, cure));
             return None;
         }
-        self.note(key, name, Text::Nothing, "default: not set".to_owned());
+        self.note(key, name, Text::Nothing, Origin::Default(Some("not set")));
         Some(())
     }
 
     /// Notes what a list is that nobody has set.
-    pub(super) fn note_derived(&mut self, key: &Key, name: &str, items: Vec<String>, how: &str) {
-        self.note(key, name, Text::Many(items), format!("default: {how}"));
+    pub(super) fn note_derived(
+        &mut self,
+        key: &Key,
+        name: &str,
+        items: Vec<String>,
+        how: &'static str,
+    ) {
+        self.note(key, name, Text::Many(items), Origin::Default(Some(how)));
     }
 
     /// How many items the value has that has been read for the key.
@@ -237,7 +241,7 @@ impl Reader {
     /// Whether anybody sets the key: a default does not.
     pub(super) fn is_set(&self, key: &Key, name: &str) -> bool {
         self.find(&key.at(name))
-            .is_some_and(|value| self.origin(value) != DEFAULT)
+            .is_some_and(|value| !matches!(self.layers.origin(value), Origin::Default(_)))
     }
 
     /// Whether enough has been said about the key at `path`, so that its absence is no news.
@@ -273,7 +277,7 @@ impl Reader {
         };
         match scalar(&value).and_then(|text| parse(&text).map(|parsed| (parsed, text))) {
             Ok((parsed, text)) => {
-                self.note(key, name, Text::One(text), self.origin(&value));
+                self.note(key, name, Text::One(text), self.layers.origin(&value));
                 Read::Value(parsed)
             }
             Err(fault) => {
@@ -309,10 +313,10 @@ impl Reader {
         } else {
             "not set"
         };
-        self.note(key, name, Text::Nothing, format!("default: {meaning}"));
+        self.note(key, name, Text::Nothing, Origin::Default(Some(meaning)));
     }
 
-    fn note(&mut self, key: &Key, name: &str, value: Text, origin: String) {
+    fn note(&mut self, key: &Key, name: &str, value: Text, origin: Origin) {
         self.entries.push(Entry {
             path: key.at(name),
             value,
@@ -326,16 +330,10 @@ impl Reader {
         })
     }
 
-    fn origin(&self, value: &Value) -> String {
-        let metadata = self.layers.figment.get_metadata(value.tag());
-        metadata.map_or(DEFAULT.to_owned(), |metadata| metadata.name.to_string())
-    }
-
     fn place(&self, value: &Value, path: &[String]) -> String {
-        let origin = self.origin(value);
-        match &self.layers.file {
-            Some(file) if origin.starts_with("file ") => place(file, path),
-            _ => origin,
+        match (self.layers.origin(value), &self.layers.file) {
+            (Origin::File(_), Some(file)) => file.place(path),
+            (origin, _) => origin.to_string(),
         }
     }
 }
@@ -344,31 +342,4 @@ enum Read<T> {
     Value(T),
     Absent,
     Wrong,
-}
-
-/// The text of a plain value. A fraction is refused, since its text is not what the user wrote
-/// (1e5, 1.10).
-fn scalar(value: &Value) -> Result<String, Fault> {
-    match value {
-        Value::String(_, text) => Ok(text.trim().to_owned()),
-        Value::Char(_, char) => Ok(char.to_string()),
-        Value::Bool(_, bool) => Ok(bool.to_string()),
-        Value::Num(_, Num::F32(_) | Num::F64(_)) => Err(Fault::new(
-            "a number with a fraction or an exponent is no value of this key",
-            "write an integer, or put a text in quotes",
-        )),
-        Value::Num(_, num) => Ok(num_text(*num)),
-        Value::Array(..) => Err(Fault::new(
-            "a list stands where one plain value belongs",
-            "write one value",
-        )),
-        Value::Dict(..) => Err(Fault::new(
-            "keys stand where a plain value belongs",
-            "write the value behind the colon",
-        )),
-        Value::Empty(..) => Err(Fault::new(
-            "there is no value",
-            "write one, or remove the key",
-        )),
-    }
 }

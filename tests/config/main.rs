@@ -17,7 +17,7 @@ use narrows::app::{ReloadSettings, Settings};
 use narrows::broker::DialSettings;
 use narrows::cluster::ClusterSettings;
 use narrows::config::keys::{Fallback, KEYS};
-use narrows::config::{Sources, load};
+use narrows::config::{Origin, Sources, load};
 use narrows::lifecycle::DrainSettings;
 use narrows::listener::ListenerSettings;
 use narrows::listener::ProxyProtocol;
@@ -338,6 +338,7 @@ fn flags_stand_above_the_environment_above_the_file_above_the_defaults() {
             .get("log.level")
             .unwrap()
             .origin
+            .to_string()
             .replace(&given.origin_in_file(), "file");
         (loaded.settings.log.level, origin)
     };
@@ -403,7 +404,7 @@ fn every_key_can_be_set_from_the_environment() {
             .load()
             .unwrap_or_else(|e| panic!("{e}"));
         let entry = loaded.effective.get(&key.at(name).join(".")).unwrap();
-        assert_eq!(entry.origin, format!("environment {variable}"));
+        assert_eq!(entry.origin, Origin::Environment(variable));
     }
 }
 
@@ -564,6 +565,7 @@ fn the_reference_file_sets_every_key_that_there_is_and_to_its_default() {
         ..Sources::default()
     };
     let effective = load(&sources).unwrap().effective;
+    let reference = Origin::File("config/narrows.yaml".to_owned());
     let text = std::fs::read_to_string("config/narrows.yaml").unwrap();
     for key in KEYS {
         let name = if key.path.starts_with("clusters") {
@@ -583,12 +585,12 @@ fn the_reference_file_sets_every_key_that_there_is_and_to_its_default() {
         match key.fallback {
             Fallback::Value(default) => {
                 assert_eq!(entry.value.to_string(), default, "{}", key.path);
-                assert_eq!(entry.origin, "file config/narrows.yaml", "{}", key.path);
+                assert_eq!(entry.origin, reference, "{}", key.path);
             }
             Fallback::RequiredWith("sni") => {}
             Fallback::Derived(_) if key.path.ends_with(".advertised_port") => {}
             Fallback::Derived(_) | Fallback::Required | Fallback::RequiredWith(_) => {
-                assert_eq!(entry.origin, "file config/narrows.yaml");
+                assert_eq!(entry.origin, reference);
             }
             Fallback::Nothing(_) => {}
         }
