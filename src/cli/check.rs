@@ -2,11 +2,11 @@
 //! dialled.
 //!
 //! Beyond what keeps Narrows from running, it looks at what keeps clients and brokers from being
-//! served: certificates that are not valid now, and names that clients are told and no certificate
-//! is good for.
+//! served: certificates that are not valid now, names that clients are told and no certificate
+//! covers, and addresses that lead elsewhere ([`placement`]).
 
 use super::config::print;
-use super::{ConfigArgs, EXIT_CONFIGURATION, loaded};
+use super::{CheckArgs, EXIT_CONFIGURATION, loaded, placement};
 use crate::address::Scheme;
 use crate::app::{
     Finding, Settings, Severity, Subject, certificate_checks, unix_seconds, validity_text,
@@ -18,8 +18,9 @@ use crate::net::tls::{Authorities, Certificate, ClientAuth, Identity, Source};
 use crate::session::ListenerTls;
 use std::process::ExitCode;
 
-pub(super) fn run(args: ConfigArgs) -> ExitCode {
-    let settings = match loaded(&args.sources()) {
+pub(super) fn run(args: CheckArgs) -> ExitCode {
+    let sources = args.sources();
+    let settings = match loaded(&sources) {
         Ok(loaded) => loaded.settings,
         Err(code) => return code,
     };
@@ -28,11 +29,16 @@ pub(super) fn run(args: ConfigArgs) -> ExitCode {
     let (problems, warnings): (Vec<_>, Vec<_>) = found
         .into_iter()
         .partition(|finding| finding.severity == Severity::Problem);
-    for warning in &warnings {
+    let warnings = warnings.iter().map(ToString::to_string);
+    for warning in warnings.chain(placement::warnings(&settings)) {
         eprintln!("warning: {warning}");
     }
     if problems.is_empty() {
-        return print(&(summary(&settings) + &details(&settings, now)));
+        let details = match sources.without_files {
+            true => "certificates and keys were not read (--no-files)\n".to_owned(),
+            false => details(&settings, now),
+        };
+        return print(&(summary(&settings) + &details));
     }
     eprint!(
         "{}",
@@ -118,7 +124,7 @@ fn list(what: &str, items: impl Iterator<Item = String>) -> String {
     format!("{} {what}{plural} ({})", items.len(), items.join("; "))
 }
 
-/// A line for each certificate and for whoever is trusted; nothing without TLS.
+/// A line for each certificate and for the authorities that are trusted; nothing without TLS.
 fn details(settings: &Settings, now: i64) -> String {
     let mut lines = Vec::new();
     for cluster in &settings.clusters {

@@ -7,6 +7,7 @@ mod check;
 mod config;
 #[cfg(feature = "demo")]
 mod demo;
+mod placement;
 mod run;
 mod strimzi;
 
@@ -32,10 +33,10 @@ struct Cli {
 const EXAMPLES: &str = "\
 Examples:
   narrows run --config narrows.yaml
-  narrows run --bootstrap-servers kafka-0:9092 --bind 0.0.0.0:9092 --advertised-host localhost
-  narrows check --config narrows.yaml      every problem at once; exit code 0 or 2
+  narrows run --bootstrap-servers kafka-0:9092 --bind 127.0.0.1:9092 --advertised-host localhost
+  narrows check narrows.yaml               every problem at once; exit code 0 or 2
   narrows config --config narrows.yaml     every value in effect, and where it comes from
-  narrows demo                           the main job on three brokers inside this process
+  narrows demo                             the main job on three brokers inside this process
 
 Any key can be set from the environment: NARROWS_, then its levels joined by two underscores:
   NARROWS_CLUSTERS__ORDERS__BOOTSTRAP_SERVERS=kafka-0:9092,kafka-1:9092
@@ -46,7 +47,7 @@ enum Command {
     /// Run the proxy until it is told to stop
     Run(ConfigArgs),
     /// Validate the configuration without starting anything; offline
-    Check(ConfigArgs),
+    Check(CheckArgs),
     /// Print the configuration in effect, each value with its origin
     Config(ConfigCommandArgs),
     /// Show the main job: brokers, Narrows in front, a producer and a consumer that know only
@@ -58,7 +59,7 @@ enum Command {
 #[derive(Args, Debug, Default)]
 struct ConfigArgs {
     /// The YAML file; without one, flags and environment have to say everything
-    #[arg(long, value_name = "FILE")]
+    #[arg(short, long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Where the cluster is asked first
     #[arg(long, value_name = "HOST:PORT,...")]
@@ -84,6 +85,18 @@ struct ConfigArgs {
     /// auto, text or json [default: auto]
     #[arg(long, value_name = "FORMAT")]
     log_format: Option<String>,
+}
+
+#[derive(Args, Debug)]
+struct CheckArgs {
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// The YAML file, as with --config
+    #[arg(value_name = "FILE", conflicts_with = "config")]
+    file: Option<PathBuf>,
+    /// Leave certificates and keys unread, for a machine that has none of them
+    #[arg(long)]
+    no_files: bool,
 }
 
 #[derive(Args, Debug)]
@@ -179,6 +192,15 @@ fn loaded(sources: &Sources) -> Result<Loaded, ExitCode> {
         complain(&problems.to_string());
         ExitCode::from(EXIT_CONFIGURATION)
     })
+}
+
+impl CheckArgs {
+    fn sources(self) -> Sources {
+        let mut sources = self.config.sources();
+        sources.file = sources.file.or(self.file);
+        sources.without_files = self.no_files;
+        sources
+    }
 }
 
 impl ConfigArgs {

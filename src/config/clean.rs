@@ -3,6 +3,7 @@
 
 use super::file::File;
 use super::keys::{self, KEYS};
+use super::mistakes;
 use super::problem::{Fault, Problem, nearest, shown};
 use super::value::show_value;
 use figment::value::{Dict, Value};
@@ -95,12 +96,11 @@ impl Cleaner<'_> {
                     }
                     _ => format!("keys belong under this one ({})", levels.join(", ")),
                 };
+                let cure = mistakes::of_section(pattern, &value).unwrap_or_else(|| {
+                    "write its keys under it, indented, each with a value behind a colon".to_owned()
+                });
                 self.told.push(path.join("."));
-                self.push(
-                    path,
-                    Some(&value),
-                    Fault::new(reason, "see config/narrows.yaml for the shape"),
-                );
+                self.push(path, Some(&value), Fault::new(reason, cure));
                 None
             }
             value => Some(value),
@@ -117,7 +117,7 @@ impl Cleaner<'_> {
         let cure = if let Some(near) = nearest(name, allowed.iter().copied()) {
             self.told
                 .push([parent, &[near.to_owned()]].concat().join("."));
-            format!("Did you mean {near}?")
+            format!("did you mean {near}?")
         } else if let Some(key) = home_of(name) {
             format!("it belongs under {}", key)
         } else {
@@ -131,7 +131,7 @@ impl Cleaner<'_> {
     }
 
     fn bad_name(&mut self, name: &str, path: &[String]) {
-        let reason = format!("{} is no name for this", shown("", name));
+        let reason = format!("{} is not a name that can be used here", shown("", name));
         let cure = "use letters, digits, hyphens and single underscores, 63 at most, beginning \
                     with a letter or digit";
         self.push(path, None, Fault::new(reason, cure));

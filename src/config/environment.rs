@@ -5,11 +5,16 @@
 //! `NARROWS_SERVICE_HOST`, `NARROWS_PORT_9092_TCP_ADDR` and the like. No key of ours has a single
 //! level, so none of those can be one.
 
-use super::keys::{KEYS, Key, is_name};
+use super::keys::{KEYS, Key, LOG_LEVEL, is_name};
 use super::problem::{Problem, closest, nearest, shown};
+use std::path::{Path, PathBuf};
 
 /// What the names of our variables begin with.
 pub(super) const PREFIX: &str = "NARROWS_";
+
+/// What an operator may take for the variable that names the file. There is none, since `check`,
+/// `config` and `run` take a flag.
+const FILE: &str = "NARROWS_CONFIG";
 
 /// The names that a file has already, which variables are matched to regardless of case, `-` and
 /// `_`.
@@ -18,6 +23,8 @@ pub(super) struct Names {
     pub(super) clusters: Vec<String>,
     /// Of listeners.
     pub(super) listeners: Vec<String>,
+    /// The file itself, by its flag.
+    pub(super) file: Option<PathBuf>,
 }
 
 impl Names {
@@ -38,6 +45,10 @@ pub(super) fn path(
     names: &Names,
 ) -> Option<Result<Vec<String>, Problem>> {
     let rest = variable.strip_prefix(PREFIX)?;
+    // A script may hand it on by the flag.
+    if variable == FILE && names.file.as_deref() == Some(Path::new(value)) {
+        return None;
+    }
     // A template that leaves a value empty means "not set".
     if value.is_empty() || is_service_link(rest, value) {
         return None;
@@ -94,7 +105,7 @@ fn resolve(key: &Key, levels: Vec<String>, names: &Names) -> Vec<String> {
 }
 
 /// A variable with levels that no key has, or one that is nearly a key's. Others that merely begin
-/// like ours (`NARROWS_VERSION` in an image, say) are nobody's business here.
+/// like ours (`NARROWS_VERSION` in an image, say) are passed over.
 fn unknown(variable: &str, value: &str, names: &Names) -> Option<Problem> {
     const ALIKE_MIN: f64 = 0.75;
     let own_name = variable.split("__").nth(1).unwrap_or("NAME").to_lowercase();
@@ -122,7 +133,16 @@ fn unknown(variable: &str, value: &str, names: &Names) -> Option<Problem> {
         near.map(|near| format!("{PREFIX}{near}"))
     });
     let cure = match near {
-        Some(near) => format!("Did you mean {near}? Levels are joined by two underscores"),
+        _ if variable == FILE => format!("use the flag: --config {}", value.escape_debug()),
+        None if short(variable).is_some() => {
+            let instead = short(variable).map(|key| match names.of(&key) {
+                [only] => key.variable(only),
+                _ => key.variable("NAME"),
+            });
+            let instead = instead.unwrap_or_default();
+            format!("write {instead}: levels are joined by two underscores")
+        }
+        Some(near) => format!("did you mean {near}? Levels are joined by two underscores"),
         None if has_levels => "remove it, or see `narrows config --keys` for every key".to_owned(),
         None => return None,
     };
@@ -139,6 +159,17 @@ fn unknown(variable: &str, value: &str, names: &Names) -> Option<Problem> {
     })
 }
 
+/// The key that a variable without levels is likely meant for: its name is that of a flag.
+fn short(variable: &str) -> Option<Key> {
+    let rest = &variable[PREFIX.len()..];
+    if rest == "LOG" {
+        return Some(LOG_LEVEL);
+    }
+    let flag = format!("--{}", rest.to_lowercase().replace('_', "-"));
+    let key = KEYS.iter().find(|key| key.flag == Some(flag.as_str()));
+    key.copied()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -147,6 +178,7 @@ mod tests {
         Names {
             clusters: vec!["orders-EU".into()],
             listeners: vec!["external".into()],
+            file: None,
         }
     }
 
@@ -213,7 +245,7 @@ mod tests {
 
     #[test]
     fn a_single_underscore_between_levels_is_explained() {
-        let cure = "Did you mean NARROWS_LOG__LEVEL? Levels are joined by two underscores";
+        let cure = "did you mean NARROWS_LOG__LEVEL? Levels are joined by two underscores";
         assert_eq!(path_of("NARROWS_LOG_LEVEL"), Some(Err(cure.into())));
     }
 

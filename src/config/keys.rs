@@ -51,43 +51,42 @@ macro_rules! keys {
 keys! {
     BOOTSTRAP_SERVERS = "clusters.*.bootstrap_servers", HostPorts,
         Required, Some("--bootstrap-servers"),
-        "Where the cluster is asked first: a list of `host:port`, or one text with commas. Names \
+        "The brokers that Narrows asks first, from whom it learns of all others: a list of `host:port`, or one text with commas. Names \
          are resolved at every dial.";
     CLUSTER_ID = "clusters.*.cluster_id", Text,
         Nothing("any cluster"), None,
-        "Kafka's cluster id, to pin it: an answer from another cluster is never trusted.";
+        "Kafka's own id of the cluster; brokers of any other cluster are refused.";
     METADATA_REFRESH_INTERVAL = "clusters.*.metadata_refresh_interval", duration(SECOND, DAY),
         Value("60s"), None,
-        "How long the broker map counts as fresh; jittered by a fifth.";
+        "How often Narrows asks for the list of brokers; varied by up to a fifth.";
     DNS_TIMEOUT = "clusters.*.dns_timeout", duration(MILLISECOND, HOUR),
         Value("5s"), None,
-        "For one name resolution on the way to a broker.";
+        "The deadline for one name resolution on the way to a broker.";
     CONNECT_TIMEOUT = "clusters.*.connect_timeout", duration(MILLISECOND, HOUR),
         Value("5s"), None,
-        "For one TCP connect to a broker; every resolved address gets its own.";
+        "The deadline for one TCP connect to a broker; each resolved address has its own.";
     PROBE_TIMEOUT = "clusters.*.probe_timeout", duration(MILLISECOND, HOUR),
         Value("10s"), None,
-        "For Narrows' own requests on a new broker connection.";
+        "The deadline for the requests that Narrows itself sends on a new broker connection.";
 
     CLUSTER_TLS_MODE = "clusters.*.tls.mode", Choice(&["on", "off"]),
         Derived("on where another tls key is set, else off"), None,
         "Whether TLS is spoken with the brokers: `on`, `off`.";
     CLUSTER_TLS_CA = "clusters.*.tls.ca", Path,
         Nothing("the platform's authorities"), None,
-        "PEM file with the authorities that vouch for the brokers; one or several certificates.";
+        "PEM file with the authorities that sign the brokers' certificates; one or several.";
     CLUSTER_TLS_CERTIFICATE = "clusters.*.tls.certificate", Path,
         Nothing("Narrows shows none"), None,
-        "PEM file with the certificate that Narrows shows to the brokers, and its chain.";
+        "PEM file with the certificate that Narrows presents to the brokers, and its chain.";
     CLUSTER_TLS_KEY = "clusters.*.tls.key", Path,
         Nothing("Narrows shows no certificate"), None,
         "PEM file with the key of that certificate; not encrypted.";
     CLUSTER_TLS_SERVER_NAME = "clusters.*.tls.server_name", Text,
         Nothing("the host that is dialled"), None,
-        "The name that the brokers' certificates have to be for.";
+        "The name that the brokers' certificates must have.";
     CLUSTER_TLS_VERIFY = "clusters.*.tls.verify", Choice(&["full", "off"]),
         Value("full"), None,
-        "How much of the brokers' certificates is verified: `full`, or `off`, with which whoever \
-         gets into the way is the broker.";
+        "How much of the brokers' certificates is verified: `full`, or `off`, with which anyone who can intercept the connection can impersonate a broker.";
 
     CLUSTER = "listeners.*.cluster", Text,
         Derived("the only cluster"), None,
@@ -98,11 +97,10 @@ keys! {
          address.";
     SCHEME = "listeners.*.address.scheme", Choice(&["port", "sni"]),
         Value("port"), None,
-        "How brokers are told apart: `port` gives each its own port, `sni` its own TLS server \
-         name on one port.";
+        "How a client says which broker it wants: with `port` by the broker's own port, with `sni` by its TLS server name on one port.";
     ADVERTISED_HOST = "listeners.*.address.advertised_host", Text,
         RequiredWith("port"), Some("--advertised-host"),
-        "Scheme `port`: the host that clients are told to dial in every broker's place.";
+        "Scheme `port`: the host that clients dial in place of every broker.";
     FIRST_PORT = "listeners.*.address.first_port", integer(1, 65_535),
         Derived("the port of bind + 1"), Some("--first-port"),
         "Scheme `port`: the port of the first node id; the others follow in the order of \
@@ -113,8 +111,7 @@ keys! {
          text with commas.";
     ADVERTISED_PORT_OFFSET = "listeners.*.address.advertised_port_offset", integer(-65_535, 65_535),
         Value("0"), None,
-        "Scheme `port`: added to a broker's port to get the one that clients are told, for a load \
-         balancer whose ports differ.";
+        "Scheme `port`: what to add to a broker's port to get the port that clients dial, for a load balancer whose ports differ.";
     BOOTSTRAP_HOST = "listeners.*.address.bootstrap_host", Text,
         RequiredWith("sni"), None,
         "Scheme `sni`: the name that clients have in their bootstrap.servers.";
@@ -124,36 +121,33 @@ keys! {
          `broker-{node_id}.kafka.example.com`.";
     ADVERTISED_PORT = "listeners.*.address.advertised_port", integer(1, 65_535),
         Derived("the port of bind"), None,
-        "Scheme `sni`: the port that clients are told.";
+        "Scheme `sni`: the port that clients dial.";
 
     TLS_MODE = "listeners.*.tls.mode", Choice(&["terminate", "passthrough", "off"]),
         Derived("terminate where a certificate is set, else off"), None,
-        "`terminate`: TLS ends at Narrows. `passthrough`: it goes on to the broker, unread; \
-         scheme `sni` only. `off`: there is none.";
+        "`terminate`: TLS ends at Narrows. `passthrough`: Narrows forwards it unread to the broker; scheme `sni` only. `off`: no TLS.";
     TLS_CERTIFICATE = "listeners.*.tls.certificate", Paths,
         Nothing("no TLS"), None,
-        "PEM files with the certificate that clients are shown, and its chain; of several the one \
-         for the name that a client asks for.";
+        "PEM files with the certificate that clients get, and its chain; of several the one that covers the name that a client asks for.";
     TLS_KEY = "listeners.*.tls.key", Paths,
         Nothing("no TLS"), None,
         "PEM files with the key of each certificate, in the same order; not encrypted.";
     CLIENT_AUTH_MODE = "listeners.*.tls.client_auth.mode", Choice(&["none", "requested", "required"]),
         Value("none"), None,
-        "Whether clients have to show a certificate: `none`, `requested`, `required`.";
+        "Whether clients must present a certificate: `none`, `requested`, `required`.";
     CLIENT_AUTH_CA = "listeners.*.tls.client_auth.ca", Path,
         Nothing("nobody"), None,
-        "PEM file with the authorities that vouch for clients; one or several certificates.";
+        "PEM file with the authorities that sign client certificates; one or several.";
     TLS_BROKER_PORT = "listeners.*.tls.broker_port", integer(1, 65_535),
         Nothing("the port in the broker map"), None,
-        "Mode `passthrough`: the TLS port of the brokers.";
+        "Mode `passthrough`: the port on which the brokers speak TLS.";
 
     PROXY_PROTOCOL_MODE = "listeners.*.proxy_protocol.mode", Choice(&["off", "optional", "required"]),
         Value("off"), None,
-        "Whether connections begin with a PROXY protocol header (v1 or v2), which says whose they \
-         are: `off`, `optional`, `required`.";
+        "Whether connections begin with a PROXY protocol header (v1 or v2), which names the client's address: `off`, `optional`, `required`.";
     PROXY_PROTOCOL_TRUSTED = "listeners.*.proxy_protocol.trusted", Networks,
         Nothing("nobody"), None,
-        "The networks of the load balancers whose headers count: addresses and prefixes \
+        "The networks of the load balancers whose headers are believed: addresses and prefixes \
          (10.0.0.0/8), as a list or one text with commas.";
 
     ADMIN_BIND = "admin.bind", Bind,
@@ -165,11 +159,10 @@ keys! {
         "The largest frame in either direction.";
     SASL_FRAME_BYTES_MAX = "limits.sasl_frame_bytes_max", FRAME_BYTES,
         Value("512KiB"), None,
-        "The largest request between a SaslHandshake and its success.";
+        "The largest request before a SASL login has succeeded.";
     IN_FLIGHT_REQUESTS_MAX = "limits.in_flight_requests_max", integer(1, 1_000_000),
         Value("10000"), None,
-        "Requests of one connection that may wait for their responses before Narrows stops \
-         reading.";
+        "How many requests of one connection may await their responses before Narrows stops reading.";
     TLS_HANDSHAKE_TIMEOUT = "limits.tls_handshake_timeout", duration(MILLISECOND, HOUR),
         Value("10s"), None,
         "How long the TLS handshake of a new connection may take, from its accept on.";
@@ -186,12 +179,11 @@ keys! {
          response for longer needs more.";
     HALF_CLOSE_TIMEOUT = "limits.half_close_timeout", duration(ZERO, HOUR),
         Value("10s"), None,
-        "How long the pending responses of a client that has closed its sending side are waited \
-         for.";
+        "How long Narrows waits for pending responses after a client has closed its sending side.";
 
     UNVETTED = "protocol.unvetted", Choice(&["hide", "pass"]),
         Value("hide"), None,
-        "API keys and versions newer than Narrows' table: `hide` cuts them out of ApiVersions, \
+        "API keys and versions newer than Narrows' table: `hide` removes them from ApiVersions, \
          `pass` lets them through unread.";
 
     SPLICE = "relay.splice", Choice(&["auto", "off"]),
@@ -201,12 +193,12 @@ keys! {
 
     RELOAD_INTERVAL = "reload.interval", duration(ZERO, HOUR),
         Value("1s"), None,
-        "How often the configuration's files, certificates among them, are looked at for changes; \
+        "How often the configuration's files, including certificates, are checked for changes; \
          `0s`: only on SIGHUP.";
 
     DRAIN_DELAY = "drain.delay", duration(ZERO, HOUR),
         Value("0s"), None,
-        "Between \"not ready\" and the end of accepting, so that a load balancer notices.";
+        "How long Narrows is \"not ready\" and still accepts connections, so that a load balancer notices.";
     DRAIN_TIMEOUT = "drain.timeout", duration(ZERO, HOUR),
         Value("30s"), None,
         "How long requests in flight may take after that.";

@@ -50,6 +50,7 @@ pub(super) fn collect(sources: &Sources) -> Result<(Layers, Vec<Problem>), Probl
     let mut names = Names {
         clusters: names_in(&file_dict, "clusters"),
         listeners: names_in(&file_dict, "listeners"),
+        file: sources.file.clone(),
     };
 
     for (variable, value) in &sources.environment {

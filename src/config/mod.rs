@@ -6,7 +6,7 @@
 //! there is, not only the first: the key, the value found, where it came from, the reason and the
 //! cure.
 //!
-//! On the way: `layers` merges, `reader` types single values, `build` assembles settings, `ports`
+//! On the way: `file` reads and `layers` merges, `reader` types single values, `build` assembles settings, `ports`
 //! looks at all listeners together. Certificates and keys are read here too, so that what is wrong
 //! with them is told like everything else. Nothing here resolves a name or opens a socket, so
 //! `narrows check` works anywhere.
@@ -19,6 +19,7 @@ mod file;
 pub mod keys;
 pub mod kind;
 mod layers;
+mod mistakes;
 mod origin;
 mod parse;
 mod ports;
@@ -45,6 +46,9 @@ pub struct Sources {
     pub environment: Vec<(String, String)>,
     /// Flags in the spelling of [`keys::Key::flag`], and their values.
     pub flags: Vec<(String, String)>,
+    /// Whether certificates and keys stay unread: what the configuration says is checked without
+    /// them, and its settings are not good for running.
+    pub without_files: bool,
 }
 
 /// A configuration without problems.
@@ -71,6 +75,7 @@ impl Sources {
             file,
             environment,
             flags,
+            without_files: false,
         }
     }
 }
@@ -92,6 +97,9 @@ pub fn load(sources: &Sources) -> Result<Loaded, Problems> {
     let (layers, problems) = layers::collect(sources)?;
     let files = sources.file.iter().cloned().collect();
     let mut reader = reader::Reader::new(layers, problems, files);
+    if sources.without_files {
+        reader.leave_files();
+    }
     let settings = build::settings(&mut reader);
     reader.finish(settings)
 }

@@ -2,7 +2,8 @@
 //! and the cure.
 
 use super::kind::{bytes_text, duration_text};
-use super::problem::{Fault, nearest};
+use super::mistakes;
+use super::problem::{Fault, guess};
 use crate::address::NodeIdRanges;
 use crate::listener::ProxyMode;
 use crate::net::tls::Verify;
@@ -94,7 +95,7 @@ pub(super) fn integer<T: TryFrom<i64>>(
                 let first = bounds.start();
                 let last = bounds.end();
                 Fault::new(
-                    "it is no integer in the bounds",
+                    "not an integer within the bounds",
                     format!("write an integer from {first} to {last}"),
                 )
             })
@@ -104,9 +105,9 @@ pub(super) fn integer<T: TryFrom<i64>>(
 /// An IP address and a port to listen at; names are not resolved here.
 pub(super) fn bind(text: &str) -> Result<SocketAddr, Fault> {
     if let Ok(bind) = text.parse::<SocketAddr>() {
-        let cure = "write the port that is to be listened at, from 1 to 65535";
+        let cure = "write a port from 1 to 65535";
         return if bind.port() == 0 {
-            Err(Fault::new("port 0 is no port that anyone can dial", cure))
+            Err(Fault::new("port 0 can't be dialled", cure))
         } else {
             Ok(bind)
         };
@@ -120,7 +121,7 @@ pub(super) fn bind(text: &str) -> Result<SocketAddr, Fault> {
         "write 127.0.0.1:{port} for this machine only, or 0.0.0.0:{port} for all its addresses"
     );
     Err(Fault::new(
-        "it is no IP address with a port; a name is not resolved here",
+        "not an IP address with a port; names are not resolved here",
         cure,
     ))
 }
@@ -143,10 +144,9 @@ pub(super) fn bootstrap_servers(items: &[&str]) -> Result<Vec<BrokerAddress>, Fa
         }
     }
     if reasons.is_empty() {
-        Ok(servers)
-    } else {
-        Err(Fault::new(reasons.join("; "), cure))
+        return Ok(servers);
     }
+    Err(mistakes::of_servers(items).unwrap_or_else(|| Fault::new(reasons.join("; "), cure)))
 }
 
 /// The host that clients are told.
@@ -158,7 +158,7 @@ pub(super) fn advertised_host(text: &str) -> Result<Arc<str>, Fault> {
         .unwrap_or(text);
     if let Ok(ip) = bare.parse::<IpAddr>() {
         return match ip.is_unspecified() {
-            true => Err(Fault::new("nobody can dial a wildcard address", cure)),
+            true => Err(Fault::new("a wildcard address can't be dialled", cure)),
             false => Ok(ip.to_string().into()),
         };
     }
@@ -184,7 +184,7 @@ pub(super) fn advertised_host(text: &str) -> Result<Arc<str>, Fault> {
     if name.len() <= 253 && !ends_in_number && name.split('.').all(label) {
         Ok(text.into())
     } else {
-        Err(Fault::new("it is no host name and no IP address", cure))
+        Err(Fault::new("neither a host name nor an IP address", cure))
     }
 }
 
@@ -225,7 +225,7 @@ pub(super) fn networks(items: &[&str]) -> Result<Vec<IpNet>, Fault> {
         Ok(networks)
     } else {
         Err(Fault::new(
-            format!("no network: {}", wrong.join(", ")),
+            format!("not a network: {}", wrong.join(", ")),
             cure,
         ))
     }
@@ -242,7 +242,7 @@ pub(super) enum SchemeKind {
 pub(super) fn scheme(text: &str) -> Result<SchemeKind, Fault> {
     match text {
         "single" => Err(Fault::new(
-            "scheme single is not there yet",
+            "scheme single is not implemented yet",
             "use `scheme: port` or `scheme: sni`",
         )),
         _ => choose(
@@ -333,7 +333,7 @@ pub(super) fn path(text: &str) -> Result<PathBuf, Fault> {
     match text {
         "" => Err(Fault::new("it is empty", cure)),
         _ if text.contains("-----BEGIN") => Err(Fault::new(
-            "a path belongs here, not what is in the file",
+            "the content of a file stands here, and its path is needed",
             cure,
         )),
         _ => Ok(text.into()),
@@ -394,7 +394,7 @@ pub(super) fn log_level(text: &str) -> Result<String, Fault> {
         let is_word = !part.contains(['=', '[', ':']);
         if is_word && !LEVELS.contains(&part.to_ascii_lowercase().as_str()) {
             return Err(Fault::new(
-                format!("`{part}` is no level"),
+                format!("unknown level `{part}`"),
                 did_you_mean(part, &LEVELS),
             ));
         }
@@ -413,7 +413,7 @@ pub(super) fn cluster_id(text: &str) -> Result<String, Fault> {
     let cure = "write the id that `kafka-cluster.sh cluster-id` prints, or remove the key";
     match text.chars().all(|c| c.is_ascii_graphic()) && (1..=128).contains(&text.len()) {
         true => Ok(text.to_owned()),
-        false => Err(Fault::new("it is no cluster id", cure)),
+        false => Err(Fault::new("not a cluster id", cure)),
     }
 }
 
@@ -429,16 +429,16 @@ fn choose<T: Copy>(text: &str, choices: &[(&str, T)]) -> Result<T, Fault> {
         .iter()
         .find(|(name, _)| *name == text)
         .map(|(_, choice)| *choice);
-    choice.ok_or_else(|| Fault::new("there is no such choice", did_you_mean(text, &names)))
+    choice.ok_or_else(|| {
+        Fault::new(
+            "not one of the words of this key",
+            did_you_mean(text, &names),
+        )
+    })
 }
 
 fn did_you_mean(text: &str, names: &[&str]) -> String {
-    let near = nearest(text, names.iter().copied()).map(|near| format!("Did you mean {near}? "));
-    format!(
-        "{}Write one of {}",
-        near.unwrap_or_default(),
-        names.join(", ")
-    )
+    guess(text, names.iter().copied()) + &format!("write one of {}", names.join(", "))
 }
 
 #[cfg(test)]
@@ -570,7 +570,7 @@ mod tests {
             log_level("inof")
                 .unwrap_err()
                 .cure
-                .starts_with("Did you mean info?")
+                .starts_with("did you mean info?")
         );
     }
 }

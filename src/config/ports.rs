@@ -70,7 +70,7 @@ fn shared(reader: &mut Reader, first: &ListenerSettings, second: &ListenerSettin
     let name = &second.name.0;
     if let Some(host) = first_names.clash(second_names) {
         let reason = format!(
-            "listener {} is on the same port and claims {host} too",
+            "listener {} is on the same port and uses {host} as well",
             first.name
         );
         let fault = Fault::new(
@@ -81,7 +81,7 @@ fn shared(reader: &mut Reader, first: &ListenerSettings, second: &ListenerSettin
     }
     if first.proxy_protocol != second.proxy_protocol {
         let reason = format!(
-            "listener {} is on the same port with another proxy_protocol, which comes before any \
+            "listener {} is on the same port with another proxy_protocol, which is read before any \
              name",
             first.name
         );
@@ -93,7 +93,7 @@ fn shared(reader: &mut Reader, first: &ListenerSettings, second: &ListenerSettin
     }
 }
 
-/// Somebody who wants ports.
+/// A listener or the admin port, and the ports that it binds.
 struct Owner<'a> {
     key: &'static Key,
     name: String,
@@ -104,7 +104,7 @@ struct Owner<'a> {
     is_named: bool,
 }
 
-/// A port that two want, and what for.
+/// A port that two bind, and what for.
 struct Clash {
     port: u16,
     first: String,
@@ -195,16 +195,18 @@ fn clash(first: &Owner<'_>, ports: &[Clash]) -> Fault {
         0 => String::new(),
         more => format!(" and {more} more"),
     };
-    let count = if ports.len() == 1 {
-        "a port is".to_owned()
-    } else {
-        format!("{} ports are", ports.len())
+    let reason = match ports {
+        [only] => format!(
+            "port {} is used by {} as well: {} here, {} there",
+            only.port, first.title, only.second, only.first
+        ),
+        _ => format!(
+            "{} ports are used by {} as well: {}{more}",
+            ports.len(),
+            first.title,
+            told.join(", ")
+        ),
     };
-    let reason = format!(
-        "{count} wanted by {} too: {}{more}",
-        first.title,
-        told.join(", ")
-    );
     Fault::new(
         reason,
         "move one of them (bind, first_port, node_ids), or bind each to an IP address of its own",
@@ -212,8 +214,8 @@ fn clash(first: &Owner<'_>, ports: &[Clash]) -> Fault {
 }
 
 impl Owner<'_> {
-    /// Whether `server` says an address that is surely ours; other names may lead here too, but
-    /// nobody resolves them now.
+    /// Whether `server` is surely one of these addresses. Another name may lead here as well, but
+    /// names are not resolved now.
     fn is_dialled_by(&self, server: &BrokerAddress) -> bool {
         let ip = match &*server.host {
             "localhost" => Some(IpAddr::from([127, 0, 0, 1])),

@@ -117,6 +117,13 @@ pub(super) fn nearest<'a>(
     closest(word, 0.6, candidates)
 }
 
+/// "did you mean x? " where a candidate is close, else nothing: the beginning of a cure.
+pub(super) fn guess<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> String {
+    nearest(word, candidates)
+        .map(|near| format!("did you mean {near}? "))
+        .unwrap_or_default()
+}
+
 /// The candidate that is most like `word`, if it is at least so much like it, from 0 to 1.
 pub(super) fn closest<'a>(
     word: &str,

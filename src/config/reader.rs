@@ -5,8 +5,9 @@ use super::Loaded;
 use super::effective::{Effective, Entry, Text};
 use super::keys::{Fallback, Key};
 use super::layers::Layers;
-use super::parse;
+use super::mistakes;
 use super::origin::Origin;
+use super::parse;
 use super::problem::{Fault, Problem, Problems, shown};
 use super::value::{item, scalar, show_value};
 use crate::app::Settings;
@@ -20,6 +21,7 @@ pub(super) struct Reader {
     problems: Vec<Problem>,
     entries: Vec<Entry>,
     files: Vec<PathBuf>,
+    reads_files: bool,
 }
 
 impl Reader {
@@ -30,7 +32,18 @@ impl Reader {
             problems,
             entries: Vec::new(),
             files,
+            reads_files: true,
         }
+    }
+
+    /// Leaves certificates and keys unread.
+    pub(super) fn leave_files(&mut self) {
+        self.reads_files = false;
+    }
+
+    /// Whether certificates and keys are read.
+    pub(super) fn reads_files(&self) -> bool {
+        self.reads_files
     }
 
     /// Remembers a file that a value names, whether or not it can be read.
@@ -275,7 +288,11 @@ impl Reader {
         let Some(value) = self.find(&key.at(name)).cloned() else {
             return Read::Absent;
         };
-        match scalar(&value).and_then(|text| parse(&text).map(|parsed| (parsed, text))) {
+        let read = |text: String| match parse(&text) {
+            Ok(parsed) => Ok((parsed, text)),
+            Err(fault) => Err(mistakes::of_value(key, &text).unwrap_or(fault)),
+        };
+        match scalar(&value).and_then(read) {
             Ok((parsed, text)) => {
                 self.note(key, name, Text::One(text), self.layers.origin(&value));
                 Read::Value(parsed)

@@ -20,8 +20,8 @@ fn text(bytes: &[u8]) -> String {
 fn check_says_ok_in_one_line_and_ends_with_0() {
     let output = narrows(&["check", "--config", "config/examples/clusters.yaml"]);
     assert_eq!(output.status.code(), Some(0));
-    let expected = "OK: 2 clusters (billing; orders); 3 listeners (billing on 0.0.0.0:39092, \
-                    brokers on 39093-39101; \
+    let expected = "OK: 2 clusters (billing; orders); 3 listeners (billing on 0.0.0.0:18092, \
+                    brokers on 18093-18101; \
         orders-internal on 0.0.0.0:29092, brokers on 29093-29098; orders-partners on 0.0.0.0:19092, brokers on \
         19093-19098); admin port 127.0.0.1:9190\n";
     assert_eq!(text(&output.stdout), expected);
@@ -197,6 +197,77 @@ fn check_warns_where_brokers_are_not_verified() {
         err.starts_with("warning: cluster orders: brokers are not verified (tls.verify: off)"),
         "{err}"
     );
+}
+
+#[test]
+fn check_warns_where_clients_or_narrows_itself_would_be_led_astray() {
+    let warnings = |from: &str, to: &str| {
+        let (code, out, err) = checked(&ISSUE_EXAMPLE.replacen(from, to, 1), &[], (-1, 90));
+        assert!(
+            code == Some(0) && out.starts_with("OK:"),
+            "{to}: {out}{err}"
+        );
+        err
+    };
+    assert_eq!(warnings("orders:", "orders:"), "");
+    assert_eq!(
+        warnings("kafka.example.com", "localhost"),
+        "warning: listener external: bind 0.0.0.0:19092 takes clients of other machines, whom \
+         advertised_host localhost leads to their own: advertise a name or an address that leads \
+         here, or bind 127.0.0.1:19092\n"
+    );
+    assert_eq!(
+        warnings("first_port: 19093", "first_port: 39093"),
+        "warning: listener external: ports 39093 to 39098 are in the range that Linux takes for \
+         outgoing connections (32768-60999), one of which may stand in the way of a start: bind \
+         ports below, or reserve these (net.ipv4.ip_local_reserved_ports)\n"
+    );
+    assert_eq!(
+        warnings("10.77.0.11:9092", "kafka.example.com:19093"),
+        "warning: listener external: bootstrap server kafka.example.com:19093 of cluster orders \
+         has the name and the port that clients dial here; where that name leads to Narrows, it \
+         dials itself: name the brokers' own addresses\n"
+    );
+    let local = ISSUE_EXAMPLE
+        .replace("0.0.0.0:19092", "127.0.0.1:19092")
+        .replace("kafka.example.com", "localhost");
+    assert_eq!(checked(&local, &[], (-1, 90)).2, "");
+}
+
+#[test]
+fn check_takes_the_file_by_a_flag_or_by_itself() {
+    let file = "config/examples/clusters.yaml";
+    for args in [
+        &["check", file][..],
+        &["check", "-c", file],
+        &["check", "--config", file],
+    ] {
+        let output = narrows(args);
+        assert_eq!(output.status.code(), Some(0), "{args:?}");
+        assert!(
+            text(&output.stdout).starts_with("OK: 2 clusters"),
+            "{args:?}"
+        );
+    }
+    assert_eq!(narrows(&["check", file, "-c", file]).status.code(), Some(2));
+}
+
+#[test]
+fn check_leaves_certificates_unread_when_told_to_and_still_checks_the_rest() {
+    let file = "config/examples/ingress.yaml";
+    assert_eq!(narrows(&["check", file]).status.code(), Some(2));
+    let output = narrows(&["check", "--no-files", file]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let out = text(&output.stdout);
+    assert!(
+        out.ends_with("certificates and keys were not read (--no-files)\n"),
+        "{out}"
+    );
+    let without_key = ingress().replace("      key: /etc/narrows/tls/tls.key\n", "");
+    let given = Given::file(&without_key);
+    let output = narrows(&["check", "--no-files", given.path()]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("listeners.external.tls.key"));
 }
 
 #[test]

@@ -137,5 +137,6 @@ pub(crate) fn no_file(
         file: None,
         environment: owned(environment),
         flags: owned(flags),
+        ..Sources::default()
     })
 }

@@ -6,6 +6,7 @@
 
 mod commands;
 mod given;
+mod mistakes;
 #[path = "../pki/mod.rs"]
 mod pki;
 mod schema;

@@ -8,6 +8,7 @@ use narrows::config::schema;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 
+/// Compiled once a test: unoptimized, the compiler needs a second.
 fn compiled() -> (Schemas, SchemaIndex) {
     let mut schemas = Schemas::new();
     let mut compiler = Compiler::new();
@@ -19,10 +20,9 @@ fn compiled() -> (Schemas, SchemaIndex) {
 }
 
 /// Why the schema refuses the file, if it does.
-fn refusal(yaml: &str) -> Option<String> {
-    let (schemas, index) = compiled();
+fn refusal((schemas, index): &(Schemas, SchemaIndex), yaml: &str) -> Option<String> {
     let file: Value = serde_yaml_ng::from_str(yaml).unwrap();
-    let refused = schemas.validate(&file, index).err();
+    let refused = schemas.validate(&file, *index).err();
     refused.map(|error| error.to_string())
 }
 
@@ -42,17 +42,19 @@ fn yaml_files(folder: &str) -> Vec<PathBuf> {
 
 #[test]
 fn the_reference_file_and_every_example_are_valid() {
+    let schema = compiled();
     let mut files = yaml_files("config/examples");
     files.extend(yaml_files("config"));
     assert!(files.len() > 5, "{files:?}");
     for file in files {
         let yaml = std::fs::read_to_string(&file).unwrap();
-        assert_eq!(refusal(&yaml), None, "{}", file.display());
+        assert_eq!(refusal(&schema, &yaml), None, "{}", file.display());
     }
 }
 
 #[test]
 fn what_a_schema_can_see_is_refused() {
+    let schema = compiled();
     for (name, yaml) in [
         ("an unknown section", "clusterz: {}"),
         ("an unknown key", "limits: {frame_bytes: 1MiB}"),
@@ -79,12 +81,13 @@ fn what_a_schema_can_see_is_refused() {
         ),
         ("an empty list", "clusters: {x: {bootstrap_servers: []}}"),
     ] {
-        assert!(refusal(yaml).is_some(), "{name}: {yaml}");
+        assert!(refusal(&schema, yaml).is_some(), "{name}: {yaml}");
     }
 }
 
 #[test]
 fn what_the_readers_take_is_not_refused() {
+    let schema = compiled();
     for yaml in [
         "",
         "drain: {delay: 30s, timeout: '2 m'}",
@@ -96,13 +99,14 @@ fn what_the_readers_take_is_not_refused() {
         "clusters: {orders_eu: {bootstrap_servers: 'a:9092,b:9092'}}",
         "admin: {bind: '[::1]:9190'}",
     ] {
-        assert_eq!(refusal(yaml), None, "{yaml}");
+        assert_eq!(refusal(&schema, yaml), None, "{yaml}");
     }
 }
 
 /// Each default is within what the schema says of its key, and so is each choice.
 #[test]
 fn defaults_and_choices_are_valid() {
+    let (schemas, index) = compiled();
     let mut checked = 0;
     for key in KEYS {
         let mut texts = Vec::new();
@@ -117,7 +121,6 @@ fn defaults_and_choices_are_valid() {
                 serde_json::json!(text),
                 |inner, level| serde_json::json!({ level: inner }),
             );
-            let (schemas, index) = compiled();
             let refused = schemas.validate(&file, index).err();
             assert!(refused.is_none(), "{}: {text}: {refused:?}", key.path);
             checked += 1;

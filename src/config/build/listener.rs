@@ -7,7 +7,7 @@ use crate::address::sni::SniSchemeError;
 use crate::address::{NodeIdRanges, PortScheme, Scheme, SniScheme};
 use crate::config::keys::{self, Key};
 use crate::config::parse::{self, SchemeKind};
-use crate::config::problem::{Fault, nearest};
+use crate::config::problem::{Fault, guess};
 use crate::config::reader::Reader;
 use crate::listener::ListenerSettings;
 use crate::listener::{ProxyMode, ProxyProtocol};
@@ -176,7 +176,7 @@ fn proxy_protocol(reader: &mut Reader, name: &str) -> Option<ProxyProtocol> {
     let mode = mode?;
     let trusted = trusted?;
     if mode != ProxyMode::Off && trusted.is_none() {
-        let reason = "it is missing, and whoever may send a header can say to be anybody";
+        let reason = "it is missing: without it anyone could send a header and claim any address";
         let cure = "list the networks of the load balancers: [10.0.0.0/8]";
         reader.wrong(
             &keys::PROXY_PROTOCOL_TRUSTED,
@@ -201,11 +201,8 @@ fn cluster_of(reader: &mut Reader, name: &str, clusters: &[String]) -> Option<Cl
         // Without any cluster that is the problem, and it has been told.
         is_known if is_known || had_problem => Ok(text.to_owned()),
         _ => {
-            let near = nearest(text, clusters.iter().map(String::as_str));
-            let near = near
-                .map(|near| format!("Did you mean {near}? "))
-                .unwrap_or_default();
-            let cure = format!("{near}The clusters are {}", clusters.join(", "));
+            let near = guess(text, clusters.iter().map(String::as_str));
+            let cure = format!("{near}the clusters are {}", clusters.join(", "));
             Err(Fault::new(format!("there is no cluster {text}"), cure))
         }
     };

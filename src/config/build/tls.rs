@@ -63,14 +63,13 @@ pub(super) fn of_listener(
             .only(reader, name, &[], "tls.mode is off")
             .map(|()| None),
         TlsMode::Passthrough => {
-            let why =
-                "with mode passthrough, TLS ends at the brokers, who show their own certificates";
+            let why = "with mode passthrough, TLS ends at the brokers, which present their own certificates";
             let broker_port = said.broker_port;
             let only = said.only(reader, name, &[keys::TLS_BROKER_PORT], why);
             only.map(|()| Some(ListenerTls::Passthrough { broker_port }))
         }
         TlsMode::Terminate => {
-            server(reader, name, &said).map(|server| Some(ListenerTls::Terminate(server)))
+            server(reader, name, &said).map(|server| server.map(ListenerTls::Terminate))
         }
     };
     fits.and(tls)
@@ -86,12 +85,12 @@ fn fits(
 ) -> Option<()> {
     let fault = match (mode?, scheme?) {
         (TlsMode::Off, SchemeKind::Sni) => Fault::new(
-            "scheme sni needs TLS: the name in its first message says which broker is meant",
+            "scheme sni needs TLS: the name in its first message says which broker a client wants",
             "set tls.certificate and tls.key, or write `mode: passthrough` when the brokers show \
              their own",
         ),
         (TlsMode::Passthrough, SchemeKind::Port) => Fault::new(
-            "passthrough needs scheme sni: what clients are told can't be rewritten inside of TLS",
+            "passthrough needs scheme sni: addresses can't be rewritten inside TLS",
             "write `scheme: sni`, or set tls.certificate and tls.key to end TLS here",
         ),
         _ => return Some(()),
@@ -122,7 +121,8 @@ impl Said {
     }
 }
 
-fn server(reader: &mut Reader, name: &str, said: &Said) -> Option<ServerTls> {
+/// `Some(None)` where files are to stay unread.
+fn server(reader: &mut Reader, name: &str, said: &Said) -> Option<Option<ServerTls>> {
     let pairs = pairs(reader, name, said);
     let client_auth = client_auth(reader, name, said);
     if said.broker_port.is_some() {
@@ -134,6 +134,9 @@ fn server(reader: &mut Reader, name: &str, said: &Said) -> Option<ServerTls> {
             Fault::new(why, "remove it, or write `mode: passthrough`"),
         );
     }
+    if !reader.reads_files() {
+        return pairs.and(client_auth).map(|_| None);
+    }
     let own = (&keys::TLS_CERTIFICATE, &keys::TLS_KEY);
     let identities: Vec<_> = pairs?
         .iter()
@@ -143,6 +146,7 @@ fn server(reader: &mut Reader, name: &str, said: &Said) -> Option<ServerTls> {
     ServerTls::new(identities, client_auth?)
         .map_err(|error| whole(reader, own.0, name, &error))
         .ok()
+        .map(Some)
 }
 
 /// Certificates and keys by their position.
@@ -202,7 +206,7 @@ fn client_auth(reader: &mut Reader, name: &str, said: &Said) -> Option<ClientAut
     let make = match said.auth {
         ClientAuthMode::None if said.ca.is_none() => return Some(ClientAuth::None),
         ClientAuthMode::None => {
-            let reason = "nobody is asked for a certificate: client_auth.mode is none";
+            let reason = "no client is asked for a certificate: client_auth.mode is none";
             let cure = "write `mode: required` or `mode: requested` beside it, or remove it";
             reader.wrong(&keys::CLIENT_AUTH_CA, name, Fault::new(reason, cure));
             return None;
@@ -217,6 +221,9 @@ fn client_auth(reader: &mut Reader, name: &str, said: &Said) -> Option<ClientAut
         reader.wrong(&keys::CLIENT_AUTH_CA, name, Fault::new(reason, cure));
         return None;
     };
+    if !reader.reads_files() {
+        return Some(ClientAuth::None);
+    }
     authorities(reader, &keys::CLIENT_AUTH_CA, name, ca).map(make)
 }
 
@@ -244,12 +251,13 @@ pub(super) fn of_cluster(reader: &mut Reader, name: &str) -> Option<Option<Clien
         return unused(reader, name, &others, verify?).map(|()| None);
     }
     let authorities = match ca? {
-        Some(ca) => authorities(reader, &keys::CLUSTER_TLS_CA, name, &ca),
-        None => Some(Authorities::platform()),
+        Some(ca) if reader.reads_files() => authorities(reader, &keys::CLUSTER_TLS_CA, name, &ca),
+        _ => Some(Authorities::platform()),
     };
     let own = (&keys::CLUSTER_TLS_CERTIFICATE, &keys::CLUSTER_TLS_KEY);
     let identity = match (certificate?, key?) {
         (None, None) => Some(None),
+        (Some(_), Some(_)) if !reader.reads_files() => Some(None),
         (Some(certificate), Some(key)) => identity(reader, name, own, &certificate, &key).map(Some),
         (None, Some(_)) => {
             incomplete(
