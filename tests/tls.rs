@@ -609,6 +609,50 @@ fn shown(shaken: Shaken) -> String {
 }
 
 #[test]
+fn the_chain_alone_is_verified_where_that_is_asked_for_and_nothing_less() {
+    let authority = Authority::new("Example CA");
+    let named_otherwise = server(vec![authority.for_names(&[])], ClientAuth::None);
+    let trusting = |authority: &Authority, verify| {
+        ClientTls::new(authorities(&authority.pem()), None, None, verify).unwrap()
+    };
+    let chain = trusting(&authority, Verify::Chain);
+    assert!(shake(&chain, &named_otherwise, "kafka.example.com").is_ok());
+    let full = trusting(&authority, Verify::Full);
+    assert!(shake(&full, &named_otherwise, "kafka.example.com").is_err());
+    let other = trusting(&Authority::new("Other CA"), Verify::Chain);
+    assert!(shake(&other, &named_otherwise, "kafka.example.com").is_err());
+    let expired = authority.issue(&Wish {
+        days: (-90, -3),
+        ..Wish::default()
+    });
+    let expired = server(vec![expired], ClientAuth::None);
+    assert!(shake(&chain, &expired, "kafka.example.com").is_err());
+}
+
+#[test]
+fn certificates_that_a_reader_would_pass_over_are_a_problem() {
+    let authority = Authority::new("Example CA");
+    let issued = authority.for_names(&["kafka.example.com"]);
+    let joined = format!("{}{}", issued.certificate.trim_end(), authority.pem());
+    let found = problem(&joined, issued.key.serialize_pem());
+    assert_eq!(
+        found.reason,
+        "1 -----BEGIN stands behind other text on its line"
+    );
+    let with_line_end = format!("{}\n{}", issued.certificate.trim_end(), authority.pem());
+    assert_eq!(problems(&with_line_end, issued.key.serialize_pem()), []);
+    let trusted = authority
+        .pem()
+        .replace("CERTIFICATE", "TRUSTED CERTIFICATE");
+    let mixed = format!("{}{trusted}", issued.certificate);
+    let found = problem(&mixed, issued.key.serialize_pem());
+    assert_eq!(
+        found.reason,
+        "of 2 certificates 1 can be read; it holds CERTIFICATE, TRUSTED CERTIFICATE"
+    );
+}
+
+#[test]
 fn the_certificate_is_chosen_by_the_name_that_the_client_asks_for() {
     let authority = Authority::new("Example CA");
     let issue = |common_name, names| {

@@ -13,7 +13,7 @@ use crate::cluster::ClusterSettings;
 use crate::listener::ListenerSettings;
 use crate::net::tls::{Authorities, Certificate, ClientAuth, Identity, ServerTls, Source, Verify};
 use crate::session::ListenerTls;
-use crate::types::NodeId;
+use crate::types::{NodeId, Severity};
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -59,15 +59,6 @@ pub enum Subject {
     BrokerAuthorities,
     /// What is verified of a cluster's brokers.
     Verify,
-}
-
-/// How much a finding weighs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Severity {
-    /// It will fail one day, or it is less safe than it could be.
-    Warning,
-    /// It fails for every peer that verifies.
-    Problem,
 }
 
 impl fmt::Display for Finding {
@@ -127,6 +118,23 @@ fn of_cluster(cluster: &ClusterSettings, now: i64) -> Vec<Finding> {
             .into_iter()
             .flat_map(|identity| owner.dates(Subject::Client, identity)),
     );
+    found.extend(
+        tls.identity()
+            .and_then(|identity| owner.usage(Subject::Client, identity)),
+    );
+    let is_small_circle = matches!(tls.authorities().source(), Source::File(_));
+    if tls.verify() == Verify::Chain && !is_small_circle {
+        let reason = "brokers may have any name (tls.verify: chain), and every public authority \
+                      is trusted: anyone with a certificate of one can impersonate a broker";
+        let cure = "set tls.ca to the authorities that sign the brokers' certificates";
+        found.push(owner.finding(
+            Subject::Verify,
+            Severity::Warning,
+            None,
+            reason.into(),
+            cure.into(),
+        ));
+    }
     if tls.verify() == Verify::Off {
         let reason = "brokers are not verified (tls.verify: off): anyone who can intercept the connection can impersonate a broker";
         let cure =
@@ -155,6 +163,8 @@ fn of_listener(listener: &ListenerSettings, now: i64) -> Vec<Finding> {
         .iter()
         .flat_map(|identity| owner.dates(Subject::Listener, identity))
         .collect();
+    let leaves = tls.identities().iter();
+    found.extend(leaves.filter_map(|leaf| owner.usage(Subject::Listener, leaf)));
     found.extend(owner.names(&listener.scheme, tls));
     if let ClientAuth::Requested(authorities) | ClientAuth::Required(authorities) =
         tls.client_auth()
@@ -204,6 +214,36 @@ impl Owner<'_> {
             Some(self.finding(subject, severity, Some(file), reason, cure.to_owned()))
         };
         identity.chain().iter().filter_map(of).collect()
+    }
+
+    /// A certificate that names its uses, and not the one that it is shown for.
+    fn usage(&self, subject: Subject, identity: &Identity) -> Option<Finding> {
+        let certificate = identity.certificate();
+        let (is_fine, whom, usage, peers) = match subject {
+            Subject::Listener => (
+                certificate.is_for_servers,
+                "servers",
+                "serverAuth",
+                "client",
+            ),
+            _ => (
+                certificate.is_for_clients,
+                "clients",
+                "clientAuth",
+                "broker",
+            ),
+        };
+        if is_fine {
+            return None;
+        }
+        let reason = format!(
+            "the certificate of {} is not for {whom} (its extended key usage lacks {usage}), so \
+             every {peers} that verifies refuses it",
+            certificate.subject
+        );
+        let cure = format!("issue one with extendedKeyUsage={usage}, or name the file that has it");
+        let file = Some(identity.file());
+        Some(self.finding(subject, Severity::Problem, file, reason, cure))
     }
 
     fn weigh(&self, certificate: &Certificate) -> Option<(Severity, &'static str)> {

@@ -84,9 +84,11 @@ keys! {
     CLUSTER_TLS_SERVER_NAME = "clusters.*.tls.server_name", Text,
         Nothing("the host that is dialled"), None,
         "The name that the brokers' certificates must have.";
-    CLUSTER_TLS_VERIFY = "clusters.*.tls.verify", Choice(&["full", "off"]),
+    CLUSTER_TLS_VERIFY = "clusters.*.tls.verify", Choice(&["full", "chain", "off"]),
         Value("full"), None,
-        "How much of the brokers' certificates is verified: `full`, or `off`, with which anyone who can intercept the connection can impersonate a broker.";
+        "How much of the brokers' certificates is verified: `full`; `chain`, for certificates \
+         without subject alternative names: any name will do; or `off`: anyone who can intercept \
+         the connection can impersonate a broker.";
 
     CLUSTER = "listeners.*.cluster", Text,
         Derived("the only cluster"), None,

@@ -324,7 +324,12 @@ pub(super) fn client_auth(text: &str) -> Result<ClientAuthMode, Fault> {
 
 /// How much of a broker's certificate is verified.
 pub(super) fn verify(text: &str) -> Result<Verify, Fault> {
-    choose(text, &[("full", Verify::Full), ("off", Verify::Off)])
+    let all = [
+        ("full", Verify::Full),
+        ("chain", Verify::Chain),
+        ("off", Verify::Off),
+    ];
+    choose(text, &all)
 }
 
 /// The path of a file, relative to the working directory.

@@ -1,7 +1,9 @@
 //! What the commands print, and which exit code they end with.
 
 use crate::given::{Given, ISSUE_EXAMPLE, certify, ingress};
+use crate::pki::{Authority, Wish};
 use narrows::config::keys::KEYS;
+use rcgen::ExtendedKeyUsagePurpose;
 use std::process::{Command, Output};
 
 fn narrows(args: &[&str]) -> Output {
@@ -112,6 +114,36 @@ fn check_refuses_certificates_that_are_not_valid_now_and_warns_of_those_that_end
         Narrows takes in the new file while it runs";
     assert!(err.lines().any(|line| line == expected), "{err}");
     assert_eq!(check((-90, 15)).2, "");
+}
+
+#[test]
+fn check_refuses_a_certificate_whose_extended_key_usage_is_for_the_other_side() {
+    let given = Given::file(&ingress());
+    let etc = given.etc.path();
+    let check = |usages: &[ExtendedKeyUsagePurpose]| {
+        let authority = Authority::new("Example CA");
+        let names = &["kafka.example.com", "*.kafka.example.com"];
+        let wish = Wish {
+            names,
+            usages,
+            ..Wish::default()
+        };
+        authority.issue(&wish).write(&etc.join("tls"), "tls");
+        let output = narrows(&["check", "--config", given.path()]);
+        (output.status.code(), text(&output.stderr))
+    };
+    let (client, server) = (
+        ExtendedKeyUsagePurpose::ClientAuth,
+        ExtendedKeyUsagePurpose::ServerAuth,
+    );
+    let (code, err) = check(std::slice::from_ref(&client));
+    assert_eq!(code, Some(2));
+    assert!(
+        err.contains("is not for servers (its extended key usage lacks serverAuth)"),
+        "{err}"
+    );
+    let (code, err) = check(&[client, server]);
+    assert_eq!((code, err.as_str()), (Some(0), ""));
 }
 
 #[test]

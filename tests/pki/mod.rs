@@ -3,8 +3,8 @@
 #![allow(dead_code, reason = "every test takes what it needs")]
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, KeyUsagePurpose,
-    SignatureAlgorithm,
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
+    KeyPair, KeyUsagePurpose, SignatureAlgorithm,
 };
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -28,6 +28,8 @@ pub(crate) struct Wish<'a> {
     /// From when to when it is valid, in days from now.
     pub(crate) days: (i64, i64),
     pub(crate) algorithm: &'static SignatureAlgorithm,
+    /// What it is for; nothing: anything.
+    pub(crate) usages: &'a [ExtendedKeyUsagePurpose],
 }
 
 impl Default for Wish<'_> {
@@ -37,6 +39,7 @@ impl Default for Wish<'_> {
             names: &[],
             days: (-1, 90),
             algorithm: &rcgen::PKCS_ECDSA_P256_SHA256,
+            usages: &[],
         }
     }
 }
@@ -116,6 +119,7 @@ fn leaf(wish: &Wish<'_>) -> CertificateParams {
     params
         .distinguished_name
         .push(DnType::CommonName, wish.common_name);
+    params.extended_key_usages = wish.usages.to_vec();
     params.not_before = in_days(wish.days.0).into();
     params.not_after = in_days(wish.days.1).into();
     params

@@ -286,7 +286,7 @@ pub(super) fn of_cluster(reader: &mut Reader, name: &str) -> Option<Option<Clien
 
 /// Refuses what is said of TLS where it is off. `full` is what holds anyway.
 fn unused(reader: &mut Reader, name: &str, keys: &[Key], verify: Verify) -> Option<()> {
-    let is_said = |key: &Key| *key != keys::CLUSTER_TLS_VERIFY || verify == Verify::Off;
+    let is_said = |key: &Key| *key != keys::CLUSTER_TLS_VERIFY || verify != Verify::Full;
     let set: Vec<_> = keys
         .iter()
         .filter(|key| reader.is_set(key, name) && is_said(key))

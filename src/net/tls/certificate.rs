@@ -32,6 +32,10 @@ pub struct Certificate {
     pub not_after: i64,
     /// Whether it may sign others.
     pub is_ca: bool,
+    /// Whether a TLS server may show it: it says nothing of its use, or names that one.
+    pub is_for_servers: bool,
+    /// Whether a TLS client may.
+    pub is_for_clients: bool,
 }
 
 /// How well a certificate fits a name.
@@ -50,6 +54,8 @@ impl Certificate {
             return None;
         }
         let (dns_names, addresses) = names(&certificate);
+        let usage = certificate.extended_key_usage().ok().flatten();
+        let usage = usage.map(|extension| extension.value);
         Some(Self {
             subject: line(certificate.subject()),
             issuer: line(certificate.issuer()),
@@ -59,6 +65,8 @@ impl Certificate {
             not_before: certificate.validity().not_before.timestamp(),
             not_after: certificate.validity().not_after.timestamp(),
             is_ca: certificate.is_ca(),
+            is_for_servers: usage.is_none_or(|usage| usage.any || usage.server_auth),
+            is_for_clients: usage.is_none_or(|usage| usage.any || usage.client_auth),
         })
     }
 

@@ -2,11 +2,15 @@
 //! it expects.
 
 use super::{Authorities, Certificate, Identity, TlsError, provider};
+use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::sign::SingleCertAndKey;
-use rustls::{ClientConfig, DigitallySignedStruct, Error, SignatureScheme, version};
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
+    version,
+};
 use std::fmt;
 use std::sync::Arc;
 
@@ -16,7 +20,11 @@ pub enum Verify {
     /// That an authority vouches for it, that it is valid now, and that it is for the name.
     #[default]
     Full,
-    /// Nothing: whoever can get into the way reads and changes everything.
+    /// That an authority vouches for it and that it is valid now; for which name it is does not
+    /// matter. For certificates without subject alternative names, and authorities that vouch for
+    /// nobody but the brokers.
+    Chain,
+    /// Nothing: anyone who can intercept the connection reads and changes everything.
     Off,
 }
 
@@ -44,6 +52,12 @@ impl ClientTls {
             .with_protocol_versions(&[&version::TLS13, &version::TLS12])?;
         let builder = match verify {
             Verify::Full => builder.with_root_certificates(Arc::clone(authorities.roots())),
+            Verify::Chain => {
+                let chain = ChainVerification::new(Arc::clone(authorities.roots()))?;
+                builder
+                    .dangerous()
+                    .with_custom_certificate_verifier(Arc::new(chain))
+            }
             Verify::Off => builder
                 .dangerous()
                 .with_custom_certificate_verifier(Arc::new(NoVerification::new())),
@@ -134,9 +148,68 @@ impl fmt::Debug for ClientTls {
     }
 }
 
+/// All that is verified by default, but the name: for `verify: chain`. Everyone for whom one of the
+/// authorities vouches can be the broker, which is as safe as that is a small circle.
+#[derive(Debug)]
+struct ChainVerification(Arc<WebPkiServerVerifier>);
+
+impl ChainVerification {
+    fn new(roots: Arc<RootCertStore>) -> Result<Self, TlsError> {
+        let verifier = WebPkiServerVerifier::builder_with_provider(roots, provider()).build();
+        verifier.map(Self).map_err(TlsError::Brokers)
+    }
+}
+
+impl ServerCertVerifier for ChainVerification {
+    fn verify_server_cert(
+        &self,
+        certificate: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        use CertificateError::{NotValidForName, NotValidForNameContext};
+        let verified =
+            self.0
+                .verify_server_cert(certificate, intermediates, name, ocsp_response, now);
+        match verified {
+            // The name is compared last, once the chain has been verified.
+            Err(Error::InvalidCertificate(NotValidForName | NotValidForNameContext { .. })) => {
+                Ok(ServerCertVerified::assertion())
+            }
+            verified => verified,
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.0
+            .verify_tls12_signature(message, certificate, signature)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.0
+            .verify_tls13_signature(message, certificate, signature)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.supported_verify_schemes()
+    }
+}
+
 /// Takes anybody's certificate: for `verify: off` only. What that costs is everything that TLS is
-/// for except against somebody who can only listen: whoever gets into the way can be the broker,
-/// and has every password that passes.
+/// for except against somebody who can only listen: anyone who can intercept the connection can be
+/// the broker, and has every password that passes.
 ///
 /// That the peer holds the key of the certificate that it shows is still checked; it only says that
 /// it is one peer.
@@ -185,5 +258,43 @@ impl ServerCertVerifier for NoVerification {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.algorithms.supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::tls::HandshakeError;
+    use rustls::pki_types::pem::PemObject;
+
+    /// X.509 version 1: `openssl x509 -req -signkey`, for CN=kafka-0.
+    const VERSION_1: &str = "\
+-----BEGIN CERTIFICATE-----
+MIIBHzCBxwIUZEtIZQguOk5TkLdyPFcYwOBPLcQwCgYIKoZIzj0EAwIwEjEQMA4G
+A1UEAwwHa2Fma2EtMDAgFw0yNjExMjgyMTE1NTVaGA8yMTI2MTEwNDIxMTU1NVow
+EjEQMA4GA1UEAwwHa2Fma2EtMDBZMBMGByqGSM49AgEGCCqGSM49AwEHA0IABMjx
+VS0n5F7tnvHQC786IVMngND78E7M5l4CCLd5/gZR8y22oVo5FsWJJ7oX09cglx54
+MLbzPbSPgiRWBkHc7PMwCgYIKoZIzj0EAwIDRwAwRAIgF6MC/OsiPS0+CRxWZncp
+E0zwrvpN95rw7ParzKBjr8sCIET6lYmSWyNE+i3OHxqFVF91mWT1t3S50CLmgoQz
+fvPs
+-----END CERTIFICATE-----
+";
+
+    #[test]
+    fn a_certificate_of_version_1_is_named_with_the_cure() {
+        let certificate = CertificateDer::from_pem_slice(VERSION_1.as_bytes()).unwrap();
+        let mut roots = RootCertStore::empty();
+        roots.add(certificate.clone()).unwrap();
+        let verifier = ChainVerification::new(Arc::new(roots)).unwrap();
+        let name = ServerName::try_from("kafka-0").unwrap();
+        let error = verifier
+            .verify_server_cert(&certificate, &[], &name, &[], UnixTime::now())
+            .unwrap_err();
+        let error = HandshakeError::Begin(error);
+        assert_eq!(error.code(), "certificate_version");
+        let text = error.to_string();
+        assert!(text.contains("X.509 version 1"), "{text}");
+        assert!(text.contains("Issue it as version 3"), "{text}");
+        assert!(!text.contains("Other("), "{text}");
     }
 }

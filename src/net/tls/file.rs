@@ -183,7 +183,37 @@ fn read(path: &Path, wanted: Wanted) -> Result<(Pem, Vec<String>), FileProblem> 
             "copy the file anew, with whole lines from -----BEGIN to -----END",
         )
     })?;
+    if let Some((reason, cure)) = skipped(bytes, &labels, &sections) {
+        return Err(FileProblem::new(path, reason, cure));
+    }
     Ok((sections, labels))
+}
+
+/// What stands in the file and has not been read: a certificate that is passed over in silence is
+/// missed only when a client refuses the chain.
+fn skipped(bytes: &[u8], labels: &[String], read: &Pem) -> Option<(String, &'static str)> {
+    const BEGIN: &[u8] = b"-----BEGIN ";
+    let begun = bytes.windows(BEGIN.len()).filter(|window| *window == BEGIN);
+    let hidden = begun.count().saturating_sub(labels.len());
+    if hidden > 0 {
+        let reason = format!("{hidden} -----BEGIN stands behind other text on its line");
+        let cure = "give it a line of its own: joining files needs a line end between them";
+        return Some((reason, cure));
+    }
+    let is_certificate = |label: &&String| label.ends_with("CERTIFICATE");
+    let certificates: Vec<_> = labels.iter().filter(is_certificate).cloned().collect();
+    (certificates.len() > read.certificates.len()).then(|| {
+        let reason = format!(
+            "of {} certificates {} can be read; it holds {}",
+            certificates.len(),
+            read.certificates.len(),
+            list(&certificates)
+        );
+        (
+            reason,
+            "write each as a CERTIFICATE: `openssl x509 -in FILE -out FILE.crt`",
+        )
+    })
 }
 
 fn sections(bytes: &[u8]) -> Result<Pem, String> {
@@ -207,7 +237,7 @@ fn decoding(error: &pem::Error) -> String {
         pem::Error::IllegalSectionStart { .. } => {
             "a -----BEGIN line does not end in five hyphens".to_owned()
         }
-        pem::Error::Base64Decode(_) => "a section is no Base64".to_owned(),
+        pem::Error::Base64Decode(_) => "a section is not Base64".to_owned(),
         other => format!("the PEM can't be decoded: {other}"),
     }
 }
@@ -230,7 +260,11 @@ fn bytes(path: &Path, wanted: Wanted) -> Result<Vec<u8>, FileProblem> {
         return Err(FileProblem::new(path, "it is a directory", cure));
     }
     if !kind.is_file() {
-        return Err(FileProblem::new(path, "it is no file", wanted.instead()));
+        return Err(FileProblem::new(
+            path,
+            "it is not a regular file",
+            wanted.instead(),
+        ));
     }
     let mut bytes = Vec::new();
     let file = std::fs::File::open(path).map_err(failed)?;
@@ -307,7 +341,7 @@ fn no_pem(path: &Path, bytes: &[u8], wanted: Wanted) -> FileProblem {
     } else {
         FileProblem::new(
             path,
-            "it is no PEM file: there is no line that begins with -----BEGIN",
+            "it is not a PEM file: there is no line that begins with -----BEGIN",
             wanted.instead(),
         )
     }

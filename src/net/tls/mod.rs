@@ -40,6 +40,9 @@ pub enum TlsError {
     /// The authorities of client certificates can't serve as such.
     #[error("client certificates can't be verified with these authorities: {0}")]
     ClientAuth(#[from] rustls::server::VerifierBuilderError),
+    /// The authorities of broker certificates can't serve as such.
+    #[error("broker certificates can't be verified with these authorities: {0}")]
+    Brokers(rustls::server::VerifierBuilderError),
     /// rustls refuses the whole.
     #[error("TLS can't be set up: {0}")]
     Rustls(#[from] rustls::Error),
