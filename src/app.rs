@@ -30,7 +30,8 @@ use tokio::net::TcpListener;
 use tracing::{error, info, warn};
 
 pub use crate::observe::time::unix_seconds;
-pub use certificate_checks::{Finding, Severity, Subject, certificate_checks, validity_text};
+pub use crate::types::Severity;
+pub use certificate_checks::{Finding, Subject, certificate_checks, validity_text};
 pub use reload::{ReloadError, ReloadSettings};
 pub use run::{Reading, RunError, run};
 pub use start_error::StartError;
@@ -188,6 +189,7 @@ impl Narrows {
         certificates::count(&certificates, &self.runtime.metrics);
         for finding in certificate_checks(&running.settings, unix_seconds()) {
             match finding.severity {
+                Severity::Routine => info!("{finding}"),
                 Severity::Warning => warn!("{finding}"),
                 Severity::Problem => error!("{finding}"),
             }

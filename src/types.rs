@@ -59,6 +59,39 @@ pub struct AdvertisedAddress {
     pub port: u16,
 }
 
+/// Whose doing it was that something ended or went wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// The client's.
+    Client,
+    /// The broker's.
+    Broker,
+    /// Narrows', or its operator's.
+    Narrows,
+}
+
+impl Side {
+    /// The word in metrics.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Client => "client",
+            Self::Broker => "broker",
+            Self::Narrows => "narrows",
+        }
+    }
+}
+
+/// How much something weighs for an operator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// It happens all the time, and nobody has to act.
+    Routine,
+    /// Somebody may have to act.
+    Warning,
+    /// Somebody has to act: it fails for everybody.
+    Problem,
+}
+
 /// Which broker a client connection is meant for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Target {

@@ -134,7 +134,7 @@ fn problem_json(incident: &Incident) -> Value {
     json!({
         "listener": incident.listener,
         "cause": incident.cause,
-        "source": incident.source.to_string(),
+        "source": incident.source.map(|source| source.to_string()),
         "count": incident.count,
         "at": rfc3339(at),
         "seconds_ago": ago,
@@ -170,6 +170,7 @@ fn cluster_json(cluster: &Cluster) -> Value {
 fn tls_text(tls: &ClientTls) -> &'static str {
     match tls.verify() {
         Verify::Full => "on",
+        Verify::Chain => "on, but broker certificates may have any name (tls.verify: chain)",
         Verify::Off => "on, but broker certificates are not verified (tls.verify: off)",
     }
 }

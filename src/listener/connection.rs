@@ -8,6 +8,7 @@ use crate::net::stream::Stream;
 use crate::net::tls::Negotiated;
 use crate::observe::metrics::ListenerMetrics;
 use crate::session::{self, Cause, Entry, SessionRecord};
+use crate::types::Severity;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
@@ -136,7 +137,7 @@ impl Connection {
 
     fn count_end(&mut self, cause: &Cause) {
         self.counted.accept();
-        self.metrics().closed(cause.code());
+        self.metrics().closed(cause.code(), cause.side());
     }
 
     /// Its last line in the log: for an operator if somebody may have to act, else for whoever
@@ -163,11 +164,11 @@ impl Connection {
             .as_ref()
             .and_then(|(_, certificate)| certificate.as_deref());
         let cause_code = cause.code();
-        if !cause.is_fault() {
+        if cause.severity() == Severity::Routine {
             debug!(%listener, bind, %peer, via, %meant_for, %broker, %client, tls, certificate, cause = cause_code, "session ended: {cause}");
             return;
         }
-        let key = (&*listener.0, cause_code, peer.ip());
+        let key = (&*listener.0, cause_code, Some(peer.ip()));
         let incidents = &self.binding.resources.incidents;
         if let Some(suppressed) = incidents.note(key, &cause.to_string(), Instant::now()) {
             warn!(%listener, bind, %peer, via, %meant_for, %broker, %client, tls, certificate, cause = cause_code, suppressed, "session ended: {cause}");

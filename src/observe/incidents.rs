@@ -24,8 +24,8 @@ pub struct Incident {
     pub listener: String,
     /// The code of the cause.
     pub cause: &'static str,
-    /// Whose connections they were.
-    pub source: IpAddr,
+    /// Whose connections they were, if one client's.
+    pub source: Option<IpAddr>,
     /// How often.
     pub count: u64,
     /// The last one's sentence.
@@ -43,7 +43,7 @@ pub struct Incidents {
 
 #[derive(Debug, Default)]
 struct State {
-    seen: HashMap<(String, &'static str, IpAddr), Incident>,
+    seen: HashMap<(String, &'static str, Option<IpAddr>), Incident>,
     /// By cause: how many lines the current second has had, and when it began.
     lines: HashMap<&'static str, (u32, Instant)>,
 }
@@ -53,7 +53,7 @@ impl Incidents {
     /// `None`: hold it back.
     pub fn note(
         &self,
-        (listener, cause, source): (&str, &'static str, IpAddr),
+        (listener, cause, source): (&str, &'static str, Option<IpAddr>),
         text: &str,
         now: Instant,
     ) -> Option<u64> {
@@ -126,7 +126,8 @@ mod tests {
     fn a_source_gets_one_line_of_a_kind_and_what_was_held_back_is_said_with_the_next() {
         let incidents = Incidents::default();
         let start = Instant::now();
-        let note = |cause, from, at| incidents.note(("external", cause, source(from)), "text", at);
+        let note =
+            |cause, from, at| incidents.note(("external", cause, Some(source(from))), "text", at);
         assert_eq!(note("http", 1, start), Some(0));
         assert_eq!(note("http", 1, start), None);
         assert_eq!(note("ssh", 1, start), Some(0), "another kind");
@@ -142,7 +143,7 @@ mod tests {
             (0..100)
                 .filter(|from| {
                     incidents
-                        .note(("l", "http", source(*from)), "t", at)
+                        .note(("l", "http", Some(source(*from))), "t", at)
                         .is_some()
                 })
                 .count()
@@ -158,7 +159,7 @@ mod tests {
         for number in 0..1000u32 {
             let source = IpAddr::from(number.to_be_bytes());
             incidents.note(
-                ("l", "http", source),
+                ("l", "http", Some(source)),
                 &number.to_string(),
                 start + Duration::from_millis(number.into()),
             );

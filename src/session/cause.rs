@@ -8,10 +8,12 @@ use crate::net::hello::HelloError;
 use crate::net::proxy_header::HeaderError;
 use crate::net::tls::HandshakeError;
 use crate::protocol::wire::Malformed;
-use crate::types::Target;
+use crate::types::{Severity, Target};
 use std::io;
 use std::net::IpAddr;
 use std::time::Duration;
+
+pub use crate::types::Side;
 
 /// Why a session ended. The text is for the operator: it names the cause and, where it is likely,
 /// the cure.
@@ -129,8 +131,8 @@ pub enum Cause {
     /// The TLS handshake with the client failed.
     #[error("the TLS handshake with the client failed: {text}")]
     Handshake {
-        /// The reason's code.
-        code: &'static str,
+        /// Whether somebody may have to act.
+        severity: Severity,
         /// The reason and the cure.
         text: String,
     },
@@ -169,7 +171,7 @@ pub enum Cause {
         why: &'static str,
     },
     /// A response without a request.
-    #[error("the broker sent a response that nobody asked for")]
+    #[error("the broker sent a response that no request asked for")]
     UnexpectedResponse,
     /// A response to another request.
     #[error("the broker answered correlation id {answered}, but {asked} was next")]
@@ -208,6 +210,44 @@ pub enum Cause {
         /// The limit.
         limit: usize,
     },
+    /// The client has asked for a SASL mechanism that the broker does not have.
+    #[error(
+        "the broker does not offer the SASL mechanism that the client asked for: set the client's \
+         sasl.mechanism to one that it does ({offered}), or enable that mechanism on the broker"
+    )]
+    SaslMechanismUnsupported {
+        /// The mechanisms that the broker has, safe to print.
+        offered: String,
+    },
+    /// The client wants to log in where no login is taken.
+    #[error(
+        "the client tries to log in (SASL), and the broker's listener takes no login: set the \
+         client's security.protocol to PLAINTEXT or SSL, or let the cluster's bootstrap_servers \
+         be the brokers' SASL listener"
+    )]
+    SaslNotExpected,
+    /// The broker has refused the client's credentials.
+    #[error(
+        "the broker refused the client's login (Kafka error {error}): check the user name and the \
+         password, or the token, that the client has, and that the broker knows the user"
+    )]
+    SaslFailed {
+        /// Kafka's error code: 58 is SASL_AUTHENTICATION_FAILED.
+        error: i16,
+    },
+    /// The broker has closed in the middle of a login.
+    #[error(
+        "the broker closed the connection in the middle of the client's login, as it does when it \
+         refuses one without a word: look into the broker's log"
+    )]
+    SaslCutOff,
+    /// The broker has closed at the first request, as brokers do that demand a login.
+    #[error(
+        "the broker closed the connection at the client's first request, as brokers do that \
+         demand a login (SASL), and the client sent none: set security.protocol to SASL_PLAINTEXT \
+         or SASL_SSL in the client, and its sasl.* settings"
+    )]
+    LoginMissing,
     /// No connection to the broker.
     #[error("{0}")]
     Connect(#[from] ConnectError),
@@ -232,17 +272,6 @@ pub enum Cause {
     Aborted,
 }
 
-/// Whose doing it was.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Side {
-    /// The client's.
-    Client,
-    /// The broker's.
-    Broker,
-    /// Narrows', or its operator's.
-    Narrows,
-}
-
 impl Cause {
     pub(super) fn stalled(way: Way, waits_for: WaitsFor, timeout: Duration) -> Self {
         Self::Stalled {
@@ -263,7 +292,7 @@ impl Cause {
     }
 
     /// Whether somebody may have to act.
-    pub fn is_fault(&self) -> bool {
+    pub fn severity(&self) -> Severity {
         self.faces().2
     }
 
@@ -278,34 +307,35 @@ impl Cause {
         }
     }
 
-    /// Code, side, and whether it is a fault: the table that the metric and the log level come
+    /// Code, side and severity: the table that the metric and the log level come
     /// from.
-    fn faces(&self) -> (&'static str, Side, bool) {
+    fn faces(&self) -> (&'static str, Side, Severity) {
+        use Severity::{Routine, Warning};
         use Side::{Broker, Client, Narrows};
         match self {
-            Self::ClientClosed => ("client_closed", Client, false),
-            Self::BrokerClosed => ("broker_closed", Broker, false),
-            Self::Empty => ("empty", Client, false),
-            Self::ClientFailed(_) => ("client_failed", Client, false),
-            Self::BrokerFailed(_) => ("broker_failed", Broker, false),
-            Self::FirstFrameTimeout(_) => ("first_frame_timeout", Client, false),
-            Self::HalfCloseTimeout(_) => ("half_close_timeout", Client, false),
+            Self::ClientClosed => ("client_closed", Client, Routine),
+            Self::BrokerClosed => ("broker_closed", Broker, Routine),
+            Self::Empty => ("closed_without_data", Client, Routine),
+            Self::ClientFailed(_) => ("client_failed", Client, Routine),
+            Self::BrokerFailed(_) => ("broker_failed", Broker, Routine),
+            Self::FirstFrameTimeout(_) => ("first_frame_timeout", Client, Routine),
+            Self::HalfCloseTimeout(_) => ("half_close_timeout", Client, Routine),
             Self::Stalled { way, waits_for, .. } => match (way, waits_for) {
                 (Way::Up, WaitsFor::Sender) | (Way::Down, WaitsFor::Receiver) => {
-                    ("client_stalled", Client, false)
+                    ("client_stalled", Client, Routine)
                 }
                 (Way::Down, WaitsFor::Sender) | (Way::Up, WaitsFor::Receiver) => {
-                    ("broker_stalled", Broker, true)
+                    ("broker_stalled", Broker, Warning)
                 }
             },
-            Self::ProxyUntrusted { .. } => ("proxy_untrusted", Client, true),
-            Self::ProxyHeaderMissing { .. } => ("proxy_header_missing", Client, true),
-            Self::ProxyHeaderMalformed(_) => ("proxy_header_malformed", Client, true),
+            Self::ProxyUntrusted { .. } => ("proxy_untrusted", Client, Warning),
+            Self::ProxyHeaderMissing { .. } => ("proxy_header_missing", Client, Warning),
+            Self::ProxyHeaderMalformed(_) => ("proxy_header_malformed", Client, Warning),
             Self::NotKafka {
                 speech: DetectedProtocol::Kafka,
                 ..
-            } => ("not_kafka", Client, true),
-            Self::NotKafka { speech, .. } => (speech.code(), Client, true),
+            } => ("not_kafka", Client, Warning),
+            Self::NotKafka { speech, .. } => (speech.code(), Client, Warning),
             Self::NotTls {
                 speech:
                     DetectedProtocol::Unknown
@@ -313,33 +343,34 @@ impl Cause {
                     | DetectedProtocol::TlsAlert
                     | DetectedProtocol::TlsHello,
                 ..
-            } => ("not_tls", Client, true),
-            Self::NotTls { speech, .. } => (speech.code(), Client, true),
-            Self::HelloMalformed(_) => ("tls_hello_malformed", Client, true),
-            Self::ServerNameMissing { .. } => ("sni_missing", Client, true),
-            Self::ServerNameUnknown { .. } => ("sni_unknown", Client, true),
-            // Whoever closes in the middle of a handshake has its reason in its own log, or looks
-            // whether the port is alive.
-            Self::Handshake { code, .. } => (
-                "tls_handshake_failed",
-                Client,
-                !matches!(*code, "closed" | "connection_failed"),
-            ),
-            Self::HandshakeTimeout(_) => ("tls_handshake_timeout", Client, false),
-            Self::RequestTooLarge { .. } => ("request_too_large", Client, true),
-            Self::RequestMalformed(_) => ("request_malformed", Client, true),
-            Self::RequestHeaderTooLarge(_) => ("request_header_too_large", Client, true),
-            Self::NotOffered { .. } => ("not_offered", Client, true),
-            Self::UnexpectedResponse => ("unexpected_response", Broker, true),
-            Self::CorrelationMismatch { .. } => ("correlation_mismatch", Broker, true),
-            Self::ResponseLength { .. } => ("response_length", Broker, true),
-            Self::ResponseMalformed { .. } => ("response_malformed", Broker, true),
-            Self::ResponseTooLarge { .. } => ("response_too_large", Broker, true),
-            Self::Connect(error) => (error.code(), Broker, true),
-            Self::BrokerGone(_) => ("broker_gone", Broker, false),
-            Self::ProvisionalBrokerWrong(_) => ("provisional_broker_wrong", Narrows, false),
-            Self::Drained => ("drained", Narrows, false),
-            Self::Aborted => ("aborted", Narrows, true),
+            } => ("not_tls", Client, Warning),
+            Self::NotTls { speech, .. } => (speech.code(), Client, Warning),
+            Self::HelloMalformed(_) => ("tls_hello_malformed", Client, Warning),
+            Self::ServerNameMissing { .. } => ("sni_missing", Client, Warning),
+            Self::ServerNameUnknown { .. } => ("sni_unknown", Client, Warning),
+            Self::Handshake { severity, .. } => ("tls_handshake_failed", Client, *severity),
+            Self::SaslMechanismUnsupported { .. } => {
+                ("sasl_mechanism_unsupported", Client, Warning)
+            }
+            Self::SaslNotExpected => ("sasl_not_expected", Client, Warning),
+            Self::SaslFailed { .. } => ("sasl_failed", Client, Warning),
+            Self::SaslCutOff => ("sasl_cut_off", Broker, Warning),
+            Self::LoginMissing => ("login_missing", Client, Warning),
+            Self::HandshakeTimeout(_) => ("tls_handshake_timeout", Client, Routine),
+            Self::RequestTooLarge { .. } => ("request_too_large", Client, Warning),
+            Self::RequestMalformed(_) => ("request_malformed", Client, Warning),
+            Self::RequestHeaderTooLarge(_) => ("request_header_too_large", Client, Warning),
+            Self::NotOffered { .. } => ("not_offered", Client, Warning),
+            Self::UnexpectedResponse => ("unexpected_response", Broker, Warning),
+            Self::CorrelationMismatch { .. } => ("correlation_mismatch", Broker, Warning),
+            Self::ResponseLength { .. } => ("response_length", Broker, Warning),
+            Self::ResponseMalformed { .. } => ("response_malformed", Broker, Warning),
+            Self::ResponseTooLarge { .. } => ("response_too_large", Broker, Warning),
+            Self::Connect(error) => (error.code(), Broker, Warning),
+            Self::BrokerGone(_) => ("broker_gone", Broker, Routine),
+            Self::ProvisionalBrokerWrong(_) => ("provisional_broker_wrong", Narrows, Routine),
+            Self::Drained => ("drained", Narrows, Routine),
+            Self::Aborted => ("aborted", Narrows, Warning),
         }
     }
 }
@@ -360,7 +391,7 @@ const UNRECOGNIZED_NAME: &[u8] = &[0x15, 0x03, 0x03, 0x00, 0x02, 0x02, 112];
 impl From<&HandshakeError> for Cause {
     fn from(error: &HandshakeError) -> Self {
         Self::Handshake {
-            code: error.code(),
+            severity: error.severity(),
             text: error.to_string(),
         }
     }

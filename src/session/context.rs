@@ -1,6 +1,7 @@
 //! What all sessions of a listener share.
 
 use super::lane::Pools;
+use super::reach::Reach;
 use super::state::Observer;
 use super::{ListenerTls, SessionSettings, Splice};
 use crate::address::{Advertised, Scheme};
@@ -15,8 +16,13 @@ use crate::protocol::rewrite::{Advertise, BrokerList};
 use crate::types::{AdvertisedAddress, ListenerName, NodeId, Target};
 use arc_swap::ArcSwap;
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
-use tracing::error;
+use std::time::Instant;
+use tracing::{error, warn};
+
+/// The code of the problem that clients come to no broker.
+const NO_BROKER_CONNECTION: &str = "no_broker_connection";
 
 /// A hostile broker could name any number of nodes.
 const UNMAPPED_MAX: usize = 1000;
@@ -91,6 +97,7 @@ pub struct ListenerContext {
     stop: Stop,
     /// The node ids that responses named and that have no address here.
     unmapped: Mutex<BTreeSet<NodeId>>,
+    reach: Reach,
 }
 
 impl ListenerContext {
@@ -110,6 +117,7 @@ impl ListenerContext {
             metrics,
             stop,
             unmapped: Mutex::default(),
+            reach: Reach::default(),
         }
     }
 
@@ -127,6 +135,7 @@ impl ListenerContext {
             .unwrap_or_else(PoisonError::into_inner)
             .clear();
         self.metrics.unmapped(0);
+        self.reach.reset();
     }
 
     /// When its sessions end.
@@ -169,6 +178,51 @@ impl ListenerContext {
         }
     }
 
+    /// A client has come for a broker, by the address that it was told.
+    pub(super) fn broker_reached(&self) {
+        self.reach.reached();
+    }
+
+    /// A client has been told the brokers' addresses, or a broker behind TLS that passes through
+    /// has told it some. When no client comes by any, that is a problem.
+    pub(super) fn brokers_told(&self) {
+        let now = Instant::now();
+        let Some(unreached) = self.reach.told(now) else {
+            return;
+        };
+        let text = self.unreached_text(unreached.sessions);
+        let key = (&*self.listener.0, NO_BROKER_CONNECTION, None);
+        self.shared.incidents.note(key, &text, now);
+        if unreached.is_line_due {
+            let (listener, cause) = (&self.listener, NO_BROKER_CONNECTION);
+            warn!(%listener, cause, "{text}");
+        }
+    }
+
+    fn unreached_text(&self, sessions: u32) -> String {
+        let setup = self.setup.load();
+        let brokers = setup.cluster.view().brokers();
+        let mapped = |(node, _): &(NodeId, _)| match setup.scheme.advertise(*node) {
+            Advertised::Mapped(address) => Some(address.to_string()),
+            Advertised::Unmapped(_) => None,
+        };
+        let example = brokers.iter().find_map(mapped).unwrap_or_default();
+        if let Some(ListenerTls::Passthrough { .. }) = setup.tls {
+            return format!(
+                "{sessions} clients came by the bootstrap name, and none by a broker's name: with \
+                 tls.mode passthrough the brokers themselves must advertise the addresses of this \
+                 listener, such as {example} (advertised.listeners; `narrows config --strimzi` \
+                 prints it)"
+            );
+        }
+        format!(
+            "{sessions} clients were told the brokers' addresses, such as {example}, and none has \
+             come by one: can they resolve that name, and reach that port through every firewall \
+             and load balancer? It follows from listeners.{}.address",
+            self.listener
+        )
+    }
+
     fn note_unmapped(&self, node: NodeId) {
         let mut unmapped = self.unmapped.lock().unwrap_or_else(PoisonError::into_inner);
         if unmapped.len() < UNMAPPED_MAX && unmapped.insert(node) {
@@ -199,8 +253,27 @@ impl Advertise for ListenerContext {
 /// the cluster that it is connected to, even if the listener leads to another by now.
 #[derive(Debug)]
 pub(super) struct SessionObserver {
-    pub(super) context: Arc<ListenerContext>,
-    pub(super) cluster: Arc<Cluster>,
+    context: Arc<ListenerContext>,
+    cluster: Arc<Cluster>,
+    target: Target,
+    /// The client has been told the brokers.
+    has_told: AtomicBool,
+}
+
+impl SessionObserver {
+    /// What a session for `target` sees.
+    pub(super) fn new(
+        context: Arc<ListenerContext>,
+        cluster: Arc<Cluster>,
+        target: Target,
+    ) -> Self {
+        Self {
+            context,
+            cluster,
+            target,
+            has_told: AtomicBool::new(false),
+        }
+    }
 }
 
 impl Advertise for SessionObserver {
@@ -221,6 +294,9 @@ impl Observer for SessionObserver {
             &self.cluster
         };
         cluster.learn(&sighting, Source::Passing);
+        if self.target == Target::Bootstrap && !self.has_told.swap(true, Relaxed) {
+            self.context.brokers_told();
+        }
     }
 
     fn request_forwarded(&self, api_key: i16) {

@@ -7,7 +7,7 @@ use super::tunnel::Tunnel;
 use super::watch::{self, Limits};
 use crate::net::buffer::Buffer;
 use crate::net::stream::Stream;
-use crate::types::BrokerAddress;
+use crate::types::{BrokerAddress, Target};
 use tokio::net::TcpStream;
 
 impl Session<'_> {
@@ -41,6 +41,10 @@ impl Session<'_> {
             Err(cause) => return close::refuse(client, cause, &entry.stop).await,
         };
         self.record.broker = Some(connection.peer);
+        match entry.target {
+            Target::Bootstrap => entry.context.brokers_told(),
+            Target::Broker(_) => entry.context.broker_reached(),
+        }
         let pools = entry.context.pools(&entry.setup.session);
         let metrics = entry.context.metrics();
         let limits = Limits {

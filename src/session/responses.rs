@@ -233,6 +233,9 @@ impl Responses {
                 if response.is_ordinary() {
                     with.state.sasl.request_answered();
                 }
+                if response.to == Recipient::Client {
+                    with.state.login.answered(&response);
+                }
                 self.place(response, frame_bytes, bytes)?
             }
         };
@@ -278,9 +281,9 @@ impl Responses {
                 return Ok(());
             }
             (_, Some(Treatment::Handshake)) => {
-                state
-                    .sasl
-                    .handshake_answered(sasl::read_error(body).map_err(malformed)?);
+                let error = sasl::read_error(body).map_err(malformed)?;
+                state.sasl.handshake_answered(error);
+                state.login.handshake_answered(error, body);
             }
             _ => {
                 let is_flexible = response
@@ -288,6 +291,7 @@ impl Responses {
                     .is_some_and(|api| api.is_flexible(response.version));
                 let (error, is_empty) = sasl::read_answer(body, is_flexible).map_err(malformed)?;
                 state.sasl.token_answered(error, is_empty);
+                state.login.token_answered(error);
             }
         }
         self.sendable += total;

@@ -32,7 +32,7 @@ impl Session<'_> {
         let entry = self.entry;
         let context = Arc::clone(&entry.context);
         let cluster = Arc::clone(&entry.setup.cluster);
-        let observer = Arc::new(SessionObserver { context, cluster });
+        let observer = Arc::new(SessionObserver::new(context, cluster, entry.target));
         let mut state = SessionState::new(entry.setup.session, observer);
         let mut requests = Requests::default();
         let mut in_flight = InFlight::default();
@@ -70,10 +70,16 @@ impl Session<'_> {
         if let Some(cause) = refused {
             relay.end(cause);
         }
+        if let Target::Broker(_) = entry.target {
+            entry.context.broker_reached();
+        }
         let cause = self.relay(&mut relay).await;
         if cause.side() == Side::Broker {
             entry.setup.cluster.forget_verified(relay.link().peer);
         }
+        let oldest = relay.link().in_flight.oldest();
+        let is_under_way = relay.state.sasl.is_incomplete();
+        let cause = relay.state.login.explain(cause, oldest, is_under_way);
         self.record.client = relay.state.identity.to_string();
         Box::pin(relay.close()).await;
         cause

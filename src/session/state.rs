@@ -3,6 +3,7 @@
 
 use super::SessionSettings;
 use super::cause::Cause;
+use super::login::Login;
 use super::owed::Owed;
 use crate::observe::text::Shown;
 use crate::protocol::rewrite::{Advertise, BrokerList};
@@ -27,6 +28,8 @@ pub(super) struct SessionState {
     pub(super) observer: Arc<dyn Observer>,
     pub(super) owed: Owed,
     pub(super) sasl: Sasl,
+    /// Why the client is not let in, if so.
+    pub(super) login: Login,
     pub(super) identity: Identity,
     /// No further request is begun.
     pub(super) is_ending: bool,
@@ -39,6 +42,7 @@ impl SessionState {
             observer,
             owed: Owed::default(),
             sasl: Sasl::default(),
+            login: Login::default(),
             identity: Identity::default(),
             is_ending: false,
         }

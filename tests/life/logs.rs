@@ -20,7 +20,7 @@ fn assert_alive_and_stoppable(process: Process) {
     assert!(process.page("/livez").starts_with("HTTP/1.1 200"));
     process.visits(300);
     process.until_metric(
-        "narrows_connections_closed_total{cause=\"empty\",listener=\"external\"}",
+        "narrows_connections_closed_total{cause=\"closed_without_data\",listener=\"external\",side=\"client\"}",
         |count| count == 300,
     );
     assert!(process.page("/readyz").starts_with("HTTP/1.1 200"));

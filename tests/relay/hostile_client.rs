@@ -110,7 +110,7 @@ async fn a_first_request_cut_short_anywhere_reaches_no_broker() {
     }
     let cut = u64::try_from(whole.len()).unwrap() - 1;
     until("every session to end", || {
-        proxy.closed("empty") == 1 && proxy.closed("client_closed") == cut
+        proxy.closed("closed_without_data") == 1 && proxy.closed("client_closed") == cut
     })
     .await;
     assert_eq!(broker.accepted(), accepted);

@@ -24,6 +24,7 @@ mod hello;
 mod hostile_broker;
 mod hostile_client;
 mod life;
+mod logins;
 mod memory;
 mod mixed;
 mod names;

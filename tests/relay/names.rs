@@ -399,8 +399,8 @@ async fn a_name_that_nobody_has_is_told_so_and_reaches_nobody() {
         client.send(&hello(&[name])).await;
         assert_eq!(client.rest().await, UNRECOGNIZED_NAME, "{came}");
         drop(client);
-        let series =
-            "narrows_connections_closed_total{cause=\"sni_unknown\",listener=\"(unidentified)\"}";
+        let series = "narrows_connections_closed_total\
+                      {cause=\"sni_unknown\",listener=\"(unidentified)\",side=\"client\"}";
         crate::until("the session to be counted", || {
             proxy.metric(series) == count
         })

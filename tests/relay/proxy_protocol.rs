@@ -143,7 +143,7 @@ async fn a_health_check_is_no_fault_with_a_header_or_without() {
         let mut client = proxy.connect().await;
         client.send(header).await;
         client.finish().await;
-        proxy.until_closed("empty", 1).await;
+        proxy.until_closed("closed_without_data", 1).await;
     }
 }
 

@@ -220,7 +220,8 @@ async fn a_listener_that_is_removed_answers_what_is_in_flight_and_the_others_sta
     assert_eq!(waiting.frame().await, Some(opaque(2, b"in flight")));
     assert_eq!(waiting.frame().await, None);
     drop((idle, fresh, waiting));
-    let drained = "narrows_connections_closed_total{cause=\"drained\",listener=\"removed\"}";
+    let drained =
+        "narrows_connections_closed_total{cause=\"drained\",listener=\"removed\",side=\"narrows\"}";
     until("its sessions to end", || proxy.metric(drained) == 3).await;
     goes_on(&mut bystander, &mut bystanders, 2).await;
     assert_eq!(proxy.closed("drained"), 0);
@@ -253,7 +254,8 @@ async fn a_removed_listener_waits_for_responses_no_longer_than_a_drain_does() {
     assert_eq!(client.frame().await, None);
     assert_eq!(arrival.rest().await, b"");
     drop(client);
-    let aborted = "narrows_connections_closed_total{cause=\"aborted\",listener=\"removed\"}";
+    let aborted =
+        "narrows_connections_closed_total{cause=\"aborted\",listener=\"removed\",side=\"narrows\"}";
     until("the session to end", || proxy.metric(aborted) == 1).await;
 }
 

@@ -12,7 +12,7 @@ const ACCEPTED: &[u8] = &[0, 0, 0, 0, 0, 1, 0, 5, b'P', b'L', b'A', b'I', b'N'];
 /// SaslAuthenticate v2: no tags, no error, null, empty token, session lifetime, no tags.
 const AUTHENTICATED: &[u8] = &[0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0];
 
-async fn begun(
+pub(crate) async fn begun(
     proxy: &Proxy,
     broker: &mut Broker,
     version: i16,

@@ -329,7 +329,7 @@ async fn a_client_that_closes_behind_its_handshake_was_a_health_check() {
         client.finish().await;
         assert_eq!(client.ending().await.unwrap(), b"");
     }
-    proxy.until_closed("empty", 2).await;
+    proxy.until_closed("closed_without_data", 2).await;
     assert_eq!(broker.accepted(), accepted);
 }
 

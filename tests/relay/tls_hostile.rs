@@ -132,7 +132,10 @@ async fn whoever_does_not_speak_tls_is_told_apart_and_gets_no_alert() {
             assert_eq!(client.rest().await, b"");
         }
         until("those that closed early", || {
-            (proxy.closed("empty"), proxy.closed("client_closed")) == (1, 4)
+            (
+                proxy.closed("closed_without_data"),
+                proxy.closed("client_closed"),
+            ) == (1, 4)
         })
         .await;
         assert_eq!(broker.accepted(), accepted, "nobody is dialled");

@@ -1,11 +1,12 @@
 //! Why a handshake failed, in words that name the side that has to change something.
 
+use crate::types::Severity;
 use rustls::{AlertDescription, CertificateError, InvalidMessage, PeerIncompatible};
 use std::fmt;
 use std::io;
 use tokio::net::TcpStream;
 
-/// Why a TLS handshake did not come to its end.
+/// Why a TLS handshake was not completed.
 #[derive(Debug)]
 pub enum HandshakeError {
     /// The protocol's own error. The alert that says so has been sent; the connection is still
@@ -45,6 +46,15 @@ impl HandshakeError {
         }
     }
 
+    /// Whether somebody may have to act. Whoever closes in the middle of a handshake has its reason
+    /// in its own log, or looks whether the port is alive.
+    pub fn severity(&self) -> Severity {
+        match self {
+            Self::Closed | Self::Io(_) => Severity::Routine,
+            Self::Tls(..) | Self::Begin(_) | Self::Name(_) => Severity::Warning,
+        }
+    }
+
     /// The connection, where an alert is on its way on it.
     pub fn into_connection(self) -> Option<TcpStream> {
         if let Self::Tls(_, tcp) = self {
@@ -58,16 +68,15 @@ impl HandshakeError {
 impl fmt::Display for HandshakeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Tls(error, _) | Self::Begin(error) => write!(f, "{error}{}", hint(error)),
+            Self::Tls(error, _) | Self::Begin(error) => f.write_str(&text(error)),
             Self::Closed => f.write_str(
-                "the other side closed in the middle of it, as it does when it does not like what \
-                 it saw",
+                "the other side closed in the middle of it, as it does when it refuses what it \
+                 saw, or when its port does not speak TLS",
             ),
             Self::Io(error) => error.fmt(f),
             Self::Name(name) => write!(
                 f,
-                "`{name}` is no name that a certificate can have: set \
-                                           server_name"
+                "`{name}` is not a name that a certificate can have: set server_name"
             ),
         }
     }
@@ -78,16 +87,31 @@ impl std::error::Error for HandshakeError {}
 /// What rustls says of a connection that stood already: in TLS 1.3 a client learns only then that
 /// its certificate was refused.
 pub(super) fn refused(error: rustls::Error) -> io::Error {
-    io::Error::new(
-        io::ErrorKind::InvalidData,
-        format!("{error}{}", hint(&error)),
-    )
+    io::Error::new(io::ErrorKind::InvalidData, text(&error))
+}
+
+/// What happened and what is probably to be done.
+fn text(error: &rustls::Error) -> String {
+    if is_version_1(error) {
+        return "the other side's certificate is X.509 version 1, as `openssl x509 -req` makes it \
+                without -extfile: it has no place for names and uses, and is not accepted here. \
+                Issue it as version 3, with its subject alternative names in an -extfile"
+            .to_owned();
+    }
+    format!("{error}{}", hint(error))
+}
+
+/// rustls keeps this one as an error of the crate below it, which only its text tells.
+fn is_version_1(error: &rustls::Error) -> bool {
+    matches!(error, rustls::Error::InvalidCertificate(CertificateError::Other(other))
+        if format!("{other:?}").contains("UnsupportedCertVersion"))
 }
 
 fn code(error: &rustls::Error) -> &'static str {
     use rustls::Error as E;
     match error {
         E::NoCertificatesPresented => "certificate_required",
+        E::InvalidCertificate(_) if is_version_1(error) => "certificate_version",
         E::InvalidCertificate(error) => certificate_code(error),
         E::AlertReceived(_) => "alert_received",
         E::PeerIncompatible(_) | E::NoApplicationProtocol => "incompatible",
@@ -119,11 +143,18 @@ fn hint(error: &rustls::Error) -> &'static str {
     use rustls::Error as E;
     match error {
         E::InvalidCertificate(C::UnknownIssuer) => {
-            ": no authority in the ca file has signed it, or an intermediate certificate is \
-             missing from what the other side sends"
+            ": no authority that is trusted here (the ca file, or the system's where none is set) \
+             has signed it, or an intermediate certificate is missing from what the other side \
+             sends"
         }
         E::InvalidCertificate(C::Expired | C::ExpiredContext { .. }) => {
             ": renew it, and look at the clocks of both hosts"
+        }
+        E::InvalidCertificate(C::NotValidForNameContext { presented, .. })
+            if presented.is_empty() =>
+        {
+            ": it has no subject alternative name, and the common name does not count: issue it \
+             with its names, or set tls.verify to chain, which leaves names out"
         }
         E::InvalidCertificate(C::NotValidForName | C::NotValidForNameContext { .. }) => {
             ": dial a name that it has, or set tls.server_name to one"

@@ -2,7 +2,7 @@
 
 use super::Metrics;
 use super::api::ApiCounters;
-use crate::types::ListenerName;
+use crate::types::{ListenerName, Side};
 use prometheus::{Histogram, IntCounter, IntCounterVec, IntGauge};
 use std::sync::Arc;
 
@@ -121,10 +121,10 @@ impl ListenerMetrics {
     }
 
     /// Counts a client connection that ended. A lookup under a lock: once a connection.
-    pub fn closed(&self, cause: &'static str) {
+    pub fn closed(&self, cause: &'static str, side: Side) {
         self.shared
             .closed
-            .with_label_values(&[&*self.shared.listener.0, cause])
+            .with_label_values(&[&*self.shared.listener.0, cause, side.label()])
             .inc();
     }
 

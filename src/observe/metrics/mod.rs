@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | `narrows_connections_accepted_total` | listener | client connections accepted |
 //! | `narrows_connections_active` | listener | client connections open now |
-//! | `narrows_connections_closed_total` | listener, cause | client connections that ended |
+//! | `narrows_connections_closed_total` | listener, cause, side | client connections that ended, and whose doing it was: `client`, `broker`, `narrows` |
 //! | `narrows_requests_total` | listener, api | requests forwarded or answered |
 //! | `narrows_responses_rewritten_total` | listener, api | responses in which addresses were replaced |
 //! | `narrows_bytes_total` | listener, direction | bytes written: `to_broker`, `to_client` |
@@ -113,8 +113,8 @@ impl Metrics {
             ),
             connections_closed: counters(
                 "narrows_connections_closed_total",
-                "Client connections that ended, by cause.",
-                &["listener", "cause"],
+                "Client connections that ended, by cause, and the side whose doing it was.",
+                &["listener", "cause", "side"],
             ),
             requests: counters(
                 "narrows_requests_total",
@@ -291,6 +291,7 @@ fn gauges(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> IntGa
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::types::Side;
 
     fn metrics() -> Metrics {
         Metrics::new([(0, "Produce"), (1, "Fetch"), (3, "Metadata")].into_iter())
@@ -311,7 +312,7 @@ mod tests {
         let external = metrics.listener(&listener("external"));
         external.accepted.inc();
         external.active.inc();
-        external.closed("client_closed");
+        external.closed("client_closed", Side::Client);
         external.request(3);
         external.rewritten(3);
         external.bytes_to_broker.inc_by(10);
@@ -329,7 +330,7 @@ mod tests {
         for line in [
             "narrows_connections_accepted_total{listener=\"external\"} 1",
             "narrows_connections_active{listener=\"external\"} 1",
-            "narrows_connections_closed_total{cause=\"client_closed\",listener=\"external\"} 1",
+            "narrows_connections_closed_total{cause=\"client_closed\",listener=\"external\",side=\"client\"} 1",
             "narrows_requests_total{api=\"Metadata\",listener=\"external\"} 1",
             "narrows_responses_rewritten_total{api=\"Metadata\",listener=\"external\"} 1",
             "narrows_bytes_total{direction=\"to_broker\",listener=\"external\"} 10",
