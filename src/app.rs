@@ -87,6 +87,7 @@ impl Narrows {
         let runtime = Runtime {
             metrics,
             shared,
+            own_sockets: Arc::default(),
             tasks,
             sessions,
             stop,

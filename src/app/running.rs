@@ -11,6 +11,7 @@ use crate::address::Scheme;
 use crate::cluster::{Cluster, ClusterSettings};
 use crate::lifecycle::{DrainSettings, Stop, Tasks};
 use crate::listener::{self, BindError, Binding, BindingState, Identification, ListenerSettings};
+use crate::net::own_sockets::OwnSockets;
 use crate::observe::metrics::{Metrics, UNIDENTIFIED};
 use crate::session::{ListenerContext, ListenerState, Resources};
 use crate::types::{ClusterName, ListenerName};
@@ -41,6 +42,7 @@ struct OpenBinding {
 pub(super) struct Runtime {
     pub(super) metrics: Arc<Metrics>,
     pub(super) shared: Resources,
+    pub(super) own_sockets: Arc<OwnSockets>,
     pub(super) tasks: Tasks,
     pub(super) sessions: Tasks,
     pub(super) stop: Stop,
@@ -76,6 +78,11 @@ impl Running {
             }
         }
         let mut sockets = self.bind(&settings.listeners)?;
+        // Before any broker is dialled.
+        let binds = settings.listeners.iter().flat_map(|one| one.scheme.binds());
+        runtime
+            .own_sockets
+            .set(binds.map(|bind| bind.address).collect());
         self.change_clusters(&settings.clusters, runtime);
         self.change_listeners(&settings, runtime);
         self.change_bindings(&settings, &mut sockets, runtime);
@@ -111,20 +118,26 @@ impl Running {
         for settings in wanted {
             let old = before.remove(&settings.name);
             let (cluster, stop) = match old {
-                Some((cluster, stop)) if cluster.settings() == settings => (cluster, stop),
-                Some((cluster, stop)) => {
-                    stop.abort();
-                    runtime.run_cluster(cluster.changed(settings.clone()))
+                Some((cluster, stop)) if cluster.settings().is_same_cluster(settings) => {
+                    if *cluster.settings() != *settings {
+                        cluster.change(settings.clone());
+                    }
+                    (cluster, stop)
                 }
-                None => {
+                replaced => {
+                    // Whoever still has a session there keeps the map as it is.
+                    if let Some((_, stop)) = replaced {
+                        stop.abort();
+                    }
                     let metrics = runtime.metrics.cluster(&settings.name);
                     let buffers = runtime.shared.buffers.clone();
-                    runtime.run_cluster(Cluster::new(settings.clone(), buffers, metrics))
+                    let own_sockets = Arc::clone(&runtime.own_sockets);
+                    let cluster = Cluster::new(settings.clone(), buffers, own_sockets, metrics);
+                    runtime.run_cluster(cluster)
                 }
             };
             self.clusters.insert(settings.name.clone(), (cluster, stop));
         }
-        // Whoever still has a session there keeps the map as it is.
         before.into_values().for_each(|(_, stop)| stop.abort());
     }
 

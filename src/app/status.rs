@@ -147,7 +147,7 @@ fn cluster_json(cluster: &Cluster) -> Value {
     let (refresh, refresh_text) = match cluster.last_refresh() {
         Outcome::None => ("pending", None),
         Outcome::Fresh => ("fresh", None),
-        Outcome::Silent => (
+        Outcome::LoginDemanded => (
             "authentication_required",
             Some(
                 "the brokers demand authentication: the broker map is learned from responses that \
@@ -180,7 +180,7 @@ fn listener_json((text, listener): &(ListenerText, Arc<ListenerContext>)) -> Val
     let brokers = setup.cluster.view().brokers();
     json!({
         "name": listener.listener().to_string(),
-        "cluster": setup.cluster.settings().name.to_string(),
+        "cluster": setup.cluster.name().to_string(),
         "scheme": text.scheme,
         "bind": text.bind,
         "bootstrap": text.bootstrap,

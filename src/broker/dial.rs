@@ -2,6 +2,7 @@
 //! TLS where the cluster does.
 
 use crate::net::buffer::BufferPool;
+use crate::net::own_sockets::OwnSockets;
 use crate::net::stream::Stream;
 use crate::net::tls::{ClientTls, HandshakeError, TlsStream};
 use crate::net::{resolve, socket};
@@ -38,6 +39,8 @@ pub struct DialError {
 pub enum DialFailure {
     /// The name has no address.
     Resolve(io::Error),
+    /// It leads back to a socket of Narrows itself.
+    RoutingLoop(SocketAddr),
     /// None of the addresses answered.
     Connect(Vec<(SocketAddr, Refusal)>),
 }
@@ -66,10 +69,25 @@ pub struct Security {
 }
 
 impl DialError {
+    /// Whether Narrows would have dialled itself.
+    pub fn is_routing_loop(&self) -> bool {
+        matches!(self.failure, DialFailure::RoutingLoop(_))
+    }
+
+    /// Every address that was tried.
+    pub fn peers(&self) -> impl Iterator<Item = SocketAddr> {
+        let attempts = match &self.failure {
+            DialFailure::Connect(attempts) => &attempts[..],
+            DialFailure::Resolve(_) | DialFailure::RoutingLoop(_) => &[],
+        };
+        attempts.iter().map(|(peer, _)| *peer)
+    }
+
     /// A code for the metric: a closed set.
     pub fn code(&self) -> &'static str {
         match &self.failure {
             DialFailure::Resolve(_) => "dns",
+            DialFailure::RoutingLoop(_) => "routing_loop",
             DialFailure::Connect(attempts) => match attempts.last().map(|(_, refusal)| refusal) {
                 Some(Refusal::Tcp(error)) => match error.kind() {
                     io::ErrorKind::ConnectionRefused => "refused",
@@ -97,6 +115,15 @@ impl fmt::Display for DialError {
                     self.address
                 )
             }
+            DialFailure::RoutingLoop(peer) => {
+                write!(
+                    f,
+                    "{} is {peer}, where Narrows itself listens: let the cluster's \
+                     bootstrap_servers be a listener of the brokers that advertises their own \
+                     addresses (advertised.listeners)",
+                    self.address
+                )
+            }
             DialFailure::Connect(attempts) => {
                 write!(f, "{} can't be reached:", self.address)?;
                 attempts
@@ -114,11 +141,13 @@ impl fmt::Display for DialError {
 
 impl std::error::Error for DialError {}
 
-/// Resolves and dials. Returns the stream with its options set, and whom it reached.
+/// Resolves and dials, but nothing that leads back to a socket of Narrows. Returns the stream with
+/// its options set, and whom it reached.
 pub async fn dial(
     address: &BrokerAddress,
     settings: &DialSettings,
     security: &Security,
+    own: &OwnSockets,
 ) -> Result<(Stream, SocketAddr), DialError> {
     let failed = |failure| DialError {
         address: address.clone(),
@@ -127,6 +156,9 @@ pub async fn dial(
     let resolved = resolve::resolve(address, settings.dns_timeout).await;
     let mut attempts = Vec::new();
     for peer in resolved.map_err(|error| failed(DialFailure::Resolve(error)))? {
+        if own.leads_back(peer) {
+            return Err(failed(DialFailure::RoutingLoop(peer)));
+        }
         match connect(peer, &address.host, settings.connect_timeout, security).await {
             Ok(stream) => return Ok((stream, peer)),
             Err(refusal) => attempts.push((peer, refusal)),
@@ -164,19 +196,39 @@ mod tests {
         probe_timeout: Duration::from_secs(5),
     };
 
+    async fn dial_any(address: &BrokerAddress) -> Result<(Stream, SocketAddr), DialError> {
+        dial(
+            address,
+            &SETTINGS,
+            &Security::default(),
+            &OwnSockets::default(),
+        )
+        .await
+    }
+
+    #[tokio::test]
+    async fn an_own_socket_is_not_dialled() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let peer = listener.local_addr().unwrap();
+        let own = OwnSockets::default();
+        own.set([peer].into());
+        let address: BrokerAddress = peer.to_string().parse().unwrap();
+        let error = dial(&address, &SETTINGS, &Security::default(), &own)
+            .await
+            .unwrap_err();
+        assert_eq!(
+            (error.code(), error.is_routing_loop()),
+            ("routing_loop", true)
+        );
+    }
+
     #[tokio::test]
     async fn a_port_where_nobody_listens_is_refused_by_name() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address: BrokerAddress = listener.local_addr().unwrap().to_string().parse().unwrap();
-        assert!(
-            dial(&address, &SETTINGS, &Security::default())
-                .await
-                .is_ok()
-        );
+        assert!(dial_any(&address).await.is_ok());
         drop(listener);
-        let error = dial(&address, &SETTINGS, &Security::default())
-            .await
-            .unwrap_err();
+        let error = dial_any(&address).await.unwrap_err();
         assert_eq!(error.code(), "refused");
         assert!(
             error
@@ -192,9 +244,7 @@ mod tests {
             host: "no-such-host.invalid".into(),
             port: 9092,
         };
-        let error = dial(&address, &SETTINGS, &Security::default())
-            .await
-            .unwrap_err();
+        let error = dial_any(&address).await.unwrap_err();
         assert_eq!(error.code(), "dns");
         assert!(
             error

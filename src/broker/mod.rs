@@ -1,7 +1,11 @@
 //! The way to a broker: resolve its name, dial it, speak TLS with it, ask it who it is.
 
 pub mod dial;
+pub mod exchange;
+pub mod own_name;
 pub mod probe;
 
 pub use dial::{DialError, DialSettings, Security, dial};
-pub use probe::{ProbeError, ask};
+pub use exchange::{Exchange, ExchangeError};
+pub use own_name::OwnName;
+pub use probe::{ProbeError, ask, ask_for_login};

@@ -1,28 +1,23 @@
 //! Reaches the broker that a client connection is meant for, and makes sure that it is that one.
 //!
 //! Addresses get used again within seconds when pods move, so a new connection asks the broker
-//! whose it is before the client's first byte goes out. The answer holds for [`VERIFIED`]: a storm
-//! of connections asks once. Where the brokers demand SASL Narrows may not ask; there a broker that
-//! is not known yet is replaced by a bootstrap server (the connection is *lent*), and the session
-//! asks once the client has authenticated.
+//! whose it is before the client's first byte goes out. The answer holds for some
+//! [seconds](super::verified), so that a storm of connections asks once. Where the brokers demand a
+//! login Narrows may not ask; there a broker that is not known yet is replaced by a bootstrap server
+//! (the connection is *provisional*), and the session asks once the client has authenticated.
+//!
+//! Brokers from Kafka 4.4 on say themselves whether they are the node that is meant. Older ones
+//! don't: what is checked then is that the cluster is the right one and that nobody else has the
+//! address in its list, which can't tell apart brokers that advertise one shared name.
 
 use super::Cluster;
 use super::view::{KnownBroker, Learned, Source};
-use crate::broker::{self, DialError, ProbeError, Security};
+use crate::broker::{self, DialError, OwnName, ProbeError, Security};
 use crate::net::stream::Stream;
 use crate::protocol::rewrite::ListedBroker;
 use crate::types::{BrokerAddress, NodeId, Target};
-use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
-
-/// How long a broker that has said who it is need not say it again. Any failure of a connection to
-/// it ends that.
-const VERIFIED: Duration = Duration::from_secs(5);
-/// More addresses than a cluster has.
-const VERIFIED_ENTRIES_MAX: usize = 10_000;
 
 /// A connection to a broker, ready for the client's first frame.
 #[derive(Debug)]
@@ -102,9 +97,20 @@ pub enum ConnectError {
 }
 
 impl ConnectError {
+    pub(super) fn probe(address: &BrokerAddress, source: ProbeError) -> Self {
+        let address = address.clone();
+        Self::Probe { address, source }
+    }
+
+    /// Whether somebody took the connection, and closed instead of answering.
+    pub(super) fn is_closed(&self) -> bool {
+        matches!(self, Self::Probe { source, .. } if source.is_closed())
+    }
+
     /// A code for the metric: a closed set.
     pub fn code(&self) -> &'static str {
         match self {
+            Self::Dial(error) if error.is_routing_loop() => "routing_loop",
             Self::Dial(_) => "dial_failed",
             Self::Probe { .. } => "probe_failed",
             Self::NoBootstrap { .. } => "no_bootstrap_server",
@@ -115,43 +121,19 @@ impl ConnectError {
     }
 }
 
-/// Which addresses have said who they are, and until when that holds.
-#[derive(Debug, Default)]
-pub(super) struct Verified {
-    until: Mutex<HashMap<(SocketAddr, Option<NodeId>), Instant>>,
-}
-
-impl Verified {
-    fn holds(&self, peer: SocketAddr, node: Option<NodeId>) -> bool {
-        let until = self.until.lock().unwrap_or_else(PoisonError::into_inner);
-        until
-            .get(&(peer, node))
-            .is_some_and(|until| Instant::now() < *until)
-    }
-
-    fn note(&self, peer: SocketAddr, node: Option<NodeId>) {
-        let mut until = self.until.lock().unwrap_or_else(PoisonError::into_inner);
-        if until.len() >= VERIFIED_ENTRIES_MAX {
-            until.clear();
-        }
-        until.insert((peer, node), Instant::now() + VERIFIED);
-    }
-
-    fn forget_verified(&self, peer: SocketAddr) {
-        self.until
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .retain(|(other, _), _| *other != peer);
-    }
-}
-
 impl Cluster {
     /// Reaches the broker that `target` means. Takes as long as its deadlines allow: a refresh, and
-    /// every address of the broker, twice if the first was the wrong one.
-    pub async fn connect(&self, target: Target) -> Result<Connection, ConnectError> {
+    /// every address of the broker, twice if the first was the wrong one. `client_id` is what the
+    /// client says to be: another Narrows, perhaps. Cancel-safe: what has been dialled is closed.
+    pub async fn connect(
+        &self,
+        target: Target,
+        client_id: Option<&[u8]>,
+    ) -> Result<Connection, ConnectError> {
+        let name = OwnName::on_behalf_of(client_id);
         match target {
-            Target::Bootstrap => self.connect_any().await,
-            Target::Broker(node) => self.connect_broker(node).await,
+            Target::Bootstrap => self.connect_any(&name).await,
+            Target::Broker(node) => self.connect_broker(node, &name).await,
         }
     }
 
@@ -178,7 +160,7 @@ impl Cluster {
             Target::Broker(node) => {
                 let broker = self.known(node).await.ok_or_else(|| self.unknown(node))?;
                 if is_own(&broker.address) {
-                    let cluster = self.name();
+                    let cluster = self.name().to_string();
                     return Err(ConnectError::RoutingLoop {
                         cluster,
                         node,
@@ -216,10 +198,18 @@ impl Cluster {
         }
     }
 
-    /// A connection to this address has failed or was closed by the other side: who is there now
-    /// must say so again.
+    /// A connection to this address is over, by whichever side: who is there now must say so again.
+    /// A broker that goes away is not always the first to close.
     pub fn forget_verified(&self, peer: SocketAddr) {
-        self.verified.forget_verified(peer);
+        self.verified.forget(peer);
+    }
+
+    /// Waits until the map says where the broker is that `target` means. Cancel-safe.
+    pub async fn located(&self, target: Target) {
+        match target {
+            Target::Broker(node) => self.view.located(node).await,
+            Target::Bootstrap => {}
+        }
     }
 
     /// Whether `peer` is one of the addresses of `node`, as far as is known now.
@@ -228,7 +218,7 @@ impl Cluster {
             return false;
         };
         let resolved =
-            crate::net::resolve::resolve(&broker.address, self.settings.dial.dns_timeout).await;
+            crate::net::resolve::resolve(&broker.address, self.settings().dial.dns_timeout).await;
         resolved.is_ok_and(|addresses| addresses.contains(&peer))
     }
 
@@ -237,7 +227,7 @@ impl Cluster {
         &self,
         address: &BrokerAddress,
     ) -> Result<(Stream, SocketAddr), DialError> {
-        self.dial_with(address, &self.security).await
+        self.dial_with(address, &self.security()).await
     }
 
     async fn dial_with(
@@ -245,14 +235,19 @@ impl Cluster {
         address: &BrokerAddress,
         security: &Security,
     ) -> Result<(Stream, SocketAddr), DialError> {
-        let dialled = broker::dial(address, &self.settings.dial, security).await;
-        dialled.inspect_err(|error| self.metrics.dial_failed(error.code()))
+        let settings = self.settings();
+        let dialled = broker::dial(address, &settings.dial, security, &self.own_sockets).await;
+        dialled.inspect_err(|error| {
+            self.metrics.dial_failed(error.code());
+            error.peers().for_each(|peer| self.verified.forget(peer));
+        })
     }
 
-    async fn connect_any(&self) -> Result<Connection, ConnectError> {
+    async fn connect_any(&self, name: &OwnName) -> Result<Connection, ConnectError> {
         let mut failures = Vec::new();
+        let mut is_loop = true;
         for address in self.bootstrap_candidates() {
-            match self.connect_address(&address, None).await {
+            match self.connect_address(&address, None, name).await {
                 Ok((stream, peer)) => {
                     let gone = CancellationToken::new();
                     return Ok(Connection {
@@ -263,7 +258,13 @@ impl Cluster {
                         is_provisional: false,
                     });
                 }
-                Err(error) => failures.push(error.to_string()),
+                Err(error) => {
+                    is_loop &= error.code() == "routing_loop";
+                    if is_loop && failures.len() + 1 == self.settings().bootstrap_servers.len() {
+                        return Err(error);
+                    }
+                    failures.push(error.to_string());
+                }
             }
         }
         self.want_refresh();
@@ -272,7 +273,7 @@ impl Cluster {
 
     fn no_bootstrap(&self, failures: Vec<String>) -> ConnectError {
         ConnectError::NoBootstrap {
-            cluster: self.name(),
+            cluster: self.name().to_string(),
             failures: failures.join("; "),
         }
     }
@@ -280,23 +281,27 @@ impl Cluster {
     /// The broker, if the cluster has it; one that is not known yet is asked for.
     async fn known(&self, node: NodeId) -> Option<KnownBroker> {
         if self.view.locate(node).is_none() {
-            let dial = &self.settings.dial;
+            let dial = self.settings().dial;
             self.refreshed(dial.dns_timeout + dial.connect_timeout + dial.probe_timeout)
                 .await;
         }
         self.view.locate(node)
     }
 
-    async fn connect_broker(&self, node: NodeId) -> Result<Connection, ConnectError> {
+    async fn connect_broker(
+        &self,
+        node: NodeId,
+        name: &OwnName,
+    ) -> Result<Connection, ConnectError> {
         let Some(broker) = self.known(node).await else {
             return if self.requires_authentication() {
-                self.connect_provisional().await
+                self.connect_provisional(name).await
             } else {
                 Err(self.unknown(node))
             };
         };
         let address = broker.address;
-        match self.connect_address(&address, Some(node)).await {
+        match self.connect_address(&address, Some(node), name).await {
             Ok((stream, peer)) => Ok(Connection {
                 stream,
                 address,
@@ -304,7 +309,7 @@ impl Cluster {
                 gone: broker.gone,
                 is_provisional: false,
             }),
-            Err(ConnectError::WrongBroker { .. }) => self.connect_moved(node, address).await,
+            Err(ConnectError::WrongBroker { .. }) => self.connect_moved(node, address, name).await,
             Err(error) => {
                 self.want_refresh();
                 Err(error)
@@ -317,18 +322,21 @@ impl Cluster {
         &self,
         node: NodeId,
         old: BrokerAddress,
+        name: &OwnName,
     ) -> Result<Connection, ConnectError> {
         let wrong = ConnectError::WrongBroker {
-            cluster: self.name(),
+            cluster: self.name().to_string(),
             node,
             address: old.clone(),
         };
-        self.refreshed(self.settings.dial.probe_timeout).await;
+        self.refreshed(self.settings().dial.probe_timeout).await;
         let broker = self.view.locate(node).ok_or_else(|| self.unknown(node))?;
         if broker.address == old {
             return Err(wrong);
         }
-        let (stream, peer) = self.connect_address(&broker.address, Some(node)).await?;
+        let (stream, peer) = self
+            .connect_address(&broker.address, Some(node), name)
+            .await?;
         Ok(Connection {
             stream,
             address: broker.address,
@@ -338,8 +346,8 @@ impl Cluster {
         })
     }
 
-    async fn connect_provisional(&self) -> Result<Connection, ConnectError> {
-        self.connect_any().await.map(|connection| Connection {
+    async fn connect_provisional(&self, name: &OwnName) -> Result<Connection, ConnectError> {
+        self.connect_any(name).await.map(|connection| Connection {
             is_provisional: true,
             ..connection
         })
@@ -358,14 +366,10 @@ impl Cluster {
             known.join(", ")
         };
         ConnectError::UnknownBroker {
-            cluster: self.name(),
+            cluster: self.name().to_string(),
             node,
             known,
         }
-    }
-
-    fn name(&self) -> String {
-        self.settings.name.to_string()
     }
 
     /// Dials an address, and has whoever answers say who it is, unless that is known or may not be
@@ -374,22 +378,31 @@ impl Cluster {
         &self,
         address: &BrokerAddress,
         node: Option<NodeId>,
+        name: &OwnName,
     ) -> Result<(Stream, SocketAddr), ConnectError> {
         let (mut stream, peer) = self.dial(address).await?;
-        if self.requires_authentication() || self.verified.holds(peer, node) {
+        if self.requires_authentication() {
             return Ok((stream, peer));
         }
-        match self.verify(&mut stream, address, node).await {
+        // Whoever pins an id says that the addresses may be another cluster's.
+        let is_pinned = self.settings().cluster_id.is_some();
+        if !is_pinned && self.verified.holds(peer, node) {
+            return Ok((stream, peer));
+        }
+        match self.verify(&mut stream, address, node, name).await {
             Ok(()) => self.verified.note(peer, node),
-            // A listener that demands SASL closes when it is asked: it gets a connection on which
-            // nobody asked.
-            Err(ConnectError::Probe {
-                source: ProbeError::Closed,
-                ..
-            }) => {
+            // A listener that demands a login closes when it is asked: if that is what it is, it
+            // gets a connection on which nobody asked.
+            Err(error) if error.is_closed() => {
+                self.verified.forget(peer);
+                self.mechanism_demanded_at(address).await.ok_or(error)?;
+                self.want_refresh();
                 return self.dial(address).await.map_err(ConnectError::from);
             }
-            Err(error) => return Err(error),
+            Err(error) => {
+                self.verified.forget(peer);
+                return Err(error);
+            }
         }
         Ok((stream, peer))
     }
@@ -399,21 +412,20 @@ impl Cluster {
         stream: &mut Stream,
         address: &BrokerAddress,
         node: Option<NodeId>,
+        name: &OwnName,
     ) -> Result<(), ConnectError> {
         let cluster_id = self.view.cluster_id();
         let expected = cluster_id.as_deref().zip(node);
         let wrong = |node| ConnectError::WrongBroker {
-            cluster: self.name(),
+            cluster: self.name().to_string(),
             node,
             address: address.clone(),
         };
-        let asked = broker::ask(stream, expected, self.settings.dial.probe_timeout).await;
+        let timeout = self.settings().dial.probe_timeout;
+        let asked = broker::ask(stream, name, expected, timeout).await;
         let sighting = asked.map_err(|source| match (source, node) {
             (ProbeError::WrongBroker, Some(node)) => wrong(node),
-            (source, _) => ConnectError::Probe {
-                address: address.clone(),
-                source,
-            },
+            (source, _) => ConnectError::probe(address, source),
         })?;
         let is_ours = !matches!(
             self.learn(&sighting, Source::Passing),
@@ -435,10 +447,7 @@ impl Cluster {
                 }
             }
             None if is_ours => Ok(()),
-            None => Err(ConnectError::Probe {
-                address: address.clone(),
-                source: ProbeError::WrongBroker,
-            }),
+            None => Err(ConnectError::probe(address, ProbeError::WrongBroker)),
         }
     }
 }

@@ -6,6 +6,7 @@
 
 pub mod connect;
 pub mod refresh;
+mod verified;
 pub mod view;
 
 pub use connect::{ConnectError, Connection};
@@ -13,9 +14,11 @@ pub use view::View;
 
 use crate::broker::{DialSettings, Security};
 use crate::net::buffer::BufferPool;
+use crate::net::own_sockets::OwnSockets;
 use crate::net::tls::ClientTls;
 use crate::observe::metrics::ClusterMetrics;
 use crate::types::{BrokerAddress, ClusterName};
+use arc_swap::ArcSwap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -36,73 +39,81 @@ pub struct ClusterSettings {
     pub tls: Option<ClientTls>,
 }
 
-/// A cluster at run time, shared by its listeners.
+impl ClusterSettings {
+    /// Whether these settings are for the same cluster as `other`, so that what is known of that
+    /// one holds. A cluster that is pinned to another id, or has none of the bootstrap servers, is
+    /// another one, or may be: what is known would lead to the old one.
+    pub fn is_same_cluster(&self, other: &Self) -> bool {
+        let is_known = |server| other.bootstrap_servers.contains(server);
+        self.name == other.name
+            && self.cluster_id == other.cluster_id
+            && self.bootstrap_servers.iter().any(is_known)
+    }
+}
+
+/// A cluster at run time, shared by its listeners. It stays the same over a reload; its settings
+/// are swapped whole.
 #[derive(Debug)]
 pub struct Cluster {
-    settings: ClusterSettings,
-    view: Arc<View>,
+    name: ClusterName,
+    settings: ArcSwap<ClusterSettings>,
+    view: View,
     refreshes: refresh::Refreshes,
-    verified: connect::Verified,
-    security: Security,
+    verified: verified::Verified,
+    buffers: BufferPool,
+    own_sockets: Arc<OwnSockets>,
     metrics: ClusterMetrics,
 }
 
 impl Cluster {
     /// A cluster of which nothing is known yet but its settings. Run
     /// [`keep_fresh`](Self::keep_fresh) beside it.
-    pub fn new(settings: ClusterSettings, buffers: BufferPool, metrics: ClusterMetrics) -> Self {
-        let view = Arc::new(View::new(settings.cluster_id.clone()));
-        Self::with_view(settings, view, buffers, metrics)
-    }
-
-    /// The same cluster with other settings: it knows what this one knows, unless it is pinned to
-    /// another cluster id or has no bootstrap server that this one has. It is another cluster then,
-    /// or may be: what this one knows would lead to the old one.
-    pub fn changed(&self, settings: ClusterSettings) -> Self {
-        let buffers = self.security.buffers.clone();
-        let metrics = self.metrics.clone();
-        let is_known = |server| self.settings.bootstrap_servers.contains(server);
-        if settings.cluster_id != self.settings.cluster_id
-            || !settings.bootstrap_servers.iter().any(is_known)
-        {
-            return Self::new(settings, buffers, metrics);
-        }
-        Self::with_view(settings, Arc::clone(&self.view), buffers, metrics)
-    }
-
-    /// Whether this is `other` with other settings, and knows what it knows.
-    pub fn continues(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.view, &other.view)
-    }
-
-    fn with_view(
+    pub fn new(
         settings: ClusterSettings,
-        view: Arc<View>,
         buffers: BufferPool,
+        own_sockets: Arc<OwnSockets>,
         metrics: ClusterMetrics,
     ) -> Self {
-        let security = Security {
-            tls: settings.tls.clone(),
-            buffers,
-        };
-        let (refreshes, verified) = Default::default();
         Self {
-            settings,
-            view,
-            refreshes,
-            verified,
-            security,
+            name: settings.name.clone(),
+            view: View::new(settings.cluster_id.clone()),
+            settings: ArcSwap::from_pointee(settings),
+            refreshes: refresh::Refreshes::default(),
+            verified: verified::Verified::default(),
+            buffers,
+            own_sockets,
             metrics,
         }
     }
 
-    /// Its settings.
-    pub fn settings(&self) -> &ClusterSettings {
-        &self.settings
+    /// From now on it has these settings, which are [for the same
+    /// cluster](ClusterSettings::is_same_cluster). What brokers said about themselves counts no
+    /// more: they may be asked in another way now.
+    pub fn change(&self, settings: ClusterSettings) {
+        self.settings.store(Arc::new(settings));
+        self.verified.clear();
+        self.refreshes.restart();
+    }
+
+    /// Its name in the configuration.
+    pub fn name(&self) -> &ClusterName {
+        &self.name
+    }
+
+    /// Its settings as they are now.
+    pub fn settings(&self) -> Arc<ClusterSettings> {
+        self.settings.load_full()
     }
 
     /// What is known of it.
     pub fn view(&self) -> &View {
         &self.view
+    }
+
+    fn security(&self) -> Security {
+        Security {
+            tls: self.settings.load().tls.clone(),
+            buffers: self.buffers.clone(),
+        }
     }
 }

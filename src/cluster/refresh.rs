@@ -1,16 +1,23 @@
 //! Keeps the broker map fresh by asking bootstrap servers, in Narrows' own name.
 //!
 //! One task a cluster asks, at a jittered interval and whenever somebody wants to know now; whoever
-//! wants to know waits for that one answer. Where the brokers demand SASL, Narrows may not ask: the
-//! cluster is *silent*, and the map is learned from responses that pass.
+//! wants to know waits for that one answer. Where the brokers demand a login, Narrows may not ask,
+//! and the map is learned from responses that pass.
+//!
+//! That a login is demanded is believed on a broker's word alone, its answer to a SaslHandshake.
+//! Belief switches off every check of who a broker is, and whatever stands in front of a broker that
+//! is away (a port forward, a sidecar, a balancer) closes connections just as such a listener does.
 
 use super::view::{Learned, Source};
 use super::{Cluster, ConnectError};
-use crate::broker::{self, ProbeError};
+use crate::broker::{self, OwnName};
 use crate::lifecycle::Stop;
+use crate::observe::throttle::Throttle;
+use crate::protocol::own_requests::Handshake;
 use crate::protocol::rewrite::BrokerList;
-use crate::types::{BrokerAddress, NodeId};
+use crate::types::BrokerAddress;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::{Notify, watch};
 use tracing::{info, warn};
@@ -22,15 +29,33 @@ const RETRY_MIN: Duration = Duration::from_millis(250);
 const RETRY_MAX: Duration = Duration::from_secs(10);
 /// When a broker is missing from a list: a little more than it takes to be believed.
 const SUSPICION_DELAY: Duration = Duration::from_millis(2100);
+/// Brokers that demand a login are asked whether they still do ever more seldom, up to this.
+const LOGIN_CHECK_MAX: Duration = Duration::from_secs(3600);
+/// Between two lines of one kind in the log.
+const LINE_INTERVAL: Duration = Duration::from_secs(60);
+/// What a SaslHandshake names before a broker has named its mechanisms.
+const FIRST_MECHANISM: &str = "PLAIN";
 
 /// The state of a cluster's refreshes.
 #[derive(Debug)]
 pub(super) struct Refreshes {
     wanted: Notify,
+    restarted: Notify,
     /// How many refreshes have ended, and the last one's result.
     ended: watch::Sender<(u64, Outcome)>,
     requires_authentication: AtomicBool,
+    /// A mechanism that the brokers have named.
+    mechanism: Mutex<Option<String>>,
     suspicion: Notify,
+    lines: Mutex<Lines>,
+}
+
+/// How often things have been said.
+#[derive(Debug)]
+struct Lines {
+    failed: Throttle,
+    wrong_cluster: Throttle,
+    map: Throttle,
 }
 
 /// How a refresh ended.
@@ -41,8 +66,8 @@ pub enum Outcome {
     None,
     /// The map is what the cluster says.
     Fresh,
-    /// The brokers demand authentication, which Narrows can't give.
-    Silent,
+    /// The brokers demand a login, which Narrows can't give.
+    LoginDemanded,
     /// Nobody could be asked; says why.
     Failed(String),
 }
@@ -51,15 +76,52 @@ impl Default for Refreshes {
     fn default() -> Self {
         Self {
             wanted: Notify::new(),
+            restarted: Notify::new(),
             ended: watch::Sender::new((0, Outcome::None)),
             requires_authentication: AtomicBool::new(false),
+            mechanism: Mutex::default(),
             suspicion: Notify::new(),
+            lines: Mutex::new(Lines {
+                failed: Throttle::every(LINE_INTERVAL),
+                wrong_cluster: Throttle::every(LINE_INTERVAL),
+                map: Throttle::every(Duration::from_secs(10)),
+            }),
         }
     }
 }
 
+impl Refreshes {
+    /// The settings are others: ask anew, about logins too.
+    pub(super) fn restart(&self) {
+        self.login_demanded(None);
+        self.restarted.notify_one();
+    }
+
+    fn login_demanded(&self, mechanism: Option<String>) {
+        let is_demanded = mechanism.is_some();
+        *self
+            .mechanism
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = mechanism;
+        self.requires_authentication.store(is_demanded, Relaxed);
+    }
+
+    fn mechanism(&self) -> Option<String> {
+        let mechanism = self
+            .mechanism
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        mechanism.clone()
+    }
+
+    fn lines(&self) -> MutexGuard<'_, Lines> {
+        self.lines.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 impl Cluster {
-    /// Whether the brokers demand SASL, so that Narrows learns only from what passes.
+    /// Whether the brokers have said that they demand a login, so that Narrows learns only from
+    /// what passes.
     pub fn requires_authentication(&self) -> bool {
         self.refreshes.requires_authentication.load(Relaxed)
     }
@@ -78,8 +140,8 @@ impl Cluster {
     /// first; not longer than `timeout`. Cancel-safe.
     pub(super) async fn refreshed(&self, timeout: Duration) {
         let mut ended = self.refreshes.ended.subscribe();
-        let (count, outcome) = ended.borrow_and_update().clone();
-        if outcome == Outcome::Silent {
+        let (count, _) = *ended.borrow_and_update();
+        if self.requires_authentication() {
             return;
         }
         self.want_refresh();
@@ -98,56 +160,60 @@ impl Cluster {
 
     async fn refresh_for_ever(&self) {
         let mut failures = 0u32;
+        let mut login_checks = 0u32;
         loop {
             let outcome = self.refresh().await;
-            failures = if matches!(outcome, Outcome::Failed(_)) {
-                failures.saturating_add(1)
-            } else {
-                0
-            };
+            let more = |count: u32, is_so| if is_so { count.saturating_add(1) } else { 0 };
+            failures = more(failures, matches!(outcome, Outcome::Failed(_)));
+            login_checks = more(login_checks, outcome == Outcome::LoginDemanded);
             self.note(outcome);
-            let pause = self.pause(failures);
+            let refreshes = &self.refreshes;
             tokio::select! {
-                () = tokio::time::sleep(pause) => {}
-                () = self.refreshes.suspicion.notified() => tokio::time::sleep(SUSPICION_DELAY).await,
-                () = self.refreshes.wanted.notified(), if !self.requires_authentication() => tokio::time::sleep(GAP_MIN).await,
+                () = tokio::time::sleep(self.pause(failures, login_checks)) => {}
+                () = refreshes.restarted.notified() => {}
+                () = refreshes.suspicion.notified() => tokio::time::sleep(SUSPICION_DELAY).await,
+                () = refreshes.wanted.notified(), if !self.requires_authentication() => {
+                    tokio::time::sleep(GAP_MIN).await;
+                }
             }
         }
     }
 
-    fn pause(&self, failures: u32) -> Duration {
-        let pause = match failures {
-            0 => self.settings.metadata_refresh_interval,
-            n => RETRY_MIN
-                .saturating_mul(1 << n.min(16).saturating_sub(1))
-                .min(RETRY_MAX),
+    fn pause(&self, failures: u32, login_checks: u32) -> Duration {
+        let interval = self.settings().metadata_refresh_interval;
+        let doubled = |first: Duration, count: u32| {
+            first.saturating_mul(1 << count.min(16).saturating_sub(1))
+        };
+        let pause = match (failures, login_checks) {
+            (0, 0) => interval,
+            (0, checks) => doubled(interval, checks).min(LOGIN_CHECK_MAX.max(interval)),
+            (failures, _) => doubled(RETRY_MIN, failures).min(RETRY_MAX),
         };
         pause.mul_f64(0.8 + 0.4 * fastrand::f64())
     }
 
     fn note(&self, outcome: Outcome) {
         let before = self.last_refresh();
-        let cluster = &self.settings.name;
-        self.refreshes
-            .requires_authentication
-            .store(outcome == Outcome::Silent, Relaxed);
+        let cluster = self.name();
         match &outcome {
-            Outcome::Failed(why) if before != outcome => {
-                warn!(%cluster, "no broker of the cluster can be asked for metadata, trying \
-                                 again: {why}");
+            Outcome::Failed(why) => {
+                if let Some(suppressed) = self.refreshes.lines().failed.admit(Instant::now()) {
+                    warn!(%cluster, suppressed, "no broker of the cluster can be asked for \
+                                                 metadata, trying again: {why}");
+                }
             }
-            Outcome::Silent if before != outcome => {
+            Outcome::LoginDemanded if before != outcome => {
                 info!(%cluster, "the brokers demand authentication: Narrows learns the broker map \
                                  from responses that pass");
             }
             Outcome::Fresh if matches!(before, Outcome::Failed(_)) => {
-                info!(%cluster, "the cluster can be asked again")
+                info!(%cluster, "the cluster can be asked again");
             }
             _ => {}
         }
         self.metrics.refresh(match outcome {
             Outcome::Fresh | Outcome::None => "fresh",
-            Outcome::Silent => "authentication_demanded",
+            Outcome::LoginDemanded => "authentication_demanded",
             Outcome::Failed(_) => "failed",
         });
         self.refreshes.ended.send_modify(|(count, last)| {
@@ -159,7 +225,21 @@ impl Cluster {
     /// Asks bootstrap servers in random order, then the brokers that are known, until one answers.
     async fn refresh(&self) -> Outcome {
         let mut failures = Vec::new();
-        let mut is_closed = false;
+        if let Some(mechanism) = self.refreshes.mechanism() {
+            // A broker that demands a login logs a warning with a stack trace when it is asked
+            // anything else (Kafka 2.4 to 4.4), so that it is asked only whether it still does.
+            for address in self.bootstrap_candidates() {
+                match self.login_at(&address, &mechanism).await {
+                    Ok(Handshake::NotDemanded) => {
+                        self.refreshes.login_demanded(None);
+                        return Box::pin(self.refresh()).await;
+                    }
+                    Ok(_) => return Outcome::LoginDemanded,
+                    Err(failure) => failures.push(failure.to_string()),
+                }
+            }
+            return Outcome::Failed(failures.join("; "));
+        }
         for address in self.bootstrap_candidates() {
             match self.ask(&address).await {
                 Ok(sighting) => match self.learn(&sighting, Source::Own) {
@@ -171,38 +251,50 @@ impl Cluster {
                     _ => return Outcome::Fresh,
                 },
                 Err(failure) => {
-                    is_closed |= matches!(
-                        failure,
-                        ConnectError::Probe {
-                            source: ProbeError::Closed,
-                            ..
-                        }
-                    );
+                    if failure.is_closed()
+                        && let Some(mechanism) = self.mechanism_demanded_at(&address).await
+                    {
+                        self.refreshes.login_demanded(Some(mechanism));
+                        return Outcome::LoginDemanded;
+                    }
                     failures.push(failure.to_string());
                 }
             }
         }
-        if is_closed {
-            Outcome::Silent
-        } else {
-            Outcome::Failed(failures.join("; "))
-        }
+        Outcome::Failed(failures.join("; "))
     }
 
     async fn ask(&self, address: &BrokerAddress) -> Result<BrokerList, ConnectError> {
-        let dial = &self.settings.dial;
         let (mut stream, _) = self.dial(address).await?;
-        let asked = broker::ask(&mut stream, None, dial.probe_timeout).await;
-        asked.map_err(|source| ConnectError::Probe {
-            address: address.clone(),
-            source,
-        })
+        let timeout = self.settings().dial.probe_timeout;
+        let asked = broker::ask(&mut stream, &OwnName::plain(), None, timeout).await;
+        asked.map_err(|source| ConnectError::probe(address, source))
+    }
+
+    /// One of the mechanisms by which a broker demands a login, if it does.
+    pub(super) async fn mechanism_demanded_at(&self, address: &BrokerAddress) -> Option<String> {
+        match self.login_at(address, FIRST_MECHANISM).await {
+            Ok(Handshake::Demanded(mechanisms)) => mechanisms.into_iter().next(),
+            _ => None,
+        }
+    }
+
+    async fn login_at(
+        &self,
+        address: &BrokerAddress,
+        mechanism: &str,
+    ) -> Result<Handshake, ConnectError> {
+        let (mut stream, _) = self.dial(address).await?;
+        let timeout = self.settings().dial.probe_timeout;
+        let name = OwnName::plain();
+        let asked = broker::ask_for_login(&mut stream, &name, mechanism, timeout).await;
+        asked.map_err(|source| ConnectError::probe(address, source))
     }
 
     /// Where a connection to any broker may go: the bootstrap servers in random order, then the
     /// brokers that are known, in case every bootstrap server is down or gone.
     pub(super) fn bootstrap_candidates(&self) -> Vec<BrokerAddress> {
-        let mut candidates = self.settings.bootstrap_servers.clone();
+        let mut candidates = self.settings().bootstrap_servers.clone();
         fastrand::shuffle(&mut candidates);
         let mut known: Vec<_> = self
             .view
@@ -219,30 +311,53 @@ impl Cluster {
     /// Takes in what a response says, and acts on it.
     pub fn learn(&self, sighting: &BrokerList, source: Source) -> Learned {
         let lesson = self.view.learn(sighting, source, Instant::now());
-        let cluster = &self.settings.name;
         match &lesson {
             Learned::Nothing => {}
-            Learned::Changed => {
-                let brokers = self.view.brokers();
-                self.metrics
-                    .brokers_known
-                    .set(i64::try_from(brokers.len()).unwrap_or(i64::MAX));
-                let map: Vec<_> = brokers
-                    .iter()
-                    .map(|(NodeId(node), address)| format!("{node}={address}"))
-                    .collect();
-                info!(%cluster, brokers = %map.join(" "), "the broker map has changed");
-            }
+            Learned::Changed => self.map_changed(),
             Learned::Suspicion => self.refreshes.suspicion.notify_one(),
-            Learned::WrongCluster { expected, seen } => {
-                warn!(
-                    %cluster, %expected, %seen,
-                    "a broker answered for another cluster id and was not believed: is a \
-                     bootstrap server or a pod \
-                     address shared by two clusters?"
-                );
-            }
+            Learned::WrongCluster { expected, seen } => self.warn_of_stranger(expected, seen),
         }
         lesson
     }
+
+    fn map_changed(&self) {
+        let brokers = self.view.brokers();
+        let count = i64::try_from(brokers.len()).unwrap_or(i64::MAX);
+        self.metrics.brokers_known.set(count);
+        let Some(suppressed) = self.refreshes.lines().map.admit(Instant::now()) else {
+            return;
+        };
+        let cluster = self.name();
+        let mut map: Vec<_> = brokers
+            .iter()
+            .take(BROKERS_SHOWN)
+            .map(|(node, address)| format!("{node}={address}"))
+            .collect();
+        if brokers.len() > BROKERS_SHOWN {
+            map.push(format!("and {} more", brokers.len() - BROKERS_SHOWN));
+        }
+        info!(%cluster, suppressed, brokers = %map.join(" "), "the broker map has changed");
+    }
+
+    fn warn_of_stranger(&self, expected: &str, seen: &str) {
+        let line = self.refreshes.lines().wrong_cluster.admit(Instant::now());
+        let Some(suppressed) = line else { return };
+        let cluster = self.name();
+        if self.settings().cluster_id.is_some() {
+            warn!(
+                %cluster, expected, seen, suppressed,
+                "a broker answered for cluster id {seen}, but clusters.{cluster}.cluster_id is \
+                 {expected}: is the key right, and are the bootstrap servers those of this cluster?"
+            );
+        } else {
+            warn!(
+                %cluster, expected, seen, suppressed,
+                "a broker answered for another cluster id and was not believed: is a bootstrap \
+                 server or a pod address shared by two clusters?"
+            );
+        }
+    }
 }
+
+/// More brokers than this are not in the map's line.
+const BROKERS_SHOWN: usize = 50;

@@ -11,6 +11,7 @@ use crate::types::{BrokerAddress, NodeId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 /// How long a broker must be missing from every list before it counts as removed. A broker that
@@ -66,6 +67,8 @@ pub enum Learned {
 pub struct View {
     pinned_id: Option<String>,
     known: Mutex<Known>,
+    /// How often the map has changed.
+    changes: watch::Sender<u64>,
 }
 
 #[derive(Debug, Default)]
@@ -85,12 +88,25 @@ impl View {
         Self {
             pinned_id,
             known: Mutex::new(known),
+            changes: watch::Sender::new(0),
         }
     }
 
     /// Where a broker is, if it is known.
     pub fn locate(&self, node: NodeId) -> Option<KnownBroker> {
         self.lock().brokers.get(&node).cloned()
+    }
+
+    /// Waits until it is known where a broker is. Cancel-safe.
+    pub async fn located(&self, node: NodeId) {
+        let mut changes = self.changes.subscribe();
+        // An error means that the sender is gone, which `self` holds.
+        let _ = changes.wait_for(|_| self.locate(node).is_some()).await;
+    }
+
+    /// How often the map has changed, and word of each change.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
     }
 
     /// The cluster's id, if it is known.
@@ -124,6 +140,10 @@ impl View {
         let mut suspicion = false;
         if sighting.is_complete && !sighting.brokers.is_empty() {
             (changed, suspicion) = known.absent(&sighting.brokers, now, changed);
+        }
+        drop(known);
+        if changed {
+            self.changes.send_modify(|count| *count += 1);
         }
         match (changed, suspicion) {
             (true, _) => Learned::Changed,

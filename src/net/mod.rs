@@ -4,6 +4,7 @@
 
 pub mod buffer;
 pub mod hello;
+pub mod own_sockets;
 pub mod pipe;
 pub mod proxy_header;
 pub mod resolve;

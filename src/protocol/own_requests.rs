@@ -3,14 +3,16 @@
 //! Metadata v4 for no topics, which every broker since 0.11 knows, names the cluster and all its
 //! brokers. ApiVersions v5 carries the cluster id and node id that the broker is expected to have
 //! (KIP-1242): Kafka 4.4 answers REBOOTSTRAP_REQUIRED when they are not its own, older brokers
-//! answer that they don't know the version.
+//! answer that they don't know the version. SaslHandshake v1, which every broker since 1.0 knows,
+//! shows whether a listener demands a login: one that does names its mechanisms, another one answers
+//! ILLEGAL_SASL_STATE.
 //!
-//! Both are written by hand: the `kafka-protocol` crate knows ApiVersions up to v4 only, and the
+//! All are written by hand: the `kafka-protocol` crate knows ApiVersions up to v4 only, and the
 //! tests read what is written here by the crate as far as it goes.
 
 use super::rewrite::{Advertise, BrokerList, PREFIX_BYTES, Rewrite};
 use super::table::{self, Api};
-use super::wire::{Malformed, Reader, put_varint};
+use super::wire::{Malformed, Reader, Unread, put_string, put_varint};
 use crate::types::{AdvertisedAddress, NodeId};
 use bytes::BufMut;
 
@@ -21,6 +23,8 @@ pub enum OwnRequest {
     Metadata,
     /// ApiVersions: are you this node of this cluster? See [`identity_request`].
     Identity,
+    /// SaslHandshake: do you demand a login? See [`handshake_request`].
+    Handshake,
 }
 
 impl OwnRequest {
@@ -29,6 +33,7 @@ impl OwnRequest {
         match self {
             Self::Metadata => table::METADATA,
             Self::Identity => table::API_VERSIONS,
+            Self::Handshake => table::SASL_HANDSHAKE,
         }
     }
 
@@ -37,17 +42,20 @@ impl OwnRequest {
         match self {
             Self::Metadata => 4,
             Self::Identity => 5,
+            Self::Handshake => 1,
         }
     }
 
-    /// The frame's length and header, the client id as brokers see it in their logs and quotas.
-    fn begin(self, correlation_id: i32) -> Vec<u8> {
+    /// The frame's length and header. `name` is the client id, as brokers see it in their logs and
+    /// quotas: at most what an int16 length can say.
+    fn begin(self, name: &[u8], correlation_id: i32) -> Vec<u8> {
         let mut frame = vec![0; LENGTH_BYTES];
         frame.put_i16(self.api().key);
         frame.put_i16(self.version());
         frame.put_i32(correlation_id);
-        frame.put_i16(CLIENT_ID.len() as i16);
-        frame.put_slice(CLIENT_ID.as_bytes());
+        let name = &name[..name.len().min(NAME_BYTES_MAX)];
+        frame.put_i16(name.len() as i16);
+        frame.put_slice(name);
         if self.api().is_flexible(self.version()) {
             frame.put_u8(0); // no header tags
         }
@@ -55,14 +63,23 @@ impl OwnRequest {
     }
 }
 
-const CLIENT_ID: &str = "narrows";
+/// The software that asks, as in KIP-511.
+const SOFTWARE: &str = "narrows";
+/// What is longer is cut: no name is.
+const NAME_BYTES_MAX: usize = 249;
 const LENGTH_BYTES: usize = 4;
 /// REBOOTSTRAP_REQUIRED (KIP-1102).
 const REBOOTSTRAP_REQUIRED: i16 = 129;
+/// The broker's listener speaks SASL, but not by this mechanism.
+const UNSUPPORTED_SASL_MECHANISM: i16 = 33;
+/// The broker's listener does not speak SASL.
+const ILLEGAL_SASL_STATE: i16 = 34;
+/// More than any broker has; a longer list is not a broker's.
+const MECHANISMS_MAX: i32 = 64;
 
 /// A Metadata request for no topics, with its length in front.
-pub fn metadata_request(correlation_id: i32) -> Vec<u8> {
-    let mut frame = OwnRequest::Metadata.begin(correlation_id);
+pub fn metadata_request(name: &[u8], correlation_id: i32) -> Vec<u8> {
+    let mut frame = OwnRequest::Metadata.begin(name, correlation_id);
     frame.put_i32(0); // no topics
     frame.put_u8(0); // none are created
     closed(frame)
@@ -83,9 +100,9 @@ pub fn read_metadata(frame: &[u8]) -> Result<BrokerList, Malformed> {
 
 /// An ApiVersions request that says which broker Narrows means to speak to, with its length in
 /// front. Brokers before 4.4 don't know the version, and say so.
-pub fn identity_request(correlation_id: i32, cluster_id: &str, node: NodeId) -> Vec<u8> {
-    let mut frame = OwnRequest::Identity.begin(correlation_id);
-    for text in [CLIENT_ID, env!("CARGO_PKG_VERSION"), cluster_id] {
+pub fn identity_request(name: &[u8], cluster_id: &str, node: NodeId) -> Vec<u8> {
+    let mut frame = OwnRequest::Identity.begin(name, 0);
+    for text in [SOFTWARE, env!("CARGO_PKG_VERSION"), cluster_id] {
         put_varint(&mut frame, text.len() as u32 + 1);
         frame.put_slice(text.as_bytes());
     }
@@ -99,6 +116,46 @@ pub fn identity_request(correlation_id: i32, cluster_id: &str, node: NodeId) -> 
 pub fn is_wrong_broker(frame: &[u8]) -> bool {
     let mut reader = Reader::whole(frame.get(PREFIX_BYTES..).unwrap_or(&[]));
     reader.int16() == Ok(REBOOTSTRAP_REQUIRED)
+}
+
+/// What a broker says of logins.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Handshake {
+    /// It demands one, by one of these mechanisms; at least one.
+    Demanded(Vec<String>),
+    /// Its listener has no SASL.
+    NotDemanded,
+    /// It answers something else.
+    Unclear(i16),
+}
+
+/// A SaslHandshake request for `mechanism`, with its length in front.
+pub fn handshake_request(name: &[u8], correlation_id: i32, mechanism: &str) -> Vec<u8> {
+    let mut frame = OwnRequest::Handshake.begin(name, correlation_id);
+    put_string(&mut frame, mechanism, false);
+    closed(frame)
+}
+
+/// What the answer to a [`handshake_request`] says: `frame` begins with the length.
+pub fn read_handshake(frame: &[u8]) -> Result<Handshake, Malformed> {
+    let mut reader = Reader::whole(frame.get(PREFIX_BYTES..).ok_or(Malformed::TooLong)?);
+    let mut read = || {
+        let code = reader.int16()?;
+        let count = reader.int32()?;
+        let mut mechanisms = Vec::new();
+        for _ in 0..count.clamp(0, MECHANISMS_MAX) {
+            let mechanism = reader.string()?.unwrap_or(b"");
+            mechanisms.push(String::from_utf8_lossy(mechanism).into_owned());
+        }
+        Ok(match code {
+            ILLEGAL_SASL_STATE => Handshake::NotDemanded,
+            0 | UNSUPPORTED_SASL_MECHANISM if !mechanisms.is_empty() => {
+                Handshake::Demanded(mechanisms)
+            }
+            code => Handshake::Unclear(code),
+        })
+    };
+    read().map_err(|unread: Unread| unread.in_whole())
 }
 
 /// Writes the length in front of what [`OwnRequest::begin`] began.
@@ -126,19 +183,22 @@ mod tests {
     use super::*;
     use bytes::Bytes;
     use kafka_protocol::messages::metadata_response::MetadataResponseBroker;
-    use kafka_protocol::messages::{BrokerId, MetadataRequest, MetadataResponse, RequestHeader};
+    use kafka_protocol::messages::{
+        BrokerId, MetadataRequest, MetadataResponse, RequestHeader, SaslHandshakeRequest,
+        SaslHandshakeResponse,
+    };
     use kafka_protocol::protocol::{Decodable, Encodable, StrBytes};
 
     #[test]
     fn the_metadata_request_asks_for_no_topics_and_creates_none() {
-        let frame = metadata_request(7);
+        let frame = metadata_request(b"narrows-1", 7);
         assert_eq!(frame[..4], (frame.len() as u32 - 4).to_be_bytes());
         let mut rest = Bytes::from(frame).slice(4..);
         let header = RequestHeader::decode(&mut rest, 1).unwrap();
         assert_eq!(header.request_api_key, 3);
         assert_eq!(header.request_api_version, 4);
         assert_eq!(header.correlation_id, 7);
-        assert_eq!(header.client_id.as_deref(), Some("narrows"));
+        assert_eq!(header.client_id.as_deref(), Some("narrows-1"));
         let request = MetadataRequest::decode(&mut rest, 4).unwrap();
         assert_eq!(request.topics, Some(Vec::new()));
         assert!(!request.allow_auto_topic_creation);
@@ -147,13 +207,13 @@ mod tests {
 
     #[test]
     fn the_identity_request_names_narrows_the_cluster_and_the_node() {
-        let frame = identity_request(9, "abc", NodeId(5));
+        let frame = identity_request(b"narrows-1", "abc", NodeId(5));
         assert_eq!(frame[..4], (frame.len() as u32 - 4).to_be_bytes());
         let mut rest = Bytes::from(frame).slice(4..);
         let header = RequestHeader::decode(&mut rest, 2).unwrap();
         assert_eq!(header.request_api_key, 18);
         assert_eq!(header.request_api_version, 5);
-        assert_eq!(header.correlation_id, 9);
+        assert_eq!(header.correlation_id, 0);
         let version = env!("CARGO_PKG_VERSION");
         let expected = [
             b"\x08narrows",
@@ -162,6 +222,43 @@ mod tests {
             b"\x04abc\0\0\0\x05\0",
         ];
         assert_eq!(rest, expected.concat());
+    }
+
+    #[test]
+    fn a_login_counts_as_demanded_only_where_mechanisms_are_named() {
+        let answer = |code: i16, mechanisms: &[&str]| {
+            let response = SaslHandshakeResponse::default()
+                .with_error_code(code)
+                .with_mechanisms(mechanisms.iter().map(|name| text(name)).collect());
+            let mut frame = vec![0, 0, 0, 0, 0, 0, 0, 7];
+            response.encode(&mut frame, 1).unwrap();
+            read_handshake(&closed(frame)).unwrap()
+        };
+        let demanded = Handshake::Demanded(vec!["SCRAM-SHA-512".into(), "PLAIN".into()]);
+        assert_eq!(answer(0, &["SCRAM-SHA-512", "PLAIN"]), demanded);
+        assert_eq!(answer(33, &["SCRAM-SHA-512", "PLAIN"]), demanded);
+        assert_eq!(answer(34, &[]), Handshake::NotDemanded);
+        assert_eq!(answer(0, &[]), Handshake::Unclear(0));
+        assert_eq!(answer(35, &["PLAIN"]), Handshake::Unclear(35));
+        assert!(read_handshake(&[0; 9]).is_err());
+    }
+
+    #[test]
+    fn the_handshake_request_names_the_mechanism() {
+        let frame = handshake_request(b"narrows-1", 3, "PLAIN");
+        let mut rest = Bytes::from(frame).slice(4..);
+        let header = RequestHeader::decode(&mut rest, 1).unwrap();
+        assert_eq!(
+            (header.request_api_key, header.request_api_version),
+            (17, 1)
+        );
+        let request = SaslHandshakeRequest::decode(&mut rest, 1).unwrap();
+        assert_eq!(request.mechanism, text("PLAIN"));
+        assert!(rest.is_empty());
+    }
+
+    fn text(name: &str) -> StrBytes {
+        StrBytes::from_string(name.to_owned())
     }
 
     #[test]

@@ -21,6 +21,9 @@ pub static API_VERSIONS: &Api = &APIS[18];
 /// See [`API_VERSIONS`].
 pub static METADATA: &Api = &APIS[3];
 
+/// SaslHandshake, which shows whether a login is demanded.
+pub static SASL_HANDSHAKE: &Api = &APIS[17];
+
 /// One API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Api {

@@ -170,6 +170,13 @@ pub enum Cause {
         /// Why it is not offered.
         why: &'static str,
     },
+    /// Narrows has reached itself.
+    #[error(
+        "this is a connection of Narrows to itself: the bootstrap servers, what the brokers \
+         advertise or a balancer in between lead back here; let the cluster's bootstrap_servers be \
+         a listener of the brokers that advertises their own addresses (advertised.listeners)"
+    )]
+    RoutingLoop,
     /// A response without a request.
     #[error("the broker sent a response that no request asked for")]
     UnexpectedResponse,
@@ -361,6 +368,7 @@ impl Cause {
             Self::RequestMalformed(_) => ("request_malformed", Client, Warning),
             Self::RequestHeaderTooLarge(_) => ("request_header_too_large", Client, Warning),
             Self::NotOffered { .. } => ("not_offered", Client, Warning),
+            Self::RoutingLoop => ("routing_loop", Narrows, Warning),
             Self::UnexpectedResponse => ("unexpected_response", Broker, Warning),
             Self::CorrelationMismatch { .. } => ("correlation_mismatch", Broker, Warning),
             Self::ResponseLength { .. } => ("response_length", Broker, Warning),

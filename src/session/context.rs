@@ -287,13 +287,7 @@ impl Observer for SessionObserver {
         if sighting.brokers.is_empty() {
             return;
         }
-        let setup = self.context.setup.load();
-        let cluster = if setup.cluster.continues(&self.cluster) {
-            &setup.cluster
-        } else {
-            &self.cluster
-        };
-        cluster.learn(&sighting, Source::Passing);
+        self.cluster.learn(&sighting, Source::Passing);
         if self.target == Target::Bootstrap && !self.has_told.swap(true, Relaxed) {
             self.context.brokers_told();
         }

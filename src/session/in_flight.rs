@@ -4,6 +4,7 @@
 //! is. A Produce with `acks=0` gets no response and has no entry.
 
 use super::cause::Cause;
+use crate::broker::OwnName;
 use crate::protocol::own_requests::{self, OwnRequest};
 use crate::protocol::rewrite::BrokerList;
 use crate::protocol::table::Api;
@@ -60,6 +61,7 @@ const OWN_CORRELATION_ID: i32 = i32::MAX;
 /// Narrows' own question who the brokers are, with its length in front, and what is to be expected
 /// for it.
 pub(super) fn broker_list_request() -> (Vec<u8>, Response) {
+    let name = OwnName::plain();
     let request = OwnRequest::Metadata;
     let response = Response {
         api: Some(request.api()),
@@ -67,7 +69,10 @@ pub(super) fn broker_list_request() -> (Vec<u8>, Response) {
         correlation_id: OWN_CORRELATION_ID,
         to: Recipient::Own(request),
     };
-    (own_requests::metadata_request(OWN_CORRELATION_ID), response)
+    (
+        own_requests::metadata_request(name.as_bytes(), OWN_CORRELATION_ID),
+        response,
+    )
 }
 
 /// What the broker has said to that; `frame` begins with the length.

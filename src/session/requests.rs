@@ -11,6 +11,7 @@ use super::lane::{OpaqueAhead, Scan};
 use super::owed::LinkId;
 use super::provisional::BrokerIdentity;
 use super::state::SessionState;
+use crate::broker::own_name;
 use crate::net::buffer::Buffer;
 use crate::protocol::admission::{self, Admission};
 use crate::protocol::api_versions;
@@ -169,6 +170,9 @@ impl Requests {
             Err(Unread::Incomplete) => return Ok(None),
             Err(Unread::Malformed(malformed)) => return Err(Cause::RequestMalformed(malformed)),
         };
+        if header.client_id.is_some_and(own_name::is_own) {
+            return Err(Cause::RoutingLoop);
+        }
         let is_read_whole = header
             .api
             .is_some_and(|api| api.request() == RequestReading::Whole);

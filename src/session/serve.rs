@@ -1,7 +1,7 @@
 //! A session of Kafka: from the client's first request to the end of both connections.
 
 use super::arrival::read_until;
-use super::cause::{Cause, Side};
+use super::cause::Cause;
 use super::close;
 use super::context::SessionObserver;
 use super::first_bytes;
@@ -9,6 +9,7 @@ use super::in_flight::{self, InFlight};
 use super::lane::{Pools, Scan};
 use super::link::BrokerLink;
 use super::owed::LinkId;
+use super::provisional::BrokerIdentity;
 use super::relay::{Event, Relay};
 use super::requests::{self, RequestContext, Requests};
 use super::state::SessionState;
@@ -52,7 +53,7 @@ impl Session<'_> {
             Ok(first) => first,
             Err(cause) => return Box::pin(close::refuse(client, cause, &entry.stop)).await,
         };
-        let connection = match Box::pin(self.dial(&client)).await {
+        let connection = match Box::pin(self.dial(&client, &state)).await {
             Ok(connection) => connection,
             Err(cause) => return Box::pin(close::refuse(client, cause, &entry.stop)).await,
         };
@@ -74,9 +75,7 @@ impl Session<'_> {
             entry.context.broker_reached();
         }
         let cause = self.relay(&mut relay).await;
-        if cause.side() == Side::Broker {
-            entry.setup.cluster.forget_verified(relay.link().peer);
-        }
+        entry.setup.cluster.forget_verified(relay.link().peer);
         let oldest = relay.link().in_flight.oldest();
         let is_under_way = relay.state.sasl.is_incomplete();
         let cause = relay.state.login.explain(cause, oldest, is_under_way);
@@ -87,12 +86,13 @@ impl Session<'_> {
 
     /// Reaches the broker that is meant. Nothing of the client's has gone anywhere yet, so that to
     /// give up loses nothing: a dial can take as long as all its deadlines, one after the other.
-    async fn dial(&self, client: &Stream) -> Result<Connection, Cause> {
+    async fn dial(&self, client: &Stream, state: &SessionState) -> Result<Connection, Cause> {
         let Entry { setup, stop, .. } = self.entry;
         let half_close = setup.session.half_close_timeout;
+        let client_id = state.identity.client_id();
         tokio::select! {
             biased;
-            connection = setup.cluster.connect(self.entry.target) => Ok(connection?),
+            connection = setup.cluster.connect(self.entry.target, client_id) => Ok(connection?),
             () = stop.draining() => Err(Cause::Drained),
             () = watch::gone(client, half_close) => Err(Cause::ClientClosed),
         }
@@ -169,6 +169,7 @@ impl Session<'_> {
     async fn relay(&self, relay: &mut Relay) -> Cause {
         let stop = &self.entry.stop;
         let gone = relay.link().gone.clone();
+        let cluster = &self.entry.setup.cluster;
         let mut is_draining = false;
         loop {
             tokio::select! {
@@ -181,6 +182,9 @@ impl Session<'_> {
                         }
                     }
                 },
+                () = cluster.located(self.entry.target), if relay.link().identity == BrokerIdentity::Provisional => {
+                    self.settle(relay).await;
+                }
                 () = stop.draining(), if !is_draining => {
                     is_draining = true;
                     relay.end(Cause::Drained);
@@ -204,7 +208,7 @@ impl Session<'_> {
                 relay.state.observer.brokers_seen(brokers);
             }
             // Asked on connections of Narrows' own only.
-            OwnRequest::Identity => {}
+            OwnRequest::Identity | OwnRequest::Handshake => {}
         }
         self.settle(relay).await;
         Ok(())

@@ -80,6 +80,11 @@ pub(super) struct Identity {
 const NAME_BYTES_MAX: usize = 128;
 
 impl Identity {
+    /// What the client's first request said, shortened; not to be trusted.
+    pub(super) fn client_id(&self) -> Option<&[u8]> {
+        self.client_id.as_deref()
+    }
+
     pub(super) fn note_client_id(&mut self, client_id: Option<&[u8]>) {
         if self.client_id.is_none() {
             self.client_id = client_id.map(shortened);

@@ -1,7 +1,7 @@
 //! Scripted brokers on loopback: they answer Narrows' own questions, and hand each client's
 //! connection to the test.
 
-use crate::frames::{answer_narrows, header};
+use crate::frames::{SASL_HANDSHAKE, answer_narrows, header, opaque};
 use crate::within;
 use socket2::SockRef;
 use std::collections::BTreeMap;
@@ -20,9 +20,14 @@ use tokio::time::timeout;
 pub(crate) struct ClusterState {
     pub(crate) cluster_id: String,
     pub(crate) nodes: BTreeMap<i32, SocketAddr>,
-    /// Close when Narrows asks before anybody has authenticated.
+    /// Close when Narrows asks before anybody has authenticated, and name the mechanisms when it
+    /// asks for them.
     pub(crate) demands_sasl: bool,
 }
+
+/// What a listener answers to a SaslHandshake that speaks SASL, and what one that doesn't.
+const MECHANISMS: &[u8] = &[0, 0, 0, 0, 0, 1, 0, 5, b'P', b'L', b'A', b'I', b'N'];
+const ILLEGAL_SASL_STATE: &[u8] = &[0, 34, 0, 0, 0, 0];
 
 /// One scripted broker.
 pub(crate) struct Broker {
@@ -147,10 +152,14 @@ async fn serve_probes(
         }
         let answer = {
             let cluster = cluster.lock().unwrap();
-            if cluster.demands_sasl {
-                return;
+            match (header(&frame).key, cluster.demands_sasl) {
+                (SASL_HANDSHAKE, true) => opaque(header(&frame).correlation_id, MECHANISMS),
+                (_, true) => return,
+                (SASL_HANDSHAKE, false) => {
+                    opaque(header(&frame).correlation_id, ILLEGAL_SASL_STATE)
+                }
+                (_, false) => answer_narrows(&frame, &cluster.nodes, &cluster.cluster_id),
             }
-            answer_narrows(&frame, &cluster.nodes, &cluster.cluster_id)
         };
         if stream.write_all(&answer).await.is_err() {
             return;

@@ -41,6 +41,7 @@ mod tls_hostile;
 mod tls_memory;
 mod tls_peers;
 mod trace;
+mod trust;
 mod tunnel;
 mod waits;
 mod warnings;

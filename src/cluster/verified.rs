@@ -1,0 +1,51 @@
+//! Which addresses have said who they are, and until when that holds.
+
+use crate::types::NodeId;
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// How long a broker that has said who it is need not say it again. A storm of connections asks
+/// once; whoever gets the address of a broker that is gone needs longer than that to come up, and
+/// any doubt ends it before.
+const VERIFIED: Duration = Duration::from_secs(5);
+/// More addresses than a cluster has.
+const ENTRIES_MAX: usize = 10_000;
+
+/// What addresses have said.
+#[derive(Debug, Default)]
+pub(super) struct Verified {
+    until: Mutex<HashMap<(SocketAddr, Option<NodeId>), Instant>>,
+}
+
+impl Verified {
+    /// Whether `peer` has said lately that it is `node`, or any broker of the cluster.
+    pub(super) fn holds(&self, peer: SocketAddr, node: Option<NodeId>) -> bool {
+        self.lock()
+            .get(&(peer, node))
+            .is_some_and(|until| Instant::now() < *until)
+    }
+
+    pub(super) fn note(&self, peer: SocketAddr, node: Option<NodeId>) {
+        let mut until = self.lock();
+        if until.len() >= ENTRIES_MAX {
+            until.clear();
+        }
+        until.insert((peer, node), Instant::now() + VERIFIED);
+    }
+
+    /// Something has happened to a connection to this address, or none could be made: whoever is
+    /// there now must say so again.
+    pub(super) fn forget(&self, peer: SocketAddr) {
+        self.lock().retain(|(other, _), _| *other != peer);
+    }
+
+    pub(super) fn clear(&self) {
+        self.lock().clear();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<(SocketAddr, Option<NodeId>), Instant>> {
+        self.until.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
