@@ -262,7 +262,7 @@ fn a_file_that_is_something_else_is_called_what_it_is() {
         ),
         (
             b"hello",
-            "it is no PEM file: there is no line that begins with -----BEGIN",
+            "it is not a PEM file: there is no line that begins with -----BEGIN",
             "tls.crt",
         ),
         (
@@ -272,7 +272,7 @@ fn a_file_that_is_something_else_is_called_what_it_is() {
         ),
         (
             b"-----BEGIN CERTIFICATE-----\n????\n-----END CERTIFICATE-----\n",
-            "a section is no Base64",
+            "a section is not Base64",
             "copy",
         ),
         (
@@ -321,7 +321,7 @@ fn a_path_where_no_file_is_has_a_reason_of_its_own() {
     );
     assert_eq!(reason(folder.path()), "it is a directory");
     // It would never end, and others would never begin.
-    assert_eq!(reason(Path::new("/dev/zero")), "it is no file");
+    assert_eq!(reason(Path::new("/dev/zero")), "it is not a regular file");
     let problems = Identity::read(&missing, &missing).unwrap_err();
     assert_eq!(problems.len(), 2);
 }

@@ -254,7 +254,7 @@ async fn two_clusters_with_the_same_node_ids_behind_one_port_never_mix() {
         mut other,
     } = two().await;
     // The sample responses are all of one cluster id.
-    proxy.announce("cluster=other expected=other-cluster seen=the-cluster");
+    proxy.announce("cluster=other expected=\"other-cluster\" seen=\"the-cluster\"");
     for round in 0..3 {
         for id in [0, 1] {
             let at = usize::try_from(id).unwrap();
