@@ -112,6 +112,7 @@ fn every_cluster_is_used(reader: &mut Reader, clusters: &[String], listeners: &[
 fn session(reader: &mut Reader) -> Option<SessionSettings> {
     let frame_bytes_max = reader.bytes(&keys::FRAME_BYTES_MAX, "");
     let sasl_frame_bytes_max = reader.bytes(&keys::SASL_FRAME_BYTES_MAX, "");
+    let held_response = reader.bytes(&keys::HELD_RESPONSE_BYTES_MAX, "");
     let in_flight = reader.integer(&keys::IN_FLIGHT_REQUESTS_MAX, "");
     let handshake = reader.duration(&keys::TLS_HANDSHAKE_TIMEOUT, "");
     let first_frame = reader.duration(&keys::FIRST_FRAME_TIMEOUT, "");
@@ -131,6 +132,7 @@ fn session(reader: &mut Reader) -> Option<SessionSettings> {
     Some(SessionSettings {
         frame_bytes_max: frame_bytes_max?,
         sasl_frame_bytes_max: sasl_frame_bytes_max?,
+        held_response_bytes_max: held_response?,
         in_flight_requests_max: in_flight?,
         tls_handshake_timeout: handshake?,
         first_frame_timeout: first_frame?,

@@ -162,6 +162,10 @@ keys! {
     SASL_FRAME_BYTES_MAX = "limits.sasl_frame_bytes_max", FRAME_BYTES,
         Value("512KiB"), None,
         "The largest request before a SASL login has succeeded.";
+    HELD_RESPONSE_BYTES_MAX = "limits.held_response_bytes_max", FRAME_BYTES,
+        Value("4MiB"), None,
+        "The most that is held of one response to replace the addresses in it: room for the \
+         coordinators of 60,000 groups in one FindCoordinator.";
     IN_FLIGHT_REQUESTS_MAX = "limits.in_flight_requests_max", integer(1, 1_000_000),
         Value("10000"), None,
         "How many requests of one connection may await their responses before Narrows stops reading.";

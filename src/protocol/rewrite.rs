@@ -28,6 +28,7 @@ use super::walk::{self, Endpoint, Marks, RESPONSE_PREFIX_BYTES, Walker};
 use super::wire::Malformed;
 use crate::types::{AdvertisedAddress, NodeId};
 use splice::Edits;
+use std::collections::HashSet;
 
 /// Frames up to this size are held until they are whole, and so edited exactly. Smaller frames
 /// are not spliced anyway, so that holding them costs no copy; and a response that carries addresses
@@ -188,6 +189,11 @@ impl Rewrite {
             .endpoints
             .iter()
             .filter(|endpoint| endpoint.node.0 >= 0);
+        // Many groups have one coordinator.
+        let mut seen = HashSet::new();
+        let brokers = brokers.filter(|endpoint| {
+            seen.insert((endpoint.node, text(&endpoint.host_text), endpoint.port))
+        });
         let brokers = brokers.filter_map(|endpoint| {
             let host = std::str::from_utf8(text(&endpoint.host_text))
                 .ok()

@@ -55,11 +55,6 @@ pub struct Tagged {
     pub size: Range<usize>,
 }
 
-/// More addresses than this stand in no response: a cluster has hundreds of brokers, and a tool
-/// that asks for the coordinators of all groups at once some ten thousand. Each costs a multiple of
-/// its bytes to edit.
-pub const ENDPOINTS_MAX: usize = 65_536;
-
 /// An array with one address has its count, a node id, the length of a host and a port. Where fewer
 /// bytes than this are left, no address follows, and they need not be looked at: behind the last
 /// records of a fetch are three.
@@ -439,9 +434,8 @@ impl Walker {
                 let port_at = self.started;
                 let port = to_i32(value);
                 // The host stands in front of its port in every schema.
-                if self.marks.endpoints.len() == ENDPOINTS_MAX {
-                    return Err(Malformed::TooMany);
-                }
+                // Bounded by the bytes that are held: an address takes ten of them at least, and
+                // about ten times as many to edit.
                 self.marks.endpoints.push(Endpoint {
                     node,
                     host,

@@ -41,9 +41,6 @@ pub enum Malformed {
     /// A tagged field is not as long as it says.
     #[error("a tagged field is not as long as it says")]
     TagSize,
-    /// More addresses than any response has.
-    #[error("there are more addresses than any response has")]
-    TooMany,
 }
 
 impl From<Malformed> for Unread {
@@ -229,7 +226,7 @@ pub fn varint_bytes(value: u32) -> usize {
 /// Appends a host name in the form of a version. Names longer than DNS allows can't come from the
 /// configuration.
 pub(crate) fn put_string(out: &mut Vec<u8>, text: &str, flexible: bool) {
-    let length = text.len().min(i16::MAX as usize);
+    let length = text.len().min(STRING_BYTES_MAX);
     if flexible {
         put_varint(out, length as u32 + 1);
     } else {
@@ -237,6 +234,18 @@ pub(crate) fn put_string(out: &mut Vec<u8>, text: &str, flexible: bool) {
     }
     out.extend_from_slice(&text.as_bytes()[..length]);
 }
+
+/// How many bytes [`put_string`] appends.
+pub(crate) fn string_bytes(text: &str, flexible: bool) -> usize {
+    let length = text.len().min(STRING_BYTES_MAX);
+    if flexible {
+        varint_bytes(length as u32 + 1) + length
+    } else {
+        2 + length
+    }
+}
+
+const STRING_BYTES_MAX: usize = i16::MAX as usize;
 
 #[cfg(test)]
 mod tests {

@@ -210,7 +210,10 @@ pub enum Cause {
         malformed: Malformed,
     },
     /// A response whose addresses don't fit into the buffer that they are held in.
-    #[error("the part of a {api} response that has to be rewritten is larger than {limit} bytes")]
+    #[error(
+        "the part of a {api} response that has to be rewritten is larger than {limit} bytes \
+         (limits.held_response_bytes_max)"
+    )]
     ResponseTooLarge {
         /// The API's name.
         api: &'static str,

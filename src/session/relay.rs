@@ -9,7 +9,7 @@ use super::in_flight::{self, Expected};
 use super::lane::{Filled, Lane, Pools, Scan};
 use super::link::BrokerLink;
 use super::requests::Requests;
-use super::responses::{Answered, HELD_BYTES_MAX};
+use super::responses::Answered;
 use super::state::SessionState;
 use super::watch::{Flow, Limits, Overdue, Watch, Way};
 use crate::net::buffer::{BUFFER_BYTES, Buffer};
@@ -294,13 +294,14 @@ impl Relay {
                 continue;
             }
             self.down.is_heard = true;
+            let held_bytes_max = self.state.settings.held_response_bytes_max;
             let (responses, broker, mut with) = self.link.reading(&mut self.state);
-            let filled = ready!(responses.poll_fill(cx, broker, HELD_BYTES_MAX, &mut with));
+            let filled = ready!(responses.poll_fill(cx, broker, held_bytes_max, &mut with));
             match filled.map_err(Cause::BrokerFailed)? {
                 // A response that may not pass ends the session behind those that did.
                 Filled::Bytes(looked) => self.broken = looked.err(),
                 Filled::End => return Poll::Ready(Err(Cause::BrokerClosed)),
-                Filled::Full => return Poll::Ready(Err(responses.scanner.too_large())),
+                Filled::Full => return Poll::Ready(Err(responses.scanner.too_large(held_bytes_max))),
             }
             if self.link.answered.is_some() {
                 self.link.identity.answered();

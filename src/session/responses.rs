@@ -9,6 +9,7 @@ use super::cause::Cause;
 use super::in_flight::{Expected, InFlight, Recipient, Response};
 use super::lane::{OpaqueAhead, Scan};
 use super::owed::LinkId;
+use super::settings::SessionSettings;
 use super::requests::LENGTH_BYTES;
 use super::state::SessionState;
 use crate::net::buffer::Buffer;
@@ -18,9 +19,6 @@ use crate::protocol::table::{self, ResponseReading, Treatment};
 use crate::protocol::wire::Malformed;
 use crate::protocol::{api_versions, sasl};
 use bytes::Bytes;
-
-/// The most that is held of one response: room for tens of thousands of broker addresses.
-pub(super) const HELD_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// What responses are judged by, and where they are noted: the session, and the link that they come
 /// in on.
@@ -166,7 +164,7 @@ impl Rewriting {
 
 impl Responses {
     /// Why the buffer is full of bytes that can't go out.
-    pub(super) fn too_large(&self) -> Cause {
+    pub(super) fn too_large(&self, limit: usize) -> Cause {
         let response = match &self.at {
             At::Whole(response, _) => Some(response),
             At::Rewriting(rewriting) => Some(&rewriting.response),
@@ -174,7 +172,7 @@ impl Responses {
         };
         Cause::ResponseTooLarge {
             api: response.map_or("", Response::api_name),
-            limit: HELD_BYTES_MAX,
+            limit,
         }
     }
 
@@ -236,7 +234,7 @@ impl Responses {
                 if response.to == Recipient::Client {
                     with.state.login.answered(&response);
                 }
-                self.place(response, frame_bytes, bytes)?
+                self.place(response, frame_bytes, bytes, &with.state.settings)?
             }
         };
         if let At::Flowing(total) = self.at {
@@ -352,7 +350,13 @@ impl Responses {
     }
 
     /// How a response of `frame_bytes` is looked at; `bytes` is what has arrived of it.
-    fn place(&mut self, response: Response, frame_bytes: usize, bytes: &[u8]) -> Result<At, Cause> {
+    fn place(
+        &mut self,
+        response: Response,
+        frame_bytes: usize,
+        bytes: &[u8],
+        settings: &SessionSettings,
+    ) -> Result<At, Cause> {
         let total = LENGTH_BYTES + frame_bytes;
         let Some(api) = response.api else {
             return Ok(At::Flowing(total));
@@ -362,9 +366,9 @@ impl Responses {
         if is_held {
             let too_large = Cause::ResponseTooLarge {
                 api: api.name,
-                limit: HELD_BYTES_MAX,
+                limit: settings.held_response_bytes_max,
             };
-            return if total > HELD_BYTES_MAX {
+            return if total > settings.held_response_bytes_max {
                 Err(too_large)
             } else {
                 Ok(At::Whole(response, total))

@@ -11,6 +11,8 @@ pub struct SessionSettings {
     /// The largest request between a SaslHandshake and its success, in bytes (Kafka:
     /// `sasl.server.max.receive.size`).
     pub sasl_frame_bytes_max: usize,
+    /// The most that is held of one response, in bytes, to replace the addresses in it.
+    pub held_response_bytes_max: usize,
     /// How many requests may wait for their responses before Narrows stops reading from the client.
     pub in_flight_requests_max: usize,
     /// How long a new connection may take for its first complete frame, most of it without a byte.

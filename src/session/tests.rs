@@ -6,7 +6,7 @@ use super::lane::Scan;
 use super::owed::LinkId;
 use super::provisional::BrokerIdentity;
 use super::requests::{BEGINNING_BYTES_MAX, RequestContext, Requests};
-use super::responses::{Answered, HELD_BYTES_MAX, ResponseContext, Responses};
+use super::responses::{Answered, ResponseContext, Responses};
 use super::state::{Observer, SessionState};
 use super::{SessionSettings, Splice, Unvetted};
 use crate::net::buffer::{BUFFER_BYTES, BufferPool};
@@ -91,6 +91,7 @@ pub(super) fn state() -> Session {
     let settings = SessionSettings {
         frame_bytes_max: 1024 * 1024,
         sasl_frame_bytes_max: 512 * 1024,
+        held_response_bytes_max: 4 * 1024 * 1024,
         in_flight_requests_max: 10_000,
         tls_handshake_timeout: Duration::from_secs(1),
         first_frame_timeout: Duration::from_secs(1),
@@ -127,7 +128,7 @@ impl Direction for Requests {
 }
 
 impl Direction for Responses {
-    const BYTES_MAX: usize = HELD_BYTES_MAX;
+    const BYTES_MAX: usize = 4 * 1024 * 1024;
 
     fn with(session: &mut Session) -> ResponseContext<'_> {
         ResponseContext {

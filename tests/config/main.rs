@@ -64,6 +64,7 @@ fn settings(clusters: Vec<ClusterSettings>, listeners: Vec<ListenerSettings>) ->
         session: SessionSettings {
             frame_bytes_max: 104_857_600,
             sasl_frame_bytes_max: 524_288,
+            held_response_bytes_max: 4_194_304,
             in_flight_requests_max: 10_000,
             tls_handshake_timeout: Duration::from_secs(10),
             first_frame_timeout: Duration::from_secs(600),

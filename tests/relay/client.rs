@@ -230,6 +230,7 @@ fn settings(bootstrap: SocketAddr, bootstrap_servers: &[SocketAddr]) -> Settings
         session: SessionSettings {
             frame_bytes_max: 100 * 1024 * 1024,
             sasl_frame_bytes_max: 512 * 1024,
+            held_response_bytes_max: 4 * 1024 * 1024,
             in_flight_requests_max: 10_000,
             tls_handshake_timeout: 10 * second,
             first_frame_timeout: 10 * second,

@@ -1,9 +1,10 @@
 //! Copies held bytes and puts other ones in the place of some.
 
 use crate::protocol::walk::{Endpoint, Tagged};
-use crate::protocol::wire::{put_string, put_varint};
+use crate::protocol::wire::{put_string, put_varint, string_bytes, varint_bytes};
 use crate::types::AdvertisedAddress;
 use std::ops::Range;
+use std::sync::Arc;
 
 /// Edits to held bytes.
 pub(super) struct Edits<'a> {
@@ -11,7 +12,39 @@ pub(super) struct Edits<'a> {
     /// The offset in the frame at which `held` begins.
     from: usize,
     flexible: bool,
-    edits: Vec<(Range<usize>, Vec<u8>)>,
+    edits: Vec<(Range<usize>, Replacement)>,
+}
+
+/// What stands there afterwards. A response to a tool that asks for the coordinators of all groups
+/// has a hundred thousand of them, so none owns a place of its own.
+enum Replacement {
+    Host(Arc<str>),
+    Port(u16),
+    /// An array without elements.
+    Empty,
+    /// How many bytes a tagged field has.
+    Size(u32),
+}
+
+impl Replacement {
+    fn bytes(&self, flexible: bool) -> usize {
+        match self {
+            Self::Host(host) => string_bytes(host, flexible),
+            Self::Port(_) => 4,
+            Self::Empty => if flexible { 1 } else { 4 },
+            Self::Size(size) => varint_bytes(*size),
+        }
+    }
+
+    fn put(&self, out: &mut Vec<u8>, flexible: bool) {
+        match self {
+            Self::Host(host) => put_string(out, host, flexible),
+            Self::Port(port) => out.extend_from_slice(&u32::from(*port).to_be_bytes()),
+            Self::Empty if flexible => put_varint(out, 1),
+            Self::Empty => out.extend_from_slice(&[0; 4]),
+            Self::Size(size) => put_varint(out, *size),
+        }
+    }
 }
 
 impl<'a> Edits<'a> {
@@ -26,25 +59,15 @@ impl<'a> Edits<'a> {
 
     /// Empties an array.
     pub(super) fn blank(&mut self, array: &Range<usize>) {
-        let mut empty = Vec::new();
-        if self.flexible {
-            put_varint(&mut empty, 1)
-        } else {
-            empty.extend_from_slice(&0i32.to_be_bytes())
-        }
-        self.edits.push((array.clone(), empty));
+        self.edits.push((array.clone(), Replacement::Empty));
     }
 
     /// Replaces host and port.
     pub(super) fn address(&mut self, endpoint: &Endpoint, address: &AdvertisedAddress) {
-        let mut host = Vec::with_capacity(address.host.len() + 2);
-        put_string(&mut host, &address.host, self.flexible);
+        let host = Replacement::Host(Arc::clone(&address.host));
         self.edits.push((endpoint.host.clone(), host));
-        let port = i32::from(address.port).to_be_bytes();
-        self.edits.push((
-            endpoint.port_at..endpoint.port_at + port.len(),
-            port.to_vec(),
-        ));
+        let port = endpoint.port_at..endpoint.port_at + 4;
+        self.edits.push((port, Replacement::Port(address.port)));
     }
 
     /// Has a tagged field say how long its value is after the edits made so far.
@@ -54,14 +77,12 @@ impl<'a> Edits<'a> {
             .edits
             .iter()
             .filter(|(range, _)| value.start <= range.start && range.end <= value.end);
-        let (old, new) = inside.fold((0, 0), |(old, new), (range, bytes)| {
-            (old + range.len(), new + bytes.len())
+        let (old, new) = inside.fold((0, 0), |(old, new), (range, with)| {
+            (old + range.len(), new + with.bytes(self.flexible))
         });
         // The value is a part of what is held, and a frame's length is an int32.
         let bytes = u32::try_from(value.len() - old + new).unwrap_or(u32::MAX);
-        let mut size = Vec::new();
-        put_varint(&mut size, bytes);
-        self.edits.push((tagged.size.clone(), size));
+        self.edits.push((tagged.size.clone(), Replacement::Size(bytes)));
     }
 
     /// The held bytes with the edits made; `None` if there are none.
@@ -70,13 +91,14 @@ impl<'a> Edits<'a> {
             return None;
         }
         self.edits.sort_by_key(|(range, _)| range.start);
-        let grown: usize = self.edits.iter().map(|(_, bytes)| bytes.len()).sum();
-        let mut out = Vec::with_capacity(self.held.len() + grown);
+        let flexible = self.flexible;
+        let put = self.edits.iter().map(|(_, with)| with.bytes(flexible));
+        let mut out = Vec::with_capacity(self.held.len() + put.sum::<usize>());
         let mut done = 0;
-        for (range, bytes) in self.edits {
+        for (range, with) in self.edits {
             // The walker marks ranges inside what is held, none inside another.
             out.extend_from_slice(self.held.get(done..range.start - self.from).unwrap_or(&[]));
-            out.extend_from_slice(&bytes);
+            with.put(&mut out, flexible);
             done = range.end - self.from;
         }
         out.extend_from_slice(self.held.get(done..).unwrap_or(&[]));
