@@ -6,8 +6,12 @@
 mod driver;
 #[path = "oracle/expect.rs"]
 mod expect;
+#[path = "oracle/masks.rs"]
+mod masks;
 #[path = "oracle/rewrites.rs"]
 mod rewrites;
+#[path = "../src/protocol/samples.rs"]
+mod samples;
 
 use anyhow::Result;
 use driver::{What, oracles};

@@ -119,6 +119,7 @@ fn session(reader: &mut Reader) -> Option<SessionSettings> {
     let frame_progress = reader.duration(&keys::FRAME_PROGRESS_TIMEOUT, "");
     let half_close = reader.duration(&keys::HALF_CLOSE_TIMEOUT, "");
     let unvetted = reader.one(&keys::UNVETTED, "", parse::unvetted);
+    let configs = reader.one(&keys::DESCRIBE_CONFIGS, "", parse::describe_configs);
     let splice = reader.one(&keys::SPLICE, "", parse::splice);
     if let (Some(frame), Some(sasl)) = (frame_bytes_max, sasl_frame_bytes_max)
         && sasl > frame
@@ -139,6 +140,7 @@ fn session(reader: &mut Reader) -> Option<SessionSettings> {
         frame_progress_timeout: frame_progress?,
         half_close_timeout: half_close?,
         unvetted: unvetted?,
+        config_addresses: configs?,
         splice: splice?,
     })
 }

@@ -191,6 +191,11 @@ keys! {
         Value("hide"), None,
         "API keys and versions newer than Narrows' table: `hide` removes them from ApiVersions, \
          `pass` lets them through unread.";
+    DESCRIBE_CONFIGS = "protocol.describe_configs", Choice(&["mask", "pass"]),
+        Value("mask"), None,
+        "Addresses of brokers and controllers among the values that DescribeConfigs shows \
+         (`listeners`, `controller.quorum.voters`, ...): `mask` replaces their bytes by asterisks, \
+         `pass` shows them.";
 
     SPLICE = "relay.splice", Choice(&["auto", "off"]),
         Value("auto"), None,

@@ -8,7 +8,7 @@ use crate::address::NodeIdRanges;
 use crate::listener::ProxyMode;
 use crate::net::tls::Verify;
 use crate::observe::LogFormat;
-use crate::session::{Splice, Unvetted};
+use crate::session::{ConfigAddresses, Splice, Unvetted};
 use crate::types::BrokerAddress;
 use ipnet::IpNet;
 use std::fmt;
@@ -371,6 +371,17 @@ pub(super) fn text(text: &str) -> Result<String, Fault> {
 /// What to do with what the table doesn't know.
 pub(super) fn unvetted(text: &str) -> Result<Unvetted, Fault> {
     choose(text, &[("hide", Unvetted::Hide), ("pass", Unvetted::Pass)])
+}
+
+/// What to do with addresses that DescribeConfigs shows.
+pub(super) fn describe_configs(text: &str) -> Result<ConfigAddresses, Fault> {
+    choose(
+        text,
+        &[
+            ("mask", ConfigAddresses::Mask),
+            ("pass", ConfigAddresses::Pass),
+        ],
+    )
 }
 
 /// Whether large runs go through the kernel alone. A bare `off` is a boolean in YAML 1.1, a word in

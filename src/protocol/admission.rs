@@ -13,6 +13,15 @@ pub enum Unvetted {
     Pass,
 }
 
+/// What to do with addresses of nodes among the values that DescribeConfigs shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConfigAddresses {
+    /// Their bytes become asterisks.
+    Mask,
+    /// They pass, for operators who administer brokers through Narrows.
+    Pass,
+}
+
 /// What is done with a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Admission {

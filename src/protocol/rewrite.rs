@@ -10,18 +10,21 @@
 //! | Produce (0) | 10–13 | `NodeEndpoints`, tag 0 |
 //! | Fetch (1) | 16–18 | `NodeEndpoints`, tag 0, behind the records |
 //! | ShareFetch (78), ShareAcknowledge (79) | 0–2 | `NodeEndpoints`, last field |
+//! | DescribeConfigs (32) | 0–4 | values of keys such as `listeners`, masked ([`mask`](super::mask)) |
 //!
 //! A response with its addresses in front ([`Extent::Head`]) is held up to the last address,
 //! edited, and its rest flows. One with its addresses at the end ([`Extent::Tail`]) is held whole
 //! when it is small, and edited exactly; a larger one flows, so that its length has been sent when
 //! its tail arrives: the tail is then edited at unchanged length ([`pad`]). Which of the two
-//! depends on the frame's length alone, never on how it arrived.
+//! depends on the frame's length alone, never on how it arrived. One whose values are masked
+//! ([`Extent::InPlace`]) flows when it is larger, too, whatever its size.
 
 mod pad;
 mod splice;
 #[cfg(test)]
 mod tests;
 
+use super::mask::Masked;
 use super::schema::{Extent, Schema};
 use super::table::{Api, ResponseReading};
 use super::walk::{self, Endpoint, Marks, RESPONSE_PREFIX_BYTES, Walker};
@@ -118,8 +121,15 @@ impl Rewrite {
     pub fn held_from(&self) -> Option<usize> {
         match self.schema.extent {
             Extent::Tail if self.frame_bytes > HELD_WHOLE_BYTES_MAX => self.walker.marks().tail,
-            Extent::Tail | Extent::Head => Some(0),
+            Extent::InPlace if self.frame_bytes > HELD_WHOLE_BYTES_MAX => None,
+            Extent::Tail | Extent::Head | Extent::InPlace => Some(0),
         }
+    }
+
+    /// What is to be masked of the bytes that have been pushed since this was last asked, before
+    /// any of them goes out.
+    pub fn take_masked(&mut self) -> Vec<Masked> {
+        self.walker.take_masked()
     }
 
     /// How many of the next bytes need not be pushed: records. See

@@ -10,13 +10,13 @@
 
 use bytes::Bytes;
 use kafka_protocol::messages::{
-    BrokerId, DescribeClusterResponse, DescribeQuorumResponse, FetchResponse,
-    FindCoordinatorResponse, MetadataResponse, ProduceResponse, ShareAcknowledgeResponse,
-    ShareFetchResponse, TopicName, describe_cluster_response as cluster,
-    describe_quorum_response as quorum, fetch_response as fetch,
-    find_coordinator_response as coordinator, metadata_response as metadata,
-    produce_response as produce, share_acknowledge_response as acknowledge,
-    share_fetch_response as share,
+    BrokerId, DescribeClusterResponse, DescribeConfigsResponse, DescribeQuorumResponse,
+    FetchResponse, FindCoordinatorResponse, MetadataResponse, ProduceResponse,
+    ShareAcknowledgeResponse, ShareFetchResponse, TopicName, describe_cluster_response as cluster,
+    describe_configs_response as configs, describe_quorum_response as quorum,
+    fetch_response as fetch, find_coordinator_response as coordinator,
+    metadata_response as metadata, produce_response as produce,
+    share_acknowledge_response as acknowledge, share_fetch_response as share,
 };
 use kafka_protocol::protocol::{Decodable, Encodable, StrBytes};
 use std::collections::BTreeMap;
@@ -417,4 +417,66 @@ fn cluster_response(version: i16, shape: &Shape) -> DescribeClusterResponse {
         .with_cluster_id(str_bytes("the-cluster"))
         .with_brokers(brokers.collect())
         .with_unknown_tagged_fields(shape.tags())
+}
+
+/// DescribeConfigs, which no other function here writes: it names brokers in values alone.
+pub const DESCRIBE_CONFIGS: i16 = 32;
+
+/// A key of a configuration: its name, its value and whether the value is flagged as sensitive.
+pub type Setting<'a> = (&'a str, &'a str, bool);
+
+/// What a setting is once its value is masked.
+pub fn masked<'a>((name, value, _): Setting<'a>, stars: &'a str) -> Setting<'a> {
+    (name, &stars[..value.len()], true)
+}
+
+/// The frame of a response to DescribeConfigs with these keys, each with a synonym of its name.
+pub fn describe_configs(version: i16, correlation_id: i32, settings: &[Setting<'_>]) -> Vec<u8> {
+    let mut frame = vec![0; 4];
+    frame.extend_from_slice(&correlation_id.to_be_bytes());
+    if version == 0 {
+        put_configs_v0(&mut frame, settings);
+        return close(frame);
+    }
+    if version >= 4 {
+        frame.push(0);
+    }
+    let configs = settings.iter().map(|(name, value, is_sensitive)| {
+        let synonym = configs::DescribeConfigsSynonym::default()
+            .with_name(str_bytes(name))
+            .with_value(Some(str_bytes(value)));
+        let setting = configs::DescribeConfigsResourceResult::default()
+            .with_name(str_bytes(name))
+            .with_value(Some(str_bytes(value)))
+            .with_is_sensitive(*is_sensitive)
+            .with_synonyms(vec![synonym.clone(), synonym]);
+        if version >= 3 {
+            setting.with_documentation(Some(str_bytes("what it is for")))
+        } else {
+            setting
+        }
+    });
+    let result = configs::DescribeConfigsResult::default()
+        .with_resource_type(4)
+        .with_resource_name(str_bytes("1"))
+        .with_configs(configs.collect());
+    let response = DescribeConfigsResponse::default().with_results(vec![result.clone(), result]);
+    put(&mut frame, &response, version);
+    close(frame)
+}
+
+/// The crate knows v1 and newer only.
+fn put_configs_v0(frame: &mut Vec<u8>, settings: &[Setting<'_>]) {
+    let put_text = |frame: &mut Vec<u8>, text: &str| {
+        frame.extend_from_slice(&(text.len() as i16).to_be_bytes());
+        frame.extend_from_slice(text.as_bytes());
+    };
+    frame.extend_from_slice(&[0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0xff, 0xff, 4]);
+    put_text(frame, "1");
+    frame.extend_from_slice(&(settings.len() as i32).to_be_bytes());
+    for (name, value, is_sensitive) in settings {
+        put_text(frame, name);
+        put_text(frame, value);
+        frame.extend_from_slice(&[1, 0, u8::from(*is_sensitive)]);
+    }
 }

@@ -42,6 +42,12 @@ pub(super) enum Mark {
     Blank,
     /// From here on the body must be held: the addresses follow.
     Tail,
+    /// The name of a configuration key; the next values belong to it.
+    SettingName,
+    /// The value of that key, which may be addresses.
+    SettingValue,
+    /// Whether that value is hidden.
+    IsSensitive,
 }
 
 const fn field(kind: Kind) -> Field {
@@ -111,6 +117,30 @@ const fn cluster_id() -> Field {
     }
 }
 
+/// The name of a configuration key.
+const fn setting_name() -> Field {
+    Field {
+        mark: Mark::SettingName,
+        ..field(Kind::String)
+    }
+}
+
+/// The value of the key whose name came last.
+const fn setting_value() -> Field {
+    Field {
+        mark: Mark::SettingValue,
+        ..field(Kind::String)
+    }
+}
+
+/// Whether the broker hides the value that came last.
+const fn is_sensitive() -> Field {
+    Field {
+        mark: Mark::IsSensitive,
+        ..field(Kind::Fixed(1))
+    }
+}
+
 impl Field {
     const fn since(self, since: i16) -> Self {
         Self { since, ..self }
@@ -167,4 +197,7 @@ pub enum Extent {
     /// At the end, behind records: `fields` is complete. The body must end where it ends, or so
     /// shortly before that no address fits.
     Tail,
+    /// Anywhere, in values of configuration keys: they are masked in their place, at unchanged
+    /// length, while the response flows.
+    InPlace,
 }

@@ -70,6 +70,7 @@ impl Api {
             Treatment::Rewrite { from, schema } if version >= from => {
                 ResponseReading::BySchema(schema)
             }
+            Treatment::Mask { schema } => ResponseReading::BySchema(schema),
             Treatment::Negotiate | Treatment::Handshake | Treatment::Authenticate => {
                 ResponseReading::Whole
             }
@@ -81,7 +82,7 @@ impl Api {
 
     /// Whether the response of a version can carry broker addresses that have to be rewritten.
     pub fn rewrites(&self, version: i16) -> bool {
-        matches!(self.response(version), ResponseReading::BySchema(_))
+        matches!(self.treatment, Treatment::Rewrite { from, .. } if version >= from)
     }
 
     /// The versions of the request and the response header in a version, which need not be a
@@ -175,6 +176,12 @@ pub enum Treatment {
         /// The first version with addresses in its response.
         from: i16,
         /// Where they stand.
+        schema: &'static Schema,
+    },
+    /// DescribeConfigs: values that are addresses of nodes are masked, unless the operator lets them
+    /// pass.
+    Mask {
+        /// Where values stand.
         schema: &'static Schema,
     },
     /// ApiVersions: the response is cut to this table.

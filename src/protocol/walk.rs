@@ -9,6 +9,7 @@ mod precheck;
 
 pub(crate) use precheck::has_no_address;
 
+use super::mask::{KeyName, MASK, Masked, TRUE};
 use super::schema::{Extent, Field, Kind, Mark, Schema};
 use super::wire::{Malformed, Varint};
 use crate::types::NodeId;
@@ -91,6 +92,12 @@ pub struct Walker {
     tag: Option<Begun<[usize; 3]>>,
     /// Where the size of the tagged field began that is being read.
     size_started: usize,
+    /// The configuration key whose value is walked.
+    key: KeyName,
+    /// Whether that value has been masked.
+    is_masked: bool,
+    /// What is to be masked of the bytes that have been pushed.
+    masked: Vec<Masked>,
 }
 
 /// A struct (or one element of an array) that is being walked.
@@ -127,6 +134,10 @@ enum Step {
     Next,
     /// Step over so many bytes.
     Skip(usize),
+    /// Take so many bytes for the name of a configuration key.
+    Name(usize),
+    /// Have so many bytes become this one.
+    Mask(usize, u8),
     /// Read a big-endian integer of so many more bytes.
     Int {
         left: u8,
@@ -178,6 +189,9 @@ impl Walker {
             blank: None,
             tag: None,
             size_started: 0,
+            key: KeyName::default(),
+            is_masked: false,
+            masked: Vec::new(),
         };
         walker.levels[0] = Level {
             fields: schema.fields,
@@ -204,13 +218,28 @@ impl Walker {
             match self.step {
                 Step::Done => break,
                 Step::Next => self.next()?,
-                Step::Skip(0) => self.step = Step::Next,
+                Step::Skip(0) | Step::Name(0) | Step::Mask(0, _) => self.step = Step::Next,
                 _ if rest.is_empty() => break,
                 Step::Skip(count) => {
                     let skipped = count.min(rest.len());
                     rest = &rest[skipped..];
                     self.at += skipped;
                     self.step = Step::Skip(count - skipped);
+                }
+                Step::Name(count) => {
+                    let (name, others) = rest.split_at(count.min(rest.len()));
+                    self.key.push(name);
+                    rest = others;
+                    self.at += name.len();
+                    self.step = Step::Name(count - name.len());
+                }
+                Step::Mask(count, with) => {
+                    let masked = count.min(rest.len());
+                    let range = self.at..self.at + masked;
+                    self.masked.push(Masked { range, with });
+                    rest = &rest[masked..];
+                    self.at += masked;
+                    self.step = Step::Mask(count - masked, with);
                 }
                 Step::Int {
                     left,
@@ -276,6 +305,11 @@ impl Walker {
         self.flexible
     }
 
+    /// What is to be masked of the bytes that have been pushed since this was last asked.
+    pub fn take_masked(&mut self) -> Vec<Masked> {
+        std::mem::take(&mut self.masked)
+    }
+
     /// What has been found so far.
     pub fn marks(&self) -> &Marks {
         &self.marks
@@ -322,7 +356,7 @@ impl Walker {
         }
         // What stands behind the last address flows: the topics of a Metadata response can be
         // megabytes. It isn't checked, since it doesn't matter to where addresses are.
-        if self.depth == 1 && self.extent == Extent::Head {
+        if self.depth == 1 && self.extent != Extent::Tail {
             self.step = Step::Done;
             return Ok(());
         }
@@ -353,6 +387,10 @@ impl Walker {
         match (field.kind, field.mark) {
             (Kind::Fixed(_), Mark::NodeId) => self.read(Then::NodeId),
             (Kind::Fixed(_), Mark::Port) => self.read(Then::Port),
+            (Kind::Fixed(count), Mark::IsSensitive) if self.is_masked => {
+                self.step = Step::Mask(usize::from(count), TRUE);
+                self.within_limit(usize::from(count))
+            }
             (Kind::Fixed(count), _) => self.skip(usize::from(count)),
             (Kind::String, mark) => self.read_sized(Then::Length(mark), 2),
             (Kind::Bytes, mark) => self.read_sized(Then::Length(mark), 4),
@@ -399,9 +437,7 @@ impl Walker {
     }
 
     fn skip(&mut self, count: usize) -> Result<(), Malformed> {
-        if count > self.limit() - self.at {
-            return Err(Malformed::TooLong);
-        }
+        self.within_limit(count)?;
         self.largest_run = self.largest_run.max(count);
         let behind = self.end - self.at - count;
         // Behind the last records of most fetches nothing follows that could be an address. To end
@@ -488,9 +524,28 @@ impl Walker {
         match mark {
             Mark::Host => self.host = (self.started..text.end, text),
             Mark::ClusterId if length > 0 => self.marks.cluster_id = Some(text),
+            Mark::SettingName => {
+                self.key = KeyName::default();
+                self.is_masked = false;
+                self.step = Step::Name(length);
+                return Ok(());
+            }
+            // It must not pass unseen, as what is skipped may.
+            Mark::SettingValue if length > 0 && self.key.is_address() => {
+                self.is_masked = true;
+                self.step = Step::Mask(length, MASK);
+                return Ok(());
+            }
             _ => {}
         }
         self.skip(length)
+    }
+
+    fn within_limit(&self, count: usize) -> Result<(), Malformed> {
+        if count > self.limit() - self.at {
+            return Err(Malformed::TooLong);
+        }
+        Ok(())
     }
 
     fn elements(

@@ -34,7 +34,7 @@ mod tls;
 mod tunnel;
 mod watch;
 
-pub use crate::protocol::admission::Unvetted;
+pub use crate::protocol::admission::{ConfigAddresses, Unvetted};
 pub use arrival::read_until;
 pub use cause::{Cause, Side};
 pub use close::linger;

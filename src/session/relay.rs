@@ -301,7 +301,9 @@ impl Relay {
                 // A response that may not pass ends the session behind those that did.
                 Filled::Bytes(looked) => self.broken = looked.err(),
                 Filled::End => return Poll::Ready(Err(Cause::BrokerClosed)),
-                Filled::Full => return Poll::Ready(Err(responses.scanner.too_large(held_bytes_max))),
+                Filled::Full => {
+                    return Poll::Ready(Err(responses.scanner.too_large(held_bytes_max)));
+                }
             }
             if self.link.answered.is_some() {
                 self.link.identity.answered();

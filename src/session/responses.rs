@@ -9,10 +9,12 @@ use super::cause::Cause;
 use super::in_flight::{Expected, InFlight, Recipient, Response};
 use super::lane::{OpaqueAhead, Scan};
 use super::owed::LinkId;
-use super::settings::SessionSettings;
 use super::requests::LENGTH_BYTES;
+use super::settings::SessionSettings;
 use super::state::SessionState;
 use crate::net::buffer::Buffer;
+use crate::protocol::admission::ConfigAddresses;
+use crate::protocol::mask::Masked;
 use crate::protocol::own_requests::OwnRequest;
 use crate::protocol::rewrite::{PREFIX_BYTES, Rewrite};
 use crate::protocol::table::{self, ResponseReading, Treatment};
@@ -75,6 +77,8 @@ struct Rewriting {
     scanned: usize,
     /// How much of the frame has been cleared.
     cleared: usize,
+    /// Whether a value of it has been masked.
+    is_masked: bool,
 }
 
 impl Scan for Responses {
@@ -307,12 +311,18 @@ impl Responses {
             total,
             scanned,
             cleared,
+            is_masked,
         } = &mut **rewriting;
         let malformed = |malformed| malformed_response(response, malformed);
         let next = self.sendable + (*scanned - *cleared);
         let bytes = &buffer.filled()[next..];
         let bytes = &bytes[..bytes.len().min(*total - *scanned)];
         *scanned += rewrite.push(bytes).map_err(malformed)?;
+        for Masked { range, with } in rewrite.take_masked() {
+            let at = self.sendable + (range.start - *cleared);
+            buffer.replace(at..at + range.len(), &vec![with; range.len()]);
+            *is_masked = true;
+        }
         self.last_run = rewrite.largest_run();
         let free = rewrite
             .held_from()
@@ -334,11 +344,12 @@ impl Responses {
             .finish(&buffer.filled()[held.clone()], *cleared, &**observer)
             .map_err(malformed)?;
         let held_bytes = edited.bytes.as_ref().map_or(held.len(), Vec::len);
+        let is_changed = *is_masked || edited.bytes.is_some();
         if let Some(bytes) = edited.bytes {
             buffer.replace(held, &bytes);
-            if let Some(api) = response.api {
-                observer.response_rewritten(api.key);
-            }
+        }
+        if let Some(api) = response.api.filter(|_| is_changed) {
+            observer.response_rewritten(api.key);
         }
         observer.brokers_seen(edited.sighting);
         self.sendable += held_bytes;
@@ -374,8 +385,10 @@ impl Responses {
                 Ok(At::Whole(response, total))
             };
         }
+        let is_unmasked = matches!(api.treatment, Treatment::Mask { .. })
+            && settings.config_addresses == ConfigAddresses::Pass;
         let passes = |frame| Rewrite::passes(api, response.version, frame);
-        if !api.rewrites(response.version) || bytes.get(..total).is_some_and(passes) {
+        if is_unmasked || bytes.get(..total).is_some_and(passes) {
             return Ok(At::Flowing(total));
         }
         let Some(rewrite) = Rewrite::new(api, response.version, frame_bytes) else {
@@ -387,6 +400,7 @@ impl Responses {
             total,
             scanned: PREFIX_BYTES,
             cleared: 0,
+            is_masked: false,
         };
         Ok(At::Rewriting(match self.spare.take() {
             None => Box::new(rewriting),

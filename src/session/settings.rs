@@ -1,6 +1,6 @@
 //! What a session is told: its limits.
 
-use crate::protocol::admission::Unvetted;
+use crate::protocol::admission::{ConfigAddresses, Unvetted};
 use std::time::Duration;
 
 /// The limits of every session. A limit that is met ends the session with a counted cause.
@@ -25,6 +25,8 @@ pub struct SessionSettings {
     pub half_close_timeout: Duration,
     /// What to do with API keys and versions that are newer than Narrows' table.
     pub unvetted: Unvetted,
+    /// What to do with addresses of nodes that DescribeConfigs shows.
+    pub config_addresses: ConfigAddresses,
     /// Whether large runs of bytes go through the kernel alone, where both sides are plain TCP.
     pub splice: Splice,
 }

@@ -8,12 +8,13 @@ use super::provisional::BrokerIdentity;
 use super::requests::{BEGINNING_BYTES_MAX, RequestContext, Requests};
 use super::responses::{Answered, ResponseContext, Responses};
 use super::state::{Observer, SessionState};
-use super::{SessionSettings, Splice, Unvetted};
+use super::{ConfigAddresses, SessionSettings, Splice, Unvetted};
 use crate::net::buffer::{BUFFER_BYTES, BufferPool};
 use crate::protocol::own_requests::OwnRequest;
 use crate::protocol::rewrite::{Advertise, BrokerList, HELD_WHOLE_BYTES_MAX};
 use crate::protocol::samples::{
-    FETCH, METADATA, PRODUCE, SHARE_FETCH, Shape, close, node, pattern, response, rewritten,
+    DESCRIBE_CONFIGS, FETCH, METADATA, PRODUCE, SHARE_FETCH, Shape, close, describe_configs, node,
+    pattern, response, rewritten,
 };
 use crate::protocol::table::{self, Treatment};
 use crate::types::{AdvertisedAddress, NodeId};
@@ -98,6 +99,7 @@ pub(super) fn state() -> Session {
         frame_progress_timeout: Duration::from_secs(1),
         half_close_timeout: Duration::from_secs(1),
         unvetted: Unvetted::Hide,
+        config_addresses: ConfigAddresses::Mask,
         splice: Splice::Auto,
     };
     Session {
@@ -323,6 +325,20 @@ fn responses(kinds: &[(u8, usize)], session: &mut Session) -> Vec<u8> {
                     },
                 ),
             ),
+            45 => {
+                let value = "v".repeat(*filling.min(&30_000));
+                let settings = [
+                    ("listeners", &*value, false),
+                    ("log.dirs", &*value, false),
+                    (
+                        "advertised.listeners",
+                        "PLAINTEXT://kafka-0.internal:9092",
+                        false,
+                    ),
+                ];
+                let frame = describe_configs(4, id, &settings);
+                (DESCRIBE_CONFIGS, 4, Recipient::Client, frame)
+            }
             _ => (8, 6, Recipient::Client, opaque(*filling)),
         };
         session.expect(Expected::Response(Response {
@@ -378,7 +394,7 @@ proptest! {
 
     #[test]
     fn responses_split_anywhere_pass_as_the_same_bytes(
-        splices: bool, kinds in prop::collection::vec((0u8..46, filling()), 1..10), cuts in prop::collection::vec(any::<Index>(), 0..40)
+        splices: bool, kinds in prop::collection::vec((0u8..47, filling()), 1..10), cuts in prop::collection::vec(any::<Index>(), 0..40)
     ) {
         let mut whole = state();
         let mut split = state();
@@ -394,7 +410,7 @@ proptest! {
     }
 
     #[test]
-    fn responses_one_byte_at_a_time_pass_as_the_same_bytes(splices: bool, kinds in prop::collection::vec((0u8..46, 0usize..300), 1..10)) {
+    fn responses_one_byte_at_a_time_pass_as_the_same_bytes(splices: bool, kinds in prop::collection::vec((0u8..47, 0usize..300), 1..10)) {
         let mut whole = state();
         let mut split = state();
         let stream = responses(&kinds, &mut whole);

@@ -24,7 +24,7 @@ use narrows::listener::ListenerSettings;
 use narrows::listener::ProxyProtocol;
 use narrows::net::tls::{Authorities, ClientAuth, ClientTls, Identity, ServerTls, Verify};
 use narrows::observe::{LogFormat, LogSettings};
-use narrows::session::{ListenerTls, SessionSettings, Splice, Unvetted};
+use narrows::session::{ConfigAddresses, ListenerTls, SessionSettings, Splice, Unvetted};
 use narrows::types::{ClusterName, ListenerName};
 use proptest::prelude::*;
 use std::collections::BTreeSet;
@@ -71,6 +71,7 @@ fn settings(clusters: Vec<ClusterSettings>, listeners: Vec<ListenerSettings>) ->
             frame_progress_timeout: Duration::from_secs(60),
             half_close_timeout: Duration::from_secs(10),
             unvetted: Unvetted::Hide,
+            config_addresses: ConfigAddresses::Mask,
             splice: Splice::Auto,
         },
         reload: ReloadSettings {

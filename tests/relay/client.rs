@@ -13,7 +13,7 @@ use narrows::listener::ListenerSettings;
 use narrows::listener::ProxyProtocol;
 use narrows::observe::LogSettings;
 use narrows::observe::logs::LogFormat;
-use narrows::session::{SessionSettings, Splice, Unvetted};
+use narrows::session::{ConfigAddresses, SessionSettings, Splice, Unvetted};
 use narrows::types::{ClusterName, ListenerName};
 use socket2::SockRef;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -237,6 +237,7 @@ fn settings(bootstrap: SocketAddr, bootstrap_servers: &[SocketAddr]) -> Settings
             frame_progress_timeout: 10 * second,
             half_close_timeout: 10 * second,
             unvetted: Unvetted::Hide,
+            config_addresses: ConfigAddresses::Mask,
             splice: Splice::Auto,
         },
         reload: ReloadSettings {

@@ -17,6 +17,7 @@ mod bulk;
 mod child;
 mod client;
 mod cluster;
+mod configs;
 mod cost;
 mod flow;
 mod frames;

@@ -31,7 +31,13 @@ impl Replacement {
         match self {
             Self::Host(host) => string_bytes(host, flexible),
             Self::Port(_) => 4,
-            Self::Empty => if flexible { 1 } else { 4 },
+            Self::Empty => {
+                if flexible {
+                    1
+                } else {
+                    4
+                }
+            }
             Self::Size(size) => varint_bytes(*size),
         }
     }
@@ -82,7 +88,8 @@ impl<'a> Edits<'a> {
         });
         // The value is a part of what is held, and a frame's length is an int32.
         let bytes = u32::try_from(value.len() - old + new).unwrap_or(u32::MAX);
-        self.edits.push((tagged.size.clone(), Replacement::Size(bytes)));
+        self.edits
+            .push((tagged.size.clone(), Replacement::Size(bytes)));
     }
 
     /// The held bytes with the edits made; `None` if there are none.

@@ -1,9 +1,10 @@
 //! The laws of rewriting, against responses that the `kafka-protocol` crate wrote.
 
 use super::*;
+use crate::protocol::mask::Masked;
 use crate::protocol::samples::{
-    DESCRIBE_QUORUM, FETCH, FIND_COORDINATOR, Node, PRODUCE, SHARE_FETCH, Shape, TAILED, close,
-    is_flexible, node, response, rewritten, tail,
+    DESCRIBE_CONFIGS, DESCRIBE_QUORUM, FETCH, FIND_COORDINATOR, Node, PRODUCE, SHARE_FETCH, Shape,
+    TAILED, close, describe_configs, is_flexible, masked, node, response, rewritten, tail,
 };
 use crate::protocol::table;
 use crate::protocol::wire::to_usize;
@@ -567,4 +568,76 @@ fn share_fetch_of_every_size_around_the_threshold_is_rewritten() {
             assert_eq!(out.len() == frame.len(), !is_whole, "filling {filling}");
         }
     }
+}
+
+/// Settings of a broker, and the places of those whose values are addresses.
+const SETTINGS: [(&str, &str, bool); 6] = [
+    (
+        "advertised.listeners",
+        "PLAINTEXT://kafka-0.internal:9092",
+        false,
+    ),
+    ("log.retention.ms", "604800000", false),
+    (
+        "listeners",
+        "PLAINTEXT://0.0.0.0:9092,CONTROLLER://:9093",
+        false,
+    ),
+    ("ssl.key.password", "", true),
+    ("controller.quorum.voters", "1@kafka-0.internal:9093", false),
+    (
+        "listener.security.protocol.map",
+        "PLAINTEXT:PLAINTEXT",
+        false,
+    ),
+];
+
+#[test]
+fn values_that_are_addresses_are_masked_at_unchanged_length_however_the_response_arrives() {
+    let stars = "*".repeat(100);
+    let expected = SETTINGS.map(|setting| match setting.0 {
+        "listeners" | "advertised.listeners" | "controller.quorum.voters" => {
+            masked(setting, &stars)
+        }
+        _ => setting,
+    });
+    for version in 0..=4 {
+        let frame = describe_configs(version, 7, &SETTINGS);
+        let expected = describe_configs(version, 7, &expected);
+        for piece in [1, 3, 16, frame.len()] {
+            let api = row(DESCRIBE_CONFIGS);
+            let mut rewrite = Rewrite::new(api, version, frame.len() - 4).unwrap();
+            let mut out = frame.clone();
+            let mut scanned = PREFIX_BYTES;
+            while !rewrite.is_ready() {
+                let end = frame.len().min(scanned + piece);
+                scanned += rewrite.push(&frame[scanned..end]).unwrap();
+                for Masked { range, with } in rewrite.take_masked() {
+                    assert!(range.end <= scanned, "only what has arrived");
+                    out[range].fill(with);
+                }
+            }
+            assert!(out == expected, "v{version} in pieces of {piece}");
+        }
+    }
+}
+
+#[test]
+fn coordinators_of_more_groups_than_65536_are_rewritten() {
+    let nodes: Vec<_> = (0..70_000)
+        .map(|group| node(group % 3, "kafka.internal", 9092))
+        .collect();
+    let shape = Shape::of(&nodes);
+    let map = Map {
+        host: Some("kafka.example.com"),
+        nodes: &nodes[..3],
+    };
+    let frame = response(FIND_COORDINATOR, 4, 7, &shape);
+    let expected = response(
+        FIND_COORDINATOR,
+        4,
+        7,
+        &shape.readdressed(|at| node(at.id, "kafka.example.com", at.port + 1)),
+    );
+    assert!(rewrite((FIND_COORDINATOR, 4), &frame, &map).unwrap() == expected);
 }

@@ -3,7 +3,8 @@
 //! addresses is listed.
 
 use super::{
-    Extent, Field, Schema, array, bytes, cluster_id, fixed, host, node_id, port, string, structure,
+    Extent, Field, Schema, array, bytes, cluster_id, fixed, host, is_sensitive, node_id, port,
+    setting_name, setting_value, string, structure,
 };
 
 const INT8: Field = fixed(1);
@@ -183,5 +184,31 @@ pub(in crate::protocol) static SHARE_ACKNOWLEDGE: Schema = Schema {
             array(&[INT32, INT16, string(), LEADER_ID_AND_EPOCH]),
         ]),
         NODE_ENDPOINTS.tail(),
+    ],
+};
+
+/// DescribeConfigs (key 32) v0–v4: the values of brokers' keys, and of what they override.
+pub(in crate::protocol) static DESCRIBE_CONFIGS: Schema = Schema {
+    extent: Extent::InPlace,
+    is_complete_list: false,
+    fields: &[
+        INT32, // ThrottleTimeMs
+        array(&[
+            INT16,    // ErrorCode
+            string(), // ErrorMessage
+            INT8,     // ResourceType
+            string(), // ResourceName
+            array(&[
+                setting_name(),
+                setting_value(),
+                INT8,          // ReadOnly
+                INT8.until(0), // IsDefault
+                INT8.since(1), // ConfigSource
+                is_sensitive(),
+                array(&[setting_name(), setting_value(), INT8]).since(1), // Synonyms
+                INT8.since(3),                                            // ConfigType
+                string().since(3),                                        // Documentation
+            ]),
+        ]),
     ],
 };

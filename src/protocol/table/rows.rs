@@ -26,8 +26,8 @@ use super::Treatment::{Authenticate, Handshake, Negotiate, Opaque, Refuse};
 use super::{Api, Route, Treatment, Versions};
 use crate::protocol::schema::Schema;
 use crate::protocol::schema::responses::{
-    DESCRIBE_CLUSTER, DESCRIBE_QUORUM, FETCH, FIND_COORDINATOR, METADATA, PRODUCE,
-    SHARE_ACKNOWLEDGE, SHARE_FETCH,
+    DESCRIBE_CLUSTER, DESCRIBE_CONFIGS, DESCRIBE_QUORUM, FETCH, FIND_COORDINATOR, METADATA,
+    PRODUCE, SHARE_ACKNOWLEDGE, SHARE_FETCH,
 };
 
 /// Every api key of Kafka up to 4.4; the row of key `k` is `APIS[k]`.
@@ -66,7 +66,7 @@ pub static APIS: [Api; 95] = [
     row(29, "DescribeAcls",                          v(0, 3),  flex(2),  Opaque,                          Any),
     row(30, "CreateAcls",                            v(0, 3),  flex(2),  Opaque,                          Any),
     row(31, "DeleteAcls",                            v(0, 3),  flex(2),  Opaque,                          Any),
-    row(32, "DescribeConfigs",                       v(0, 4),  flex(4),  Opaque,                          Node),
+    row(32, "DescribeConfigs",                       v(0, 4),  flex(4),  mask(&DESCRIBE_CONFIGS),         Node),
     row(33, "AlterConfigs",                          v(0, 2),  flex(2),  Opaque,                          Node),
     row(34, "AlterReplicaLogDirs",                   v(0, 2),  flex(2),  Opaque,                          All),
     row(35, "DescribeLogDirs",                       v(0, 5),  flex(2),  Opaque,                          All),
@@ -153,6 +153,10 @@ const fn row(
 
 const fn rewrite(from: i16, schema: &'static Schema) -> Treatment {
     Treatment::Rewrite { from, schema }
+}
+
+const fn mask(schema: &'static Schema) -> Treatment {
+    Treatment::Mask { schema }
 }
 
 const fn v(min: i16, max: i16) -> Versions {
