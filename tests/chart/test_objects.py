@@ -327,13 +327,13 @@ class Notes(unittest.TestCase):
         said = chart.notes(PORT, address(node_ids=["0-2"], advertised_port_offset=1000))
         self.assertIn("bootstrap.servers=kafka.example.com:10092\n", said)
         self.assertIn("10092 for bootstrap, 10093 to 10095 for the node ids 0 to 2", said)
-        self.assertIn("kafka.example.com lead to the address of service/r-narrows", said)
+        self.assertIn("lead kafka.example.com to the address of service/r-narrows", said)
         self.assertNotIn("security.protocol", said)
 
     def test_they_give_the_names_of_the_certificate(self):
         said = chart.notes(SNI, address(advertised_port=443))
         self.assertIn("bootstrap.servers=kafka.example.com:443\n", said)
-        self.assertIn("Certificate:       covers kafka.example.com and *.kafka.example.com", said)
+        self.assertIn("Certificate:       has to cover kafka.example.com and *.kafka.example.com", said)
 
     def test_they_warn_of_brokers_that_are_not_verified(self):
         given = {"config": {"clusters": {"kafka": {"tls": {"verify": "off"}}}}}
