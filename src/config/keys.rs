@@ -165,7 +165,7 @@ keys! {
     HELD_RESPONSE_BYTES_MAX = "limits.held_response_bytes_max", FRAME_BYTES,
         Value("4MiB"), None,
         "The most that is held of one response to replace the addresses in it: room for the \
-         coordinators of 60,000 groups in one FindCoordinator.";
+         coordinators of 65,536 groups in one FindCoordinator (an address for each 64 bytes).";
     IN_FLIGHT_REQUESTS_MAX = "limits.in_flight_requests_max", integer(1, 1_000_000),
         Value("10000"), None,
         "How many requests of one connection may await their responses before Narrows stops reading.";

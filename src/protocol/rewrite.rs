@@ -33,6 +33,9 @@ use crate::types::{AdvertisedAddress, NodeId};
 use splice::Edits;
 use std::collections::HashSet;
 
+/// What an address has room for, its group's or topic's name included, where many are held.
+const HELD_BYTES_PER_ADDRESS: usize = 64;
+
 /// Frames up to this size are held until they are whole, and so edited exactly. Smaller frames
 /// are not spliced anyway, so that holding them costs no copy; and a response that carries addresses
 /// because a partition has moved is nearly always smaller.
@@ -94,6 +97,14 @@ impl Rewrite {
             schema,
             frame_bytes,
         })
+    }
+
+    /// The same for a session that holds so many bytes of one response: an address may take 64 of
+    /// them on average.
+    pub fn holding(mut self, bytes_max: usize) -> Self {
+        self.walker
+            .set_endpoints_max(bytes_max / HELD_BYTES_PER_ADDRESS);
+        self
     }
 
     /// Whether a whole frame, its length prefix in front, can pass as it is: a quick look, which

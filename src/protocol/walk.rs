@@ -81,6 +81,7 @@ pub struct Walker {
     levels: [Level; DEPTH_MAX],
     depth: usize,
     marks: Marks,
+    endpoints_max: usize,
     node: NodeId,
     host: (Range<usize>, Range<usize>),
     started: usize,
@@ -182,6 +183,7 @@ impl Walker {
             levels: [EMPTY; DEPTH_MAX],
             depth: 1,
             marks: Marks::default(),
+            endpoints_max: usize::MAX,
             node: NodeId(-1),
             host: (0..0, 0..0),
             started: 0,
@@ -208,6 +210,11 @@ impl Walker {
             walker.depth = 2;
         }
         walker
+    }
+
+    /// The walk gives up at more addresses than these.
+    pub fn set_endpoints_max(&mut self, endpoints_max: usize) {
+        self.endpoints_max = endpoints_max;
     }
 
     /// Takes the next bytes of the frame. Returns how many it used: fewer than given only when it
@@ -470,8 +477,11 @@ impl Walker {
                 let port_at = self.started;
                 let port = to_i32(value);
                 // The host stands in front of its port in every schema.
-                // Bounded by the bytes that are held: an address takes ten of them at least, and
-                // about ten times as many to edit.
+                // The smallest address takes twelve bytes of the frame, and ten times as many here
+                // and in the edits: without this bound, what is held would cost a multiple of itself.
+                if self.marks.endpoints.len() == self.endpoints_max {
+                    return Err(Malformed::TooManyAddresses);
+                }
                 self.marks.endpoints.push(Endpoint {
                     node,
                     host,

@@ -41,6 +41,9 @@ pub enum Malformed {
     /// A tagged field is not as long as it says.
     #[error("a tagged field is not as long as it says")]
     TagSize,
+    /// More addresses than there is room for.
+    #[error("it has more addresses than there is room for")]
+    TooManyAddresses,
 }
 
 impl From<Malformed> for Unread {

@@ -260,7 +260,8 @@ impl Responses {
         let at = self.sendable..self.sendable + total;
         let frame = &buffer.filled()[at.clone()];
         let body = &frame[PREFIX_BYTES..];
-        let malformed = |malformed| malformed_response(&response, malformed);
+        let settings = state.settings;
+        let malformed = |malformed| malformed_response(&response, malformed, &settings);
         self.at = At::Boundary;
         match (response.to, response.api.map(|api| api.treatment)) {
             (Recipient::Own(request), _) => {
@@ -313,7 +314,8 @@ impl Responses {
             cleared,
             is_masked,
         } = &mut **rewriting;
-        let malformed = |malformed| malformed_response(response, malformed);
+        let settings = state.settings;
+        let malformed = |malformed| malformed_response(response, malformed, &settings);
         let next = self.sendable + (*scanned - *cleared);
         let bytes = &buffer.filled()[next..];
         let bytes = &bytes[..bytes.len().min(*total - *scanned)];
@@ -395,7 +397,7 @@ impl Responses {
             return Ok(At::Flowing(total));
         };
         let rewriting = Rewriting {
-            rewrite,
+            rewrite: rewrite.holding(settings.held_response_bytes_max),
             response,
             total,
             scanned: PREFIX_BYTES,
@@ -412,7 +414,17 @@ impl Responses {
     }
 }
 
-fn malformed_response(response: &Response, malformed: Malformed) -> Cause {
+fn malformed_response(
+    response: &Response,
+    malformed: Malformed,
+    settings: &SessionSettings,
+) -> Cause {
+    if malformed == Malformed::TooManyAddresses {
+        return Cause::ResponseTooLarge {
+            api: response.api_name(),
+            limit: settings.held_response_bytes_max,
+        };
+    }
     Cause::ResponseMalformed {
         api: response.api_name(),
         version: response.version,

@@ -60,7 +60,7 @@ async fn the_coordinators_of_many_groups_pass_within_the_operators_bound() {
     let host = "kafka-0.internal";
     let groups: Vec<_> = (0..70_000).map(|_| node(0, host, 9092)).collect();
     let frame = response(FIND_COORDINATOR, 4, 1, &Shape::of(&groups));
-    for (bound, passes) in [(4 * 1024 * 1024, true), (1024 * 1024, false)] {
+    for (bound, passes) in [(8 * 1024 * 1024, true), (1024 * 1024, false)] {
         let mut broker = Broker::alone(0).await;
         let limited = |settings: &mut narrows::app::Settings| {
             settings.session.held_response_bytes_max = bound;

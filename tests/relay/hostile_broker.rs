@@ -322,7 +322,7 @@ async fn a_response_of_nothing_but_brokers_costs_bounded_memory_and_time() {
         drop(client);
         let _ = sending.await;
     }
-    proxy.until_closed("response_malformed", 3).await;
+    proxy.until_closed("response_too_large", 3).await;
     let known = proxy.metric("narrows_brokers_known{cluster=\"orders\"}");
     assert_eq!(known, 1, "none of them is believed");
 
