@@ -15,8 +15,8 @@ mod watch;
 use crate::admin::{self, AdminSettings, Pages};
 use crate::cluster::ClusterSettings;
 use crate::lifecycle::{DrainSettings, Stop, Tasks};
-use crate::listener::ListenerSettings;
-use crate::net::socket;
+use crate::listener::{Capacity, Limits, LimitsSettings, ListenerSettings};
+use crate::net::{descriptors, socket};
 use crate::observe::LogSettings;
 use crate::observe::metrics::Metrics;
 use crate::protocol::table;
@@ -50,6 +50,8 @@ pub struct Settings {
     pub listeners: Vec<ListenerSettings>,
     /// The admin port, unless there is none.
     pub admin: Option<AdminSettings>,
+    /// How many connections and handshakes there may be.
+    pub limits: LimitsSettings,
     /// The limits of every session.
     pub session: SessionSettings,
     /// How to go down.
@@ -78,7 +80,9 @@ impl Narrows {
         let tasks = Tasks::default();
         let sessions = Tasks::default();
         let stop = Stop::default();
+        let limits = Limits::new(settings.limits, capacity(), metrics.limits());
         let overview = Overview::new(
+            limits.clone(),
             sessions.clone(),
             Arc::clone(&shared.incidents),
             stop.clone(),
@@ -86,6 +90,7 @@ impl Narrows {
         let overview = Arc::new(overview);
         let runtime = Runtime {
             metrics,
+            limits,
             shared,
             own_sockets: Arc::default(),
             tasks,
@@ -225,6 +230,14 @@ impl Narrows {
         self.runtime
             .tasks
             .spawn_vital("the admin port", stop, serve);
+    }
+}
+
+/// What this process may use, with the limit of open files raised as far as it may be.
+fn capacity() -> Capacity {
+    Capacity {
+        descriptors: descriptors::raise_limit(),
+        cores: std::thread::available_parallelism().map_or(1, usize::from),
     }
 }
 

@@ -10,7 +10,9 @@ use super::{Settings, StartError};
 use crate::address::Scheme;
 use crate::cluster::{Cluster, ClusterSettings};
 use crate::lifecycle::{DrainSettings, Stop, Tasks};
-use crate::listener::{self, BindError, Binding, BindingState, Identification, ListenerSettings};
+use crate::listener::{
+    self, BindError, Binding, BindingState, Identification, Limits, ListenerSettings,
+};
 use crate::net::own_sockets::OwnSockets;
 use crate::observe::metrics::{Metrics, UNIDENTIFIED};
 use crate::session::{ListenerContext, ListenerState, Resources};
@@ -41,6 +43,7 @@ struct OpenBinding {
 #[derive(Debug)]
 pub(super) struct Runtime {
     pub(super) metrics: Arc<Metrics>,
+    pub(super) limits: Limits,
     pub(super) shared: Resources,
     pub(super) own_sockets: Arc<OwnSockets>,
     pub(super) tasks: Tasks,
@@ -83,6 +86,7 @@ impl Running {
         runtime
             .own_sockets
             .set(binds.map(|bind| bind.address).collect());
+        runtime.limits.change(settings.limits);
         self.change_clusters(&settings.clusters, runtime);
         self.change_listeners(&settings, runtime);
         self.change_bindings(&settings, &mut sockets, runtime);
@@ -152,6 +156,7 @@ impl Running {
                 tls: wanted.tls.clone(),
                 cluster: Arc::clone(cluster),
                 session: settings.session,
+                connections_max: wanted.connections_max,
             };
             let old = self
                 .settings
@@ -214,6 +219,7 @@ impl Running {
             let proxy_protocol = listener.proxy_protocol.clone();
             let session = settings.session;
             let resources = runtime.shared.clone();
+            let limits = runtime.limits.clone();
             if let Some(open) = before.remove(&address) {
                 let old = open.binding.state();
                 let stop = if is_same_identification(&old.identification, &identification) {
@@ -227,6 +233,7 @@ impl Running {
                     proxy_protocol,
                     identification,
                     resources,
+                    limits,
                     session,
                     stop,
                 });
@@ -239,6 +246,7 @@ impl Running {
                     stop: stop_of(&identification, &stop),
                     identification,
                     resources,
+                    limits,
                     session,
                 };
                 let binding = Arc::new(Binding::new(state));

@@ -10,6 +10,7 @@ use crate::admin::Readiness;
 use crate::cluster::Cluster;
 use crate::cluster::refresh::Outcome;
 use crate::lifecycle::{Stop, Tasks};
+use crate::listener::Limits;
 use crate::net::tls::{ClientTls, Verify};
 use crate::observe::incidents::{Incident, Incidents};
 use crate::observe::time::{rfc3339, unix_seconds};
@@ -28,6 +29,7 @@ const INCIDENTS_SHOWN: usize = 50;
 pub(super) struct Overview {
     shown: ArcSwap<Running>,
     reload: ArcSwap<Value>,
+    limits: Limits,
     sessions: Tasks,
     incidents: Arc<Incidents>,
     stop: Stop,
@@ -46,12 +48,18 @@ struct Running {
 }
 
 impl Overview {
-    pub(super) fn new(sessions: Tasks, incidents: Arc<Incidents>, stop: Stop) -> Self {
+    pub(super) fn new(
+        limits: Limits,
+        sessions: Tasks,
+        incidents: Arc<Incidents>,
+        stop: Stop,
+    ) -> Self {
         let shown = ArcSwap::default();
         let reload = ArcSwap::from_pointee(Value::Null);
         Self {
             shown,
             reload,
+            limits,
             sessions,
             incidents,
             stop,
@@ -122,6 +130,7 @@ impl Overview {
             "clusters": shown.clusters.iter().map(|cluster| cluster_json(cluster)).collect::<Vec<_>>(),
             "listeners": shown.listeners.iter().map(listener_json).collect::<Vec<_>>(),
             "certificates": shown.certificates.iter().map(Shown::to_json).collect::<Vec<_>>(),
+            "limits": self.limits.to_json(),
             "reload": **self.reload.load(),
             "problems": problems.iter().map(problem_json).collect::<Vec<_>>(),
         })
@@ -188,6 +197,7 @@ fn listener_json((text, listener): &(ListenerText, Arc<ListenerContext>)) -> Val
         "tls": text.tls,
         "tls_text": setup.tls.as_ref().map(|tls| tls.to_string()),
         "connections": listener.metrics().active.get(),
+        "connections_max": setup.connections_max,
         "brokers": brokers.iter().map(|broker| broker_json(&setup.scheme, broker)).collect::<Vec<_>>(),
         "unmapped_nodes": listener.unmapped().iter().map(|node| node.0).collect::<Vec<_>>(),
     })

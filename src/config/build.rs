@@ -12,7 +12,7 @@ use crate::app::{ReloadSettings, Settings};
 use crate::broker::DialSettings;
 use crate::cluster::ClusterSettings;
 use crate::lifecycle::DrainSettings;
-use crate::listener::ListenerSettings;
+use crate::listener::{LimitsSettings, ListenerSettings};
 use crate::observe::LogSettings;
 use crate::session::SessionSettings;
 use crate::types::ClusterName;
@@ -33,7 +33,8 @@ pub(super) fn settings(reader: &mut Reader) -> Option<Settings> {
     let admin = reader
         .optional(&keys::ADMIN_BIND, "", parse::bind)
         .map(|bind| bind.map(|bind| AdminSettings { bind }));
-    let limits = session(reader);
+    let limits = limits(reader);
+    let session = session(reader);
     let reload = reload(reader);
     let drain = drain(reader);
     let log = log(reader);
@@ -48,7 +49,8 @@ pub(super) fn settings(reader: &mut Reader) -> Option<Settings> {
         clusters: clusters.into_iter().collect::<Option<_>>()?,
         listeners: listeners.into_iter().collect::<Option<_>>()?,
         admin: admin?,
-        session: limits?,
+        limits: limits?,
+        session: session?,
         reload: reload?,
         drain: drain?,
         log: log?,
@@ -107,6 +109,22 @@ fn every_cluster_is_used(reader: &mut Reader, clusters: &[String], listeners: &[
             reader.wrong(&keys::BOOTSTRAP_SERVERS, name, Fault::new(reason, cure));
         }
     }
+}
+
+/// What is not set follows from what the process may use, which is known where it runs.
+fn limits(reader: &mut Reader) -> Option<LimitsSettings> {
+    let mut count =
+        |key: &Key| reader.optional(key, "", parse::integer::<usize>(key.kind.integers()));
+    let connections_max = count(&keys::CONNECTIONS_MAX);
+    let connections_per_source_max = count(&keys::CONNECTIONS_PER_SOURCE_MAX);
+    let newcomers_max = count(&keys::NEWCOMERS_MAX);
+    let handshakes = count(&keys::TLS_HANDSHAKES_WAITING_MAX);
+    Some(LimitsSettings {
+        connections_max: connections_max?,
+        connections_per_source_max: connections_per_source_max?,
+        newcomers_max: newcomers_max?,
+        tls_handshakes_waiting_max: handshakes?,
+    })
 }
 
 fn session(reader: &mut Reader) -> Option<SessionSettings> {

@@ -5,7 +5,7 @@
 //! A row reads: constant = path, kind, default, flag, meaning.
 
 use super::kind::Kind::{self, Bind, Choice, HostPorts, Networks, NodeIds, Path, Paths, Text};
-use super::kind::{DAY, FRAME_BYTES, HOUR, MILLISECOND, SECOND, ZERO, duration, integer};
+use super::kind::{COUNT, DAY, FRAME_BYTES, HOUR, MILLISECOND, SECOND, ZERO, duration, integer};
 
 /// One key. `*` in the path stands for a name that the operator chooses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -152,10 +152,29 @@ keys! {
         "The networks of the load balancers whose headers are believed: addresses and prefixes \
          (10.0.0.0/8), as a list or one text with commas.";
 
+    LISTENER_CONNECTIONS_MAX = "listeners.*.connections_max", COUNT,
+        Nothing("limits.connections_max"), None,
+        "How many client connections the listener may have.";
+
     ADMIN_BIND = "admin.bind", Bind,
         Nothing("no admin port"), Some("--admin-bind"),
         "IP address and port for health, metrics and status.";
 
+    CONNECTIONS_MAX = "limits.connections_max", COUNT,
+        Nothing("what the limit of open files allows"), None,
+        "How many client connections there may be in all. Each takes two files; 320 are held back \
+         for the admin port and Narrows' own needs.";
+    CONNECTIONS_PER_SOURCE_MAX = "limits.connections_per_source_max", COUNT,
+        Nothing("three quarters of connections_max"), None,
+        "How many of them one source may have: an IPv4 address or an IPv6 network of 64 bits, as \
+         the PROXY protocol says it.";
+    NEWCOMERS_MAX = "limits.newcomers_max", COUNT,
+        Nothing("half of connections_max"), None,
+        "How many of them may not have sent their first request yet; half of these may be from \
+         one source.";
+    TLS_HANDSHAKES_WAITING_MAX = "limits.tls_handshakes_waiting_max", COUNT,
+        Nothing("1000 for each core"), None,
+        "How many TLS handshakes with clients may wait to be computed.";
     FRAME_BYTES_MAX = "limits.frame_bytes_max", FRAME_BYTES,
         Value("100MiB"), None,
         "The largest frame in either direction.";

@@ -58,6 +58,9 @@ pub(super) const FRAME_BYTES: Kind = Kind::Bytes {
     max: i32::MAX as u64,
 };
 
+/// How many connections or handshakes: no machine has more.
+pub(super) const COUNT: Kind = integer(1, 10_000_000);
+
 pub(super) const fn duration(min: Duration, max: Duration) -> Kind {
     Kind::Duration { min, max }
 }

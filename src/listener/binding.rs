@@ -4,6 +4,7 @@
 //! and then several listeners may share one port. A reload swaps the state of a binding whole,
 //! while its socket stays open.
 
+use super::limits::Limits;
 use super::proxy_protocol::ProxyProtocol;
 use crate::address::SniScheme;
 use crate::lifecycle::Stop;
@@ -35,6 +36,8 @@ pub struct BindingState {
     pub identification: Identification,
     /// What all listeners share.
     pub resources: Resources,
+    /// Who is let in.
+    pub limits: Limits,
     /// The limits of a session.
     pub session: SessionSettings,
     /// When its connections end, as long as they have not named a listener of their own to end

@@ -2,12 +2,13 @@
 //! where it is counted, when it has to stop, and why it ended.
 
 use super::binding::BindingState;
+use super::limits::Permit;
 use super::opening::Failed;
 use crate::lifecycle::Stop;
 use crate::net::stream::Stream;
 use crate::net::tls::Negotiated;
 use crate::observe::metrics::ListenerMetrics;
-use crate::session::{self, Cause, Entry, SessionRecord};
+use crate::session::{self, Cause, Entry, Newcomer, SessionRecord};
 use crate::types::Severity;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -16,7 +17,7 @@ use tokio::net::TcpStream;
 use tracing::{debug, warn};
 
 /// Opens a client connection that was accepted on `binding`, and carries it. Returns when both
-/// sides are closed. An aborted `stop` cuts it off where it stands; it ends properly when its
+/// sides are closed; `None` when it was turned away, which costs no task. An aborted `stop` cuts it off where it stands; it ends properly when its
 /// listener or its binding says so.
 ///
 /// It counts as active from this call on, so that a drain waits for connections that have not had
@@ -26,16 +27,19 @@ pub(super) fn carry(
     peer: SocketAddr,
     binding: Arc<BindingState>,
     stop: Stop,
-) -> impl Future<Output = ()> + Send {
+) -> Option<impl Future<Output = ()> + Send> {
     let mut connection = Connection::new(peer, binding);
-    async move {
+    if let Err(cause) = connection.admit() {
+        connection.end(&cause);
+        return None;
+    }
+    Some(async move {
         let cause = tokio::select! {
             cause = connection.carry(client) => cause,
             () = stop.aborted() => Cause::Aborted,
         };
-        connection.say(&cause);
-        connection.count_end(&cause);
-    }
+        connection.end(&cause);
+    })
 }
 
 /// One connection, and what its last line in the log says.
@@ -47,72 +51,79 @@ pub(super) struct Connection {
     pub(super) binding: Arc<BindingState>,
     /// Whom it is meant for, once that is known.
     pub(super) entry: Option<Entry>,
-    counted: Counted,
+    /// Its place among all connections, unless there was none.
+    permit: Option<Permit>,
+    is_accepted: bool,
     pub(super) accepted_at: tokio::time::Instant,
     /// What was agreed with the client, and who its certificate says it is.
     pub(super) tls: Option<(Negotiated, Option<String>)>,
     session: SessionRecord,
 }
 
-/// Where a connection is counted: as active for as long as this lives, and as accepted once, where
-/// it is known to belong.
-struct Counted {
-    metrics: ListenerMetrics,
-    is_accepted: bool,
-}
-
-impl Counted {
-    fn new(metrics: &ListenerMetrics) -> Self {
-        metrics.active.inc();
-        Self {
-            metrics: metrics.clone(),
-            is_accepted: false,
-        }
-    }
-
-    /// It belongs here, if it does not belong anywhere yet.
-    fn accept(&mut self) {
-        if !std::mem::replace(&mut self.is_accepted, true) {
-            self.metrics.accepted.inc();
-        }
-    }
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.metrics.active.dec();
-    }
-}
-
 impl Connection {
     fn new(peer: SocketAddr, binding: Arc<BindingState>) -> Self {
-        let counted = Counted::new(binding.metrics());
-        let entry = binding.entry();
-        let mut connection = Self {
+        Self {
             peer,
             via: None,
             binding,
             entry: None,
-            counted,
+            permit: None,
+            is_accepted: false,
             accepted_at: tokio::time::Instant::now(),
             tls: None,
             session: SessionRecord::default(),
-        };
-        if let Some(entry) = entry {
-            connection.enter(entry);
         }
-        connection
+    }
+
+    /// Asks whether there is room for it, and enters where the port says it is meant for.
+    fn admit(&mut self) -> Result<(), Cause> {
+        let binding = Arc::clone(&self.binding);
+        let source = binding.proxy_protocol.own_source(self.peer.ip());
+        self.permit = Some(binding.limits.admit(binding.metrics(), source)?);
+        binding.entry().map_or(Ok(()), |entry| self.enter(entry))
     }
 
     /// The connection has said whom it is meant for, and counts there from now on.
-    pub(super) fn enter(&mut self, entry: Entry) {
-        self.counted = Counted::new(entry.context.metrics());
-        self.counted.accept();
+    pub(super) fn enter(&mut self, entry: Entry) -> Result<(), Cause> {
+        let listener = entry.context.metrics().clone();
+        let connections_max = entry.setup.connections_max;
         self.entry = Some(entry);
+        self.count_accepted();
+        match &mut self.permit {
+            Some(permit) => permit.enter(&listener, connections_max),
+            None => Ok(()),
+        }
     }
 
+    /// It is known whose connection it is: this client's, for whom the peer speaks, or the peer's
+    /// own.
+    pub(super) fn come_from(&mut self, client: Option<SocketAddr>) -> Result<(), Cause> {
+        if let Some(client) = client {
+            self.via = Some(std::mem::replace(&mut self.peer, client));
+        }
+        match &mut self.permit {
+            Some(permit) => permit.come_from(self.peer.ip()),
+            None => Ok(()),
+        }
+    }
+
+    pub(super) fn newcomer(&mut self) -> Newcomer {
+        Newcomer::new(self.permit.as_mut().and_then(Permit::end_as_newcomer))
+    }
+
+    /// Where it is counted: at its listener, as soon as that is known.
     pub(super) fn metrics(&self) -> &ListenerMetrics {
-        &self.counted.metrics
+        match &self.entry {
+            Some(entry) => entry.context.metrics(),
+            None => self.binding.metrics(),
+        }
+    }
+
+    /// Counts it as accepted, once: where it is known to belong, or at its end.
+    fn count_accepted(&mut self) {
+        if !std::mem::replace(&mut self.is_accepted, true) {
+            self.metrics().accepted.inc();
+        }
     }
 
     /// When it has to end, as far as that is known.
@@ -135,9 +146,17 @@ impl Connection {
         }
     }
 
+    fn end(&mut self, cause: &Cause) {
+        self.say(cause);
+        self.count_end(cause);
+    }
+
     fn count_end(&mut self, cause: &Cause) {
-        self.counted.accept();
+        self.count_accepted();
         self.metrics().closed(cause.code(), cause.side());
+        if let Cause::LimitReached { limit, .. } = cause {
+            self.metrics().refused(*limit);
+        }
     }
 
     /// Its last line in the log: for an operator if somebody may have to act, else for whoever

@@ -8,10 +8,12 @@
 
 mod binding;
 mod connection;
+mod limits;
 mod opening;
 mod proxy_protocol;
 
 pub use binding::{Binding, BindingState, Identification};
+pub use limits::{Capacity, Limits, LimitsSettings};
 pub use proxy_protocol::{ProxyMode, ProxyProtocol};
 
 use crate::address::Scheme;
@@ -44,6 +46,8 @@ pub struct ListenerSettings {
     pub tls: Option<ListenerTls>,
     /// Whether connections begin with a PROXY protocol header.
     pub proxy_protocol: ProxyProtocol,
+    /// How many connections it may have; without it, as many as Narrows.
+    pub connections_max: Option<usize>,
 }
 
 /// A socket that could not be bound.
@@ -132,7 +136,9 @@ pub async fn accept(socket: TcpListener, binding: Arc<Binding>, sessions: Tasks,
         let state = binding.state();
         match accepted {
             Ok((client, peer)) => {
-                sessions.spawn(connection::carry(client, peer, state, stop.clone()))
+                if let Some(connection) = connection::carry(client, peer, state, stop.clone()) {
+                    sessions.spawn(connection);
+                }
             }
             Err(error) if is_of_one_connection(&error) => {
                 state.metrics().accept_error("client_gone")
@@ -149,7 +155,12 @@ pub async fn accept(socket: TcpListener, binding: Arc<Binding>, sessions: Tasks,
                     warn!(listener = %state.name(), %bind, suppressed, "can't accept a connection, trying again: \
                                                   {error}{}", cure(&error));
                 }
-                tokio::time::sleep(ACCEPT_PAUSE).await;
+                // Until something else closes a descriptor there is nothing to be had, and the
+                // socket stays readable: without a pause this would spin.
+                tokio::select! {
+                    () = tokio::time::sleep(ACCEPT_PAUSE) => {}
+                    () = stop.draining() => return,
+                }
             }
         }
     }
@@ -162,10 +173,20 @@ fn tuned((client, peer): (TcpStream, SocketAddr)) -> io::Result<(TcpStream, Sock
 
 /// The client has gone again before it was accepted: nothing is wrong with the socket.
 fn is_of_one_connection(error: &io::Error) -> bool {
-    use io::ErrorKind::{ConnectionAborted, ConnectionReset, InvalidInput, NotConnected};
+    use io::ErrorKind::{
+        ConnectionAborted, ConnectionReset, HostUnreachable, InvalidInput, NetworkDown,
+        NetworkUnreachable, NotConnected,
+    };
+    // Linux hands errors of the new connection's network to whoever accepts it: accept(2).
     matches!(
         error.kind(),
-        ConnectionAborted | ConnectionReset | NotConnected | InvalidInput
+        ConnectionAborted
+            | ConnectionReset
+            | NotConnected
+            | InvalidInput
+            | HostUnreachable
+            | NetworkDown
+            | NetworkUnreachable
     )
 }
 

@@ -10,12 +10,16 @@ use super::connection::Connection;
 use super::proxy_protocol::Origin;
 use crate::net::buffer::Buffer;
 use crate::net::hello::{self, Hello};
+use crate::net::socket;
 use crate::net::stream::Stream;
-use crate::net::tls::{self, ServerTls, TlsStream};
+use crate::net::tls::{self, HandshakeError, ServerTls, TlsStream};
 use crate::session::{
     self, Cause, DETECTION_BYTES, DetectedProtocol, Entry, FirstBytes, Incoming, IncomingClient,
     ListenerTls,
 };
+use std::future::poll_fn;
+use std::pin::pin;
+use std::task::Poll;
 use std::time::Instant;
 use tokio::net::TcpStream;
 
@@ -71,11 +75,12 @@ impl Connection {
         Ok(self.incoming(client, entry))
     }
 
-    fn incoming(&self, client: IncomingClient, entry: Entry) -> Incoming {
+    fn incoming(&mut self, client: IncomingClient, entry: Entry) -> Incoming {
         Incoming {
             client,
             entry,
             accepted_at: self.accepted_at,
+            newcomer: self.newcomer(),
         }
     }
 
@@ -110,9 +115,7 @@ impl Connection {
             Origin::Unclear => Ok(false),
             Origin::Known { client, bytes } => {
                 buffer.consume(bytes);
-                if let Some(client) = client {
-                    self.via = Some(std::mem::replace(&mut self.peer, client));
-                }
+                self.come_from(client)?;
                 Ok(true)
             }
         }
@@ -132,7 +135,7 @@ impl Connection {
         };
         if let Identification::Sni { listeners, .. } = &self.binding.identification {
             let entry = binding::named(listeners, hello.server_name.as_deref())?;
-            self.enter(entry);
+            self.enter(entry)?;
         }
         Ok(self.entry.clone())
     }
@@ -144,8 +147,26 @@ impl Connection {
         settings: &ServerTls,
     ) -> Result<Stream, Failed> {
         let began = Instant::now();
-        let shaken =
-            TlsStream::accept(client, hello, settings, &self.binding.resources.buffers).await;
+        let turn = self.binding.limits.turn().await;
+        let turn = turn.map_err(|cause| Failed(cause, None))?;
+        if socket::is_gone(&client) {
+            // A flood of hellos from clients that are gone again costs no more than this look.
+            self.metrics().handshake("none", "gone");
+            return Err(Failed(Cause::from(&HandshakeError::Closed), None));
+        }
+        let buffers = &self.binding.resources.buffers;
+        let mut accept = pin!(TlsStream::accept(client, hello, settings, buffers));
+        // What is dear, the signature, happens in the first poll: the hello is here as a whole.
+        let first = poll_fn(|cx| Poll::Ready(accept.as_mut().poll(cx))).await;
+        // Whatever else is ready comes first, connections that stand among it, while the next
+        // handshake still waits for this turn. Without it, all that wait would be computed in one
+        // go.
+        tokio::task::yield_now().await;
+        drop(turn);
+        let shaken = match first {
+            Poll::Ready(shaken) => shaken,
+            Poll::Pending => accept.await,
+        };
         let metrics = self.metrics();
         match shaken {
             Ok(stream) => {

@@ -48,6 +48,12 @@ impl ProxyProtocol {
         self.mode != ProxyMode::Off
     }
 
+    /// Whose connection one from `peer` is, where no header is to say that.
+    pub(super) fn own_source(&self, peer: IpAddr) -> Option<IpAddr> {
+        let may_say = self.is_expected() && self.trusts(peer);
+        (!may_say).then_some(peer)
+    }
+
     /// Looks at what has arrived from `peer` so far.
     pub(super) fn origin(&self, peer: IpAddr, bytes: &[u8]) -> Result<Origin, Cause> {
         let own = Origin::Known {

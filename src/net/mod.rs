@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 pub mod buffer;
+pub mod descriptors;
 pub mod hello;
 pub mod own_sockets;
 pub mod pipe;

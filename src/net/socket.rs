@@ -113,6 +113,19 @@ pub fn poll_peek(
     }
 }
 
+/// Whether the other side has closed or is not there any more, whatever it has sent before. One
+/// system call.
+pub fn is_gone(stream: &TcpStream) -> bool {
+    let mut watched = [PollFd::new(stream, PollFlags::RDHUP)];
+    let now = Timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // Errors and a hang-up are told without being asked for.
+    let gone = PollFlags::RDHUP | PollFlags::HUP | PollFlags::ERR;
+    poll(&mut watched, Some(&now)).is_ok() && watched[0].revents().intersects(gone)
+}
+
 /// The most that [`discard`] takes.
 pub const PEEKED_BYTES_MAX: usize = 1024;
 

@@ -7,6 +7,7 @@ use crate::cluster::ConnectError;
 use crate::net::hello::HelloError;
 use crate::net::proxy_header::HeaderError;
 use crate::net::tls::HandshakeError;
+use crate::observe::metrics::Limit;
 use crate::protocol::wire::Malformed;
 use crate::types::{Severity, Target};
 use std::io;
@@ -274,6 +275,14 @@ pub enum Cause {
          one; the client's next attempt will reach the right one"
     )]
     ProvisionalBrokerWrong(Target),
+    /// There are as many connections or handshakes as there may be.
+    #[error("turned away: there are {max} already, as many as {} allows. {}", .limit.key(), cure(*.limit))]
+    LimitReached {
+        /// What there is too much of.
+        limit: Limit,
+        /// How many there may be.
+        max: usize,
+    },
     /// Narrows is going down, and nothing was in flight.
     #[error("Narrows is draining")]
     Drained,
@@ -380,8 +389,42 @@ impl Cause {
             Self::Connect(error) => (error.code(), Broker, Warning),
             Self::BrokerGone(_) => ("broker_gone", Broker, Routine),
             Self::ProvisionalBrokerWrong(_) => ("provisional_broker_wrong", Narrows, Routine),
+            Self::LimitReached { limit, .. } => (limit.label(), turned_away_for(*limit), Warning),
             Self::Drained => ("drained", Narrows, Routine),
             Self::Aborted => ("aborted", Narrows, Warning),
+        }
+    }
+}
+
+/// Whose doing it is that a limit is met.
+fn turned_away_for(limit: Limit) -> Side {
+    match limit {
+        Limit::SourceConnections | Limit::SourceNewcomers => Side::Client,
+        Limit::Connections | Limit::ListenerConnections | Limit::Newcomers | Limit::Handshakes => {
+            Side::Narrows
+        }
+    }
+}
+
+/// What to do about a limit that is met.
+fn cure(limit: Limit) -> &'static str {
+    match limit {
+        Limit::Connections => {
+            "Raise it and the limit of open files (ulimit -n; a connection needs two), or add \
+             replicas"
+        }
+        Limit::ListenerConnections => "Raise it, or find out who connects so often",
+        Limit::SourceConnections => {
+            "Clients behind one NAT or load balancer count as one source: raise it, or let the \
+             balancer say whose connections they are (the listener's proxy_protocol.mode)"
+        }
+        Limit::Newcomers | Limit::SourceNewcomers => {
+            "These connections have not sent a request yet: find out who opens them, lower \
+             limits.first_frame_timeout, or raise it"
+        }
+        Limit::Handshakes => {
+            "More TLS handshakes wait than can be computed before their clients give up: add \
+             cores or replicas"
         }
     }
 }

@@ -39,6 +39,8 @@ pub struct ListenerState {
     pub cluster: Arc<Cluster>,
     /// The limits of a session.
     pub session: SessionSettings,
+    /// How many connections the listener may have, if that is bounded.
+    pub connections_max: Option<usize>,
 }
 
 impl ListenerState {

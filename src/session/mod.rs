@@ -46,6 +46,7 @@ pub use watch::{WaitsFor, Way};
 
 use crate::net::buffer::Buffer;
 use crate::net::stream::Stream;
+use std::fmt;
 use std::net::SocketAddr;
 use tokio::net::TcpStream;
 
@@ -59,6 +60,29 @@ pub struct Incoming {
     pub entry: Entry,
     /// When it was accepted: the time for the first request counts from here.
     pub accepted_at: tokio::time::Instant,
+    /// Dropped when the first request is there.
+    pub newcomer: Newcomer,
+}
+
+/// A connection counts as a newcomer for as long as this lives: whoever accepted it has so many
+/// places for those that have not sent a request yet.
+pub struct Newcomer {
+    _place: Box<dyn Send + Sync>,
+}
+
+impl Newcomer {
+    /// Holds `place`.
+    pub fn new(place: impl Send + Sync + 'static) -> Self {
+        Self {
+            _place: Box::new(place),
+        }
+    }
+}
+
+impl fmt::Debug for Newcomer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Newcomer")
+    }
 }
 
 /// What a client speaks.
@@ -94,10 +118,12 @@ pub async fn run(incoming: Incoming, record: &mut SessionRecord) -> Cause {
         client,
         entry,
         accepted_at,
+        newcomer,
     } = incoming;
     let mut session = Session {
         entry: &entry,
         accepted_at,
+        newcomer: Some(newcomer),
         record,
     };
     match client {
@@ -113,5 +139,6 @@ pub async fn run(incoming: Incoming, record: &mut SessionRecord) -> Cause {
 struct Session<'a> {
     entry: &'a Entry,
     accepted_at: tokio::time::Instant,
+    newcomer: Option<Newcomer>,
     record: &'a mut SessionRecord,
 }

@@ -18,6 +18,8 @@ impl Session<'_> {
         hello: Buffer,
         port: Option<u16>,
     ) -> Cause {
+        // Its hello is all that can be seen of a first request.
+        self.newcomer = None;
         let entry = self.entry;
         let setup = &entry.setup;
         let is_own = |address: &BrokerAddress| {

@@ -53,6 +53,7 @@ impl Session<'_> {
             Ok(first) => first,
             Err(cause) => return Box::pin(close::refuse(client, cause, &entry.stop)).await,
         };
+        self.newcomer = None;
         let connection = match Box::pin(self.dial(&client, &state)).await {
             Ok(connection) => connection,
             Err(cause) => return Box::pin(close::refuse(client, cause, &entry.stop)).await,

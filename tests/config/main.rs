@@ -18,10 +18,11 @@ use narrows::app::{ReloadSettings, Settings};
 use narrows::broker::DialSettings;
 use narrows::cluster::ClusterSettings;
 use narrows::config::keys::{Fallback, KEYS};
+use narrows::config::kind::Kind;
 use narrows::config::{Origin, Sources, load};
 use narrows::lifecycle::DrainSettings;
 use narrows::listener::ListenerSettings;
-use narrows::listener::ProxyProtocol;
+use narrows::listener::{LimitsSettings, ProxyProtocol};
 use narrows::net::tls::{Authorities, ClientAuth, ClientTls, Identity, ServerTls, Verify};
 use narrows::observe::{LogFormat, LogSettings};
 use narrows::session::{ConfigAddresses, ListenerTls, SessionSettings, Splice, Unvetted};
@@ -61,6 +62,7 @@ fn settings(clusters: Vec<ClusterSettings>, listeners: Vec<ListenerSettings>) ->
         clusters,
         listeners,
         admin: None,
+        limits: LimitsSettings::default(),
         session: SessionSettings {
             frame_bytes_max: 104_857_600,
             sasl_frame_bytes_max: 524_288,
@@ -92,6 +94,7 @@ fn settings(clusters: Vec<ClusterSettings>, listeners: Vec<ListenerSettings>) ->
 fn the_example_of_the_readme_works_as_it_stands() {
     let loaded = Given::file(ISSUE_EXAMPLE).load().unwrap();
     let listener = ListenerSettings {
+        connections_max: None,
         name: ListenerName("external".into()),
         cluster: ClusterName("orders".into()),
         scheme: port_scheme("0.0.0.0:19092", 19093, "1-3,1000-1002", "kafka.example.com"),
@@ -291,6 +294,7 @@ fn three_flags_are_a_configuration() {
     ];
     let loaded = no_file(&[], &flags).unwrap();
     let listener = ListenerSettings {
+        connections_max: None,
         name: ListenerName("default".into()),
         cluster: ClusterName("default".into()),
         scheme: port_scheme("0.0.0.0:9092", 9093, "0-19", "localhost"),
@@ -321,6 +325,7 @@ fn the_environment_alone_is_a_configuration() {
     ];
     let loaded = no_file(&environment, &[]).unwrap();
     let listener = ListenerSettings {
+        connections_max: None,
         name: ListenerName("app".into()),
         cluster: ClusterName("orders".into()),
         scheme: port_scheme("127.0.0.1:9092", 9093, "0-2,100", "localhost"),
@@ -396,8 +401,9 @@ fn every_key_can_be_set_from_the_environment() {
             ("certificate", _) => file("tls/tls.crt"),
             ("key", _) => file("tls/tls.key"),
             ("ca", _) => file("cluster-ca/ca.crt"),
-            _ => match key.fallback {
-                Fallback::Value(text) => text.to_owned(),
+            _ => match (key.fallback, key.kind) {
+                (Fallback::Value(text), _) => text.to_owned(),
+                (_, Kind::Integer { .. }) => "5000".to_owned(),
                 _ => "127.0.0.1:9999".to_owned(),
             },
         };

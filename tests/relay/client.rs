@@ -10,7 +10,7 @@ use narrows::broker::DialSettings;
 use narrows::cluster::ClusterSettings;
 use narrows::lifecycle::DrainSettings;
 use narrows::listener::ListenerSettings;
-use narrows::listener::ProxyProtocol;
+use narrows::listener::{LimitsSettings, ProxyProtocol};
 use narrows::observe::LogSettings;
 use narrows::observe::logs::LogFormat;
 use narrows::session::{ConfigAddresses, SessionSettings, Splice, Unvetted};
@@ -223,10 +223,12 @@ fn settings(bootstrap: SocketAddr, bootstrap_servers: &[SocketAddr]) -> Settings
             name: ListenerName("external".into()),
             cluster: name,
             scheme: Scheme::Port(scheme),
+            connections_max: None,
             proxy_protocol: ProxyProtocol::default(),
             tls: None,
         }],
         admin: None,
+        limits: LimitsSettings::default(),
         session: SessionSettings {
             frame_bytes_max: 100 * 1024 * 1024,
             sasl_frame_bytes_max: 512 * 1024,

@@ -151,6 +151,7 @@ async fn run_out_of_file_descriptors() {
     let broker = Broker::alone(0).await;
     let proxy = Proxy::start(&[&broker]).await;
     proxy.announce("can't accept a connection, trying again");
+    proxy.announce("turned away");
     broker.answer_all(|frame| opaque(header(frame).correlation_id, b"answer"));
     let mut established = proxy.connect().await;
     established

@@ -25,6 +25,7 @@ mod hello;
 mod hostile_broker;
 mod hostile_client;
 mod life;
+mod limits;
 mod logins;
 mod memory;
 mod mixed;

@@ -30,12 +30,18 @@ pub(super) fn settings(
     });
     let tls = tls::of_listener(reader, name, kind);
     let proxy_protocol = proxy_protocol(reader, name);
+    let connections_max = reader.optional(
+        &keys::LISTENER_CONNECTIONS_MAX,
+        name,
+        parse::integer::<usize>(keys::LISTENER_CONNECTIONS_MAX.kind.integers()),
+    );
     Some(ListenerSettings {
         name: ListenerName(name.into()),
         cluster: cluster?,
         scheme: scheme?,
         proxy_protocol: proxy_protocol?,
         tls: tls?,
+        connections_max: connections_max?,
     })
 }
 

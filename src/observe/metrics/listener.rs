@@ -1,7 +1,8 @@
 //! What is counted on one listener.
 
-use super::Metrics;
 use super::api::ApiCounters;
+use super::limits::Limit;
+use super::{Metrics, limits};
 use crate::types::{ListenerName, Side};
 use prometheus::{Histogram, IntCounter, IntCounterVec, IntGauge};
 use std::sync::Arc;
@@ -85,6 +86,7 @@ struct Shared {
     closed: IntCounterVec,
     handshakes: IntCounterVec,
     accept_errors: IntCounterVec,
+    refused: IntCounterVec,
     requests: ApiCounters,
     rewritten: ApiCounters,
 }
@@ -105,6 +107,7 @@ impl ListenerMetrics {
                 closed: metrics.connections_closed.clone(),
                 handshakes: metrics.handshakes.clone(),
                 accept_errors: metrics.accept_errors.clone(),
+                refused: metrics.connections_refused.clone(),
                 requests: ApiCounters::new(&metrics.requests, listener, &metrics.api_names),
                 rewritten: ApiCounters::new(
                     &metrics.responses_rewritten,
@@ -142,6 +145,11 @@ impl ListenerMetrics {
             .accept_errors
             .with_label_values(&[&*self.shared.listener.0, reason])
             .inc();
+    }
+
+    /// Counts a connection that a limit has kept out. A lookup under a lock.
+    pub fn refused(&self, limit: Limit) {
+        limits::refused(&self.shared.refused, &self.shared.listener.0, limit);
     }
 
     /// Counts a request. Any key may come; unknown ones count as `other`.

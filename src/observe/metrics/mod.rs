@@ -12,6 +12,9 @@
 //! | `narrows_tls_handshakes_total` | listener, version, outcome | TLS handshakes with clients: `full`, `resumed`, or why they failed |
 //! | `narrows_tls_handshake_duration_seconds` | listener | how long completed handshakes took |
 //! | `narrows_accept_errors_total` | listener, reason | connections that could not be accepted |
+//! | `narrows_connections_refused_total` | listener, limit | connections that a limit kept out |
+//! | `narrows_limit_in_use` | limit | how many there are of what `limits` bounds |
+//! | `narrows_limit_max` | limit | how many there may be |
 //! | `narrows_unmapped_nodes` | listener | brokers that have no address on this listener |
 //! | `narrows_broker_dial_failures_total` | cluster, reason | brokers that could not be reached |
 //! | `narrows_metadata_refreshes_total` | cluster, outcome | attempts to learn the brokers |
@@ -33,6 +36,7 @@
 
 mod api;
 mod cluster;
+mod limits;
 mod listener;
 
 use crate::types::{ClusterName, ListenerName};
@@ -44,6 +48,7 @@ use prometheus::{
 use std::fmt::Write;
 
 pub use cluster::ClusterMetrics;
+pub use limits::{Limit, LimitMetrics};
 pub use listener::{BulkTransfers, CopyReason, ListenerMetrics, UNIDENTIFIED};
 /// A number that only grows.
 pub use prometheus::IntCounter;
@@ -69,6 +74,9 @@ pub struct Metrics {
     last_reload_success: IntGauge,
     last_reload_timestamp: IntGauge,
     accept_errors: IntCounterVec,
+    connections_refused: IntCounterVec,
+    limit_in_use: IntGaugeVec,
+    limit_max: IntGaugeVec,
     unmapped_nodes: IntGaugeVec,
     broker_dial_failures: IntCounterVec,
     metadata_refreshes: IntCounterVec,
@@ -178,6 +186,21 @@ impl Metrics {
                 "Client connections that could not be accepted, by reason.",
                 &["listener", "reason"],
             ),
+            connections_refused: counters(
+                "narrows_connections_refused_total",
+                "Client connections that were turned away, by the limit that was met.",
+                &["listener", "limit"],
+            ),
+            limit_in_use: gauges(
+                "narrows_limit_in_use",
+                "How many there are of what a limit bounds.",
+                &["limit"],
+            ),
+            limit_max: gauges(
+                "narrows_limit_max",
+                "How many there may be of what a limit bounds.",
+                &["limit"],
+            ),
             unmapped_nodes: gauges(
                 "narrows_unmapped_nodes",
                 "Brokers that clients cannot reach through this listener: their node id is not in \
@@ -206,6 +229,11 @@ impl Metrics {
     /// The handles of one listener. Asking twice gives handles on the same numbers.
     pub fn listener(&self, name: &ListenerName) -> ListenerMetrics {
         ListenerMetrics::new(self, name)
+    }
+
+    /// The handles of the limits.
+    pub fn limits(&self) -> LimitMetrics {
+        LimitMetrics::new(self)
     }
 
     /// The handles of one cluster. Asking twice gives handles on the same numbers.

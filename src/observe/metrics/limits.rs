@@ -1,0 +1,89 @@
+//! The limits that hold strangers back: how much of each is used, and whom it has kept out.
+
+use super::Metrics;
+use prometheus::{IntCounterVec, IntGauge};
+
+/// What there can be too much of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Limit {
+    /// Client connections in all.
+    Connections,
+    /// Client connections of one listener.
+    ListenerConnections,
+    /// Client connections from one source address.
+    SourceConnections,
+    /// Connections that have not sent their first request.
+    Newcomers,
+    /// The same, from one source address.
+    SourceNewcomers,
+    /// TLS handshakes that wait to be computed.
+    Handshakes,
+}
+
+impl Limit {
+    /// The value of the label `limit`, and the cause that a connection ends with.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Connections => "connections_max",
+            Self::ListenerConnections => "listener_connections_max",
+            Self::SourceConnections => "connections_per_source_max",
+            Self::Newcomers => "newcomers_max",
+            Self::SourceNewcomers => "newcomers_per_source_max",
+            Self::Handshakes => "tls_handshakes_waiting_max",
+        }
+    }
+
+    /// The configuration key.
+    pub fn key(self) -> &'static str {
+        match self {
+            Self::Connections => "limits.connections_max",
+            Self::ListenerConnections => "the listener's connections_max",
+            Self::SourceConnections => "limits.connections_per_source_max",
+            Self::Newcomers => "limits.newcomers_max",
+            Self::SourceNewcomers => "half of limits.newcomers_max",
+            Self::Handshakes => "limits.tls_handshakes_waiting_max",
+        }
+    }
+}
+
+/// The gauges of the limits that hold for all listeners together.
+#[derive(Clone, Debug)]
+pub struct LimitMetrics {
+    /// Client connections in all.
+    pub connections: IntGauge,
+    /// Connections that have not sent their first request.
+    pub newcomers: IntGauge,
+    /// TLS handshakes that wait to be computed.
+    pub handshakes: IntGauge,
+    metrics: [IntGauge; 4],
+}
+
+impl LimitMetrics {
+    pub(super) fn new(metrics: &Metrics) -> Self {
+        let in_use = |limit: Limit| metrics.limit_in_use.with_label_values(&[limit.label()]);
+        let max = |limit: Limit| metrics.limit_max.with_label_values(&[limit.label()]);
+        Self {
+            connections: in_use(Limit::Connections),
+            newcomers: in_use(Limit::Newcomers),
+            handshakes: in_use(Limit::Handshakes),
+            metrics: [
+                max(Limit::Connections),
+                max(Limit::SourceConnections),
+                max(Limit::Newcomers),
+                max(Limit::Handshakes),
+            ],
+        }
+    }
+
+    /// Says how much there may be: connections, of one source, newcomers, waiting handshakes.
+    pub fn set_max(&self, maxima: [usize; 4]) {
+        for (gauge, max) in self.metrics.iter().zip(maxima) {
+            gauge.set(i64::try_from(max).unwrap_or(i64::MAX));
+        }
+    }
+}
+
+/// Counts whom a limit has kept out. A lookup under a lock: once a connection.
+pub(super) fn refused(counters: &IntCounterVec, listener: &str, limit: Limit) {
+    counters.with_label_values(&[listener, limit.label()]).inc();
+}
