@@ -113,7 +113,7 @@ fn be_refused(fixture: &Fixture) -> Result<()> {
         std::thread::sleep(POLL);
     }
     ensure!(
-        closed(r#"cause="broker_closed""#)? == 1.0,
+        closed(r#"cause="sasl_cut_off""#)? == 1.0,
         "Narrows hung up: {}",
         narrows.log_tail()
     );
