@@ -51,7 +51,9 @@ impl Visit {
                 with(Wire::BindingState(frames::api_versions_request()?.into())),
             ],
             Self::AskForNobody => {
-                vec![with(Wire::BindingState(client.to(UNKNOWN_NAME)?.hello()?.into()))]
+                vec![with(Wire::BindingState(
+                    client.to(UNKNOWN_NAME)?.hello()?.into(),
+                ))]
             }
         })
     }
