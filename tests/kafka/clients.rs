@@ -33,7 +33,7 @@ pub(crate) struct Front {
 }
 
 /// For a scenario with an end, on two busy cores.
-const SCENARIO_TIMEOUT: Duration = Duration::from_secs(90);
+const SCENARIO_TIMEOUT: Duration = Duration::from_secs(240);
 /// For a client that runs until it is stopped.
 const FLOW_TIMEOUT: Duration = Duration::from_secs(300);
 /// For a flow to show what a test waits for.
