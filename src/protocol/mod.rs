@@ -5,7 +5,7 @@
 //! whether a request may pass, [`header`] reads the beginning of a request, [`walk`] finds the
 //! addresses in a response by its schema, [`rewrite`] replaces them, [`api_versions`] cuts what the
 //! broker offers, [`sasl`] follows an authentication that passes through, [`own_requests`] makes
-//! Narrows' own requests.
+//! Narrows' own requests, [`split`] parts a request that several brokers must serve.
 //!
 //! # What no response shows
 //!
@@ -38,6 +38,7 @@ pub mod own_requests;
 pub mod rewrite;
 pub mod sasl;
 pub mod schema;
+pub mod split;
 pub mod table;
 pub mod walk;
 pub mod wire;
