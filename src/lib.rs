@@ -49,8 +49,8 @@
 //! | 4 | [`listener`], [`session`], [`admin`] | what comes before Kafka; that there are two sides; HTTP |
 //! | 3 | [`cluster`], [`broker`] | where brokers are, how to reach them |
 //! | 2 | [`address`] | which address stands for which broker |
-//! | 1 | [`protocol`], [`net`], [`sys`], [`observe`], [`lifecycle`] | Kafka's bytes; sockets and TLS; libc; metrics and logs; tasks |
-//! | 0 | [`types`] | the words |
+//! | 1 | [`protocol`], [`net`], [`observe`], [`lifecycle`] | Kafka's bytes; sockets and TLS; metrics and logs; tasks |
+//! | 0 | [`types`], [`sys`] | the words; libc |
 //!
 //! `protocol` and `address` have no socket, clock, randomness or `.await`; nothing is spawned
 //! outside `lifecycle`; no channel is unbounded; no record batch is looked into.

@@ -1,11 +1,16 @@
 //! The words everything else is said in: node ids, and the three kinds of address that must never
-//! be mixed up.
+//! be mixed up. [`host`] says what a host may look like, [`likeness`] what a misspelt word meant.
 //!
 //! A *bind* address is where Narrows listens, an *advertised* address is what clients are told, a
 //! *broker* address is what Narrows dials. They differ by type, so that handing a client a broker's
 //! own address does not compile.
 
+pub mod host;
+pub mod likeness;
+
+use host::HostError;
 use std::fmt;
+use std::net::Ipv6Addr;
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -110,13 +115,13 @@ impl fmt::Display for Target {
     }
 }
 
-/// Why a text is no `host:port`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+/// Why a text is not a `host:port`.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AddressError {
     /// There is no `:port` at the end.
     #[error("the port is missing: write host:port, or [address]:port for IPv6")]
     NoPort,
-    /// The part behind the last colon is no port.
+    /// The part behind the last colon is not a port.
     #[error("the port must be a number from 1 to 65535")]
     BadPort,
     /// Nothing stands before the port.
@@ -125,9 +130,12 @@ pub enum AddressError {
     /// Colons in the host, without brackets around it.
     #[error("an IPv6 address needs brackets: [address]:port")]
     Unbracketed,
-    /// A character that no host name has.
-    #[error("a host name has letters, digits, dots, hyphens and underscores only")]
-    BadHost,
+    /// Something else than an IPv6 address stands in brackets.
+    #[error("only an IPv6 address stands in brackets: write host:port")]
+    Bracketed,
+    /// The host is neither an address nor a name.
+    #[error(transparent)]
+    Host(HostError),
 }
 
 impl FromStr for BrokerAddress {
@@ -158,19 +166,16 @@ fn check_host(host: &str) -> Result<&str, AddressError> {
         .and_then(|rest| rest.strip_suffix(']'))
     {
         return inner
-            .parse::<std::net::Ipv6Addr>()
+            .parse::<Ipv6Addr>()
             .map(|_| inner)
-            .map_err(|_| AddressError::BadHost);
+            .map_err(|_| AddressError::Bracketed);
     }
-    if host.contains(':') {
+    if host.contains(':') && host.parse::<Ipv6Addr>().is_ok() {
         return Err(AddressError::Unbracketed);
     }
-    let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
-    if host.chars().all(legal) {
-        Ok(host)
-    } else {
-        Err(AddressError::BadHost)
-    }
+    host::dialled(host)
+        .map(|()| host)
+        .map_err(AddressError::Host)
 }
 
 impl fmt::Display for BrokerAddress {
@@ -221,8 +226,12 @@ mod tests {
             ("kafka-0:65536", AddressError::BadPort),
             (":9092", AddressError::NoHost),
             ("::1:9092", AddressError::Unbracketed),
-            ("kafka 0:9092", AddressError::BadHost),
-            ("[kafka]:9092", AddressError::BadHost),
+            (
+                "kafka 0:9092",
+                AddressError::Host(HostError::Character(' ')),
+            ),
+            ("kafka..svc:9092", AddressError::Host(HostError::EmptyLabel)),
+            ("[kafka]:9092", AddressError::Bracketed),
         ];
         for (text, error) in cases {
             assert_eq!(text.parse::<BrokerAddress>(), Err(error), "{text}");

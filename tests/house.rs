@@ -23,7 +23,7 @@ const LAYERS: [(&str, u8); 15] = [
     ("address", 2),
     ("protocol", 1),
     ("net", 1),
-    ("sys", 1),
+    ("sys", 0),
     ("observe", 1),
     ("lifecycle", 1),
     ("types", 0),
@@ -72,6 +72,20 @@ struct Source {
     module: String,
     /// The code without comments and without its tests.
     code: String,
+}
+
+impl Source {
+    /// `session::context` for src/session/context.rs.
+    fn path_of_module(&self) -> String {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+        let relative = self.path.strip_prefix(root).unwrap().with_extension("");
+        let names: Vec<_> = relative
+            .iter()
+            .map(|part| part.to_string_lossy().into_owned())
+            .filter(|part| part != "mod")
+            .collect();
+        names.join("::")
+    }
 }
 
 fn sources() -> Vec<Source> {
@@ -189,6 +203,32 @@ fn has_word(code: &str, word: &str) -> bool {
     code.match_indices(word).any(|(at, _)| {
         !is_part(code[..at].chars().next_back()) && !is_part(code[at + word.len()..].chars().next())
     })
+}
+
+#[test]
+fn every_module_that_logs_can_be_named_in_a_log_filter() {
+    const MACROS: [&str; 8] = [
+        "error!",
+        "warn!",
+        "info!",
+        "debug!",
+        "trace!",
+        "info_span!",
+        "debug_span!",
+        "trace_span!",
+    ];
+    let logs = |code: &str| MACROS.iter().any(|name| has_word(code, name));
+    let mut logging: Vec<String> = sources()
+        .iter()
+        .filter(|source| logs(&source.code))
+        .map(|source| format!("narrows::{}", source.path_of_module()))
+        .collect();
+    logging.sort();
+    assert_eq!(
+        logging,
+        narrows::observe::filter::MODULES,
+        "write the modules that log into src/observe/filter.rs"
+    );
 }
 
 #[test]

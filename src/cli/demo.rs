@@ -15,7 +15,7 @@ mod traffic;
 mod watch;
 
 use super::DemoArgs;
-use crate::observe::{LogFormat, LogSettings, logs};
+use crate::observe::{LogFilter, LogFormat, LogSettings, logs};
 use anyhow::{Context, bail};
 use brokers::Brokers;
 use front::Front;
@@ -27,7 +27,7 @@ const PARTITIONS: i32 = 6;
 
 pub(super) fn run(args: DemoArgs) -> anyhow::Result<()> {
     logs::init(&LogSettings {
-        level: "warn".to_owned(),
+        level: LogFilter::level(tracing::Level::WARN),
         format: LogFormat::Text,
     })?;
     let runtime = runtime()?;
@@ -35,11 +35,11 @@ pub(super) fn run(args: DemoArgs) -> anyhow::Result<()> {
     let brokers = Brokers::start(args.bootstrap_servers.as_deref())?;
     let front = runtime.block_on(Front::start(&brokers))?;
     say(screen::map(&brokers, &front));
-    let topic = brokers.create_topic(&front, PARTITIONS, &runtime)?;
+    let topic = brokers.create_topic(&front.bootstrap, PARTITIONS, &runtime)?;
     let shown =
         show(&args, &brokers, &front, &topic).and_then(|()| stay(&args, &front, &topic, &runtime));
     // Also when something differed: nothing is left behind on a cluster that is not ours.
-    if let Some(left) = brokers.remove_topic(&front, &topic, &runtime) {
+    if let Some(left) = brokers.remove_topic(&front.bootstrap, &topic, &runtime) {
         say(left);
     }
     runtime.block_on(front.stop());

@@ -3,6 +3,7 @@
 use super::{ConfigArgs, EXIT_CONFIGURATION};
 use crate::app::{self, Reading, RunError};
 use crate::config::{Loaded, Problems, Sources, keys, load, log_settings};
+use crate::observe::LogFilter;
 use crate::observe::logs::{self, LogFormat, LogSettings};
 use std::fmt;
 use std::process::ExitCode;
@@ -133,7 +134,7 @@ fn say_problems(format: Option<LogFormat>, problems: &Problems) {
 fn is_json(format: Option<LogFormat>) -> bool {
     let is_json = format == Some(LogFormat::Json);
     let settings = LogSettings {
-        level: "info".to_owned(),
+        level: LogFilter::level(tracing::Level::INFO),
         format: LogFormat::Json,
     };
     is_json && logs::init(&settings).is_ok()

@@ -4,8 +4,9 @@
 use super::file::File;
 use super::keys::{self, KEYS};
 use super::mistakes;
-use super::problem::{Fault, Problem, nearest, shown};
+use super::problem::{Fault, Problem, shown};
 use super::value::show_value;
+use crate::types::likeness::nearest;
 use figment::value::{Dict, Value};
 
 /// A file's tree in the right shape, and what was wrong with it.

@@ -5,12 +5,10 @@
 //! `NARROWS_SERVICE_HOST`, `NARROWS_PORT_9092_TCP_ADDR` and the like. No key of ours has a single
 //! level, so none of those can be one.
 
-use super::keys::{KEYS, Key, LOG_LEVEL, is_name};
-use super::problem::{Problem, closest, nearest, shown};
+use super::keys::{KEYS, Key, LOG_LEVEL, PREFIX, is_name};
+use super::problem::{Problem, shown};
+use crate::types::likeness::{closest, nearest};
 use std::path::{Path, PathBuf};
-
-/// What the names of our variables begin with.
-pub(super) const PREFIX: &str = "NARROWS_";
 
 /// What an operator may take for the variable that names the file. There is none, since `check`,
 /// `config` and `run` take a flag.

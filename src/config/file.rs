@@ -2,8 +2,8 @@
 
 use super::problem::{Fault, Problem};
 use super::yaml::{self, Lines, YamlError};
+use crate::sys::read_file;
 use figment::value::Dict;
-use std::io::Read;
 use std::path::Path;
 
 /// No configuration of a proxy is larger; a device or a wrong file may be.
@@ -52,21 +52,17 @@ fn read_text(path: &Path) -> Result<String, Fault> {
     let cure = "name a YAML file that this user may read: --config FILE";
     let fault =
         |error: std::io::Error| Fault::new(format!("the file can't be read: {error}"), cure);
-    let file = std::fs::File::open(path).map_err(fault)?;
-    let mut bytes = Vec::new();
-    file.take(FILE_BYTES_MAX + 1)
-        .read_to_end(&mut bytes)
-        .map_err(fault)?;
-    if bytes.len() as u64 > FILE_BYTES_MAX {
-        return Err(Fault::new(
+    let bytes = read_file(path, FILE_BYTES_MAX).map_err(fault)?;
+    let too_large = || {
+        Fault::new(
             format!(
                 "the file is larger than {} MiB, as no configuration is",
                 FILE_BYTES_MAX >> 20
             ),
             "name the file of Narrows' configuration: --config FILE",
-        ));
-    }
-    text(bytes)
+        )
+    };
+    text(bytes.ok_or_else(too_large)?)
 }
 
 fn text(bytes: Vec<u8>) -> Result<String, Fault> {

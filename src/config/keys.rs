@@ -7,6 +7,9 @@
 use super::kind::Kind::{self, Bind, Choice, HostPorts, Networks, NodeIds, Path, Paths, Text};
 use super::kind::{COUNT, DAY, FRAME_BYTES, HOUR, MILLISECOND, SECOND, ZERO, duration, integer};
 
+/// What the names of the environment's variables begin with.
+pub(super) const PREFIX: &str = "NARROWS_";
+
 /// One key. `*` in the path stands for a name that the operator chooses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Key {
@@ -258,8 +261,7 @@ impl Key {
     /// The environment variable that sets it, with `name` in the place of `*`.
     pub fn variable(&self, name: &str) -> String {
         format!(
-            "{}{}",
-            super::environment::PREFIX,
+            "{PREFIX}{}",
             self.at(name).join("__").to_uppercase().replace('-', "_")
         )
     }

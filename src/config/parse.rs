@@ -2,14 +2,15 @@
 //! and the cure.
 
 use super::kind::{bytes_text, duration_text};
-use super::mistakes;
-use super::problem::{Fault, guess};
+use super::problem::Fault;
 use crate::address::NodeIdRanges;
 use crate::listener::ProxyMode;
 use crate::net::tls::Verify;
-use crate::observe::LogFormat;
+use crate::observe::{LogFilter, LogFormat};
 use crate::session::{ConfigAddresses, Splice, Unvetted};
 use crate::types::BrokerAddress;
+use crate::types::host::{self, HostError};
+use crate::types::likeness::guess;
 use ipnet::IpNet;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -144,47 +145,21 @@ pub(super) fn bootstrap_servers(items: &[&str]) -> Result<Vec<BrokerAddress>, Fa
         }
     }
     if reasons.is_empty() {
-        return Ok(servers);
+        Ok(servers)
+    } else {
+        Err(Fault::new(reasons.join("; "), cure))
     }
-    Err(mistakes::of_servers(items).unwrap_or_else(|| Fault::new(reasons.join("; "), cure)))
 }
 
 /// The host that clients are told.
 pub(super) fn advertised_host(text: &str) -> Result<Arc<str>, Fault> {
-    let cure = "write the name or the address that clients dial, without a port: kafka.example.com";
-    let bare = text
-        .strip_prefix('[')
-        .and_then(|rest| rest.strip_suffix(']'))
-        .unwrap_or(text);
-    if let Ok(ip) = bare.parse::<IpAddr>() {
-        return match ip.is_unspecified() {
-            true => Err(Fault::new("a wildcard address can't be dialled", cure)),
-            false => Ok(ip.to_string().into()),
-        };
-    }
-    if text.parse::<BrokerAddress>().is_ok() {
-        let cure =
-            "leave the port out: brokers get theirs from first_port and advertised_port_offset";
-        return Err(Fault::new("a port stands behind the host", cure));
-    }
-    let label = |label: &str| {
-        let legal = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
-        (1..=63).contains(&label.len())
-            && label.chars().all(legal)
-            && !label.starts_with('-')
-            && !label.ends_with('-')
-    };
-    // A last label of digits only makes an IPv4 address of it (RFC 3696, section 2), and that it
-    // isn't.
-    let name = text.strip_suffix('.').unwrap_or(text);
-    let ends_in_number = name
-        .rsplit('.')
-        .next()
-        .is_some_and(|last| last.chars().all(|c| c.is_ascii_digit()));
-    if name.len() <= 253 && !ends_in_number && name.split('.').all(label) {
-        Ok(text.into())
-    } else {
-        Err(Fault::new("neither a host name nor an IP address", cure))
+    match host::advertised(text) {
+        Ok(host) => Ok(host.into()),
+        Err(HostError::Port) => Err(Fault::new(
+            "a port stands behind the host",
+            "leave the port out: brokers get theirs from first_port and advertised_port_offset",
+        )),
+        Err(error) => Err(Fault::from_error(&error, "")),
     }
 }
 
@@ -402,26 +377,9 @@ pub(super) fn log_format(text: &str) -> Result<LogFormat, Fault> {
     )
 }
 
-/// A tracing filter. A single word must be a level: tracing would take a misspelt one for the name
-/// of a module.
-pub(super) fn log_level(text: &str) -> Result<String, Fault> {
-    const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
-    for part in text.split(',').map(str::trim) {
-        let is_word = !part.contains(['=', '[', ':']);
-        if is_word && !LEVELS.contains(&part.to_ascii_lowercase().as_str()) {
-            return Err(Fault::new(
-                format!("unknown level `{part}`"),
-                did_you_mean(part, &LEVELS),
-            ));
-        }
-    }
-    match tracing_subscriber::EnvFilter::builder().parse(text) {
-        Ok(_) => Ok(text.to_owned()),
-        Err(error) => Err(Fault::new(
-            error.to_string(),
-            "write a level, or a filter such as info,narrows::session=debug",
-        )),
-    }
+/// Which lines are logged.
+pub(super) fn log_level(text: &str) -> Result<LogFilter, Fault> {
+    LogFilter::parse(text).map_err(|error| Fault::new(error.reason, error.cure))
 }
 
 /// Kafka's cluster id is opaque, and never empty.
@@ -536,57 +494,14 @@ mod tests {
     }
 
     #[test]
-    fn an_advertised_host_can_be_dialled() {
-        for text in [
-            "kafka.example.com",
-            "localhost",
-            "10.0.0.1",
-            "::1",
-            "kafka_0.svc.",
-            "1.example",
-        ] {
-            assert!(advertised_host(text).is_ok(), "{text}");
-        }
+    fn an_advertised_host_has_no_port_and_is_told_where_ports_come_from() {
         assert_eq!(
-            advertised_host("[2001:db8::1]").as_deref(),
-            Ok("2001:db8::1")
+            advertised_host("kafka.example.com").as_deref(),
+            Ok("kafka.example.com")
         );
-        let long = "a".repeat(64);
-        for text in [
-            "",
-            "0.0.0.0",
-            "::",
-            "[::]",
-            "kafka:9092",
-            "http://kafka",
-            "a b",
-            "10.0.0.300",
-            "-a",
-            "a..b",
-            &long,
-        ] {
-            assert!(advertised_host(text).is_err(), "{text}");
-        }
-    }
-
-    #[test]
-    fn a_misspelt_level_is_not_taken_for_a_module() {
-        for text in [
-            "info",
-            "WARN",
-            "info,narrows::session=debug",
-            "off,narrows=trace",
-        ] {
-            assert!(log_level(text).is_ok(), "{text}");
-        }
-        for text in ["inof", "", "info,", "narrows=loud", "verbose"] {
-            assert!(log_level(text).is_err(), "{text}");
-        }
-        assert!(
-            log_level("inof")
-                .unwrap_err()
-                .cure
-                .starts_with("did you mean info?")
-        );
+        let fault = advertised_host("kafka:9092").unwrap_err();
+        assert!(fault.cure.contains("first_port"), "{fault:?}");
+        let fault = advertised_host("").unwrap_err();
+        assert!(fault.cure.contains("kafka.example.com"), "{fault:?}");
     }
 }

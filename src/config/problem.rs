@@ -109,36 +109,6 @@ pub(super) fn is_secret(key: &str) -> bool {
     !key.ends_with("_file") && MARKS.iter().any(|mark| key.contains(mark))
 }
 
-/// The candidate that `word` was most likely meant to be, if any is close.
-pub(super) fn nearest<'a>(
-    word: &str,
-    candidates: impl IntoIterator<Item = &'a str>,
-) -> Option<&'a str> {
-    closest(word, 0.6, candidates)
-}
-
-/// "did you mean x? " where a candidate is close, else nothing: the beginning of a cure.
-pub(super) fn guess<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> String {
-    nearest(word, candidates)
-        .map(|near| format!("did you mean {near}? "))
-        .unwrap_or_default()
-}
-
-/// The candidate that is most like `word`, if it is at least so much like it, from 0 to 1.
-pub(super) fn closest<'a>(
-    word: &str,
-    alike_min: f64,
-    candidates: impl IntoIterator<Item = &'a str>,
-) -> Option<&'a str> {
-    let alike = |candidate: &str| strsim::normalized_damerau_levenshtein(word, candidate);
-    let scored = candidates
-        .into_iter()
-        .map(|candidate| (candidate, alike(candidate)));
-    let best = scored.max_by(|a, b| a.1.total_cmp(&b.1));
-    best.filter(|(_, score)| *score >= alike_min)
-        .map(|(candidate, _)| candidate)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -161,14 +131,5 @@ mod tests {
     fn a_shown_value_is_short_and_has_no_control_characters() {
         assert_eq!(shown("key", "a\u{1b}[31m\nb"), "`a\\u{1b}[31m\\nb`");
         assert_eq!(shown("key", &"x".repeat(500)).chars().count(), 83);
-    }
-
-    #[test]
-    fn the_nearest_word_is_suggested_and_a_far_one_is_not() {
-        assert_eq!(
-            nearest("boostrap_servers", ["cluster_id", "bootstrap_servers"]),
-            Some("bootstrap_servers")
-        );
-        assert_eq!(nearest("colour", ["cluster_id", "bootstrap_servers"]), None);
     }
 }

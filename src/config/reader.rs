@@ -4,6 +4,7 @@
 use super::Loaded;
 use super::effective::{Effective, Entry, Text};
 use super::keys::{Fallback, Key};
+use super::kind::Kind;
 use super::layers::Layers;
 use super::mistakes;
 use super::origin::Origin;
@@ -154,7 +155,12 @@ impl Reader {
         };
         let parsed = items.and_then(|items| {
             let texts: Vec<&str> = items.iter().map(String::as_str).collect();
-            parse(&texts).map(|parsed| (parsed, items))
+            let parsed = parse(&texts).map_err(|fault| {
+                let is_servers = key.kind == Kind::HostPorts;
+                let mistake = is_servers.then(|| mistakes::of_servers(&texts)).flatten();
+                mistake.unwrap_or(fault)
+            })?;
+            Ok((parsed, items))
         });
         match parsed {
             Ok((parsed, items)) => {

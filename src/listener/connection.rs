@@ -3,44 +3,15 @@
 
 use super::binding::BindingState;
 use super::limits::Permit;
-use super::opening::Failed;
 use crate::lifecycle::Stop;
-use crate::net::stream::Stream;
 use crate::net::tls::Negotiated;
 use crate::observe::metrics::ListenerMetrics;
-use crate::session::{self, Cause, Entry, Newcomer, SessionRecord};
+use crate::session::{Cause, Entry, Newcomer, SessionRecord};
 use crate::types::Severity;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
-use tokio::net::TcpStream;
 use tracing::{debug, warn};
-
-/// Opens a client connection that was accepted on `binding`, and carries it. Returns when both
-/// sides are closed; `None` when it was turned away, which costs no task. An aborted `stop` cuts it off where it stands; it ends properly when its
-/// listener or its binding says so.
-///
-/// It counts as active from this call on, so that a drain waits for connections that have not had
-/// their first turn yet.
-pub(super) fn carry(
-    client: TcpStream,
-    peer: SocketAddr,
-    binding: Arc<BindingState>,
-    stop: Stop,
-) -> Option<impl Future<Output = ()> + Send> {
-    let mut connection = Connection::new(peer, binding);
-    if let Err(cause) = connection.admit() {
-        connection.end(&cause);
-        return None;
-    }
-    Some(async move {
-        let cause = tokio::select! {
-            cause = connection.carry(client) => cause,
-            () = stop.aborted() => Cause::Aborted,
-        };
-        connection.end(&cause);
-    })
-}
 
 /// One connection, and what its last line in the log says.
 pub(super) struct Connection {
@@ -57,11 +28,11 @@ pub(super) struct Connection {
     pub(super) accepted_at: tokio::time::Instant,
     /// What was agreed with the client, and who its certificate says it is.
     pub(super) tls: Option<(Negotiated, Option<String>)>,
-    session: SessionRecord,
+    pub(super) session: SessionRecord,
 }
 
 impl Connection {
-    fn new(peer: SocketAddr, binding: Arc<BindingState>) -> Self {
+    pub(super) fn new(peer: SocketAddr, binding: Arc<BindingState>) -> Self {
         Self {
             peer,
             via: None,
@@ -76,7 +47,7 @@ impl Connection {
     }
 
     /// Asks whether there is room for it, and enters where the port says it is meant for.
-    fn admit(&mut self) -> Result<(), Cause> {
+    pub(super) fn admit(&mut self) -> Result<(), Cause> {
         let binding = Arc::clone(&self.binding);
         let source = binding.proxy_protocol.own_source(self.peer.ip());
         self.permit = Some(binding.limits.admit(binding.metrics(), source)?);
@@ -134,19 +105,7 @@ impl Connection {
         }
     }
 
-    async fn carry(&mut self, client: TcpStream) -> Cause {
-        match self.open(client).await {
-            Ok(incoming) => session::run(incoming, &mut self.session).await,
-            Err(Failed(cause, client)) => {
-                if let Some(client) = client {
-                    session::linger(Stream::Plain(client), cause.final_bytes()).await;
-                }
-                cause
-            }
-        }
-    }
-
-    fn end(&mut self, cause: &Cause) {
+    pub(super) fn end(&mut self, cause: &Cause) {
         self.say(cause);
         self.count_end(cause);
     }

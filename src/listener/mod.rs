@@ -7,6 +7,7 @@
 //! here. Then it is [`session`](crate::session)'s.
 
 mod binding;
+mod carry;
 mod connection;
 mod limits;
 mod opening;
@@ -136,7 +137,7 @@ pub async fn accept(socket: TcpListener, binding: Arc<Binding>, sessions: Tasks,
         let state = binding.state();
         match accepted {
             Ok((client, peer)) => {
-                if let Some(connection) = connection::carry(client, peer, state, stop.clone()) {
+                if let Some(connection) = carry::carry(client, peer, state, stop.clone()) {
                     sessions.spawn(connection);
                 }
             }

@@ -7,6 +7,7 @@
 //! does not take is counted. A panic is a line as well, since the standard hook would write to
 //! standard error from the thread that panics.
 
+use super::filter::LogFilter;
 use super::queue::LineQueue;
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::fs::File;
@@ -16,14 +17,13 @@ use std::panic::PanicHookInfo;
 use std::sync::OnceLock;
 use std::time::Duration;
 use tracing::Subscriber;
-use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
 /// How to log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogSettings {
-    /// A tracing filter: `info`, or `info,narrows::session=debug`.
-    pub level: String,
+    /// What is logged: `info`, or `info,narrows::session=debug`.
+    pub level: LogFilter,
     /// The shape of a line.
     pub format: LogFormat,
 }
@@ -42,31 +42,12 @@ pub enum LogFormat {
 /// Why there will be no logs as configured.
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
-    /// The operator's filter can't be read.
-    #[error(
-        "log level `{value}` can't be read: {reason}; write one of error, warn, info, debug, \
-         trace, off, \
-         or add modules to it as in `info,narrows::session=debug`"
-    )]
-    BadFilter {
-        /// The filter as configured.
-        value: String,
-        /// What is wrong with it.
-        reason: String,
-    },
     /// Another logger stands already in this process.
     #[error("logging was started twice in this process")]
     AlreadyStarted,
     /// There is no thread or descriptor for it.
     #[error("the log can't be written to standard error: {0}")]
     NoWriter(io::Error),
-}
-
-impl LogSettings {
-    /// Says whether [`init`] could take the filter, without starting anything.
-    pub fn check(&self) -> Result<(), LogError> {
-        filter(&self.level).map(drop)
-    }
 }
 
 /// The one queue in front of standard error, once something has been written. Logging belongs to a
@@ -78,7 +59,7 @@ static QUEUE: OnceLock<LineQueue> = OnceLock::new();
 pub fn init(settings: &LogSettings) -> Result<(), LogError> {
     let terminal = io::stderr().is_terminal();
     let queue = queue().map_err(LogError::NoWriter)?;
-    let subscriber = subscriber(settings, terminal, move || queue.clone())?;
+    let subscriber = subscriber(settings, terminal, move || queue.clone());
     tracing::subscriber::set_global_default(subscriber).map_err(|_| LogError::AlreadyStarted)?;
     std::panic::set_hook(Box::new(log_panic));
     Ok(())
@@ -142,12 +123,12 @@ fn subscriber<W>(
     settings: &LogSettings,
     terminal: bool,
     writer: W,
-) -> Result<Box<dyn Subscriber + Send + Sync>, LogError>
+) -> Box<dyn Subscriber + Send + Sync>
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
     let lines = tracing_subscriber::fmt()
-        .with_env_filter(filter(&settings.level)?)
+        .with_env_filter(settings.level.to_env_filter())
         // They would go to standard error by `eprintln!`, which waits and panics.
         .log_internal_errors(false)
         .with_writer(writer);
@@ -158,67 +139,15 @@ where
     };
     if json {
         // The list of spans would repeat the current one: there is one span a session.
-        return Ok(Box::new(
-            lines
-                .json()
-                .flatten_event(true)
-                .with_span_list(false)
-                .finish(),
-        ));
+        let lines = lines.json().flatten_event(true).with_span_list(false);
+        return Box::new(lines.finish());
     }
-    Ok(Box::new(
-        lines.with_ansi(terminal && colours_wanted()).finish(),
-    ))
+    Box::new(lines.with_ansi(terminal && colours_wanted()).finish())
 }
 
 /// The convention of no-color.org.
 fn colours_wanted() -> bool {
     std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
-}
-
-/// The words that stand for a level.
-const LEVELS: [&str; 6] = ["error", "warn", "info", "debug", "trace", "off"];
-
-fn filter(value: &str) -> Result<EnvFilter, LogError> {
-    let bad = |reason: String| LogError::BadFilter {
-        value: value.to_owned(),
-        reason,
-    };
-    let parts: Vec<&str> = value
-        .split(',')
-        .map(str::trim)
-        .filter(|part| !part.is_empty())
-        .collect();
-    if parts.is_empty() {
-        return Err(bad("it is empty".to_owned()));
-    }
-    for part in &parts {
-        check_word(part).map_err(bad)?;
-    }
-    EnvFilter::try_new(parts.join(",")).map_err(|error| bad(error.to_string()))
-}
-
-/// Refuses a lone word that is neither a level nor a module of Narrows. To the filter `inof` is a
-/// module of that name, which would silence everything else without a word.
-fn check_word(part: &str) -> Result<(), String> {
-    let lone = part
-        .chars()
-        .all(|c| c.is_alphanumeric() || matches!(c, '_' | '-'));
-    if !lone
-        || part == env!("CARGO_PKG_NAME")
-        || LEVELS.iter().any(|level| level.eq_ignore_ascii_case(part))
-    {
-        return Ok(());
-    }
-    let word = part.to_ascii_lowercase();
-    let near = LEVELS
-        .into_iter()
-        .min_by_key(|level| strsim::damerau_levenshtein(level, &word));
-    let guess = near.filter(|level| strsim::damerau_levenshtein(level, &word) <= 2);
-    let hint = guess
-        .map(|level| format!(", did you mean `{level}`?"))
-        .unwrap_or_default();
-    Err(format!("unknown level `{part}`{hint}"))
 }
 
 #[cfg(test)]
@@ -229,7 +158,7 @@ mod tests {
 
     fn settings(level: &str, format: LogFormat) -> LogSettings {
         LogSettings {
-            level: level.to_owned(),
+            level: LogFilter::parse(level).unwrap(),
             format,
         }
     }
@@ -251,7 +180,7 @@ mod tests {
     fn logged(settings: &LogSettings, terminal: bool, act: impl FnOnce()) -> String {
         let lines = Lines::default();
         let writer = lines.clone();
-        let subscriber = subscriber(settings, terminal, move || writer.clone()).unwrap();
+        let subscriber = subscriber(settings, terminal, move || writer.clone());
         tracing::subscriber::with_default(subscriber, act);
         let bytes = lines.0.lock().unwrap().clone();
         String::from_utf8(bytes).unwrap()
@@ -305,49 +234,5 @@ mod tests {
             "{text}"
         );
         assert_eq!(logged(&settings("off", LogFormat::Text), false, act), "");
-    }
-
-    #[test]
-    fn filters_that_operators_write_are_taken() {
-        for level in [
-            "info",
-            "WARN",
-            "off",
-            "narrows",
-            "info,hyper=off",
-            "narrows::session=trace",
-            "info, narrows=debug",
-        ] {
-            let checked = settings(level, LogFormat::Auto).check();
-            assert!(checked.is_ok(), "{level}: {checked:?}");
-        }
-    }
-
-    #[test]
-    fn a_bad_filter_is_refused_with_its_value_and_the_cure() {
-        for level in [
-            "",
-            " , ",
-            "inof",
-            "verbose",
-            "info,debg",
-            "narrows=loud",
-            "narrows=info=debug",
-        ] {
-            let error = settings(level, LogFormat::Auto)
-                .check()
-                .unwrap_err()
-                .to_string();
-            assert!(error.contains(&format!("`{level}`")), "{error}");
-            assert!(error.contains("write one of error, warn, info"), "{error}");
-        }
-        let error = settings("info,debg", LogFormat::Auto)
-            .check()
-            .unwrap_err()
-            .to_string();
-        assert!(
-            error.contains("unknown level `debg`, did you mean `debug`?"),
-            "{error}"
-        );
     }
 }

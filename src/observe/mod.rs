@@ -4,11 +4,13 @@
 //!   touches only atomics;
 //! * [`logs`]: where log lines go, and in which shape; [`queue`]: how they get there without
 //!   holding anybody up;
+//! * [`filter`]: which of them are wanted;
 //! * [`incidents`]: what went wrong lately, and which of it becomes a log line;
 //! * [`text`]: how a name that came over the wire is put into a log line;
 //! * [`time`]: points in time as people read them;
 //! * [`throttle`]: how a line that an outsider can provoke is kept from filling the log.
 
+pub mod filter;
 pub mod incidents;
 pub mod logs;
 pub mod metrics;
@@ -18,5 +20,6 @@ pub mod text;
 pub mod throttle;
 pub mod time;
 
+pub use filter::LogFilter;
 pub use logs::{LogFormat, LogSettings};
 pub use metrics::{ClusterMetrics, ListenerMetrics, Metrics};

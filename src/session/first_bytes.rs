@@ -5,7 +5,6 @@
 //! answers plaintext reads as 352,518,912 bytes, and a Java client dies of it (KAFKA-4090). So
 //! nobody is answered but those who speak HTTP.
 
-use super::cause::Cause;
 use crate::observe::text::Shown;
 use crate::protocol::header;
 use std::fmt;
@@ -83,20 +82,14 @@ const KAFKA_BYTES_MAX: i32 = 100 * 1024 * 1024;
 const FIRST_REQUEST_BYTES_MAX: i32 = 0x0fff_ffff;
 
 /// Whether what a connection begins with may be a Kafka request; too few bytes may be anything.
-pub(super) fn check(bytes: &[u8]) -> Result<(), Cause> {
+pub(super) fn may_be_kafka(bytes: &[u8]) -> bool {
     let Some(first) = bytes.first_chunk::<DETECTION_BYTES>() else {
-        return Ok(());
+        return true;
     };
-    let length = i32::from_be_bytes(*first);
-    let speech = DetectedProtocol::detect(bytes);
-    match speech {
-        DetectedProtocol::Kafka => Ok(()),
-        DetectedProtocol::Unknown if length <= FIRST_REQUEST_BYTES_MAX => Ok(()),
-        _ => Err(Cause::NotKafka {
-            length,
-            speech,
-            first: FirstBytes::of(bytes),
-        }),
+    match DetectedProtocol::detect(bytes) {
+        DetectedProtocol::Kafka => true,
+        DetectedProtocol::Unknown => i32::from_be_bytes(*first) <= FIRST_REQUEST_BYTES_MAX,
+        _ => false,
     }
 }
 
@@ -269,7 +262,7 @@ mod tests {
             (b"\x30\x0c\x02\x01", false),
             (b"\x16\x03\x01\x02", false),
         ] {
-            assert_eq!(check(bytes).is_ok(), is_kafka, "{bytes:02x?}");
+            assert_eq!(may_be_kafka(bytes), is_kafka, "{bytes:02x?}");
         }
     }
 

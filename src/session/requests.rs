@@ -228,11 +228,18 @@ pub(super) fn frame_length(bytes: &[u8], state: &SessionState) -> Result<Option<
                 limit_name: "limits.frame_bytes_max",
             })
         }
-        _ => Err(Cause::NotKafka {
-            length,
-            speech: DetectedProtocol::detect(bytes),
-            first: FirstBytes::of(bytes),
-        }),
+        _ => Err(not_kafka(bytes)),
+    }
+}
+
+/// What came in the place of a request's length.
+pub(super) fn not_kafka(bytes: &[u8]) -> Cause {
+    Cause::NotKafka {
+        length: bytes
+            .first_chunk()
+            .map_or(0, |length| i32::from_be_bytes(*length)),
+        speech: DetectedProtocol::detect(bytes),
+        first: FirstBytes::of(bytes),
     }
 }
 

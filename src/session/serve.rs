@@ -232,7 +232,9 @@ impl Session<'_> {
 
 /// Whether the first request is there as a whole.
 fn is_first_request(bytes: &[u8], state: &SessionState) -> Result<bool, Cause> {
-    first_bytes::check(bytes)?;
+    if !first_bytes::may_be_kafka(bytes) {
+        return Err(requests::not_kafka(bytes));
+    }
     let length = requests::frame_length(bytes, state)?;
     Ok(length.is_some_and(|frame_bytes| bytes.len() >= requests::LENGTH_BYTES + frame_bytes))
 }

@@ -1,9 +1,11 @@
-//! The system calls that no crate wraps: the one place with `unsafe`, and the one that knows libc.
+//! What the system is asked for that nothing else wraps as it is needed here: the one place with
+//! `unsafe`, and the one that knows libc.
 //!
 //! * [`rcvlowat`]: how many bytes must have arrived before a socket counts as readable;
-//! * [`malloc_trim`]: gives free memory back to the system.
+//! * [`malloc_trim`]: gives free memory back to the system;
+//! * [`read_file`]: a whole file, within a bound.
 //!
-//! Each says why its call is sound. Everything else, `net` included, has no `unsafe`:
+//! Each `unsafe` call says why it is sound. Everything else, `net` included, has none:
 //! `tests/house.rs` checks it.
 
 #![allow(
@@ -13,3 +15,6 @@
 
 pub mod malloc_trim;
 pub mod rcvlowat;
+mod read_file;
+
+pub use read_file::read_file;

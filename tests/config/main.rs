@@ -24,7 +24,7 @@ use narrows::lifecycle::DrainSettings;
 use narrows::listener::ListenerSettings;
 use narrows::listener::{LimitsSettings, ProxyProtocol};
 use narrows::net::tls::{Authorities, ClientAuth, ClientTls, Identity, ServerTls, Verify};
-use narrows::observe::{LogFormat, LogSettings};
+use narrows::observe::{LogFilter, LogFormat, LogSettings};
 use narrows::session::{ConfigAddresses, ListenerTls, SessionSettings, Splice, Unvetted};
 use narrows::types::{ClusterName, ListenerName};
 use proptest::prelude::*;
@@ -84,7 +84,7 @@ fn settings(clusters: Vec<ClusterSettings>, listeners: Vec<ListenerSettings>) ->
             timeout: Duration::from_secs(30),
         },
         log: LogSettings {
-            level: "info".to_owned(),
+            level: LogFilter::parse("info").unwrap(),
             format: LogFormat::Auto,
         },
     }
@@ -348,7 +348,7 @@ fn flags_stand_above_the_environment_above_the_file_above_the_defaults() {
             .origin
             .to_string()
             .replace(&given.origin_in_file(), "file");
-        (loaded.settings.log.level, origin)
+        (loaded.settings.log.level.to_string(), origin)
     };
     let variable = |given: Given| given.variable("NARROWS_LOG__LEVEL", "debug");
     assert_eq!(

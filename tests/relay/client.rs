@@ -11,8 +11,8 @@ use narrows::cluster::ClusterSettings;
 use narrows::lifecycle::DrainSettings;
 use narrows::listener::ListenerSettings;
 use narrows::listener::{LimitsSettings, ProxyProtocol};
-use narrows::observe::LogSettings;
 use narrows::observe::logs::LogFormat;
+use narrows::observe::{LogFilter, LogSettings};
 use narrows::session::{ConfigAddresses, SessionSettings, Splice, Unvetted};
 use narrows::types::{ClusterName, ListenerName};
 use socket2::SockRef;
@@ -250,7 +250,7 @@ fn settings(bootstrap: SocketAddr, bootstrap_servers: &[SocketAddr]) -> Settings
             timeout: 10 * second,
         },
         log: LogSettings {
-            level: "info".into(),
+            level: LogFilter::parse("info").unwrap(),
             format: LogFormat::Text,
         },
     }

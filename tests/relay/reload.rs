@@ -12,6 +12,7 @@ use narrows::admin::AdminSettings;
 use narrows::app::{ReloadError, Settings};
 use narrows::listener::{ProxyMode, ProxyProtocol};
 use narrows::net::tls::{ClientAuth, ServerTls};
+use narrows::observe::LogFilter;
 use narrows::session::ListenerTls;
 use narrows::types::{ClusterName, ListenerName};
 use std::collections::BTreeMap;
@@ -554,7 +555,7 @@ async fn what_can_not_change_while_narrows_runs_is_refused_by_name_and_changes_n
             bind: "127.0.0.1:1".parse().unwrap(),
         })
     };
-    let level = |settings: &mut Settings| settings.log.level = "debug".into();
+    let level = |settings: &mut Settings| settings.log.level = LogFilter::parse("debug").unwrap();
     for (what, change) in [
         (&["admin.bind"][..], &admin as &dyn Fn(&mut Settings)),
         (&["log.level"], &level),

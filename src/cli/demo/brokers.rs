@@ -3,7 +3,6 @@
 //! What is asked here goes to the brokers themselves: it is how the demo knows which addresses must
 //! not get out.
 
-use super::front::Front;
 use crate::types::BrokerAddress;
 use anyhow::{Context, anyhow, bail};
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
@@ -62,11 +61,11 @@ impl Brokers {
         self.mock.is_some()
     }
 
-    /// A topic of this run's own. On a real cluster it is created through Narrows; where that is
+    /// A topic of this run's own. `narrows` is its bootstrap address. On a real cluster it is created through Narrows; where that is
     /// not allowed, the brokers may still create it by themselves (`auto.create.topics.enable`).
     pub(super) fn create_topic(
         &self,
-        front: &Front,
+        narrows: &str,
         partitions: i32,
         runtime: &Runtime,
     ) -> anyhow::Result<Topic> {
@@ -76,10 +75,10 @@ impl Brokers {
         };
         let created = match &self.mock {
             Some(mock) => spread(mock, &name, partitions).map_err(Into::into),
-            None => runtime.block_on(create(&front.bootstrap, &name, partitions)),
+            None => runtime.block_on(create(narrows, &name, partitions)),
         };
         let is_to_be_removed = created.is_ok() && self.mock.is_none();
-        match partitions_of(&front.bootstrap, &name) {
+        match partitions_of(narrows, &name) {
             Ok(partitions) => Ok(Topic {
                 name,
                 partitions,
@@ -96,7 +95,7 @@ impl Brokers {
     /// of it.
     pub(super) fn remove_topic(
         &self,
-        front: &Front,
+        narrows: &str,
         topic: &Topic,
         runtime: &Runtime,
     ) -> Option<String> {
@@ -109,7 +108,7 @@ impl Brokers {
                 "The topic {name} stays: the brokers made it by themselves."
             ));
         }
-        Some(match runtime.block_on(delete(&front.bootstrap, name)) {
+        Some(match runtime.block_on(delete(narrows, name)) {
             Ok(()) => format!("The topic {name} is deleted again."),
             Err(error) => format!("The topic {name} stays, it can't be deleted: {error:#}"),
         })

@@ -7,10 +7,11 @@ use crate::address::sni::SniSchemeError;
 use crate::address::{NodeIdRanges, PortScheme, Scheme, SniScheme};
 use crate::config::keys::{self, Key};
 use crate::config::parse::{self, SchemeKind};
-use crate::config::problem::{Fault, guess};
+use crate::config::problem::Fault;
 use crate::config::reader::Reader;
 use crate::listener::ListenerSettings;
 use crate::listener::{ProxyMode, ProxyProtocol};
+use crate::types::likeness::guess;
 use crate::types::{ClusterName, ListenerName};
 use std::net::SocketAddr;
 

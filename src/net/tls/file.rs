@@ -3,10 +3,11 @@
 //! Operators hand over keystores, DER, encrypted keys, the wrong file of the right Secret. All of
 //! these have a cure, and none of them is "invalid certificate".
 
+use crate::sys::read_file;
 use rustls::pki_types::pem::{self, PemObject, SectionKind};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use std::fmt;
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 
 /// More than any chain or bundle of authorities has.
@@ -266,22 +267,14 @@ fn bytes(path: &Path, wanted: Wanted) -> Result<Vec<u8>, FileProblem> {
             wanted.instead(),
         ));
     }
-    let mut bytes = Vec::new();
-    let file = std::fs::File::open(path).map_err(failed)?;
-    file.take(FILE_BYTES_MAX + 1)
-        .read_to_end(&mut bytes)
-        .map_err(failed)?;
-    match bytes.len() as u64 {
-        0 => Err(FileProblem::new(
-            path,
-            "the file is empty",
-            wanted.instead(),
-        )),
-        length if length > FILE_BYTES_MAX => {
-            let reason = format!("the file is larger than {} MiB", FILE_BYTES_MAX >> 20);
-            Err(FileProblem::new(path, reason, wanted.instead()))
-        }
-        _ => Ok(bytes),
+    let refused = |reason: String| FileProblem::new(path, reason, wanted.instead());
+    match read_file(path, FILE_BYTES_MAX).map_err(failed)? {
+        None => Err(refused(format!(
+            "the file is larger than {} MiB",
+            FILE_BYTES_MAX >> 20
+        ))),
+        Some(bytes) if bytes.is_empty() => Err(refused("the file is empty".to_owned())),
+        Some(bytes) => Ok(bytes),
     }
 }
 
