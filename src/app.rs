@@ -217,8 +217,13 @@ impl Narrows {
         let Some(socket) = admin else { return };
         let ready = self.overview.clone();
         let status = self.overview.clone();
+        let metrics = self.runtime.metrics.clone();
+        let pipes = self.runtime.shared.pipes.clone();
         let pages = Pages {
-            metrics: self.runtime.metrics.clone(),
+            metrics: Box::new(move || {
+                metrics.set_pipes(pipes.sizes());
+                metrics.render()
+            }),
             readiness: Box::new(move || ready.readiness()),
             status: Box::new(move || status.to_json()),
         };

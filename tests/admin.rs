@@ -42,7 +42,7 @@ async fn start(pages: Pages) -> Admin {
 
 fn pages() -> Pages {
     Pages {
-        metrics: Arc::new(Metrics::new([(3, "Metadata")].into_iter())),
+        metrics: Box::new(|| Metrics::new([(3, "Metadata")].into_iter()).render()),
         readiness: Box::new(|| Readiness {
             ready: true,
             reasons: Vec::new(),
@@ -190,8 +190,12 @@ async fn readyz_says_503_and_every_reason_when_not_ready_while_livez_stays_ok() 
 
 #[tokio::test]
 async fn metrics_are_prometheus_text_of_this_moment() {
-    let pages = pages();
-    let external = pages.metrics.listener(&ListenerName("external".into()));
+    let metrics = Arc::new(Metrics::new([(3, "Metadata")].into_iter()));
+    let external = metrics.listener(&ListenerName("external".into()));
+    let pages = Pages {
+        metrics: Box::new(move || metrics.render()),
+        ..pages()
+    };
     let admin = start(pages).await;
     external.request(3);
     let answer = get(&admin, "/metrics").await;

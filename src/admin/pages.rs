@@ -1,6 +1,5 @@
 //! What each path answers. No I/O: a request's method and path in, a whole response out.
 
-use crate::observe::Metrics;
 use http_body_util::Full;
 use hyper::body::{Body, Bytes};
 use hyper::header::{
@@ -8,13 +7,12 @@ use hyper::header::{
 };
 use hyper::{Method, Request, Response, StatusCode};
 use std::fmt::Write;
-use std::sync::Arc;
 
 /// Where the pages get what they show. Each function runs on an async task: it reads what is in
 /// memory, and neither waits nor blocks.
 pub struct Pages {
     /// For `/metrics`.
-    pub metrics: Arc<Metrics>,
+    pub metrics: Box<dyn Fn() -> String + Send + Sync>,
     /// For `/readyz`.
     pub readiness: Box<dyn Fn() -> Readiness + Send + Sync>,
     /// For `/status`.
@@ -64,7 +62,7 @@ impl Pages {
             "/" => page(StatusCode::OK, TEXT, INDEX),
             "/livez" => page(StatusCode::OK, TEXT, "ok\n"),
             "/readyz" => readyz(&(self.readiness)()),
-            "/metrics" => page(StatusCode::OK, METRICS, self.metrics.render()),
+            "/metrics" => page(StatusCode::OK, METRICS, (self.metrics)()),
             // `{:#}` of a JSON value is its indented form.
             "/status" => page(StatusCode::OK, JSON, format!("{:#}\n", (self.status)())),
             _ => page(

@@ -17,6 +17,7 @@ use crate::net::stream::Stream;
 use crate::protocol::rewrite::ListedBroker;
 use crate::types::{BrokerAddress, NodeId, Target};
 use std::net::SocketAddr;
+use std::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// A connection to a broker, ready for the client's first frame.
@@ -236,9 +237,17 @@ impl Cluster {
         security: &Security,
     ) -> Result<(Stream, SocketAddr), DialError> {
         let settings = self.settings();
+        let began = Instant::now();
         let dialled = broker::dial(address, &settings.dial, security, &self.own_sockets).await;
+        if dialled.is_ok() {
+            let took = began.elapsed();
+            self.metrics.dial_seconds.observe(took.as_secs_f64());
+        }
         dialled.inspect_err(|error| {
-            self.metrics.dial_failed(error.code());
+            let brokers = self.view.brokers();
+            let node = brokers.iter().find(|(_, known)| known == address);
+            self.metrics
+                .dial_failed(node.map(|(node, _)| *node), error.code());
             error.peers().for_each(|peer| self.verified.forget(peer));
         })
     }

@@ -10,8 +10,9 @@ use rustix::io::Errno;
 use rustix::pipe::{
     PipeFlags, SpliceFlags, fcntl_getpipe_size, fcntl_setpipe_size, pipe_with, splice,
 };
+use std::collections::BTreeMap;
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 use tokio::io::Interest;
@@ -55,6 +56,8 @@ pub enum NoPipe {
 struct Shelf {
     idle: Vec<Ends>,
     lent: usize,
+    /// How many there are of each size, lent or not.
+    sizes: BTreeMap<usize, usize>,
     /// When a pipe was too small last.
     too_small: Option<Instant>,
 }
@@ -68,13 +71,18 @@ struct Ends {
 }
 
 impl PipePool {
+    /// How many pipes there are, lent or not, by how many bytes each holds.
+    pub fn sizes(&self) -> BTreeMap<usize, usize> {
+        self.lock().sizes.clone()
+    }
+
     /// Lends an empty pipe of at least [`PIPE_BYTES_MIN`].
     pub fn borrow(&self) -> Result<Pipe, NoPipe> {
         self.borrow_or(|| Ends::new().map_err(|_| NoPipe::Exhausted))
     }
 
     fn borrow_or(&self, make: impl FnOnce() -> Result<Ends, NoPipe>) -> Result<Pipe, NoPipe> {
-        let mut shelf = self.shelf.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut shelf = self.lock();
         if shelf.lent >= PIPES_MAX {
             return Err(NoPipe::Exhausted);
         }
@@ -88,6 +96,10 @@ impl PipePool {
             held: 0,
             pool: self.clone(),
         })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Shelf> {
+        self.shelf.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -103,6 +115,7 @@ impl Shelf {
         if is_small {
             return Err(NoPipe::TooSmall);
         }
+        *self.sizes.entry(ends.capacity).or_default() += 1;
         Ok(ends)
     }
 }
@@ -208,14 +221,13 @@ impl Pipe {
 
 impl Drop for Pipe {
     fn drop(&mut self) {
-        let mut shelf = self
-            .pool
-            .shelf
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut shelf = self.pool.lock();
         shelf.lent -= 1;
+        let Some(ends) = self.ends.take() else { return };
         if self.held == 0 {
-            shelf.idle.extend(self.ends.take());
+            shelf.idle.push(ends);
+        } else if let Some(count) = shelf.sizes.get_mut(&ends.capacity) {
+            *count = count.saturating_sub(1);
         }
     }
 }
@@ -252,8 +264,10 @@ mod tests {
         let mut arrived = [0; 5];
         broker.read_exact(&mut arrived).await.unwrap();
         assert_eq!(&arrived, b"abcde");
+        let capacity = pipe.ends.as_ref().unwrap().capacity;
         drop(pipe);
         assert_eq!(pool.shelf.lock().unwrap().idle.len(), 1);
+        assert_eq!(pool.sizes(), [(capacity, 1)].into());
     }
 
     #[tokio::test]
@@ -266,6 +280,7 @@ mod tests {
             .await
             .unwrap();
         drop(pipe);
+        assert!(pool.sizes().into_values().all(|count| count == 0));
         let shelf = pool.shelf.lock().unwrap();
         assert_eq!((shelf.idle.len(), shelf.lent), (0, 0));
     }

@@ -1,5 +1,7 @@
-//! Counters by API: found by the api key in constant time, made when the API is first used.
+//! Counters and durations by API: found by the api key in constant time, made when the API is first
+//! used.
 
+use super::durations::{DurationVec, Durations};
 use prometheus::{IntCounter, IntCounterVec};
 use std::sync::{Arc, OnceLock};
 
@@ -25,38 +27,66 @@ impl ApiNames {
         }
         Self(names.into())
     }
+
+    /// The name of an API; any key may come.
+    pub(super) fn name(&self, api_key: i16) -> &'static str {
+        self.0[self.place(api_key)]
+    }
+
+    fn place(&self, api_key: i16) -> usize {
+        let last = self.0.len() - 1;
+        usize::try_from(api_key).map_or(last, |key| key.min(last))
+    }
 }
 
-/// One counter an API, of one listener.
+/// A metric that has one member for each listener and API.
+pub(super) trait ByApi {
+    type Member;
+    /// The member under these labels; the same one each time.
+    fn member(&self, listener: &str, api: &'static str) -> Self::Member;
+}
+
+impl ByApi for IntCounterVec {
+    type Member = IntCounter;
+
+    fn member(&self, listener: &str, api: &'static str) -> IntCounter {
+        self.with_label_values(&[listener, api])
+    }
+}
+
+impl ByApi for DurationVec {
+    type Member = Arc<Durations>;
+
+    fn member(&self, listener: &str, api: &'static str) -> Arc<Durations> {
+        Self::member(self, listener, api)
+    }
+}
+
+/// The members of one listener.
 #[derive(Debug)]
-pub(super) struct ApiCounters {
-    family: IntCounterVec,
+pub(super) struct Apis<F: ByApi> {
+    family: F,
     listener: Box<str>,
     names: ApiNames,
     /// One place for each name. Empty until used, so that `/metrics` shows no API that nobody uses.
-    counters: Box<[OnceLock<IntCounter>]>,
+    members: Box<[OnceLock<F::Member>]>,
 }
 
-impl ApiCounters {
-    pub(super) fn new(family: &IntCounterVec, listener: &str, names: &ApiNames) -> Self {
-        let counters = names.0.iter().map(|_| OnceLock::new()).collect();
+impl<F: ByApi + Clone> Apis<F> {
+    pub(super) fn new(family: &F, listener: &str, names: &ApiNames) -> Self {
         Self {
             family: family.clone(),
             listener: listener.into(),
             names: names.clone(),
-            counters,
+            members: names.0.iter().map(|_| OnceLock::new()).collect(),
         }
     }
 
-    pub(super) fn inc(&self, api_key: i16) {
-        let last = self.counters.len() - 1;
-        let place = usize::try_from(api_key).map_or(last, |key| key.min(last));
-        // Places that share the name `other` share its counter: the family gives the same one for
+    /// The member of an API; any key may come.
+    pub(super) fn of(&self, api_key: i16) -> &F::Member {
+        let place = self.names.place(api_key);
+        // Places that share the name `other` share its member: the family gives the same one for
         // the same labels.
-        let make = || {
-            self.family
-                .with_label_values(&[&*self.listener, self.names.0[place]])
-        };
-        self.counters[place].get_or_init(make).inc();
+        self.members[place].get_or_init(|| self.family.member(&self.listener, self.names.0[place]))
     }
 }

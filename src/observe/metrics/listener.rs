@@ -1,11 +1,14 @@
 //! What is counted on one listener.
 
-use super::api::ApiCounters;
+use super::api::{ApiNames, Apis};
+use super::durations::DurationVec;
 use super::limits::Limit;
+use super::software::Software;
 use super::{Metrics, limits};
 use crate::types::{ListenerName, Side};
-use prometheus::{Histogram, IntCounter, IntCounterVec, IntGauge};
+use prometheus::{Counter, Histogram, IntCounter, IntCounterVec, IntGauge};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// The label `listener` of connections that have not said yet which listener of a shared port they
 /// are meant for, and of those that ended before they did. No listener can have this name.
@@ -79,41 +82,82 @@ impl BulkTransfers {
     }
 }
 
+/// The way of bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// From the client.
+    ToBroker,
+    /// From the broker.
+    ToClient,
+}
+
+impl Direction {
+    fn label(self) -> &'static str {
+        match self {
+            Self::ToBroker => "to_broker",
+            Self::ToClient => "to_client",
+        }
+    }
+}
+
 /// What is looked up by a second label.
 #[derive(Debug)]
 struct Shared {
     listener: ListenerName,
+    names: ApiNames,
+    software: Arc<Software>,
     closed: IntCounterVec,
     handshakes: IntCounterVec,
     accept_errors: IntCounterVec,
     refused: IntCounterVec,
-    requests: ApiCounters,
-    rewritten: ApiCounters,
+    client_connections: IntCounterVec,
+    kafka_errors: IntCounterVec,
+    sasl_logins: IntCounterVec,
+    backpressure: [Counter; 2],
+    requests: Apis<IntCounterVec>,
+    rewritten: Apis<IntCounterVec>,
+    added_seconds: Apis<DurationVec>,
+    broker_seconds: Apis<DurationVec>,
 }
 
 impl ListenerMetrics {
     pub(super) fn new(metrics: &Metrics, name: &ListenerName) -> Self {
         let listener = &*name.0;
+        let names = &metrics.api_names;
+        let bytes = |direction: Direction| {
+            metrics
+                .bytes
+                .with_label_values(&[listener, direction.label()])
+        };
+        let backpressure = |direction: Direction| {
+            metrics
+                .backpressure_seconds
+                .with_label_values(&[listener, direction.label()])
+        };
         Self {
             accepted: metrics.connections_accepted.with_label_values(&[listener]),
             active: metrics.connections_active.with_label_values(&[listener]),
-            bytes_to_broker: metrics.bytes.with_label_values(&[listener, "to_broker"]),
-            bytes_to_client: metrics.bytes.with_label_values(&[listener, "to_client"]),
+            bytes_to_broker: bytes(Direction::ToBroker),
+            bytes_to_client: bytes(Direction::ToClient),
             bulk_transfers: Arc::new(BulkTransfers::new(&metrics.bulk_transfers, listener)),
             handshake_seconds: metrics.handshake_seconds.with_label_values(&[listener]),
             unmapped: metrics.unmapped_nodes.with_label_values(&[listener]),
             shared: Arc::new(Shared {
                 listener: name.clone(),
+                names: names.clone(),
+                software: Arc::clone(&metrics.software),
                 closed: metrics.connections_closed.clone(),
                 handshakes: metrics.handshakes.clone(),
                 accept_errors: metrics.accept_errors.clone(),
                 refused: metrics.connections_refused.clone(),
-                requests: ApiCounters::new(&metrics.requests, listener, &metrics.api_names),
-                rewritten: ApiCounters::new(
-                    &metrics.responses_rewritten,
-                    listener,
-                    &metrics.api_names,
-                ),
+                client_connections: metrics.client_connections.clone(),
+                kafka_errors: metrics.kafka_errors.clone(),
+                sasl_logins: metrics.sasl_logins.clone(),
+                backpressure: [Direction::ToBroker, Direction::ToClient].map(backpressure),
+                requests: Apis::new(&metrics.requests, listener, names),
+                rewritten: Apis::new(&metrics.responses_rewritten, listener, names),
+                added_seconds: Apis::new(&metrics.added_seconds, listener, names),
+                broker_seconds: Apis::new(&metrics.broker_seconds, listener, names),
             }),
         }
     }
@@ -154,12 +198,53 @@ impl ListenerMetrics {
 
     /// Counts a request. Any key may come; unknown ones count as `other`.
     pub fn request(&self, api_key: i16) {
-        self.shared.requests.inc(api_key);
+        self.shared.requests.of(api_key).inc();
     }
 
     /// Counts a response in which addresses were replaced.
     pub fn rewritten(&self, api_key: i16) {
-        self.shared.rewritten.inc(api_key);
+        self.shared.rewritten.of(api_key).inc();
+    }
+
+    /// Counts a round trip: what Narrows has added to it, and what the broker took.
+    pub fn round_trip(&self, api_key: i16, added: Duration, broker: Duration) {
+        self.shared.added_seconds.of(api_key).observe(added);
+        self.shared.broker_seconds.of(api_key).observe(broker);
+    }
+
+    /// Counts a response that says `error`, which is one of a closed set of names. A lookup under
+    /// a lock that readers share.
+    pub fn kafka_error(&self, api_key: i16, error: &'static str) {
+        let Shared {
+            listener, names, ..
+        } = &*self.shared;
+        self.shared
+            .kafka_errors
+            .with_label_values(&[&*listener.0, names.name(api_key), error])
+            .inc();
+    }
+
+    /// Counts the answer to a login. A lookup under a lock: once a login.
+    pub fn sasl_login(&self, mechanism: &'static str, outcome: &'static str) {
+        self.shared
+            .sasl_logins
+            .with_label_values(&[&*self.shared.listener.0, mechanism, outcome])
+            .inc();
+    }
+
+    /// Counts a connection whose client has said which library it uses; any bytes may come. A
+    /// lookup under a lock: once a connection.
+    pub fn client_software(&self, name: &[u8], version: &[u8]) {
+        let (name, version) = self.shared.software.labels(name, version);
+        self.shared
+            .client_connections
+            .with_label_values(&[&*self.shared.listener.0, name, version])
+            .inc();
+    }
+
+    /// A side that took no bytes for so long takes some again.
+    pub fn held_back(&self, direction: Direction, waited: Duration) {
+        self.shared.backpressure[direction as usize].inc_by(waited.as_secs_f64());
     }
 
     /// Says how many brokers have no address on this listener now.

@@ -1,30 +1,6 @@
 //! Every metric of Narrows. Names and labels are public API: dashboards and alerts depend on them.
 //!
-//! | name | labels | |
-//! |---|---|---|
-//! | `narrows_connections_accepted_total` | listener | client connections accepted |
-//! | `narrows_connections_active` | listener | client connections open now |
-//! | `narrows_connections_closed_total` | listener, cause, side | client connections that ended, and whose doing it was: `client`, `broker`, `narrows` |
-//! | `narrows_requests_total` | listener, api | requests forwarded or answered |
-//! | `narrows_responses_rewritten_total` | listener, api | responses in which addresses were replaced |
-//! | `narrows_bytes_total` | listener, direction | bytes written: `to_broker`, `to_client` |
-//! | `narrows_bulk_transfers_total` | listener, mode, reason | runs of 16 KiB and more that were `spliced` or `copied`, and why copied: `off`, `tls`, `no_pipe`, `small_pipe` |
-//! | `narrows_tls_handshakes_total` | listener, version, outcome | TLS handshakes with clients: `full`, `resumed`, or why they failed |
-//! | `narrows_tls_handshake_duration_seconds` | listener | how long completed handshakes took |
-//! | `narrows_accept_errors_total` | listener, reason | connections that could not be accepted |
-//! | `narrows_connections_refused_total` | listener, limit | connections that a limit kept out |
-//! | `narrows_limit_in_use` | limit | how many there are of what `limits` bounds |
-//! | `narrows_limit_max` | limit | how many there may be |
-//! | `narrows_unmapped_nodes` | listener | brokers that have no address on this listener |
-//! | `narrows_broker_dial_failures_total` | cluster, reason | brokers that could not be reached |
-//! | `narrows_metadata_refreshes_total` | cluster, outcome | attempts to learn the brokers |
-//! | `narrows_brokers_known` | cluster | brokers whose address is known |
-//! | `narrows_certificate_not_after_timestamp_seconds` | role, owner | when the certificate of a `listener` or a `cluster` expires, in Unix time |
-//! | `narrows_reloads_total` | outcome | reloads that were `applied`, found everything `unchanged`, or were `refused` |
-//! | `narrows_last_reload_success` | | 1 when the last reload, or the start, was accepted; 0 when it was refused |
-//! | `narrows_last_reload_timestamp_seconds` | | when that was, in Unix time |
-//! | `narrows_log_lines_lost_total` | | log lines that standard error did not take |
-//! | `narrows_build_info` | version | always 1 |
+//! They stand in one table, [`FAMILIES`], from which `config/metrics.md` is made.
 //!
 //! Beside them stand the usual `process_*` metrics. Where several listeners share a port, a
 //! connection that has not named one of them counts at the listener `(unidentified)`.
@@ -36,20 +12,28 @@
 
 mod api;
 mod cluster;
+mod durations;
+mod families;
 mod limits;
 mod listener;
+mod software;
 
 use crate::types::{ClusterName, ListenerName};
 use api::ApiNames;
+use durations::DurationVec;
+use prometheus::core::Collector;
 use prometheus::{
-    HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder,
+    CounterVec, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry,
+    TextEncoder,
 };
-
+use software::Software;
 use std::fmt::Write;
+use std::sync::Arc;
 
 pub use cluster::ClusterMetrics;
+pub use families::{FAMILIES, Family, Kind};
 pub use limits::{Limit, LimitMetrics};
-pub use listener::{BulkTransfers, CopyReason, ListenerMetrics, UNIDENTIFIED};
+pub use listener::{BulkTransfers, CopyReason, Direction, ListenerMetrics, UNIDENTIFIED};
 /// A number that only grows.
 pub use prometheus::IntCounter;
 /// A number that goes up and down.
@@ -60,13 +44,21 @@ pub use prometheus::IntGauge;
 pub struct Metrics {
     registry: Registry,
     api_names: ApiNames,
+    software: Arc<Software>,
     connections_accepted: IntCounterVec,
     connections_active: IntGaugeVec,
     connections_closed: IntCounterVec,
+    client_connections: IntCounterVec,
     requests: IntCounterVec,
+    added_seconds: DurationVec,
+    broker_seconds: DurationVec,
+    kafka_errors: IntCounterVec,
+    sasl_logins: IntCounterVec,
     responses_rewritten: IntCounterVec,
     bytes: IntCounterVec,
+    backpressure_seconds: CounterVec,
     bulk_transfers: IntCounterVec,
+    pipes: IntGaugeVec,
     handshakes: IntCounterVec,
     handshake_seconds: HistogramVec,
     certificate_not_after: IntGaugeVec,
@@ -79,6 +71,7 @@ pub struct Metrics {
     limit_max: IntGaugeVec,
     unmapped_nodes: IntGaugeVec,
     broker_dial_failures: IntCounterVec,
+    broker_dial_seconds: HistogramVec,
     metadata_refreshes: IntCounterVec,
     brokers_known: IntGaugeVec,
 }
@@ -88,140 +81,51 @@ impl Metrics {
     /// its own.
     pub fn new(apis: impl Iterator<Item = (i16, &'static str)>) -> Self {
         let registry = Registry::new();
-        let counters = |name, help, labels: &[&str]| counters(&registry, name, help, labels);
-        let gauges = |name, help, labels: &[&str]| gauges(&registry, name, help, labels);
-        // From the first scrape on, so that `increase()` sees the first event.
-        let counters_at_zero = |name, help, label, values: &[&str]| {
-            let counters = counters(name, help, &[label]);
-            for value in values {
-                counters.with_label_values(&[*value]);
-            }
-            counters
-        };
-
-        let build_info = gauges(
-            "narrows_build_info",
-            "The version of Narrows, as a label; always 1.",
-            &["version"],
-        );
+        let counters = |name| counters(&registry, name);
+        let gauges = |name| gauges(&registry, name);
+        let durations = |name| registered(&registry, DurationVec::new(row(name)));
+        let build_info = gauges("narrows_build_info");
         build_info
             .with_label_values(&[env!("CARGO_PKG_VERSION")])
             .set(1);
+        let reloads = counters("narrows_reloads_total");
+        // From the first scrape on, so that `increase()` sees the first event.
+        for outcome in RELOAD_OUTCOMES {
+            reloads.with_label_values(&[outcome]);
+        }
+        let single = |name| gauges(name).with_label_values::<&str>(&[]);
         Self {
             api_names: ApiNames::new(apis),
-            connections_accepted: counters(
-                "narrows_connections_accepted_total",
-                "Client connections accepted.",
-                &["listener"],
-            ),
-            connections_active: gauges(
-                "narrows_connections_active",
-                "Client connections that are open now.",
-                &["listener"],
-            ),
-            connections_closed: counters(
-                "narrows_connections_closed_total",
-                "Client connections that ended, by cause, and the side whose doing it was.",
-                &["listener", "cause", "side"],
-            ),
-            requests: counters(
-                "narrows_requests_total",
-                "Requests from clients, by the name of their API; `other` is an API that Narrows \
-                 does not know.",
-                &["listener", "api"],
-            ),
-            responses_rewritten: counters(
-                "narrows_responses_rewritten_total",
-                "Responses in which broker addresses were replaced.",
-                &["listener", "api"],
-            ),
-            bytes: counters(
-                "narrows_bytes_total",
-                "Bytes carried, by direction.",
-                &["listener", "direction"],
-            ),
-            bulk_transfers: counters(
-                "narrows_bulk_transfers_total",
-                "Runs of 16 KiB and more that Narrows need not look at: spliced by the kernel, or \
-                 copied, and why.",
-                &["listener", "mode", "reason"],
-            ),
-            handshakes: counters(
-                "narrows_tls_handshakes_total",
-                "TLS handshakes with clients, by version and outcome: full, resumed, or why they \
-                 failed.",
-                &["listener", "version", "outcome"],
-            ),
-            handshake_seconds: histograms(
-                &registry,
-                "narrows_tls_handshake_duration_seconds",
-                "How long completed TLS handshakes with clients took.",
-                &HANDSHAKE_SECONDS,
-            ),
-            certificate_not_after: gauges(
-                "narrows_certificate_not_after_timestamp_seconds",
-                "When a certificate expires, in Unix time; of several, the first to expire.",
-                &["role", "owner"],
-            ),
-            reloads: counters_at_zero(
-                "narrows_reloads_total",
-                "Reloads of the configuration and its files, by outcome.",
-                "outcome",
-                &RELOAD_OUTCOMES,
-            ),
-            last_reload_success: gauges(
-                "narrows_last_reload_success",
-                "1 when the last reload, or the start, was accepted; 0 when it was refused.",
-                &[],
-            )
-            .with_label_values::<&str>(&[]),
-            last_reload_timestamp: gauges(
-                "narrows_last_reload_timestamp_seconds",
-                "When the last reload, or the start, was accepted or refused, in Unix time.",
-                &[],
-            )
-            .with_label_values::<&str>(&[]),
-            accept_errors: counters(
-                "narrows_accept_errors_total",
-                "Client connections that could not be accepted, by reason.",
-                &["listener", "reason"],
-            ),
-            connections_refused: counters(
-                "narrows_connections_refused_total",
-                "Client connections that were turned away, by the limit that was met.",
-                &["listener", "limit"],
-            ),
-            limit_in_use: gauges(
-                "narrows_limit_in_use",
-                "How many there are of what a limit bounds.",
-                &["limit"],
-            ),
-            limit_max: gauges(
-                "narrows_limit_max",
-                "How many there may be of what a limit bounds.",
-                &["limit"],
-            ),
-            unmapped_nodes: gauges(
-                "narrows_unmapped_nodes",
-                "Brokers that clients cannot reach through this listener: their node id is not in \
-                 node_ids.",
-                &["listener"],
-            ),
-            broker_dial_failures: counters(
-                "narrows_broker_dial_failures_total",
-                "Connections to brokers that could not be made, by reason.",
-                &["cluster", "reason"],
-            ),
-            metadata_refreshes: counters(
-                "narrows_metadata_refreshes_total",
-                "Attempts to learn the cluster's brokers, by outcome.",
-                &["cluster", "outcome"],
-            ),
-            brokers_known: gauges(
-                "narrows_brokers_known",
-                "Brokers of the cluster whose address is known.",
-                &["cluster"],
-            ),
+            software: Arc::default(),
+            connections_accepted: counters("narrows_connections_accepted_total"),
+            connections_active: gauges("narrows_connections_active"),
+            connections_closed: counters("narrows_connections_closed_total"),
+            client_connections: counters("narrows_client_connections_total"),
+            requests: counters("narrows_requests_total"),
+            added_seconds: durations("narrows_added_duration_seconds"),
+            broker_seconds: durations("narrows_broker_duration_seconds"),
+            kafka_errors: counters("narrows_kafka_errors_total"),
+            sasl_logins: counters("narrows_sasl_logins_total"),
+            responses_rewritten: counters("narrows_responses_rewritten_total"),
+            bytes: counters("narrows_bytes_total"),
+            backpressure_seconds: float_counters(&registry, "narrows_backpressure_seconds_total"),
+            bulk_transfers: counters("narrows_bulk_transfers_total"),
+            pipes: gauges("narrows_pipes"),
+            handshakes: counters("narrows_tls_handshakes_total"),
+            handshake_seconds: histograms(&registry, "narrows_tls_handshake_duration_seconds"),
+            certificate_not_after: gauges("narrows_certificate_not_after_timestamp_seconds"),
+            reloads,
+            last_reload_success: single("narrows_last_reload_success"),
+            last_reload_timestamp: single("narrows_last_reload_timestamp_seconds"),
+            accept_errors: counters("narrows_accept_errors_total"),
+            connections_refused: counters("narrows_connections_refused_total"),
+            limit_in_use: gauges("narrows_limit_in_use"),
+            limit_max: gauges("narrows_limit_max"),
+            unmapped_nodes: gauges("narrows_unmapped_nodes"),
+            broker_dial_failures: counters("narrows_broker_dial_failures_total"),
+            broker_dial_seconds: histograms(&registry, "narrows_broker_dial_duration_seconds"),
+            metadata_refreshes: counters("narrows_metadata_refreshes_total"),
+            brokers_known: gauges("narrows_brokers_known"),
             registry,
         }
     }
@@ -234,6 +138,15 @@ impl Metrics {
     /// The handles of the limits.
     pub fn limits(&self) -> LimitMetrics {
         LimitMetrics::new(self)
+    }
+
+    /// Says how many pipes there are, by how many bytes each holds.
+    pub fn set_pipes(&self, sizes: impl IntoIterator<Item = (usize, usize)>) {
+        for (bytes, count) in sizes {
+            self.pipes
+                .with_label_values(&[bytes.to_string()])
+                .set(i64::try_from(count).unwrap_or(i64::MAX));
+        }
     }
 
     /// The handles of one cluster. Asking twice gives handles on the same numbers.
@@ -271,55 +184,67 @@ impl Metrics {
         if let Err(error) = TextEncoder::new().encode_utf8(&self.registry.gather(), &mut text) {
             tracing::error!(%error, "some metrics could not be written");
         }
+        let Family { name, help, .. } = row("narrows_log_lines_lost_total");
         let lost = crate::observe::logs::lines_lost();
-        let name = "narrows_log_lines_lost_total";
         // Writing to a String does not fail.
         let _ = writeln!(
             text,
-            "# HELP {name} Log lines that standard error did not take.\n# TYPE {name} counter\n\
-             {name} {lost}"
+            "# HELP {name} {help}\n# TYPE {name} counter\n{name} {lost}"
         );
         crate::observe::process::render(&mut text);
         text
     }
 }
 
-fn counters(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
-    let counters =
-        IntCounterVec::new(Opts::new(name, help), labels).expect("a literal, legal name");
-    registry
-        .register(Box::new(counters.clone()))
-        .expect("each name stands once in `Metrics::new`");
-    counters
-}
-
 /// How a reload can end.
 const RELOAD_OUTCOMES: [&str; 3] = ["applied", "unchanged", "refused"];
 
-/// From a resumed handshake beside the client to a full one across the world.
-const HANDSHAKE_SECONDS: [f64; 10] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0];
-
-fn histograms(registry: &Registry, name: &str, help: &str, buckets: &[f64]) -> HistogramVec {
-    let options = HistogramOpts::new(name, help).buckets(buckets.to_vec());
-    let histograms = HistogramVec::new(options, &["listener"]).expect("a literal, legal name");
-    registry
-        .register(Box::new(histograms.clone()))
-        .expect("each name stands once in `Metrics::new`");
-    histograms
+fn row(name: &str) -> &'static Family {
+    families::family(name).expect("each name stands in the table")
 }
 
-fn gauges(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
-    let gauges = IntGaugeVec::new(Opts::new(name, help), labels).expect("a literal, legal name");
+fn registered<C: Collector + Clone + 'static>(
+    registry: &Registry,
+    made: prometheus::Result<C>,
+) -> C {
+    let collector = made.expect("a literal, legal name");
     registry
-        .register(Box::new(gauges.clone()))
+        .register(Box::new(collector.clone()))
         .expect("each name stands once in `Metrics::new`");
-    gauges
+    collector
+}
+
+fn counters(registry: &Registry, name: &str) -> IntCounterVec {
+    let Family { help, labels, .. } = row(name);
+    registered(registry, IntCounterVec::new(Opts::new(name, *help), labels))
+}
+
+/// Of seconds.
+fn float_counters(registry: &Registry, name: &str) -> CounterVec {
+    let Family { help, labels, .. } = row(name);
+    registered(registry, CounterVec::new(Opts::new(name, *help), labels))
+}
+
+fn gauges(registry: &Registry, name: &str) -> IntGaugeVec {
+    let Family { help, labels, .. } = row(name);
+    registered(registry, IntGaugeVec::new(Opts::new(name, *help), labels))
+}
+
+fn histograms(registry: &Registry, name: &str) -> HistogramVec {
+    let Family {
+        help, labels, kind, ..
+    } = row(name);
+    let mut options = HistogramOpts::new(name, *help);
+    if let Kind::Histogram(buckets) = kind {
+        options = options.buckets(buckets.to_vec());
+    }
+    registered(registry, HistogramVec::new(options, labels))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::types::Side;
+    use crate::types::{NodeId, Side};
 
     fn metrics() -> Metrics {
         Metrics::new([(0, "Produce"), (1, "Fetch"), (3, "Metadata")].into_iter())
@@ -350,7 +275,7 @@ mod tests {
         external.accept_error("too_many_open_files");
         external.unmapped(2);
         let orders = metrics.cluster(&ClusterName("orders".into()));
-        orders.dial_failed("refused");
+        orders.dial_failed(Some(NodeId(7)), "refused");
         orders.refresh("ok");
         orders.brokers_known.set(3);
 
@@ -368,7 +293,7 @@ mod tests {
             "narrows_bulk_transfers_total{listener=\"external\",mode=\"copied\",reason=\"no_pipe\"} 0",
             "narrows_accept_errors_total{listener=\"external\",reason=\"too_many_open_files\"} 1",
             "narrows_unmapped_nodes{listener=\"external\"} 2",
-            "narrows_broker_dial_failures_total{cluster=\"orders\",reason=\"refused\"} 1",
+            "narrows_broker_dial_failures_total{cluster=\"orders\",node_id=\"7\",reason=\"refused\"} 1",
             "narrows_metadata_refreshes_total{cluster=\"orders\",outcome=\"ok\"} 1",
             "narrows_brokers_known{cluster=\"orders\"} 3",
             concat!(
