@@ -32,6 +32,8 @@ pub struct Sasl {
     /// The exchange that it has granted.
     exchange: Option<Exchange>,
     has_succeeded: bool,
+    /// How the broker has answered a login, until somebody asks.
+    outcome: Option<(Mechanism, Outcome)>,
     /// No frame of the client has been begun.
     is_first: bool,
     /// A frame has come that is not begun before the broker has answered.
@@ -47,6 +49,74 @@ enum Form {
     Framed,
 }
 
+/// A SASL mechanism that is in use in the field.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mechanism {
+    /// RFC 4616.
+    Plain,
+    /// RFC 5802.
+    ScramSha256,
+    /// The same with another hash.
+    ScramSha512,
+    /// RFC 7628.
+    OauthBearer,
+    /// Kerberos.
+    Gssapi,
+    /// Amazon's own.
+    AwsMskIam,
+    /// Any other.
+    Other,
+}
+
+impl Mechanism {
+    fn of(name: &[u8]) -> Self {
+        match name {
+            b"PLAIN" => Self::Plain,
+            b"SCRAM-SHA-256" => Self::ScramSha256,
+            b"SCRAM-SHA-512" => Self::ScramSha512,
+            b"OAUTHBEARER" => Self::OauthBearer,
+            b"GSSAPI" => Self::Gssapi,
+            b"AWS_MSK_IAM" => Self::AwsMskIam,
+            _ => Self::Other,
+        }
+    }
+
+    /// Its registered name, or `other`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Plain => "PLAIN",
+            Self::ScramSha256 => "SCRAM-SHA-256",
+            Self::ScramSha512 => "SCRAM-SHA-512",
+            Self::OauthBearer => "OAUTHBEARER",
+            Self::Gssapi => "GSSAPI",
+            Self::AwsMskIam => "AWS_MSK_IAM",
+            Self::Other => "other",
+        }
+    }
+}
+
+/// How a broker has answered a login.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The client is in.
+    Success,
+    /// It is not.
+    Failure,
+    /// The broker does not have the mechanism.
+    Unsupported,
+}
+
+impl Outcome {
+    /// A word for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Success => "success",
+            Self::Failure => "failure",
+            Self::Unsupported => "unsupported",
+        }
+    }
+}
+
 /// How an exchange goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Course {
@@ -60,12 +130,12 @@ enum Course {
 }
 
 impl Course {
-    fn of(mechanism: &[u8]) -> Self {
+    fn of(mechanism: Mechanism) -> Self {
         match mechanism {
-            b"PLAIN" => Self::Known(1),
-            b"SCRAM-SHA-256" | b"SCRAM-SHA-512" => Self::Known(2),
-            b"OAUTHBEARER" => Self::OauthBearer,
-            _ => Self::Unknown,
+            Mechanism::Plain => Self::Known(1),
+            Mechanism::ScramSha256 | Mechanism::ScramSha512 => Self::Known(2),
+            Mechanism::OauthBearer => Self::OauthBearer,
+            Mechanism::Gssapi | Mechanism::AwsMskIam | Mechanism::Other => Self::Unknown,
         }
     }
 }
@@ -73,12 +143,13 @@ impl Course {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Asked {
     form: Form,
-    course: Course,
+    mechanism: Mechanism,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Exchange {
     form: Form,
+    mechanism: Mechanism,
     course: Course,
     /// A raw token has been sent and not been answered.
     is_unanswered: bool,
@@ -110,6 +181,7 @@ impl Default for Sasl {
             asked: None,
             exchange: None,
             has_succeeded: false,
+            outcome: None,
             is_first: true,
             is_held: false,
         }
@@ -126,7 +198,7 @@ impl Sasl {
             }
             self.is_first = false;
             if bytes.first() == Some(&GSSAPI_TAG) {
-                self.exchange = Some(Exchange::begun(Form::Raw, Course::Unknown));
+                self.exchange = Some(Exchange::begun(Form::Raw, Mechanism::Gssapi));
             }
         }
         let exchange = self.exchange.as_mut();
@@ -178,15 +250,19 @@ impl Sasl {
             } else {
                 Form::Framed
             },
-            course: Course::of(mechanism),
+            mechanism: Mechanism::of(mechanism),
         });
     }
 
     /// The broker has answered a SaslHandshake.
     pub fn handshake_answered(&mut self, error: i16) {
         self.is_held = false;
-        let granted = self.asked.take().filter(|_| error == 0);
-        self.exchange = granted.map(|asked| Exchange::begun(asked.form, asked.course));
+        let asked = self.asked.take();
+        if let Some(asked) = asked.filter(|_| error != 0) {
+            self.outcome = Some((asked.mechanism, Outcome::Unsupported));
+        }
+        let granted = asked.filter(|_| error == 0);
+        self.exchange = granted.map(|asked| Exchange::begun(asked.form, asked.mechanism));
     }
 
     /// Whether the broker's next frame, with nothing else in flight, may be a raw token.
@@ -205,7 +281,10 @@ impl Sasl {
         exchange.is_unanswered = false;
         exchange.is_accepted = true;
         match &mut exchange.course {
-            _ if error != 0 => self.exchange = None,
+            _ if error != 0 => {
+                self.outcome = Some((exchange.mechanism, Outcome::Failure));
+                self.exchange = None;
+            }
             Course::Known(left) if *left > 1 => *left -= 1,
             Course::Known(_) => self.succeed(),
             Course::OauthBearer if is_empty => self.succeed(),
@@ -227,7 +306,9 @@ impl Sasl {
     }
 
     fn succeed(&mut self) {
-        self.exchange = None;
+        if let Some(exchange) = self.exchange.take() {
+            self.outcome = Some((exchange.mechanism, Outcome::Success));
+        }
         self.has_succeeded = true;
     }
 
@@ -238,6 +319,11 @@ impl Sasl {
         self.asked.is_some() || self.exchange.is_some_and(is_known)
     }
 
+    /// How the broker has answered a login, once for each.
+    pub fn take_outcome(&mut self) -> Option<(Mechanism, Outcome)> {
+        self.outcome.take()
+    }
+
     /// Whether the client has authenticated at least once.
     pub fn has_succeeded(&self) -> bool {
         self.has_succeeded
@@ -245,10 +331,11 @@ impl Sasl {
 }
 
 impl Exchange {
-    fn begun(form: Form, course: Course) -> Self {
+    fn begun(form: Form, mechanism: Mechanism) -> Self {
         Self {
             form,
-            course,
+            mechanism,
+            course: Course::of(mechanism),
             is_unanswered: false,
             is_accepted: false,
         }

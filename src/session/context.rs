@@ -13,6 +13,7 @@ use crate::net::pipe::PipePool;
 use crate::observe::incidents::Incidents;
 use crate::observe::metrics::{CopyReason, ListenerMetrics};
 use crate::protocol::rewrite::{Advertise, BrokerList};
+use crate::protocol::sasl::{Mechanism, Outcome};
 use crate::types::{AdvertisedAddress, ListenerName, NodeId, Target};
 use arc_swap::ArcSwap;
 use std::collections::BTreeSet;
@@ -260,6 +261,8 @@ pub(super) struct SessionObserver {
     target: Target,
     /// The client has been told the brokers.
     has_told: AtomicBool,
+    /// It has said which library it uses.
+    has_named_software: AtomicBool,
 }
 
 impl SessionObserver {
@@ -274,6 +277,7 @@ impl SessionObserver {
             cluster,
             target,
             has_told: AtomicBool::new(false),
+            has_named_software: AtomicBool::new(false),
         }
     }
 }
@@ -301,5 +305,21 @@ impl Observer for SessionObserver {
 
     fn response_rewritten(&self, api_key: i16) {
         self.context.metrics.rewritten(api_key);
+    }
+
+    fn kafka_error(&self, api_key: i16, error: &'static str) {
+        self.context.metrics.kafka_error(api_key, error);
+    }
+
+    fn login_answered(&self, mechanism: Mechanism, outcome: Outcome) {
+        self.context
+            .metrics
+            .sasl_login(mechanism.name(), outcome.name());
+    }
+
+    fn client_software(&self, name: &[u8], version: &[u8]) {
+        if !self.has_named_software.swap(true, Relaxed) {
+            self.context.metrics.client_software(name, version);
+        }
     }
 }

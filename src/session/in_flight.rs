@@ -2,13 +2,19 @@
 //!
 //! A broker answers one request after the other, so the oldest entry says what its next response
 //! is. A Produce with `acks=0` gets no response and has no entry.
+//!
+//! Each entry carries when its request was read and written, so that what Narrows adds to a round
+//! trip and what the broker takes can be told apart. That costs a look at the clock when a request
+//! has been read, when it is written, and the same for its response.
 
 use super::cause::Cause;
 use crate::broker::OwnName;
+use crate::observe::metrics::ListenerMetrics;
 use crate::protocol::own_requests::{self, OwnRequest};
 use crate::protocol::rewrite::BrokerList;
 use crate::protocol::table::Api;
 use std::collections::VecDeque;
+use std::time::{Duration, Instant};
 
 /// What the broker sends next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,34 +93,238 @@ pub(super) fn read_broker_list(frame: &[u8]) -> Result<BrokerList, Cause> {
 /// What is in flight, oldest first.
 #[derive(Debug, Default)]
 pub(super) struct InFlight {
-    queue: VecDeque<Expected>,
+    queue: VecDeque<Entry>,
+    /// How many of the last entries nothing has been written of.
+    unsent: usize,
+    /// Answers to the client that have been begun, and of which nothing has been written.
+    begun: Vec<Begun>,
 }
+
+#[derive(Debug)]
+struct Entry {
+    expected: Expected,
+    /// When the request was read, and once it is written, when that was.
+    at: Instant,
+    /// What was between the two.
+    added: Duration,
+}
+
+/// An answer whose beginning has been read.
+#[derive(Debug)]
+struct Begun {
+    api_key: i16,
+    at: Instant,
+    /// What Narrows has added so far.
+    added: Duration,
+    /// What the broker has taken.
+    broker: Duration,
+}
+
+/// An api key that is none, for APIs without a row.
+const NO_KEY: i16 = -1;
 
 /// An idle connection keeps no more room than this.
 const KEPT_ENTRIES: usize = 64;
 
 impl InFlight {
-    /// A request has been sent that will be answered.
+    /// A request has been read that will be answered.
     pub(super) fn push(&mut self, expected: Expected) {
-        self.queue.push_back(expected);
+        self.push_at(expected, Instant::now());
+    }
+
+    fn push_at(&mut self, expected: Expected, at: Instant) {
+        self.unsent += 1;
+        self.queue.push_back(Entry {
+            expected,
+            at,
+            added: Duration::ZERO,
+        });
+    }
+
+    /// What has been pushed so far had to wait for the dial, which counts for nobody.
+    pub(super) fn dialled(&mut self) {
+        let now = Instant::now();
+        self.queue.iter_mut().for_each(|entry| entry.at = now);
+    }
+
+    /// Bytes have gone to the broker: whatever has been pushed is under way.
+    pub(super) fn sent(&mut self) {
+        if self.unsent > 0 {
+            self.sent_at(Instant::now());
+        }
+    }
+
+    fn sent_at(&mut self, now: Instant) {
+        for entry in self.queue.iter_mut().rev().take(self.unsent) {
+            entry.added = now - entry.at;
+            entry.at = now;
+        }
+        self.unsent = 0;
     }
 
     /// What the broker sends next.
     pub(super) fn oldest(&self) -> Option<Expected> {
-        self.queue.front().copied()
+        self.queue.front().map(|entry| entry.expected)
     }
 
     /// The oldest request is being answered.
     pub(super) fn pop(&mut self) -> Option<Expected> {
-        let oldest = self.queue.pop_front();
+        self.pop_at(Instant::now())
+    }
+
+    fn pop_at(&mut self, now: Instant) -> Option<Expected> {
+        let entry = self.queue.pop_front();
+        self.unsent = self.unsent.min(self.queue.len());
         if self.queue.is_empty() && self.queue.capacity() > KEPT_ENTRIES {
             self.queue = VecDeque::new();
         }
-        oldest
+        let Entry {
+            expected,
+            at,
+            added,
+        } = entry?;
+        if let Expected::Response(response) = expected
+            && response.to == Recipient::Client
+        {
+            self.begun.push(Begun {
+                api_key: response.api.map_or(NO_KEY, |api| api.key),
+                at: now,
+                added,
+                broker: now - at,
+            });
+        }
+        Some(expected)
+    }
+
+    /// Bytes have gone to the client: whatever has been begun is under way, but for the last where
+    /// that `is_held`. It counts in `metrics`.
+    pub(super) fn answered(&mut self, is_held: bool, metrics: &ListenerMetrics) {
+        if self.begun.len() > usize::from(is_held) {
+            self.answered_at(is_held, Instant::now(), metrics);
+        }
+    }
+
+    fn answered_at(&mut self, is_held: bool, now: Instant, metrics: &ListenerMetrics) {
+        let through = self.begun.len().saturating_sub(usize::from(is_held));
+        for begun in self.begun.drain(..through) {
+            metrics.round_trip(begun.api_key, begun.added + (now - begun.at), begun.broker);
+        }
+        if self.begun.is_empty() && self.begun.capacity() > KEPT_ENTRIES {
+            self.begun = Vec::new();
+        }
     }
 
     /// Whether nothing is in flight.
     pub(super) fn is_empty(&self) -> bool {
         self.queue.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::observe::metrics::Metrics;
+    use crate::protocol::table;
+    use crate::types::ListenerName;
+
+    fn asked(api: &'static Api, to: Recipient) -> Expected {
+        Expected::Response(Response {
+            api: Some(api),
+            version: 3,
+            correlation_id: 7,
+            to,
+        })
+    }
+
+    fn metrics() -> (Metrics, ListenerMetrics) {
+        let metrics = Metrics::new([(3, "Metadata"), (18, "ApiVersions")].into_iter());
+        let listener = metrics.listener(&ListenerName("l".into()));
+        (metrics, listener)
+    }
+
+    /// The value of a series.
+    fn value(metrics: &Metrics, series: &str) -> Option<f64> {
+        let text = metrics.render();
+        let line = text.lines().find_map(|line| line.strip_prefix(series));
+        line.map(|value| value.trim().parse().unwrap())
+    }
+
+    fn added(metrics: &Metrics, api: &str, of: &str) -> Option<f64> {
+        let labels = format!("{{api=\"{api}\",listener=\"l\"}}");
+        value(
+            metrics,
+            &format!("narrows_added_duration_seconds_{of}{labels}"),
+        )
+    }
+
+    fn millis(count: u64) -> Duration {
+        Duration::from_millis(count)
+    }
+
+    #[test]
+    fn what_narrows_adds_is_told_apart_from_what_the_broker_takes() {
+        let (metrics, listener) = metrics();
+        let mut in_flight = InFlight::default();
+        let start = Instant::now();
+        in_flight.push_at(asked(table::METADATA, Recipient::Client), start);
+        in_flight.sent_at(start + millis(1));
+        in_flight.pop_at(start + millis(501));
+        in_flight.answered_at(false, start + millis(503), &listener);
+        assert_eq!(added(&metrics, "Metadata", "sum"), Some(0.003));
+        let broker = "narrows_broker_duration_seconds_sum{api=\"Metadata\",listener=\"l\"}";
+        assert_eq!(value(&metrics, broker), Some(0.5));
+    }
+
+    #[test]
+    fn a_request_that_is_read_while_another_is_under_way_begins_anew() {
+        let (metrics, listener) = metrics();
+        let mut in_flight = InFlight::default();
+        let start = Instant::now();
+        in_flight.push_at(asked(table::METADATA, Recipient::Client), start);
+        in_flight.sent_at(start);
+        in_flight.push_at(asked(table::METADATA, Recipient::Client), start + millis(4));
+        in_flight.sent_at(start + millis(6));
+        in_flight.sent_at(start + millis(9));
+        in_flight.pop_at(start + millis(10));
+        in_flight.pop_at(start + millis(10));
+        in_flight.answered_at(false, start + millis(10), &listener);
+        assert_eq!(added(&metrics, "Metadata", "sum"), Some(0.002));
+        assert_eq!(added(&metrics, "Metadata", "count"), Some(2.0));
+    }
+
+    #[test]
+    fn an_answer_that_is_held_counts_once_it_goes_out() {
+        let (metrics, listener) = metrics();
+        let mut in_flight = InFlight::default();
+        let start = Instant::now();
+        for api in [table::API_VERSIONS, table::METADATA] {
+            in_flight.push_at(asked(api, Recipient::Client), start);
+        }
+        in_flight.sent_at(start);
+        in_flight.pop_at(start);
+        in_flight.pop_at(start);
+        in_flight.answered_at(true, start + millis(1), &listener);
+        assert_eq!(added(&metrics, "ApiVersions", "sum"), Some(0.001));
+        assert_eq!(added(&metrics, "Metadata", "sum"), None, "not yet");
+        in_flight.answered_at(false, start + millis(5), &listener);
+        assert_eq!(added(&metrics, "Metadata", "sum"), Some(0.005));
+    }
+
+    #[test]
+    fn neither_the_dial_nor_a_question_of_narrows_counts() {
+        let (metrics, listener) = metrics();
+        let mut in_flight = InFlight::default();
+        let long_ago = Instant::now().checked_sub(Duration::from_secs(60)).unwrap();
+        in_flight.push_at(asked(table::METADATA, Recipient::Client), long_ago);
+        in_flight.dialled();
+        in_flight.push(asked(
+            table::API_VERSIONS,
+            Recipient::Own(OwnRequest::Metadata),
+        ));
+        in_flight.sent();
+        while in_flight.pop().is_some() {}
+        in_flight.answered(false, &listener);
+        assert!(added(&metrics, "Metadata", "sum").unwrap() < 60.0);
+        assert_eq!(added(&metrics, "ApiVersions", "count"), None);
     }
 }

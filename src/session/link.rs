@@ -40,9 +40,10 @@ impl BrokerLink {
         id: LinkId,
         connection: Connection,
         target: Target,
-        in_flight: InFlight,
+        mut in_flight: InFlight,
         pools: Pools,
     ) -> Self {
+        in_flight.dialled();
         Self {
             id,
             stream: connection.stream,

@@ -14,6 +14,7 @@ use super::state::SessionState;
 use super::watch::{Flow, Limits, Overdue, Watch, Way};
 use crate::net::buffer::{BUFFER_BYTES, Buffer};
 use crate::net::stream::Stream;
+use crate::observe::metrics::Direction::{self, ToBroker, ToClient};
 use crate::observe::metrics::ListenerMetrics;
 use crate::protocol::own_requests::OwnRequest;
 use bytes::{Buf, Bytes};
@@ -52,6 +53,8 @@ struct Side {
     moved: u64,
     /// Whether its sender was asked for more in this turn, so that its end is seen.
     is_heard: bool,
+    /// Since when its receiver takes no bytes.
+    held_back: Option<std::time::Instant>,
 }
 
 /// What the relay's owner has to know or decide.
@@ -197,9 +200,12 @@ impl Relay {
         poll_budget: &mut usize,
     ) -> Poll<Result<(), Cause>> {
         loop {
-            let sent = ready!(self.requests.poll_flush(cx, &mut self.link.stream))
-                .map_err(Cause::BrokerFailed)?;
+            let flushed = self.requests.poll_flush(cx, &mut self.link.stream);
+            self.up
+                .note_flush(flushed.is_pending(), ToBroker, &self.metrics);
+            let sent = ready!(flushed).map_err(Cause::BrokerFailed)?;
             if sent > 0 {
+                self.link.in_flight.sent();
                 self.up.moved += sent as u64;
                 self.metrics.bytes_to_broker.inc_by(sent as u64);
                 ready!(charge(cx, poll_budget, sent));
@@ -276,9 +282,13 @@ impl Relay {
         poll_budget: &mut usize,
     ) -> Poll<Result<(), Cause>> {
         loop {
-            let sent = ready!(self.link.responses.poll_flush(cx, &mut self.client))
-                .map_err(Cause::ClientFailed)?;
+            let flushed = self.link.responses.poll_flush(cx, &mut self.client);
+            self.down
+                .note_flush(flushed.is_pending(), ToClient, &self.metrics);
+            let sent = ready!(flushed).map_err(Cause::ClientFailed)?;
             if sent > 0 {
+                let is_held = self.link.responses.scanner.is_held();
+                self.link.in_flight.answered(is_held, &self.metrics);
                 self.down.moved += sent as u64;
                 self.metrics.bytes_to_client.inc_by(sent as u64);
                 ready!(charge(cx, poll_budget, sent));
@@ -332,6 +342,15 @@ impl Relay {
 }
 
 impl Side {
+    /// Counts for how long the receiver has taken no bytes, once it takes some.
+    fn note_flush(&mut self, is_pending: bool, direction: Direction, metrics: &ListenerMetrics) {
+        if is_pending {
+            self.held_back.get_or_insert_with(std::time::Instant::now);
+        } else if let Some(since) = self.held_back.take() {
+            metrics.held_back(direction, since.elapsed());
+        }
+    }
+
     fn flow(self, is_waiting: bool, is_begun: bool) -> Flow {
         Flow::new(self.moved, self.is_heard, is_waiting, is_begun)
     }

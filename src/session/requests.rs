@@ -280,6 +280,7 @@ fn note(header: &RequestHeader<'_>, frame: &[u8], state: &mut SessionState) {
         Some(Treatment::Negotiate) if header.version >= 3 => {
             if let Ok((name, version)) = header::read_software(body) {
                 state.identity.note_software(name, version);
+                state.observer.client_software(name, version);
             }
         }
         Some(Treatment::Handshake) => {

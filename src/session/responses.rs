@@ -11,15 +11,15 @@ use super::lane::{OpaqueAhead, Scan};
 use super::owed::LinkId;
 use super::requests::LENGTH_BYTES;
 use super::settings::SessionSettings;
-use super::state::SessionState;
+use super::state::{Observer, SessionState};
 use crate::net::buffer::Buffer;
 use crate::protocol::admission::ConfigAddresses;
 use crate::protocol::mask::Masked;
 use crate::protocol::own_requests::OwnRequest;
-use crate::protocol::rewrite::{PREFIX_BYTES, Rewrite};
-use crate::protocol::table::{self, ResponseReading, Treatment};
+use crate::protocol::rewrite::{BrokerList, PREFIX_BYTES, Rewrite};
+use crate::protocol::table::{self, ResponseReading, Route, Treatment};
 use crate::protocol::wire::Malformed;
-use crate::protocol::{api_versions, sasl};
+use crate::protocol::{api_versions, errors, sasl};
 use bytes::Bytes;
 
 /// What responses are judged by, and where they are noted: the session, and the link that they come
@@ -86,6 +86,9 @@ impl Scan for Responses {
 
     fn scan(&mut self, buffer: &mut Buffer, with: &mut ResponseContext<'_>) -> Result<(), Cause> {
         loop {
+            if let Some((mechanism, outcome)) = with.state.sasl.take_outcome() {
+                with.state.observer.login_answered(mechanism, outcome);
+            }
             let arrived = buffer.filled().len() - self.sendable;
             let goes_on = match &mut self.at {
                 At::Boundary => self.begin(buffer, with)?,
@@ -167,6 +170,15 @@ impl Rewriting {
 }
 
 impl Responses {
+    /// Whether the response that was begun last is for the client, and nothing of it may go yet.
+    pub(super) fn is_held(&self) -> bool {
+        match &self.at {
+            At::Whole(response, _) => response.to == Recipient::Client,
+            At::Rewriting(rewriting) => rewriting.cleared == 0,
+            At::Boundary | At::Flowing(_) => false,
+        }
+    }
+
     /// Why the buffer is full of bytes that can't go out.
     pub(super) fn too_large(&self, limit: usize) -> Cause {
         let response = match &self.at {
@@ -237,6 +249,7 @@ impl Responses {
                 }
                 if response.to == Recipient::Client {
                     with.state.login.answered(&response);
+                    note_error(&response, bytes, with.state);
                 }
                 self.place(response, frame_bytes, bytes, &with.state.settings)?
             }
@@ -353,6 +366,7 @@ impl Responses {
         if let Some(api) = response.api.filter(|_| is_changed) {
             observer.response_rewritten(api.key);
         }
+        note_leader(response, &edited.sighting, &**observer);
         observer.brokers_seen(edited.sighting);
         self.sendable += held_bytes;
         let rest = At::Flowing(*total - *scanned);
@@ -411,6 +425,24 @@ impl Responses {
                 spare
             }
         }))
+    }
+}
+
+/// Tells the error of a whole response, where it stands at the front.
+fn note_error(response: &Response, frame: &[u8], state: &SessionState) {
+    let Some(api) = response.api else { return };
+    if let Some(error) = errors::of_response(api, response.version, frame) {
+        state.observer.kafka_error(api.key, errors::name(error));
+    }
+}
+
+/// A response about partitions names a leader only to a client that has not asked the leader.
+fn note_leader(response: &Response, sighting: &BrokerList, observer: &dyn Observer) {
+    let api = response
+        .api
+        .filter(|api| api.route == Route::PartitionLeader);
+    if let Some(api) = api.filter(|_| !sighting.brokers.is_empty()) {
+        observer.kafka_error(api.key, errors::name(errors::NOT_LEADER));
     }
 }
 

@@ -7,7 +7,7 @@ use super::login::Login;
 use super::owed::Owed;
 use crate::observe::text::Shown;
 use crate::protocol::rewrite::{Advertise, BrokerList};
-use crate::protocol::sasl::Sasl;
+use crate::protocol::sasl::{Mechanism, Outcome, Sasl};
 use std::fmt;
 use std::sync::Arc;
 
@@ -19,6 +19,12 @@ pub(super) trait Observer: Advertise + Send + Sync + fmt::Debug {
     fn request_forwarded(&self, api_key: i16);
     /// A response has been rewritten.
     fn response_rewritten(&self, api_key: i16);
+    /// A response says that something is wrong; the name of the error is one of a closed set.
+    fn kafka_error(&self, _api_key: i16, _error: &'static str) {}
+    /// The broker has answered a login.
+    fn login_answered(&self, _mechanism: Mechanism, _outcome: Outcome) {}
+    /// The client has said which library it uses; any bytes.
+    fn client_software(&self, _name: &[u8], _version: &[u8]) {}
 }
 
 /// The state that requests and responses share.

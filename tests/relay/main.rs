@@ -19,6 +19,7 @@ mod client;
 mod cluster;
 mod configs;
 mod cost;
+mod counts;
 mod flow;
 mod frames;
 mod hello;
