@@ -44,6 +44,12 @@ pub enum Malformed {
     /// More addresses than there is room for.
     #[error("it has more addresses than there is room for")]
     TooManyAddresses,
+    /// More partitions, groups or resources than there is room for.
+    #[error("it names more partitions, groups or resources than there is room for")]
+    TooManyKeys,
+    /// A request of an API that can't be parted, or in two versions at once.
+    #[error("the request can't be split")]
+    NotSplittable,
 }
 
 impl From<Malformed> for Unread {
