@@ -4,6 +4,7 @@
 use super::{ConfigCommandArgs, EXIT_CONFIGURATION, ended, loaded, strimzi};
 use crate::app::Settings;
 use crate::config::{keys, schema};
+use crate::observe::metrics;
 use std::io::Write;
 use std::process::ExitCode;
 
@@ -13,6 +14,9 @@ pub(super) fn run(args: ConfigCommandArgs) -> ExitCode {
     }
     if args.schema {
         return print(&schema::text());
+    }
+    if args.metrics {
+        return print(&metrics::markdown());
     }
     match loaded(&args.config.sources()) {
         Ok(loaded) if args.strimzi => strimzi(&loaded.settings),

@@ -109,8 +109,11 @@ struct ConfigCommandArgs {
     /// Print the JSON schema of the configuration file instead
     #[arg(long, conflicts_with = "keys")]
     schema: bool,
-    /// Print the Strimzi listeners for TLS that passes through instead, as YAML
+    /// Print every metric with its type, labels and meaning instead, as Markdown
     #[arg(long, conflicts_with_all = ["keys", "schema"])]
+    metrics: bool,
+    /// Print the Strimzi listeners for TLS that passes through instead, as YAML
+    #[arg(long, conflicts_with_all = ["keys", "schema", "metrics"])]
     strimzi: bool,
 }
 

@@ -1,12 +1,39 @@
 //! The usual `process_*` metrics, from `/proc/self`. Where there is no such thing they are left
 //! out.
 
+use super::metrics::{Family, counter, gauge};
 use std::fmt::Write;
 use std::fs;
 
 /// Ticks a second in `/proc/*/stat`: the kernel's USER_HZ, which is 100 on every architecture that
 /// Rust's Linux targets have.
 const TICKS_PER_SECOND: f64 = 100.0;
+
+/// The metrics, in the order in which [`render`] has their values.
+pub(super) const FAMILIES: &[Family] = &[
+    counter(
+        "process_cpu_seconds_total",
+        &[],
+        "CPU time used, in seconds.",
+    ),
+    gauge("process_open_fds", &[], "Open file descriptors."),
+    gauge(
+        "process_max_fds",
+        &[],
+        "How many file descriptors may be open.",
+    ),
+    gauge(
+        "process_resident_memory_bytes",
+        &[],
+        "Resident memory, in bytes.",
+    ),
+    gauge(
+        "process_start_time_seconds",
+        &[],
+        "Start time, in seconds since the Unix epoch.",
+    ),
+    gauge("process_threads", &[], "Threads of the operating system."),
+];
 
 /// Appends what can be read, in the Prometheus text format.
 pub(super) fn render(out: &mut String) {
@@ -25,46 +52,18 @@ pub(super) fn render(out: &mut String) {
     let threads = field(&status, "Threads:").and_then(|text| text.parse().ok());
     let fds_max = field(&limits, "Max open files").and_then(first_number);
 
-    let metrics = [
-        (
-            "process_cpu_seconds_total",
-            "counter",
-            "CPU time used, in seconds.",
-            cpu_seconds,
-        ),
-        (
-            "process_open_fds",
-            "gauge",
-            "Open file descriptors.",
-            open_fds(),
-        ),
-        (
-            "process_max_fds",
-            "gauge",
-            "How many file descriptors may be open.",
-            fds_max,
-        ),
-        (
-            "process_resident_memory_bytes",
-            "gauge",
-            "Resident memory, in bytes.",
-            resident_bytes,
-        ),
-        (
-            "process_start_time_seconds",
-            "gauge",
-            "Start time, in seconds since the Unix epoch.",
-            start_seconds,
-        ),
-        (
-            "process_threads",
-            "gauge",
-            "Threads of the operating system.",
-            threads,
-        ),
+    let values = [
+        cpu_seconds,
+        open_fds(),
+        fds_max,
+        resident_bytes,
+        start_seconds,
+        threads,
     ];
-    for (name, kind, help, value) in metrics {
+    for (family, value) in FAMILIES.iter().zip(values) {
         let Some(value) = value else { continue };
+        let Family { name, help, .. } = family;
+        let kind = family.kind.word();
         // Writing to a String does not fail.
         let _ = writeln!(
             out,

@@ -1,10 +1,14 @@
 """The alerts and the dashboard: their expressions are PromQL, and ask for what Narrows really counts."""
 
 import json
+import os
 import re
 import subprocess
 import tempfile
+import time
 import unittest
+import urllib.error
+import urllib.request
 
 import yaml
 
@@ -39,11 +43,39 @@ def counted():
     return set(re.findall(r'"(narrows_[a-z_]+)"', text))
 
 
+def fetched(url):
+    """What is there, once somebody listens."""
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            with urllib.request.urlopen(url, timeout=10) as answer:
+                return answer.read().decode()
+        except urllib.error.URLError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
+
+
 class Monitoring(unittest.TestCase):
     def test_the_alerts_are_rules(self):
         done = promtool("check", "rules", ALERTS)
         self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
         self.assertIn(f"{len(alerts())} rules found", done.stdout)
+
+    def test_what_narrows_counts_is_as_prometheus_wants_it(self):
+        host = "127.91.%d.%d" % divmod(os.getpid() % 65536, 256)
+        given = {"bind": "9092", "admin-bind": "9190", "bootstrap-servers": "1"}
+        flags = [f"--{flag}={host}:{port}" for flag, port in given.items()]
+        command = [chart.NARROWS, "run", "--advertised-host=localhost", "--node-ids=0", *flags]
+        with subprocess.Popen(command, stderr=subprocess.DEVNULL) as narrows:
+            self.addCleanup(narrows.kill)
+            text = fetched(f"http://{host}:9190/metrics")
+            narrows.terminate()
+        self.assertIn("narrows_build_info", text)
+        done = subprocess.run(
+            ["promtool", "check", "metrics"], input=text, text=True, capture_output=True, check=False
+        )
+        self.assertEqual((done.returncode, done.stdout + done.stderr), (0, ""))
 
     def test_each_alert_fires_on_what_it_is_for(self):
         done = promtool("test", "rules", chart.HERE / "alerts_test.yaml")

@@ -53,7 +53,7 @@ pub(super) fn family(name: &str) -> Option<&'static Family> {
     FAMILIES.iter().find(|family| family.name == name)
 }
 
-const fn counter(
+pub(in crate::observe) const fn counter(
     name: &'static str,
     labels: &'static [&'static str],
     help: &'static str,
@@ -66,7 +66,11 @@ const fn counter(
     }
 }
 
-const fn gauge(name: &'static str, labels: &'static [&'static str], help: &'static str) -> Family {
+pub(in crate::observe) const fn gauge(
+    name: &'static str,
+    labels: &'static [&'static str],
+    help: &'static str,
+) -> Family {
     Family {
         name,
         kind: Kind::Gauge,

@@ -16,6 +16,7 @@ mod durations;
 mod families;
 mod limits;
 mod listener;
+mod page;
 mod software;
 
 use crate::types::{ClusterName, ListenerName};
@@ -32,8 +33,10 @@ use std::sync::Arc;
 
 pub use cluster::ClusterMetrics;
 pub use families::{FAMILIES, Family, Kind};
+pub(super) use families::{counter, gauge};
 pub use limits::{Limit, LimitMetrics};
 pub use listener::{BulkTransfers, CopyReason, Direction, ListenerMetrics, UNIDENTIFIED};
+pub use page::markdown;
 /// A number that only grows.
 pub use prometheus::IntCounter;
 /// A number that goes up and down.
