@@ -7,5 +7,5 @@ pub mod address;
 pub mod hello;
 #[path = "../../../src/net/proxy_header.rs"]
 pub mod proxy_header;
-#[path = "../../../src/types.rs"]
+#[path = "../../../src/types/mod.rs"]
 pub mod types;
