@@ -27,6 +27,7 @@ pub(super) async fn give_back_after_waves(overview: &Overview, stop: &Stop) {
             most = now;
             // Not on a thread that moves bytes. Should it fail, the memory stays: the next wave
             // tries again.
+            #[expect(clippy::disallowed_methods, reason = "it takes milliseconds")]
             let _ = tokio::task::spawn_blocking(malloc_trim::give_back).await;
         }
     }

@@ -47,6 +47,10 @@ impl Watch {
             tokio::time::sleep(interval).await;
             let files = self.files.clone();
             // Not on a thread that moves bytes: the files may be far away.
+            #[expect(
+                clippy::disallowed_methods,
+                reason = "cli::run ends the runtime without waiting for a mount that hangs"
+            )]
             let Ok(now) = tokio::task::spawn_blocking(move || looks(&files)).await else {
                 continue;
             };

@@ -4,6 +4,11 @@
 //! end what arrived is compared with what was sent. Read on in the order of [`run`]: [`brokers`],
 //! [`front`], [`traffic`], [`report`].
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "librdkafka's threads are the demo's own, beside the runtime of Narrows"
+)]
+
 mod brokers;
 mod flow;
 mod front;

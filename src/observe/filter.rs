@@ -15,7 +15,7 @@ const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 /// What the modules of Narrows begin with.
 const OWN: &str = env!("CARGO_PKG_NAME");
 
-/// Every module that logs. `tests/house.rs` holds it against the source.
+/// Every module that logs. `tests/house` holds it against the source.
 pub const MODULES: [&str; 14] = [
     "narrows::admin::server",
     "narrows::app",
@@ -116,12 +116,12 @@ fn check_module(module: &str) -> Result<(), FilterError> {
     };
     let (root, inner) = module.split_once("::").unwrap_or((module, ""));
     if root == OWN {
-        let is_above = |known: &&str| {
+        let is_above = |known: &str| {
             let rest = known.strip_prefix(module);
             rest.is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
         };
         // The beginning that all share says nothing about likeness.
-        return match MODULES.iter().any(|known| is_above(&known)) {
+        return match MODULES.iter().any(|known| is_above(known)) {
             true => Ok(()),
             false => refused(nearest(inner, inner_names()).map(|near| format!("{OWN}::{near}"))),
         };

@@ -144,6 +144,7 @@ fn write_line(device: &mut impl Write, mut line: &[u8]) -> io::Result<()> {
             Ok(count) => line = &line[count..],
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             // Whoever shares the device has made it non-blocking.
+            #[expect(clippy::disallowed_methods, reason = "a thread that only writes lines")]
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 std::thread::sleep(DEVICE_PAUSE);
             }

@@ -6,7 +6,7 @@
 //! * [`read_file`]: a whole file, within a bound.
 //!
 //! Each `unsafe` call says why it is sound. Everything else, `net` included, has none:
-//! `tests/house.rs` checks it.
+//! `tests/house` checks it.
 
 #![allow(
     unsafe_code,
