@@ -9,13 +9,14 @@ use crate::address::{Advertised, Scheme};
 use crate::admin::Readiness;
 use crate::cluster::Cluster;
 use crate::cluster::refresh::Outcome;
+use crate::cluster::view::KnownBroker;
 use crate::lifecycle::{Stop, Tasks};
 use crate::listener::Limits;
 use crate::net::tls::{ClientTls, Verify};
 use crate::observe::incidents::{Incident, Incidents};
 use crate::observe::time::{rfc3339, unix_seconds};
 use crate::session::ListenerContext;
-use crate::types::{BrokerAddress, NodeId};
+use crate::types::NodeId;
 use arc_swap::ArcSwap;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -116,7 +117,13 @@ impl Overview {
     /// The broker map of each listener, and what is known of each cluster.
     pub(super) fn to_json(&self) -> Value {
         let shown = self.shown.load();
-        let problems = self.incidents.latest(INCIDENTS_SHOWN);
+        let mut problems: Vec<_> = shown
+            .clusters
+            .iter()
+            .flat_map(|one| standing(one))
+            .collect();
+        let incidents = self.incidents.latest(INCIDENTS_SHOWN);
+        problems.extend(incidents.iter().map(problem_json));
         let state = if self.readiness().ready {
             "ready"
         } else {
@@ -132,9 +139,27 @@ impl Overview {
             "certificates": shown.certificates.iter().map(Shown::to_json).collect::<Vec<_>>(),
             "limits": self.limits.to_json(),
             "reload": **self.reload.load(),
-            "problems": problems.iter().map(problem_json).collect::<Vec<_>>(),
+            "problems": problems,
         })
     }
+}
+
+/// What is wrong with a cluster now, and goes away when it is over.
+fn standing(cluster: &Cluster) -> Vec<Value> {
+    let problem = |text| {
+        json!({
+            "cluster": cluster.name().to_string(),
+            "cause": "brokers_share_address",
+            "at": rfc3339(unix_seconds()),
+            "seconds_ago": 0,
+            "last": text,
+        })
+    };
+    cluster
+        .shared_addresses()
+        .into_iter()
+        .map(problem)
+        .collect()
 }
 
 fn problem_json(incident: &Incident) -> Value {
@@ -170,6 +195,7 @@ fn cluster_json(cluster: &Cluster) -> Value {
         "name": settings.name.to_string(),
         "cluster_id": cluster.view().cluster_id(),
         "bootstrap_servers": settings.bootstrap_servers.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "broker_address": settings.broker_address.as_ref().map(ToString::to_string),
         "refresh": refresh,
         "refresh_text": refresh_text,
         "tls": settings.tls.as_ref().map(tls_text),
@@ -186,7 +212,7 @@ fn tls_text(tls: &ClientTls) -> &'static str {
 
 fn listener_json((text, listener): &(ListenerText, Arc<ListenerContext>)) -> Value {
     let setup = listener.setup();
-    let brokers = setup.cluster.view().brokers();
+    let brokers = setup.cluster.view().known();
     json!({
         "name": listener.listener().to_string(),
         "cluster": setup.cluster.name().to_string(),
@@ -203,10 +229,16 @@ fn listener_json((text, listener): &(ListenerText, Arc<ListenerContext>)) -> Val
     })
 }
 
-fn broker_json(scheme: &Scheme, (node, address): &(NodeId, BrokerAddress)) -> Value {
+fn broker_json(scheme: &Scheme, (node, broker): &(NodeId, KnownBroker)) -> Value {
     let advertised = match scheme.advertise(*node) {
         Advertised::Mapped(address) => Value::String(address.to_string()),
         Advertised::Unmapped(_) => Value::Null,
     };
-    json!({ "node_id": node.0, "advertised": advertised, "broker": address.to_string() })
+    json!({
+        "node_id": node.0,
+        "advertised": advertised,
+        "broker": broker.address.to_string(),
+        "broker_advertises": broker.advertised.as_ref().map(ToString::to_string),
+        "shares_address": broker.shares_address,
+    })
 }

@@ -8,14 +8,19 @@
 //!
 //! Brokers from Kafka 4.4 on say themselves whether they are the node that is meant. Older ones
 //! don't: what is checked then is that the cluster is the right one and that nobody else has the
-//! address in its list, which can't tell apart brokers that advertise one shared name.
+//! address in its list, which can't tell apart brokers that advertise one shared name (see
+//! [`sharing`](super::sharing)), nor brokers that are dialled by the operator's
+//! [rule](super::broker_address): there his word counts.
 
 use super::Cluster;
+use super::refresh::Outcome;
 use super::view::{KnownBroker, Learned, Source};
+use crate::broker::dial::DialFailure;
 use crate::broker::{self, DialError, OwnName, ProbeError, Security};
 use crate::net::stream::Stream;
 use crate::protocol::rewrite::ListedBroker;
 use crate::types::{BrokerAddress, NodeId, Target};
+use std::io;
 use std::net::SocketAddr;
 use std::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -95,6 +100,40 @@ pub enum ConnectError {
         /// What was dialled.
         address: BrokerAddress,
     },
+    /// Another broker answers at an address that several have in common.
+    #[error(
+        "{address} led to another broker than {node}: several brokers of cluster {cluster} \
+         advertise this one address; give each its own in advertised.listeners, or say where each \
+         is dialled with clusters.{cluster}.broker_address"
+    )]
+    SharedAddress {
+        /// The cluster's name.
+        cluster: String,
+        /// The node id asked for.
+        node: NodeId,
+        /// What was dialled.
+        address: BrokerAddress,
+    },
+    /// The name under which the broker is known means nothing here.
+    #[error(
+        "{}, which {} for broker {node}, can't be resolved here ({reason}): let the broker \
+         advertise a name that resolves where Narrows runs, or say where it is dialled with \
+         clusters.{cluster}.broker_address",
+        .address.host,
+        if *.is_ruled { "broker_address gives" } else { "the cluster's metadata gives (the broker's advertised.listeners)" }
+    )]
+    Unresolved {
+        /// The cluster's name.
+        cluster: String,
+        /// The node id asked for.
+        node: NodeId,
+        /// What was dialled.
+        address: BrokerAddress,
+        /// The operator's rule gave the address, and not the broker.
+        is_ruled: bool,
+        /// What the resolver said.
+        reason: io::Error,
+    },
 }
 
 impl ConnectError {
@@ -112,11 +151,11 @@ impl ConnectError {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Dial(error) if error.is_routing_loop() => "routing_loop",
-            Self::Dial(_) => "dial_failed",
+            Self::Dial(_) | Self::Unresolved { .. } => "dial_failed",
             Self::Probe { .. } => "probe_failed",
             Self::NoBootstrap { .. } => "no_bootstrap_server",
             Self::UnknownBroker { .. } => "unknown_broker",
-            Self::WrongBroker { .. } => "wrong_broker",
+            Self::WrongBroker { .. } | Self::SharedAddress { .. } => "wrong_broker",
             Self::RoutingLoop { .. } => "routing_loop",
         }
     }
@@ -188,7 +227,7 @@ impl Cluster {
         }
         self.want_refresh();
         match (target, failures.pop()) {
-            (Target::Broker(_), Some(error)) => Err(error.into()),
+            (Target::Broker(node), Some(error)) => Err(self.dial_failed(node, error)),
             (_, last) => {
                 let failures = failures
                     .into_iter()
@@ -287,14 +326,19 @@ impl Cluster {
         }
     }
 
-    /// The broker, if the cluster has it; one that is not known yet is asked for.
+    /// The broker, if the cluster has it; one that is not known yet is asked for. Where nobody could
+    /// be asked, a rule still says where it is.
     async fn known(&self, node: NodeId) -> Option<KnownBroker> {
-        if self.view.locate(node).is_none() {
-            let dial = self.settings().dial;
-            self.refreshed(dial.dns_timeout + dial.connect_timeout + dial.probe_timeout)
-                .await;
+        if let Some(broker) = self.view.locate(node) {
+            return Some(broker);
         }
-        self.view.locate(node)
+        let dial = self.settings().dial;
+        self.refreshed(dial.dns_timeout + dial.connect_timeout + dial.probe_timeout)
+            .await;
+        let is_complete = self.last_refresh() == Outcome::Fresh;
+        self.view
+            .locate(node)
+            .or_else(|| self.view.presumed(node).filter(|_| !is_complete))
     }
 
     async fn connect_broker(
@@ -310,7 +354,8 @@ impl Cluster {
             };
         };
         let address = broker.address;
-        match self.connect_address(&address, Some(node), name).await {
+        let connected = self.connect_address(&address, Some(node), name).await;
+        match connected.map_err(|error| self.explained(node, error)) {
             Ok((stream, peer)) => Ok(Connection {
                 stream,
                 address,
@@ -343,9 +388,10 @@ impl Cluster {
         if broker.address == old {
             return Err(wrong);
         }
-        let (stream, peer) = self
+        let connected = self
             .connect_address(&broker.address, Some(node), name)
-            .await?;
+            .await;
+        let (stream, peer) = connected.map_err(|error| self.explained(node, error))?;
         Ok(Connection {
             stream,
             address: broker.address,
@@ -353,6 +399,44 @@ impl Cluster {
             gone: broker.gone,
             is_provisional: false,
         })
+    }
+
+    /// The same with what is known of the address, where that is what is wrong.
+    fn explained(&self, node: NodeId, error: ConnectError) -> ConnectError {
+        let shares_address = || {
+            let broker = self.view.locate(node);
+            broker.is_some_and(|broker| broker.shares_address)
+        };
+        match error {
+            ConnectError::Dial(error) => self.dial_failed(node, error),
+            ConnectError::WrongBroker {
+                cluster,
+                node,
+                address,
+            } if shares_address() => ConnectError::SharedAddress {
+                cluster,
+                node,
+                address,
+            },
+            error => error,
+        }
+    }
+
+    /// A broker's address can't be dialled. Who has said that it is there?
+    fn dial_failed(&self, node: NodeId, error: DialError) -> ConnectError {
+        let DialFailure::Resolve(reason) = error.failure else {
+            return error.into();
+        };
+        let rule = &self.settings().broker_address;
+        ConnectError::Unresolved {
+            cluster: self.name().to_string(),
+            node,
+            is_ruled: rule
+                .as_ref()
+                .is_some_and(|rule| rule.address(node).is_some()),
+            address: error.address,
+            reason,
+        }
     }
 
     async fn connect_provisional(&self, name: &OwnName) -> Result<Connection, ConnectError> {
@@ -393,9 +477,12 @@ impl Cluster {
         if self.requires_authentication() {
             return Ok((stream, peer));
         }
-        // Whoever pins an id says that the addresses may be another cluster's.
+        // Whoever pins an id says that the addresses may be another cluster's; and what leads to
+        // one broker now may lead to another one the next time.
         let is_pinned = self.settings().cluster_id.is_some();
-        if !is_pinned && self.verified.holds(peer, node) {
+        let broker = node.and_then(|node| self.view.locate(node));
+        let is_shared = broker.is_some_and(|broker| broker.shares_address);
+        if !is_pinned && !is_shared && self.verified.holds(peer, node) {
             return Ok((stream, peer));
         }
         match self.verify(&mut stream, address, node, name).await {
@@ -442,8 +529,11 @@ impl Cluster {
         );
         match node {
             Some(node) => {
-                let is_at = |broker: &ListedBroker| {
-                    *broker.host == *address.host && broker.port == address.port
+                let rule = &self.settings().broker_address;
+                let ruled = |node| rule.as_ref().and_then(|rule| rule.address(node));
+                let is_at = |broker: &ListedBroker| match ruled(broker.node) {
+                    Some(dialled) => dialled == *address,
+                    None => *broker.host == *address.host && broker.port == address.port,
                 };
                 let broker = sighting.brokers.iter().find(|broker| broker.node == node);
                 // A broker that is starting is in no list yet; one whose address another has is not

@@ -4,11 +4,14 @@
 //! ([`refresh`]) and from every response that passes; [`connect`] uses it to reach the broker that
 //! a client connection is meant for.
 
+pub mod broker_address;
 pub mod connect;
 pub mod refresh;
+mod sharing;
 mod verified;
 pub mod view;
 
+pub use broker_address::BrokerAddressRule;
 pub use connect::{ConnectError, Connection};
 pub use view::View;
 
@@ -31,6 +34,8 @@ pub struct ClusterSettings {
     pub bootstrap_servers: Vec<BrokerAddress>,
     /// Kafka's cluster id, when the operator pins it: a map from another cluster is never trusted.
     pub cluster_id: Option<String>,
+    /// Where brokers are dialled, unless it is where they say that they are.
+    pub broker_address: Option<BrokerAddressRule>,
     /// How long a broker map counts as fresh; jittered by a fifth.
     pub metadata_refresh_interval: Duration,
     /// How brokers are dialled.
@@ -74,9 +79,11 @@ impl Cluster {
         own_sockets: Arc<OwnSockets>,
         metrics: ClusterMetrics,
     ) -> Self {
+        let view = View::new(settings.cluster_id.clone());
+        view.change_rule(settings.broker_address.clone());
         Self {
             name: settings.name.clone(),
-            view: View::new(settings.cluster_id.clone()),
+            view,
             settings: ArcSwap::from_pointee(settings),
             refreshes: refresh::Refreshes::default(),
             verified: verified::Verified::default(),
@@ -90,7 +97,11 @@ impl Cluster {
     /// cluster](ClusterSettings::is_same_cluster). What brokers said about themselves counts no
     /// more: they may be asked in another way now.
     pub fn change(&self, settings: ClusterSettings) {
+        let rule = settings.broker_address.clone();
         self.settings.store(Arc::new(settings));
+        if self.view.change_rule(rule) {
+            self.map_changed();
+        }
         self.verified.clear();
         self.refreshes.restart();
     }

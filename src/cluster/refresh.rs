@@ -12,6 +12,7 @@ use super::view::{Learned, Source};
 use super::{Cluster, ConnectError};
 use crate::broker::{self, OwnName};
 use crate::lifecycle::Stop;
+use crate::observe::text::Shown;
 use crate::observe::throttle::Throttle;
 use crate::protocol::own_requests::Handshake;
 use crate::protocol::rewrite::BrokerList;
@@ -52,10 +53,11 @@ pub(super) struct Refreshes {
 
 /// How often things have been said.
 #[derive(Debug)]
-struct Lines {
+pub(super) struct Lines {
     failed: Throttle,
     wrong_cluster: Throttle,
     map: Throttle,
+    pub(super) sharing: Throttle,
 }
 
 /// How a refresh ended.
@@ -85,6 +87,7 @@ impl Default for Refreshes {
                 failed: Throttle::every(LINE_INTERVAL),
                 wrong_cluster: Throttle::every(LINE_INTERVAL),
                 map: Throttle::every(Duration::from_secs(10)),
+                sharing: Throttle::every(LINE_INTERVAL),
             }),
         }
     }
@@ -114,7 +117,7 @@ impl Refreshes {
         mechanism.clone()
     }
 
-    fn lines(&self) -> MutexGuard<'_, Lines> {
+    pub(super) fn lines(&self) -> MutexGuard<'_, Lines> {
         self.lines.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -211,6 +214,7 @@ impl Cluster {
             }
             _ => {}
         }
+        self.note_sharing();
         self.metrics.refresh(match outcome {
             Outcome::Fresh | Outcome::None => "fresh",
             Outcome::LoginDemanded => "authentication_demanded",
@@ -320,10 +324,12 @@ impl Cluster {
         lesson
     }
 
-    fn map_changed(&self) {
+    /// The broker map is another one, or its brokers are dialled elsewhere.
+    pub(super) fn map_changed(&self) {
         let brokers = self.view.brokers();
         let count = i64::try_from(brokers.len()).unwrap_or(i64::MAX);
         self.metrics.brokers_known.set(count);
+        self.note_sharing();
         let Some(suppressed) = self.refreshes.lines().map.admit(Instant::now()) else {
             return;
         };
@@ -331,7 +337,7 @@ impl Cluster {
         let mut map: Vec<_> = brokers
             .iter()
             .take(BROKERS_SHOWN)
-            .map(|(node, address)| format!("{node}={address}"))
+            .map(|(node, address)| format!("{node}={}", Shown::name(&address.to_string())))
             .collect();
         if brokers.len() > BROKERS_SHOWN {
             map.push(format!("and {} more", brokers.len() - BROKERS_SHOWN));

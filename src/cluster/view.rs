@@ -5,7 +5,12 @@
 //! dropped when it is still missing [`ABSENCE`] later, with no list in between that has it.
 //! Connections to a broker that is dropped, or that has moved to another address, end at once: each
 //! holds the broker's [`CancellationToken`].
+//!
+//! Where a broker is dialled is what it advertises, unless the operator has a
+//! [rule](BrokerAddressRule) for that. Brokers that advertise one address, and for whom there is no
+//! rule, can't be told apart: the view says [which](View::sharing).
 
+use super::broker_address::BrokerAddressRule;
 use crate::protocol::rewrite::{BrokerList, ListedBroker};
 use crate::types::{BrokerAddress, NodeId};
 use std::collections::{BTreeMap, BTreeSet};
@@ -29,6 +34,10 @@ const STRANGE_REFRESHES_MAX: u32 = 2;
 pub struct KnownBroker {
     /// Where it is dialled.
     pub address: BrokerAddress,
+    /// Where it says that it is (`advertised.listeners`); `None` before any list has had it.
+    pub advertised: Option<BrokerAddress>,
+    /// Others advertise the same address, and nothing else says where this one is dialled.
+    pub shares_address: bool,
     /// Cancelled when the broker leaves or moves.
     pub gone: CancellationToken,
     /// Since when it has been missing from lists.
@@ -71,10 +80,27 @@ pub struct View {
     changes: watch::Sender<u64>,
 }
 
+/// Brokers that can't be told apart by the address that they advertise.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sharing {
+    /// What all of them advertise.
+    pub address: BrokerAddress,
+    /// Those of them for whom nothing else says where they are dialled; at least one.
+    pub nodes: Vec<NodeId>,
+    /// How many brokers advertise it, those included that are dialled elsewhere.
+    pub count: usize,
+}
+
 #[derive(Debug, Default)]
 struct Known {
     cluster_id: Option<String>,
+    rule: Option<BrokerAddressRule>,
     brokers: BTreeMap<NodeId, KnownBroker>,
+    /// Brokers that were dialled by the rule, and that no list has had yet.
+    presumed: BTreeMap<NodeId, CancellationToken>,
+    sharing: Vec<Sharing>,
+    /// Somebody has been missed, or is there again, since `sharing` was found.
+    is_recount_due: bool,
     strange_refreshes: u32,
 }
 
@@ -97,6 +123,43 @@ impl View {
         self.lock().brokers.get(&node).cloned()
     }
 
+    /// Where a broker is by the operator's rule alone, before any list has had it. When one has, it
+    /// is the same broker: connections to it end when that one leaves.
+    pub fn presumed(&self, node: NodeId) -> Option<KnownBroker> {
+        let mut known = self.lock();
+        let address = known.rule.as_ref()?.address(node)?;
+        if known.presumed.len() >= BROKERS_MAX {
+            known.presumed.retain(|_, gone| !gone.is_cancelled());
+        }
+        let has_room = known.presumed.len() < BROKERS_MAX;
+        let gone = known.presumed.get(&node).cloned();
+        let gone = gone.unwrap_or_default();
+        if has_room {
+            known.presumed.insert(node, gone.clone());
+        }
+        Some(KnownBroker {
+            address,
+            advertised: None,
+            shares_address: false,
+            gone,
+            absent_since: None,
+        })
+    }
+
+    /// From now on this says where brokers are dialled. Whoever is dialled elsewhere than before has
+    /// moved. Returns whether it is another rule than before.
+    pub fn change_rule(&self, rule: Option<BrokerAddressRule>) -> bool {
+        let mut known = self.lock();
+        if known.rule == rule {
+            return false;
+        }
+        known.rule = rule;
+        known.apply_rule();
+        drop(known);
+        self.changes.send_modify(|count| *count += 1);
+        true
+    }
+
     /// Waits until it is known where a broker is. Cancel-safe.
     pub async fn located(&self, node: NodeId) {
         let mut changes = self.changes.subscribe();
@@ -114,13 +177,27 @@ impl View {
         self.lock().cluster_id.clone()
     }
 
-    /// Every broker that is known, by node id.
+    /// Where every broker that is known is dialled, by node id.
     pub fn brokers(&self) -> Vec<(NodeId, BrokerAddress)> {
         self.lock()
             .brokers
             .iter()
             .map(|(node, broker)| (*node, broker.address.clone()))
             .collect()
+    }
+
+    /// Every broker that is known, by node id.
+    pub fn known(&self) -> Vec<(NodeId, KnownBroker)> {
+        let known = self.lock();
+        let brokers = known.brokers.iter();
+        brokers
+            .map(|(node, broker)| (*node, broker.clone()))
+            .collect()
+    }
+
+    /// Brokers that can't be told apart by their address, one entry for each address.
+    pub fn sharing(&self) -> Vec<Sharing> {
+        self.lock().sharing.clone()
     }
 
     /// Takes in what a response says.
@@ -140,6 +217,9 @@ impl View {
         let mut suspicion = false;
         if sighting.is_complete && !sighting.brokers.is_empty() {
             (changed, suspicion) = known.absent(&sighting.brokers, now, changed);
+        }
+        if changed || known.is_recount_due {
+            known.find_sharing();
         }
         drop(known);
         if changed {
@@ -186,25 +266,97 @@ impl Known {
     /// A list has this broker. Whether that is news.
     fn present(&mut self, seen: &ListedBroker) -> bool {
         if let Some(broker) = self.brokers.get_mut(&seen.node) {
-            broker.absent_since = None;
-            if *broker.address.host == *seen.host && broker.address.port == seen.port {
+            let was_absent = broker.absent_since.take().is_some();
+            self.is_recount_due |= was_absent;
+            let is_there = |at: &BrokerAddress| *at.host == *seen.host && at.port == seen.port;
+            if broker.advertised.as_ref().is_some_and(is_there) {
                 return false;
             }
-            broker.gone.cancel();
         } else if self.brokers.len() >= BROKERS_MAX {
             return false;
         }
-        let address = BrokerAddress {
+        let advertised = BrokerAddress {
             host: seen.host.as_str().into(),
             port: seen.port,
         };
+        let address = self.dialled(seen.node, &advertised);
+        let stays = |broker: &KnownBroker| broker.address == address;
+        let gone = match self.brokers.get(&seen.node) {
+            Some(broker) if stays(broker) => broker.gone.clone(),
+            Some(broker) => {
+                broker.gone.cancel();
+                CancellationToken::new()
+            }
+            None => self.presumed.remove(&seen.node).unwrap_or_default(),
+        };
         let broker = KnownBroker {
             address,
-            gone: CancellationToken::new(),
+            advertised: Some(advertised),
+            shares_address: false,
+            gone,
             absent_since: None,
         };
         self.brokers.insert(seen.node, broker);
         true
+    }
+
+    fn dialled(&self, node: NodeId, advertised: &BrokerAddress) -> BrokerAddress {
+        let ruled = self.rule.as_ref().and_then(|rule| rule.address(node));
+        ruled.unwrap_or_else(|| advertised.clone())
+    }
+
+    /// There is another rule.
+    fn apply_rule(&mut self) {
+        std::mem::take(&mut self.presumed)
+            .into_values()
+            .for_each(|gone| gone.cancel());
+        let mut brokers = std::mem::take(&mut self.brokers);
+        for (node, broker) in &mut brokers {
+            let Some(advertised) = &broker.advertised else {
+                continue;
+            };
+            let address = self.dialled(*node, advertised);
+            if address != broker.address {
+                broker.address = address;
+                std::mem::take(&mut broker.gone).cancel();
+            }
+        }
+        self.brokers = brokers;
+        self.find_sharing();
+    }
+
+    /// Who can't be told apart by the address. A broker that is missing from lists does not count: a
+    /// new one may have taken its place.
+    fn find_sharing(&mut self) {
+        self.is_recount_due = false;
+        let mut at = BTreeMap::<&BrokerAddress, Vec<NodeId>>::new();
+        for (node, broker) in &self.brokers {
+            if let Some(advertised) = &broker.advertised
+                && broker.absent_since.is_none()
+            {
+                at.entry(advertised).or_default().push(*node);
+            }
+        }
+        at.retain(|_, nodes| nodes.len() > 1);
+        let rule = self.rule.as_ref();
+        let has_rule = |node: &NodeId| rule.is_some_and(|rule| rule.address(*node).is_some());
+        let mut sharing = Vec::new();
+        for (address, mut nodes) in at {
+            let count = nodes.len();
+            nodes.retain(|node| !has_rule(node));
+            if !nodes.is_empty() {
+                sharing.push(Sharing {
+                    address: address.clone(),
+                    nodes,
+                    count,
+                });
+            }
+        }
+        let all: BTreeSet<_> = sharing.iter().flat_map(|one| &one.nodes).collect();
+        for (node, broker) in &mut self.brokers {
+            broker.shares_address = all.contains(node);
+        }
+        self.sharing = sharing;
     }
 
     /// A complete list came: drop who has been missing for long. Returns whether the map changed,
@@ -217,6 +369,7 @@ impl Known {
             if present.contains(node) {
                 return true;
             }
+            self.is_recount_due |= broker.absent_since.is_none();
             let since = *broker.absent_since.get_or_insert(now);
             let stays = now.duration_since(since) < ABSENCE;
             if !stays {
@@ -234,6 +387,8 @@ impl Known {
             .values()
             .for_each(|broker| broker.gone.cancel());
         self.brokers.clear();
+        self.presumed.values().for_each(CancellationToken::cancel);
+        self.presumed.clear();
     }
 }
 
@@ -356,6 +511,60 @@ mod tests {
         view.learn(&sighting("c", &all), Source::Own, began);
         view.learn(&sighting("c", &all), Source::Passing, began);
         assert_eq!(view.brokers().len(), BROKERS_MAX);
+    }
+
+    #[test]
+    fn only_brokers_without_an_address_of_their_own_share_the_advertised_one() {
+        let view = View::new(None);
+        let list = [(0, "svc"), (1, "svc"), (2, "svc"), (3, "other")];
+        view.learn(&sighting("c", &list), Source::Own, Instant::now());
+        let shared = |view: &View| {
+            let sharing = view.sharing();
+            let all = sharing.iter().map(|one| {
+                let nodes: Vec<_> = one.nodes.iter().map(|node| node.0).collect();
+                (one.address.to_string(), nodes, one.count)
+            });
+            all.collect::<Vec<_>>()
+        };
+        assert_eq!(shared(&view), [("svc:9092".to_owned(), vec![0, 1, 2], 3)]);
+        let moved = view.locate(NodeId(1)).unwrap().gone;
+        let stays = view.locate(NodeId(0)).unwrap().gone;
+        let rule = |lines: &[&str]| Some(BrokerAddressRule::parse(lines).unwrap());
+        assert!(view.change_rule(rule(&["0=svc:9092", "1=b:9092"])));
+        assert_eq!(shared(&view), [("svc:9092".to_owned(), vec![2], 3)]);
+        assert_eq!((moved.is_cancelled(), stays.is_cancelled()), (true, false));
+        view.change_rule(rule(&["k-{node_id}:9092"]));
+        assert_eq!(shared(&view), []);
+        assert_eq!(&*view.locate(NodeId(2)).unwrap().address.host, "k-2");
+        view.change_rule(None);
+        assert_eq!(shared(&view).len(), 1);
+    }
+
+    #[test]
+    fn a_broker_that_takes_the_place_of_one_that_is_gone_shares_nothing_with_it() {
+        let view = View::new(None);
+        let now = Instant::now();
+        view.learn(&sighting("c", &[(0, "a"), (1, "b")]), Source::Own, now);
+        view.learn(&sighting("c", &[(0, "a"), (4, "b")]), Source::Own, now);
+        assert_eq!(view.sharing(), []);
+        let all = sighting("c", &[(0, "a"), (1, "b"), (4, "b")]);
+        view.learn(&all, Source::Own, now);
+        assert_eq!(view.sharing()[0].nodes, [NodeId(1), NodeId(4)]);
+    }
+
+    #[test]
+    fn a_broker_that_was_dialled_by_the_rule_alone_is_the_same_once_a_list_has_it() {
+        let view = View::new(None);
+        let now = Instant::now();
+        assert!(view.presumed(NodeId(1)).is_none());
+        view.change_rule(Some(BrokerAddressRule::parse(&["k-{node_id}:1"]).unwrap()));
+        let presumed = view.presumed(NodeId(1)).unwrap();
+        assert_eq!(presumed.address.to_string(), "k-1:1");
+        view.learn(&sighting("c", &[(0, "a"), (1, "a")]), Source::Own, now);
+        assert!(!presumed.gone.is_cancelled());
+        view.learn(&sighting("c", &[(0, "a")]), Source::Own, now);
+        view.learn(&sighting("c", &[(0, "a")]), Source::Own, now + ABSENCE);
+        assert!(presumed.gone.is_cancelled());
     }
 
     #[test]

@@ -77,6 +77,7 @@ fn names(reader: &mut Reader, section: &str, needed: &Key) -> Vec<String> {
 fn cluster(reader: &mut Reader, name: &str) -> Option<ClusterSettings> {
     let bootstrap_servers = reader.many(&keys::BOOTSTRAP_SERVERS, name, parse::bootstrap_servers);
     let cluster_id = reader.optional(&keys::CLUSTER_ID, name, parse::cluster_id);
+    let broker_address = reader.optional_many(&keys::BROKER_ADDRESS, name, parse::broker_address);
     let refresh = reader.duration(&keys::METADATA_REFRESH_INTERVAL, name);
     let dns_timeout = reader.duration(&keys::DNS_TIMEOUT, name);
     let connect_timeout = reader.duration(&keys::CONNECT_TIMEOUT, name);
@@ -86,6 +87,7 @@ fn cluster(reader: &mut Reader, name: &str) -> Option<ClusterSettings> {
         name: ClusterName(name.into()),
         bootstrap_servers: bootstrap_servers?,
         cluster_id: cluster_id?,
+        broker_address: broker_address?,
         metadata_refresh_interval: refresh?,
         dial: DialSettings {
             dns_timeout: dns_timeout?,

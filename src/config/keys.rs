@@ -4,7 +4,9 @@
 //!
 //! A row reads: constant = path, kind, default, flag, meaning.
 
-use super::kind::Kind::{self, Bind, Choice, HostPorts, Networks, NodeIds, Path, Paths, Text};
+use super::kind::Kind::{
+    self, Bind, BrokerAddresses, Choice, HostPorts, Networks, NodeIds, Path, Paths, Text,
+};
 use super::kind::{COUNT, DAY, FRAME_BYTES, HOUR, MILLISECOND, SECOND, ZERO, duration, integer};
 
 /// What the names of the environment's variables begin with.
@@ -59,6 +61,12 @@ keys! {
     CLUSTER_ID = "clusters.*.cluster_id", Text,
         Nothing("any cluster"), None,
         "Kafka's own id of the cluster; brokers of any other cluster are refused.";
+    BROKER_ADDRESS = "clusters.*.broker_address", BrokerAddresses,
+        Nothing("what the brokers advertise"), None,
+        "Where brokers are dialled, for brokers that advertise one shared name or one that does not \
+         resolve here: a template with `{node_id}`, `{node_id-1}` or `{node_id+100}`, such as \
+         `kafka-{node_id}.kafka-svc:9092`, or an address for each node id, `{0: kafka-a:9092, 1: \
+         kafka-b:9092}` (as one text `0=kafka-a:9092,1=kafka-b:9092`).";
     METADATA_REFRESH_INTERVAL = "clusters.*.metadata_refresh_interval", duration(SECOND, DAY),
         Value("60s"), None,
         "How often Narrows asks for the list of brokers; varied by up to a fifth.";

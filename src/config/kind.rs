@@ -34,6 +34,8 @@ pub enum Kind {
     Bind,
     /// `host:port`, several as a list or with commas.
     HostPorts,
+    /// A template with `{node_id}`, or an address for each node id.
+    BrokerAddresses,
     /// Node ids and inclusive ranges, as a list or with commas.
     NodeIds,
     /// IP addresses and prefixes, as a list or with commas.
@@ -111,6 +113,7 @@ impl Kind {
             }
             Self::Bind => "`IP:port`".to_owned(),
             Self::HostPorts => "list of `host:port`".to_owned(),
+            Self::BrokerAddresses => "template, or an address for each node id".to_owned(),
             Self::NodeIds => "list of ids and ranges".to_owned(),
             Self::Networks => "list of networks".to_owned(),
             Self::Path => "path".to_owned(),

@@ -4,6 +4,7 @@
 use super::kind::{bytes_text, duration_text};
 use super::problem::Fault;
 use crate::address::NodeIdRanges;
+use crate::cluster::BrokerAddressRule;
 use crate::listener::ProxyMode;
 use crate::net::tls::Verify;
 use crate::observe::{LogFilter, LogFormat};
@@ -149,6 +150,15 @@ pub(super) fn bootstrap_servers(items: &[&str]) -> Result<Vec<BrokerAddress>, Fa
     } else {
         Err(Fault::new(reasons.join("; "), cure))
     }
+}
+
+/// Where brokers are dialled: a template, or lines of a table.
+pub(super) fn broker_address(items: &[&str]) -> Result<BrokerAddressRule, Fault> {
+    let cure = "write a template, kafka-{node_id}.kafka-svc:9092, or an address for each node id";
+    if items.is_empty() {
+        return Err(Fault::new("there is no address", cure));
+    }
+    BrokerAddressRule::parse(items).map_err(|error| Fault::from_error(&error, cure))
 }
 
 /// The host that clients are told.

@@ -10,7 +10,7 @@ use super::mistakes;
 use super::origin::Origin;
 use super::parse;
 use super::problem::{Fault, Problem, Problems, shown};
-use super::value::{item, scalar, show_value};
+use super::value::{item, line, scalar, show_value};
 use crate::app::Settings;
 use figment::value::Value;
 use std::path::{Path, PathBuf};
@@ -150,6 +150,9 @@ impl Reader {
         };
         let items = match &value {
             Value::Array(_, items) => items.iter().map(item).collect::<Result<Vec<_>, _>>(),
+            Value::Dict(_, table) if key.kind == Kind::BrokerAddresses => {
+                table.iter().map(line).collect()
+            }
             value => scalar(value)
                 .map(|text| text.split(',').map(|item| item.trim().to_owned()).collect()),
         };

@@ -89,6 +89,16 @@ fn forms(kind: Kind) -> Vec<Value> {
             let one = json!({ "type": "string", "minLength": 1 });
             vec![one.clone(), list(one)]
         }
+        Kind::BrokerAddresses => {
+            let one = json!({ "type": "string", "minLength": 1 });
+            let table = json!({
+                "type": "object",
+                "patternProperties": { "^[0-9]+$": one.clone() },
+                "additionalProperties": false,
+                "minProperties": 1,
+            });
+            vec![one.clone(), list(one), table]
+        }
         Kind::NodeIds => {
             let id = json!({ "type": "integer", "minimum": 0, "maximum": i32::MAX });
             let ids = text(r"^ *[0-9]+ *(- *[0-9]+ *)?(, *[0-9]+ *(- *[0-9]+ *)?)*$");

@@ -22,6 +22,11 @@ pub(super) fn scalar(value: &Value) -> Result<String, Fault> {
     }
 }
 
+/// The text of an entry of a table, as it stands in one text: `0=kafka-0:9092`.
+pub(super) fn line((name, value): (&String, &Value)) -> Result<String, Fault> {
+    Ok(format!("{name}={}", scalar(value)?))
+}
+
 /// The text of an item of a list.
 pub(super) fn item(value: &Value) -> Result<String, Fault> {
     let Value::Dict(_, dict) = value else {

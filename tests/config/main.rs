@@ -16,7 +16,7 @@ use narrows::address::{NodeIdRanges, PortScheme, Scheme, SniScheme};
 use narrows::admin::AdminSettings;
 use narrows::app::{ReloadSettings, Settings};
 use narrows::broker::DialSettings;
-use narrows::cluster::ClusterSettings;
+use narrows::cluster::{BrokerAddressRule, ClusterSettings};
 use narrows::config::keys::{Fallback, KEYS};
 use narrows::config::kind::Kind;
 use narrows::config::{Origin, Sources, load};
@@ -47,6 +47,7 @@ fn cluster(name: &str, servers: &[&str]) -> ClusterSettings {
             .map(|server| server.parse().unwrap())
             .collect(),
         cluster_id: None,
+        broker_address: None,
         metadata_refresh_interval: Duration::from_secs(60),
         dial: DialSettings {
             dns_timeout: Duration::from_secs(5),
@@ -112,6 +113,33 @@ fn the_example_of_the_readme_works_as_it_stands() {
             ..settings(clusters, vec![listener])
         }
     );
+}
+
+#[test]
+fn where_brokers_are_dialled_is_a_template_or_a_table_in_every_layer() {
+    let rule = |items: &[&str]| Some(BrokerAddressRule::parse(items).unwrap());
+    let read = |given: Given| {
+        let loaded = given.load().unwrap_or_else(|e| panic!("{e}"));
+        // What `narrows config` prints reads back as the same.
+        let printed = Given::file(&loaded.effective.to_string()).load().unwrap();
+        assert_eq!(printed.settings, loaded.settings);
+        loaded.settings.clusters[0].broker_address.clone()
+    };
+    let file = |value: &str| {
+        let lines = format!("    broker_address: {value}\nlisteners:");
+        Given::file(&ISSUE_EXAMPLE.replacen("listeners:", &lines, 1))
+    };
+    let template = rule(&["kafka-{node_id-1}.svc:9092"]);
+    let table = rule(&["1=a:9092", "1000=b:9093"]);
+    assert_eq!(read(file("kafka-{node_id-1}.svc:9092")), template);
+    assert_eq!(read(file("{1: a:9092, 1000: b:9093}")), table);
+    assert_eq!(read(file("[1=a:9092, 1000=b:9093]")), table);
+    assert_eq!(read(file("null")), None);
+    let variable = "NARROWS_CLUSTERS__ORDERS__BROKER_ADDRESS";
+    let over_file = file("{1: c:1}").variable(variable, "1=a:9092,1000=b:9093");
+    assert_eq!(read(over_file), table);
+    let shared = Given::example("config/examples/shared-name.yaml");
+    assert_eq!(read(shared), rule(&["kafka-{node_id}.kafka-svc:9092"]));
 }
 
 #[test]

@@ -79,6 +79,11 @@ fn what_a_schema_can_see_is_refused() {
             "a negative node id",
             "listeners: {x: {address: {node_ids: [-1]}}}",
         ),
+        (
+            "a node id that is none",
+            "clusters: {x: {broker_address: {a: 'a:9092'}}}",
+        ),
+        ("an empty table", "clusters: {x: {broker_address: {}}}"),
         ("an empty list", "clusters: {x: {bootstrap_servers: []}}"),
     ] {
         assert!(refusal(&schema, yaml).is_some(), "{name}: {yaml}");
@@ -97,6 +102,8 @@ fn what_the_readers_take_is_not_refused() {
         "listeners: {x-1: {address: {node_ids: '1-3, 7'}, tls: {mode: off}}}",
         "listeners: {x: {address: {node_ids: [1-3, 7, 1000]}}}",
         "clusters: {orders_eu: {bootstrap_servers: 'a:9092,b:9092'}}",
+        "clusters: {x: {broker_address: 'kafka-{node_id}.svc:9092'}}",
+        "clusters: {x: {broker_address: {'0': 'a:9092', '1000': 'b:9092'}}}",
         "admin: {bind: '[::1]:9190'}",
     ] {
         assert_eq!(refusal(&schema, yaml), None, "{yaml}");

@@ -211,6 +211,7 @@ fn settings(bootstrap: SocketAddr, bootstrap_servers: &[SocketAddr]) -> Settings
                 .map(|at| at.to_string().parse().unwrap())
                 .collect(),
             cluster_id: None,
+            broker_address: None,
             metadata_refresh_interval: 3600 * second,
             dial: DialSettings {
                 dns_timeout: 5 * second,

@@ -22,7 +22,7 @@ async fn two() -> (Broker, Broker, Arc<Mutex<ClusterState>>) {
 }
 
 /// A Metadata response that passes through a session teaches Narrows where the brokers are now.
-async fn teach(proxy: &Proxy, teacher: &mut Broker, nodes: &[(i32, SocketAddr)]) {
+pub(crate) async fn teach(proxy: &Proxy, teacher: &mut Broker, nodes: &[(i32, SocketAddr)]) {
     let mut client = proxy.connect().await;
     client
         .send(&request(METADATA, 4, 1, &[0, 0, 0, 0, 0]))

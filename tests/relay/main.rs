@@ -39,6 +39,7 @@ mod reload;
 #[path = "../../src/protocol/samples.rs"]
 mod samples;
 mod sasl;
+mod shared_address;
 mod tls;
 mod tls_hostile;
 mod tls_memory;

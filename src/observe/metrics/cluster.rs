@@ -14,6 +14,8 @@ const NODES_MAX: usize = 1000;
 pub struct ClusterMetrics {
     /// Brokers whose address is known.
     pub brokers_known: IntGauge,
+    /// Brokers that can't be told apart by their address.
+    pub brokers_sharing_address: IntGauge,
     /// How long it took to reach a broker.
     pub dial_seconds: Histogram,
     cluster: ClusterName,
@@ -24,8 +26,10 @@ pub struct ClusterMetrics {
 
 impl ClusterMetrics {
     pub(super) fn new(metrics: &Metrics, name: &ClusterName) -> Self {
+        let sharing = &metrics.brokers_sharing_address;
         Self {
             brokers_known: metrics.brokers_known.with_label_values(&[&*name.0]),
+            brokers_sharing_address: sharing.with_label_values(&[&*name.0]),
             dial_seconds: metrics.broker_dial_seconds.with_label_values(&[&*name.0]),
             cluster: name.clone(),
             dial_failures: metrics.broker_dial_failures.clone(),

@@ -250,6 +250,12 @@ pub static FAMILIES: &[Family] = &[
         "Brokers of the cluster whose address is known.",
     ),
     gauge(
+        "narrows_brokers_sharing_address",
+        &["cluster"],
+        "Brokers that advertise an address in common and have no other one in broker_address, so \
+         that a connection for one may reach another.",
+    ),
+    gauge(
         "narrows_certificate_not_after_timestamp_seconds",
         &["role", "owner"],
         "When the certificate of a listener or a cluster (role, owner) expires, in Unix time; of \

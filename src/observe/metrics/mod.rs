@@ -77,6 +77,7 @@ pub struct Metrics {
     broker_dial_seconds: HistogramVec,
     metadata_refreshes: IntCounterVec,
     brokers_known: IntGaugeVec,
+    brokers_sharing_address: IntGaugeVec,
 }
 
 impl Metrics {
@@ -129,6 +130,7 @@ impl Metrics {
             broker_dial_seconds: histograms(&registry, "narrows_broker_dial_duration_seconds"),
             metadata_refreshes: counters("narrows_metadata_refreshes_total"),
             brokers_known: gauges("narrows_brokers_known"),
+            brokers_sharing_address: gauges("narrows_brokers_sharing_address"),
             registry,
         }
     }
@@ -281,6 +283,7 @@ mod tests {
         orders.dial_failed(Some(NodeId(7)), "refused");
         orders.refresh("ok");
         orders.brokers_known.set(3);
+        orders.brokers_sharing_address.set(2);
 
         let text = metrics.render();
         for line in [
@@ -299,6 +302,7 @@ mod tests {
             "narrows_broker_dial_failures_total{cluster=\"orders\",node_id=\"7\",reason=\"refused\"} 1",
             "narrows_metadata_refreshes_total{cluster=\"orders\",outcome=\"ok\"} 1",
             "narrows_brokers_known{cluster=\"orders\"} 3",
+            "narrows_brokers_sharing_address{cluster=\"orders\"} 2",
             concat!(
                 "narrows_build_info{version=\"",
                 env!("CARGO_PKG_VERSION"),
