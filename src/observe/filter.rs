@@ -24,6 +24,7 @@ pub const MODULES: [&str; 14] = [
     "narrows::app::running",
     "narrows::cli::run",
     "narrows::cluster::refresh",
+    "narrows::cluster::sharing",
     "narrows::listener",
     "narrows::listener::connection",
     "narrows::listener::limits",

@@ -413,6 +413,7 @@ fn every_key_can_be_set_from_the_environment() {
         let value = match (last, key.path.split('.').next().unwrap()) {
             ("bootstrap_servers", _) => "kafka-7:9092".to_owned(),
             ("cluster_id", _) => "4L6g3nShT-eMCtK--X86sw".to_owned(),
+            ("broker_address", _) => "kafka-{node_id}:9092".to_owned(),
             ("cluster", _) => "orders".to_owned(),
             ("first_port" | "advertised_port" | "broker_port", _) => "29093".to_owned(),
             ("node_ids", _) => "0-2, 7".to_owned(),
