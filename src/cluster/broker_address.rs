@@ -249,7 +249,7 @@ mod tests {
                 "kafka-{node_id-1}:x",
                 "broker 1 would be dialled at `kafka-0:x`",
             ),
-            ("kafka {node_id}:9092", "letters, digits, dots"),
+            ("kafka {node_id}:9092", "is not a character of a host name"),
         ] {
             assert!(error(&[text]).contains(part), "{text}: {}", error(&[text]));
         }
