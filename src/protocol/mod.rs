@@ -32,6 +32,7 @@
 
 pub mod admission;
 pub mod api_versions;
+pub mod doctor_requests;
 pub mod errors;
 pub mod header;
 pub mod mask;

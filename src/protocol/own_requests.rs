@@ -46,25 +46,29 @@ impl OwnRequest {
         }
     }
 
-    /// The frame's length and header. `name` is the client id, as brokers see it in their logs and
-    /// quotas: at most what an int16 length can say.
     fn begin(self, name: &[u8], correlation_id: i32) -> Vec<u8> {
-        let mut frame = vec![0; LENGTH_BYTES];
-        frame.put_i16(self.api().key);
-        frame.put_i16(self.version());
-        frame.put_i32(correlation_id);
-        let name = &name[..name.len().min(NAME_BYTES_MAX)];
-        frame.put_i16(name.len() as i16);
-        frame.put_slice(name);
-        if self.api().is_flexible(self.version()) {
-            frame.put_u8(0); // no header tags
-        }
-        frame
+        begin(self.api(), self.version(), name, correlation_id)
     }
 }
 
+/// The frame's length and header. `name` is the client id, as brokers see it in their logs and
+/// quotas: at most what an int16 length can say.
+pub(super) fn begin(api: &Api, version: i16, name: &[u8], correlation_id: i32) -> Vec<u8> {
+    let mut frame = vec![0; LENGTH_BYTES];
+    frame.put_i16(api.key);
+    frame.put_i16(version);
+    frame.put_i32(correlation_id);
+    let name = &name[..name.len().min(NAME_BYTES_MAX)];
+    frame.put_i16(name.len() as i16);
+    frame.put_slice(name);
+    if api.is_flexible(version) {
+        frame.put_u8(0); // no header tags
+    }
+    frame
+}
+
 /// The software that asks, as in KIP-511.
-const SOFTWARE: &str = "narrows";
+pub(super) const SOFTWARE: &str = "narrows";
 /// What is longer is cut: no name is.
 const NAME_BYTES_MAX: usize = 249;
 const LENGTH_BYTES: usize = 4;
@@ -114,8 +118,18 @@ pub fn identity_request(name: &[u8], cluster_id: &str, node: NodeId) -> Vec<u8> 
 /// Whether the broker says that it is not the one it was taken for: `frame` answers an
 /// [`identity_request`].
 pub fn is_wrong_broker(frame: &[u8]) -> bool {
+    read_identity(frame) == Some(false)
+}
+
+/// Whether the broker says that it is the one it was taken for; `None` when it does not understand
+/// the question, as brokers before 4.4. `frame` answers an [`identity_request`].
+pub fn read_identity(frame: &[u8]) -> Option<bool> {
     let mut reader = Reader::whole(frame.get(PREFIX_BYTES..).unwrap_or(&[]));
-    reader.int16() == Ok(REBOOTSTRAP_REQUIRED)
+    match reader.int16() {
+        Ok(0) => Some(true),
+        Ok(REBOOTSTRAP_REQUIRED) => Some(false),
+        _ => None,
+    }
 }
 
 /// What a broker says of logins.
@@ -159,7 +173,7 @@ pub fn read_handshake(frame: &[u8]) -> Result<Handshake, Malformed> {
 }
 
 /// Writes the length in front of what [`OwnRequest::begin`] began.
-fn closed(mut frame: Vec<u8>) -> Vec<u8> {
+pub(super) fn closed(mut frame: Vec<u8>) -> Vec<u8> {
     // A cluster id has at most the int16 length of the response that it came from.
     let length = (frame.len() - LENGTH_BYTES) as u32;
     frame[..LENGTH_BYTES].copy_from_slice(&length.to_be_bytes());

@@ -23,6 +23,12 @@ pub static METADATA: &Api = &APIS[3];
 
 /// SaslHandshake, which shows whether a login is demanded.
 pub static SASL_HANDSHAKE: &Api = &APIS[17];
+/// SaslAuthenticate, Produce and Fetch: what `narrows doctor` asks besides.
+pub static SASL_AUTHENTICATE: &Api = &APIS[36];
+/// The one request that a client can ask the broker not to answer (`acks=0`).
+pub static PRODUCE: &Api = &APIS[0];
+/// See [`SASL_AUTHENTICATE`].
+pub static FETCH: &Api = &APIS[1];
 
 /// One API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,7 +65,7 @@ impl Api {
     pub fn request(&self) -> RequestReading {
         match self.treatment {
             Treatment::Negotiate | Treatment::Handshake => RequestReading::Whole,
-            _ if self.key == PRODUCE => RequestReading::HeaderAndAcks,
+            _ if self.key == PRODUCE.key => RequestReading::HeaderAndAcks,
             _ => RequestReading::Header,
         }
     }
@@ -105,8 +111,6 @@ impl Api {
     }
 }
 
-/// The one request that a client can ask the broker not to answer (`acks=0`).
-const PRODUCE: i16 = 0;
 const CONTROLLED_SHUTDOWN: i16 = 7;
 
 /// How much of a request is read before it may pass.
@@ -313,6 +317,8 @@ mod tests {
     fn narrows_asks_by_the_rows_of_the_apis_that_it_names() {
         assert_eq!(API_VERSIONS.name, "ApiVersions");
         assert_eq!(METADATA.name, "Metadata");
+        assert_eq!(SASL_AUTHENTICATE.name, "SaslAuthenticate");
+        assert_eq!((PRODUCE.name, FETCH.name), ("Produce", "Fetch"));
     }
 
     #[test]
