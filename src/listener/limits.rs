@@ -57,6 +57,13 @@ const DESCRIPTORS_RESERVED: usize = 320;
 /// within every client's own time-out.
 const HANDSHAKES_PER_CORE: usize = 1000;
 
+/// How many descriptors so many connections need, with those for everything else.
+pub fn descriptors_for(connections: usize) -> usize {
+    connections
+        .saturating_mul(DESCRIPTORS_PER_CONNECTION)
+        .saturating_add(DESCRIPTORS_RESERVED)
+}
+
 /// The numbers that hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Maxima {

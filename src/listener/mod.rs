@@ -14,7 +14,7 @@ mod opening;
 mod proxy_protocol;
 
 pub use binding::{Binding, BindingState, Identification};
-pub use limits::{Capacity, Limits, LimitsSettings};
+pub use limits::{Capacity, Limits, LimitsSettings, descriptors_for};
 pub use proxy_protocol::{ProxyMode, ProxyProtocol};
 
 use crate::address::Scheme;

@@ -55,6 +55,32 @@ impl HandshakeError {
         }
     }
 
+    /// What an error of a TLS connection that stood already was: in TLS 1.3 a client learns only
+    /// when it reads that its certificate was refused, or that one was demanded.
+    pub fn behind(error: &io::Error) -> Option<&Self> {
+        error.get_ref()?.downcast_ref()
+    }
+
+    /// Whether the other side demands a certificate and was shown none.
+    pub fn is_certificate_demanded(&self) -> bool {
+        use AlertDescription::{AccessDenied, CertificateRequired};
+        let (Self::Tls(error, _) | Self::Begin(error)) = self else {
+            return false;
+        };
+        let demanded = [CertificateRequired, AccessDenied];
+        matches!(error, rustls::Error::AlertReceived(alert) if demanded.contains(alert))
+    }
+
+    /// Whether a certificate without any subject alternative name was shown.
+    pub fn is_without_names(&self) -> bool {
+        use CertificateError::NotValidForNameContext as NotValid;
+        let (Self::Tls(error, _) | Self::Begin(error)) = self else {
+            return false;
+        };
+        matches!(error, rustls::Error::InvalidCertificate(NotValid { presented, .. })
+            if presented.is_empty())
+    }
+
     /// The connection, where an alert is on its way on it.
     pub fn into_connection(self) -> Option<TcpStream> {
         if let Self::Tls(_, tcp) = self {
@@ -87,7 +113,7 @@ impl std::error::Error for HandshakeError {}
 /// What rustls says of a connection that stood already: in TLS 1.3 a client learns only then that
 /// its certificate was refused.
 pub(super) fn refused(error: rustls::Error) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, text(&error))
+    io::Error::new(io::ErrorKind::InvalidData, HandshakeError::Begin(error))
 }
 
 /// What happened and what is probably to be done.
