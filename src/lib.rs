@@ -45,14 +45,14 @@
 //! | layer | modules | what only they know |
 //! |---|---|---|
 //! | 6 | `main`, [`cli`] | the command line |
-//! | 5 | [`app`], [`config`] | how the parts fit together; the names of configuration keys |
+//! | 5 | [`app`], [`config`], [`doctor`] | how the parts fit together; the names of configuration keys; what keeps a client from Kafka |
 //! | 4 | [`listener`], [`session`], [`admin`] | what comes before Kafka; that there are two sides; HTTP |
 //! | 3 | [`cluster`], [`broker`] | where brokers are, how to reach them |
-//! | 2 | [`address`] | which address stands for which broker |
+//! | 2 | [`address`], [`auth`] | which address stands for which broker; how to log in |
 //! | 1 | [`protocol`], [`net`], [`observe`], [`lifecycle`] | Kafka's bytes; sockets and TLS; metrics and logs; tasks |
 //! | 0 | [`types`], [`sys`] | the words; libc |
 //!
-//! `protocol` and `address` have no socket, clock, randomness or `.await`; nothing is spawned
+//! `protocol`, `address` and `auth` have no socket, clock, randomness or `.await`; nothing is spawned
 //! outside `lifecycle`; no channel is unbounded; no record batch is looked into.
 
 // What `.clippy.toml` names, with the reason beside each; the package's lints leave tests free.
@@ -61,10 +61,12 @@
 pub mod address;
 pub mod admin;
 pub mod app;
+pub mod auth;
 pub mod broker;
 pub mod cli;
 pub mod cluster;
 pub mod config;
+pub mod doctor;
 pub mod lifecycle;
 pub mod listener;
 pub mod net;

@@ -1,24 +1,27 @@
 //! `narrows check`: validates without starting. Offline: names are not resolved and nothing is
-//! dialled.
+//! dialled, unless `--live` asks for that too ([`doctor::live()`]).
 //!
 //! Beyond what keeps Narrows from running, it looks at what keeps clients and brokers from being
 //! served: certificates that are not valid now, names that clients are told and no certificate
 //! covers, and addresses that lead elsewhere ([`placement`]).
 
 use super::config::print;
-use super::{CheckArgs, EXIT_CONFIGURATION, loaded, placement};
+use super::doctor::{Output, Progress, in_runtime};
+use super::{CheckArgs, EXIT_CONFIGURATION, ended, loaded, placement};
 use crate::address::Scheme;
 use crate::app::{
     Finding, Settings, Severity, Subject, certificate_checks, unix_seconds, validity_text,
 };
 use crate::config::keys::{self, Key};
 use crate::config::{Problem, Problems};
+use crate::doctor::{self, Report};
 use crate::listener::ListenerSettings;
 use crate::net::tls::{Authorities, Certificate, ClientAuth, Identity, Source};
 use crate::session::ListenerTls;
 use std::process::ExitCode;
 
 pub(super) fn run(args: CheckArgs) -> ExitCode {
+    let (is_live, output) = (args.live, args.output);
     let sources = args.sources();
     let settings = match loaded(&sources) {
         Ok(loaded) => loaded.settings,
@@ -38,7 +41,10 @@ pub(super) fn run(args: CheckArgs) -> ExitCode {
             true => "certificates and keys were not read (--no-files)\n".to_owned(),
             false => details(&settings, now),
         };
-        return print(&(summary(&settings) + &details));
+        if !is_live {
+            return print(&(summary(&settings) + &details));
+        }
+        return live(&settings, output, &details);
     }
     eprint!(
         "{}",
@@ -48,6 +54,36 @@ pub(super) fn run(args: CheckArgs) -> ExitCode {
         }
     );
     ExitCode::from(EXIT_CONFIGURATION)
+}
+
+/// Exit code 1 where something that is configured is not there.
+fn live(settings: &Settings, output: Output, details: &str) -> ExitCode {
+    let progress = Progress::new();
+    let reports = in_runtime(doctor::live(settings, &|what| progress.tell(what)));
+    progress.clear();
+    let reports = match reports {
+        Ok(reports) => reports,
+        Err(error) => return ended(Err(error)),
+    };
+    let text = match output {
+        Output::Table => {
+            let tables = reports
+                .iter()
+                .map(|report| format!("\n{}", report.table(false)));
+            summary(settings) + details + &tables.collect::<String>()
+        }
+        Output::Json => {
+            let json: Vec<_> = reports.iter().map(Report::json).collect();
+            format!("{:#}\n", serde_json::Value::from(json))
+        }
+        Output::Short => reports.iter().map(Report::short).collect(),
+    };
+    let printed = print(&text);
+    if reports.iter().all(Report::is_fine) {
+        printed
+    } else {
+        ExitCode::FAILURE
+    }
 }
 
 fn problem(finding: Finding) -> Problem {

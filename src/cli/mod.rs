@@ -1,19 +1,21 @@
 //! The command line: what the commands and flags are called, and which exit code each end has.
 //!
-//! Exit codes: 0 all is well, 1 something went wrong while running, 2 the command line or the
-//! configuration is wrong.
+//! Exit codes: 0 all is well, 1 something went wrong while running or `doctor` found a problem, 2
+//! the command line or the configuration is wrong.
 
 mod check;
 mod config;
 #[cfg(feature = "demo")]
 mod demo;
+mod doctor;
+mod manual;
 mod placement;
 mod run;
 mod strimzi;
 
 use crate::config::{Loaded, Sources, keys, load};
 use crate::observe::logs;
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -35,7 +37,9 @@ Examples:
   narrows run --config narrows.yaml
   narrows run --bootstrap-servers kafka-0:9092 --bind 127.0.0.1:9092 --advertised-host localhost
   narrows check narrows.yaml               every problem at once; exit code 0 or 2
+  narrows check narrows.yaml --live        and whether brokers, names and ports are there
   narrows config --config narrows.yaml     every value in effect, and where it comes from
+  narrows doctor --bootstrap kafka:9092    why a client can't use it, in one sentence
   narrows demo                             the main job on three brokers inside this process
 
 Any key can be set from the environment: NARROWS_, then its levels joined by two underscores:
@@ -46,13 +50,19 @@ Flags stand above the environment, the environment above the file, the file abov
 enum Command {
     /// Run the proxy until it is told to stop
     Run(ConfigArgs),
-    /// Validate the configuration without starting anything; offline
+    /// Validate the configuration without starting anything; offline, unless --live is given
     Check(CheckArgs),
     /// Print the configuration in effect, each value with its origin
     Config(ConfigCommandArgs),
+    /// Say why a client can't use a Kafka, or what a line in its log means
+    Doctor(doctor::DoctorArgs),
     /// Show the main job: brokers, Narrows in front, a producer and a consumer that know only
     /// Narrows
     Demo(DemoArgs),
+    /// Print what a shell needs to complete commands and flags
+    Completions(manual::CompletionsArgs),
+    /// Print the manual page
+    Man,
 }
 
 /// Where the configuration comes from; the same for every command that needs one.
@@ -97,6 +107,12 @@ struct CheckArgs {
     /// Leave certificates and keys unread, for a machine that has none of them
     #[arg(long)]
     no_files: bool,
+    /// Then ask brokers, names, ports and the system too, from here
+    #[arg(long, conflicts_with = "no_files")]
+    live: bool,
+    /// How to print what --live has found
+    #[arg(short, long, value_enum, requires = "live", default_value_t = doctor::Output::Table)]
+    output: doctor::Output,
 }
 
 #[derive(Args, Debug)]
@@ -144,7 +160,10 @@ pub fn main() -> ExitCode {
         Command::Run(args) => run::run(args),
         Command::Check(args) => check::run(args),
         Command::Config(args) => config::run(args),
+        Command::Doctor(args) => doctor::run(args),
         Command::Demo(args) => demo(args),
+        Command::Completions(args) => manual::completions(args, Cli::command()),
+        Command::Man => manual::page(Cli::command()),
     }
 }
 
@@ -228,7 +247,6 @@ impl ConfigArgs {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     #[test]
     fn the_command_line_is_consistent() {

@@ -31,7 +31,9 @@ mod yaml;
 
 use crate::app::Settings;
 use crate::observe::LogSettings;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
+use std::time::Duration;
 
 pub use effective::{Effective, Entry};
 pub use origin::Origin;
@@ -90,6 +92,12 @@ pub fn log_settings(sources: &Sources) -> Option<LogSettings> {
     }
     let (layers, problems) = layers::collect(sources).ok()?;
     build::log(&mut reader::Reader::new(layers, problems, Vec::new()))
+}
+
+/// Reads a duration as keys have it, for flags that are no keys; `Err` says what may be written.
+pub fn duration(text: &str, bounds: RangeInclusive<Duration>) -> Result<Duration, String> {
+    let read = parse::duration(bounds)(text);
+    read.map_err(|fault| format!("{}: {}", fault.reason, fault.cure))
 }
 
 /// Reads and validates everything; `Err` holds every problem found.

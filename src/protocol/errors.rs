@@ -12,6 +12,14 @@ const UNKNOWN_SERVER_ERROR: i16 = -1;
 /// NOT_LEADER_OR_FOLLOWER: the client asked a broker that does not lead the partition.
 pub const NOT_LEADER: i16 = 6;
 
+/// Every code that has a name, with it.
+pub fn all() -> impl Iterator<Item = (i16, &'static str)> {
+    (UNKNOWN_SERVER_ERROR..=i16::MAX)
+        .take(NAMES.len() + 2)
+        .filter(|code| *code != NONE)
+        .map(|code| (code, name(code)))
+}
+
 /// The name of an error code, as `Errors` has it; `other` for one that Kafka 4.4 does not have.
 pub fn name(code: i16) -> &'static str {
     if code == UNKNOWN_SERVER_ERROR {
@@ -88,7 +96,7 @@ const PLACES: [Place; 19] = [
 ];
 
 /// From code 1 on.
-const NAMES: [&str; 133] = [
+const NAMES: [&str; 136] = [
     "OFFSET_OUT_OF_RANGE",
     "CORRUPT_MESSAGE",
     "UNKNOWN_TOPIC_OR_PARTITION",
@@ -222,6 +230,9 @@ const NAMES: [&str; 133] = [
     "STREAMS_INVALID_TOPOLOGY_EPOCH",
     "STREAMS_TOPOLOGY_FENCED",
     "SHARE_SESSION_LIMIT_REACHED",
+    "GROUP_DELETION_FAILED",
+    "STREAMS_TOPOLOGY_DESCRIPTION_UPDATE_FAILED",
+    "CONTROLLER_ID_NOT_REGISTERED",
 ];
 
 #[cfg(test)]
@@ -242,7 +253,7 @@ mod tests {
             };
             assert_eq!(words(name(code)), words(&format!("{error:?}")), "{code}");
         }
-        for code in [i16::MIN, -2, 0, 134, i16::MAX] {
+        for code in [i16::MIN, -2, 0, 137, i16::MAX] {
             assert_eq!(name(code), "other", "{code}");
         }
     }

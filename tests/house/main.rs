@@ -16,16 +16,18 @@ use std::fs;
 use std::path::Path;
 
 /// Room and layer, as the table in `src/lib.rs` has them.
-const LAYERS: [(&str, u8); 15] = [
+const LAYERS: [(&str, u8); 17] = [
     ("cli", 6),
     ("app", 5),
     ("config", 5),
+    ("doctor", 5),
     ("listener", 4),
     ("session", 4),
     ("admin", 4),
     ("cluster", 3),
     ("broker", 3),
     ("address", 2),
+    ("auth", 2),
     ("protocol", 1),
     ("net", 1),
     ("observe", 1),
@@ -35,24 +37,34 @@ const LAYERS: [(&str, u8); 15] = [
 ];
 
 /// Imports between rooms of one layer: who needs whom there.
-const WITHIN_A_LAYER: [(&str, &str); 3] = [
+const WITHIN_A_LAYER: [(&str, &str); 4] = [
     ("config", "app"),
+    ("doctor", "app"),
     ("listener", "session"),
     ("cluster", "broker"),
 ];
 
 /// Every library that Narrows stands on, and the rooms that know it. A library that one room knows
 /// can be exchanged there.
-const LIBRARIES: [(&str, &[&str]); 28] = [
+const LIBRARIES: [(&str, &[&str]); 35] = [
     ("anyhow", &["cli"]),
     (
         "arc_swap",
         &["app", "cluster", "listener", "net", "session"],
     ),
-    ("bytes", &["protocol", "session"]),
+    ("aws_lc_rs", &["auth"]),
+    ("base64", &["auth"]),
+    ("bytes", &["doctor", "protocol", "session"]),
     ("clap", &["cli"]),
-    ("fastrand", &["broker", "cli", "cluster", "session"]),
+    ("clap_complete", &["cli"]),
+    ("clap_mangen", &["cli"]),
+    ("crc32c", &["doctor"]),
+    (
+        "fastrand",
+        &["broker", "cli", "cluster", "doctor", "session"],
+    ),
     ("figment", &["config"]),
+    ("futures_util", &["doctor"]),
     ("http_body_util", &["admin"]),
     ("hyper", &["admin"]),
     ("hyper_util", &["admin"]),
@@ -65,7 +77,10 @@ const LIBRARIES: [(&str, &[&str]); 28] = [
     ("rustls", &["net"]),
     ("rustls_native_certs", &["net"]),
     ("saphyr_parser", &["config"]),
-    ("serde_json", &["admin", "app", "cli", "config", "listener"]),
+    (
+        "serde_json",
+        &["admin", "app", "cli", "config", "doctor", "listener"],
+    ),
     ("socket2", &["net"]),
     ("strsim", &["types"]),
     ("thiserror", EVERYWHERE),
@@ -75,6 +90,7 @@ const LIBRARIES: [(&str, &[&str]); 28] = [
     ("tracing_subscriber", &["observe"]),
     ("webpki_roots", &["net"]),
     ("x509_parser", &["net"]),
+    ("zeroize", &["auth"]),
 ];
 const EVERYWHERE: &[&str] = &[];
 
@@ -93,7 +109,7 @@ const NOT_IN_PURE_ROOMS: [&str; 9] = [
     "TcpStream",
     "std::io",
 ];
-const PURE_ROOMS: [&str; 3] = ["protocol", "address", "types"];
+const PURE_ROOMS: [&str; 4] = ["protocol", "address", "auth", "types"];
 
 fn layer(room: &str) -> Option<u8> {
     let found = LAYERS.iter().find(|(name, _)| *name == room);

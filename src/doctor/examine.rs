@@ -1,0 +1,262 @@
+//! The way of a client, step by step, until a step fails that the next ones stand on.
+
+use super::reach::{Reach, Reached, certificate_of, names, refused_late, unresolved};
+use super::{Code, Report, Stage, Target, Trouble, brokers, clients, login, round_trip};
+use crate::app::{unix_seconds, validity_text};
+use crate::auth::Credentials;
+use crate::broker::{ExchangeError, ProbeError};
+use crate::net::resolve;
+use crate::net::stream::Stream;
+use crate::protocol::doctor_requests::{self, Offered, Topology};
+use crate::protocol::own_requests::Handshake;
+use crate::types::BrokerAddress;
+use std::net::SocketAddr;
+
+/// A certificate that expires sooner should have been replaced already.
+const SOON_SECONDS: i64 = 14 * 86_400;
+
+/// The key of Fetch, whose versions tell releases apart.
+const FETCH: i16 = 1;
+const API_VERSIONS: i16 = 18;
+
+/// Goes the whole way. `progress` is told what is being waited for.
+pub async fn examine(target: &Target, progress: &(dyn Fn(&str) + Sync)) -> Report {
+    let mut report = Report {
+        subject: subject(target),
+        ..Report::default()
+    };
+    let reach = Reach::new(target.tls.clone(), target.timeout);
+    let walk = Walk {
+        target,
+        reach: &reach,
+        progress,
+    };
+    if let Err((stage, trouble)) = walk.go(&mut report).await {
+        report.problem(stage, &trouble);
+    }
+    if report.is_fine() {
+        report.clients = clients::configurations(target);
+    }
+    report
+}
+
+fn subject(target: &Target) -> String {
+    let tls = if target.tls.is_some() {
+        "TLS"
+    } else {
+        "plaintext"
+    };
+    let login = target
+        .credentials
+        .as_ref()
+        .map_or(String::new(), |credentials| {
+            format!(", {}", credentials.mechanism)
+        });
+    format!("{}, {tls}{login}", target.bootstrap)
+}
+
+struct Walk<'a> {
+    target: &'a Target,
+    reach: &'a Reach,
+    progress: &'a (dyn Fn(&str) + Sync),
+}
+
+type Stop = (Stage, Trouble);
+
+impl Walk<'_> {
+    async fn go(&self, report: &mut Report) -> Result<(), Stop> {
+        let address = &self.target.bootstrap;
+        self.resolve(report).await?;
+        (self.progress)(&format!("connecting to {address}"));
+        let at = |stage| move |trouble| (stage, trouble);
+        let reached = self.reach.open(address).await;
+        let mut reached = reached.map_err(|trouble| (stage_of(&trouble), trouble))?;
+        report.fine(Stage::Connect, reached.peer.to_string());
+        certificate(&reached.stream, report);
+        (self.progress)(&format!("asking {address} for versions"));
+        let offered = match self.reach.versions(&mut reached.stream).await {
+            Ok(offered) => offered,
+            Err(error) => {
+                let trouble = self.reach.unanswered(address, error).await;
+                return Err((stage_of(&trouble), trouble));
+            }
+        };
+        report.fine(Stage::Versions, software(&offered));
+        report.offered = Some(offered);
+        let reached = self
+            .log_in(reached, report)
+            .await
+            .map_err(at(Stage::Sasl))?;
+        let topology = self.topology(reached, report).await;
+        let (peer, topology) = topology.map_err(at(Stage::Metadata))?;
+        (self.progress)(&format!("looking at {} brokers", topology.brokers.len()));
+        let credentials = self.target.credentials.as_ref();
+        brokers::examine(credentials, self.reach, peer, &topology, report).await;
+        if let Some(topic) = &self.target.topic {
+            (self.progress)(&format!("writing a record to {topic}"));
+            round_trip::examine(self.target, self.reach, topic, &topology, report).await;
+        }
+        Ok(())
+    }
+
+    async fn resolve(&self, report: &mut Report) -> Result<(), Stop> {
+        let address = &self.target.bootstrap;
+        (self.progress)(&format!("resolving {}", address.host));
+        match resolve::resolve(address, self.target.timeout).await {
+            Ok(found) => {
+                let found: Vec<_> = found.iter().map(|peer| peer.ip().to_string()).collect();
+                report.fine(Stage::Resolve, found.join(", "));
+                Ok(())
+            }
+            Err(error) => Err((Stage::Resolve, unresolved(address, &error))),
+        }
+    }
+
+    /// What the listener says of logins, and the login, if one is wanted. Returns a connection on
+    /// which requests can go on.
+    async fn log_in(&self, reached: Reached, report: &mut Report) -> Result<Reached, Trouble> {
+        let address = &self.target.bootstrap;
+        (self.progress)(&format!("asking {address} for logins"));
+        let offered = login::mechanisms(self.reach, address).await?;
+        match (offered, &self.target.credentials) {
+            (Handshake::Demanded(offered), None) => {
+                let offered = login::list(&offered);
+                let fact = format!("{address} demands a login, by {offered}");
+                Err(Trouble::new(Code::SASL_REQUIRED, fact))
+            }
+            (Handshake::NotDemanded, Some(credentials)) => {
+                let mechanism = credentials.mechanism;
+                let fact = format!("{address} has no SASL, and {mechanism} was asked for");
+                Err(Trouble::new(Code::SASL_NOT_OFFERED, fact))
+            }
+            (Handshake::NotDemanded | Handshake::Unclear(_), None) => {
+                report.fine(Stage::Sasl, "no login is demanded");
+                Ok(reached)
+            }
+            (_, Some(credentials)) => {
+                let mut reached = self.reach.open(address).await?;
+                let text = format!(
+                    "logged in as {} by {}",
+                    credentials.user, credentials.mechanism
+                );
+                enter(self.reach, address, &mut reached, credentials).await?;
+                report.fine(Stage::Sasl, text);
+                Ok(reached)
+            }
+        }
+    }
+
+    async fn topology(
+        &self,
+        mut reached: Reached,
+        report: &mut Report,
+    ) -> Result<(SocketAddr, Topology), Trouble> {
+        let address = &self.target.bootstrap;
+        (self.progress)(&format!("asking {address} for the brokers"));
+        let topic = self.target.topic.as_deref();
+        let topology = topology(self.reach, address, &mut reached.stream, topic).await?;
+        let count = topology.brokers.len();
+        if count == 0 {
+            let fact = format!("{address} says that its cluster has no brokers");
+            return Err(Trouble::new(Code::NO_BROKERS, fact));
+        }
+        let id = topology.cluster_id.as_deref().unwrap_or("without an id");
+        let id = crate::observe::text::Shown::name(id).to_string();
+        report.fine(Stage::Metadata, format!("cluster {id}, {count} brokers"));
+        report.topology = Some(topology.clone());
+        Ok((reached.peer, topology))
+    }
+}
+
+/// The certificate that the other side has shown, if TLS is spoken.
+pub(super) fn certificate(stream: &Stream, report: &mut Report) {
+    let Stream::Tls(tls) = stream else { return };
+    let version = tls.agreed().version;
+    let Some(certificate) = certificate_of(stream) else {
+        return report.fine(Stage::Tls, version);
+    };
+    let now = unix_seconds();
+    let left = validity_text(&certificate, now);
+    let text = format!(
+        "{version}, a certificate for {}, {left}",
+        names(&certificate)
+    );
+    if certificate.not_after.saturating_sub(now) < SOON_SECONDS {
+        report.warn(Stage::Tls, &Trouble::new(Code::TLS_EXPIRES_SOON, text));
+    } else {
+        report.fine(Stage::Tls, text);
+    }
+}
+
+/// Logs in where the listener wants that.
+pub(super) async fn enter(
+    reach: &Reach,
+    address: &BrokerAddress,
+    reached: &mut Reached,
+    credentials: &Credentials,
+) -> Result<(), Trouble> {
+    if login::log_in(reach, address, &mut reached.stream, credentials).await? {
+        return Ok(());
+    }
+    let fact = format!("{address} has no SASL, unlike the bootstrap server");
+    Err(Trouble::new(Code::SASL_NOT_OFFERED, fact))
+}
+
+/// Asks for the brokers, and for a topic.
+pub(super) async fn topology(
+    reach: &Reach,
+    address: &BrokerAddress,
+    stream: &mut Stream,
+    topic: Option<&str>,
+) -> Result<Topology, Trouble> {
+    let request = doctor_requests::topology_request(reach.name.as_bytes(), topic);
+    let answer = reach.ask(stream, &request).await.map_err(ProbeError::from);
+    let read = answer.and_then(|answer| Ok(doctor_requests::read_topology(&answer)?));
+    read.map_err(|error| {
+        if let ProbeError::Exchange(ExchangeError::Io(io)) = &error
+            && let Some(trouble) = refused_late(address, io)
+        {
+            return trouble;
+        }
+        let fact = format!("{address} does not say who the brokers are ({error})");
+        Trouble::new(Code::METADATA_FAILED, fact)
+    })
+}
+
+/// The step at which a connection failed.
+pub(super) fn stage_of(trouble: &Trouble) -> Stage {
+    match trouble.code.word() {
+        word if word.starts_with("dns_") => Stage::Resolve,
+        word if word.starts_with("connect_") => Stage::Connect,
+        word if word.starts_with("tls_") => Stage::Tls,
+        _ => Stage::Versions,
+    }
+}
+
+/// What answered, as far as its versions tell.
+pub(super) fn software(offered: &Offered) -> String {
+    let newest = |key| {
+        let of_key = offered.apis.iter().find(|(api, _)| *api == key);
+        of_key.map_or(-1, |(_, versions)| versions.max)
+    };
+    // By the release in which a version came: KIP-1242, 1166, 853, 405, 903, 516.
+    let release = match (newest(API_VERSIONS), newest(FETCH)) {
+        (5.., _) => "4.4 or newer",
+        (_, 18..) => "4.1 to 4.3",
+        (_, 17) => "3.9 or 4.0",
+        (_, 16) => "3.7 or 3.8",
+        (_, 15) => "3.5 or 3.6",
+        (_, 13 | 14) => "3.1 to 3.4",
+        (_, 12) => "2.7 to 3.0",
+        _ => "2.6 or older",
+    };
+    let metadata = offered
+        .features
+        .iter()
+        .find(|(name, _)| name == "metadata.version")
+        .map_or(String::new(), |(_, level)| {
+            format!(", metadata.version {level}")
+        });
+    let count = offered.apis.len();
+    format!("Kafka, {count} APIs as in {release}{metadata}; a broker, or a proxy in front of one")
+}

@@ -1,0 +1,68 @@
+//! SASL: demanded, refused, not there, and as it should be.
+
+use crate::kafka::Script;
+use crate::{expect, report, target};
+use narrows::auth::{Credentials, Mechanism, Secret};
+use narrows::doctor::Target;
+
+fn demanding(mechanisms: &'static [&'static str]) -> Script {
+    Script {
+        login: Some((mechanisms, "alice", "hunter2")),
+        ..Script::default()
+    }
+}
+
+fn alice(target: Target, mechanism: Mechanism, password: &str) -> Target {
+    Target {
+        credentials: Some(Credentials {
+            mechanism,
+            user: "alice".to_owned(),
+            password: Secret::new(password.to_owned()),
+        }),
+        ..target
+    }
+}
+
+#[tokio::test]
+async fn a_listener_that_demands_a_login_is_told_with_its_mechanisms() {
+    let target = target(demanding(&["SCRAM-SHA-512", "PLAIN"]).start().await);
+    let words = ["demands a login, by SCRAM-SHA-512, PLAIN"];
+    expect(&target, "sasl_required", &words).await;
+}
+
+#[tokio::test]
+async fn the_right_password_opens_every_broker() {
+    let target = target(demanding(&["PLAIN"]).start().await);
+    let target = alice(target, Mechanism::Plain, "hunter2");
+    let report = report(&target).await;
+    assert!(report.is_fine(), "{}", report.table(false));
+    let shown = report.table(true) + &report.json().to_string() + &format!("{target:?}");
+    assert!(shown.contains("logged in as alice by PLAIN"), "{shown}");
+    assert!(!shown.contains("hunter2"), "{shown}");
+}
+
+#[tokio::test]
+async fn a_wrong_password() {
+    let target = target(demanding(&["PLAIN"]).start().await);
+    let target = alice(target, Mechanism::Plain, "wrong");
+    let words = [
+        "refuses user alice by PLAIN",
+        "Invalid username or password",
+    ];
+    expect(&target, "sasl_login_failed", &words).await;
+}
+
+#[tokio::test]
+async fn a_mechanism_that_the_listener_does_not_have() {
+    let target = target(demanding(&["PLAIN"]).start().await);
+    let target = alice(target, Mechanism::ScramSha256, "hunter2");
+    let words = ["does not offer SCRAM-SHA-256 but PLAIN"];
+    expect(&target, "sasl_mechanism_not_offered", &words).await;
+}
+
+#[tokio::test]
+async fn a_login_at_a_listener_without_sasl() {
+    let target = target(Script::default().start().await);
+    let target = alice(target, Mechanism::Plain, "hunter2");
+    expect(&target, "sasl_not_offered", &["has no SASL"]).await;
+}
