@@ -52,7 +52,7 @@ const LIBRARIES: [(&str, &[&str]); 35] = [
         "arc_swap",
         &["app", "cluster", "listener", "net", "session"],
     ),
-    ("aws_lc_rs", &["auth"]),
+    ("aws_lc_rs", &["auth", "net"]),
     ("base64", &["auth"]),
     ("bytes", &["doctor", "protocol", "session"]),
     ("clap", &["cli"]),
