@@ -12,6 +12,8 @@ mod masks;
 mod rewrites;
 #[path = "../src/protocol/samples.rs"]
 mod samples;
+#[path = "oracle/split.rs"]
+mod split;
 
 use anyhow::Result;
 use driver::{What, oracles};

@@ -7,6 +7,7 @@
 //   raw WHAT KEY VERSION SEED         hex: the same message as it may also be written: tagged fields that equal their
 //                                     default are there
 //   json WHAT KEY VERSION HEX         what the bytes say, as JSON
+//   write WHAT KEY VERSION HEX        hex: the message that says what the JSON (its UTF-8, as hex) says; records as base64
 // WHAT is "request" or "response". The same seed gives the same bytes; every eighth seed makes large fields, far above
 // 16 KiB. Ends with its standard input.
 
@@ -59,7 +60,8 @@ public class Oracle {
             try {
                 answer = "ok " + answer(line.split(" "));
             } catch (Throwable problem) {
-                answer = ("error " + problem).replaceAll("\\s+", " ");
+                Throwable cause = problem instanceof java.lang.reflect.InvocationTargetException ? problem.getCause() : problem;
+                answer = ("error " + cause).replaceAll("\\s+", " ");
             }
             out.print(answer + "\n");
             out.flush();
@@ -83,6 +85,8 @@ public class Oracle {
             }
             case "json":
                 return JSON.writeValueAsString(new Parsed(kind, HexFormat.of().parseHex(words[4])).json());
+            case "write":
+                return HexFormat.of().formatHex(new Parsed(kind, JSON.readTree(HexFormat.of().parseHex(words[4]))).written());
             default:
                 throw new IllegalArgumentException("unknown command " + words[0]);
         }
@@ -109,6 +113,10 @@ record Kind(boolean isRequest, ApiMessageType api, short version) {
             throw new IllegalArgumentException("this release has no version " + version + " of " + api);
     }
 
+    ApiMessage newBody() {
+        return isRequest ? api.newRequest() : api.newResponse();
+    }
+
     short headerVersion() {
         return isRequest ? api.requestHeaderVersion(version) : api.responseHeaderVersion(version);
     }
@@ -133,10 +141,21 @@ class Parsed {
         ByteBufferAccessor in = new ByteBufferAccessor(ByteBuffer.wrap(bytes));
         header = kind.isRequest() ? new RequestHeaderData() : new ResponseHeaderData();
         header.read(in, kind.headerVersion());
-        body = kind.isRequest() ? kind.api().newRequest() : kind.api().newResponse();
+        body = kind.newBody();
         body.read(in, kind.version());
         if (in.buffer().hasRemaining())
             throw new IllegalArgumentException(in.buffer().remaining() + " bytes are left over");
+    }
+
+    /** A message that says what {@link #json} has said; fields that Kafka doesn't know it can't have. */
+    Parsed(Kind kind, JsonNode json) throws Exception {
+        this.kind = kind;
+        header = kind.isRequest()
+            ? RequestHeaderDataJsonConverter.read(json.get("header"), kind.headerVersion())
+            : ResponseHeaderDataJsonConverter.read(json.get("header"), kind.headerVersion());
+        Class<?> converter = Class.forName(kind.newBody().getClass().getName() + "JsonConverter");
+        body = (ApiMessage) converter.getMethod("read", JsonNode.class, short.class)
+            .invoke(null, json.get("body"), kind.version());
     }
 
     byte[] written() {

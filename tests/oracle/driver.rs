@@ -152,6 +152,19 @@ impl Oracle {
         Ok(serde_json::from_str(&answer)?)
     }
 
+    /// The message that says what a JSON says, as Kafka writes it: `header` and `body` as in
+    /// [`json`](Self::json), records in it as base64.
+    pub(crate) fn write(
+        &mut self,
+        what: What,
+        key: i16,
+        version: i16,
+        says: &Value,
+    ) -> Result<Vec<u8>> {
+        let says = hex(says.to_string().as_bytes());
+        unhex(&self.ask(&format!("write {} {key} {version} {says}", what.word()))?)
+    }
+
     fn ask(&mut self, question: &str) -> Result<String> {
         writeln!(self.questions, "{question}")?;
         self.questions.flush()?;
@@ -193,7 +206,7 @@ fn hex(bytes: &[u8]) -> String {
         .collect()
 }
 
-fn unhex(text: &str) -> Result<Vec<u8>> {
+pub(crate) fn unhex(text: &str) -> Result<Vec<u8>> {
     ensure!(
         text.len().is_multiple_of(2) && text.is_ascii(),
         "not hex: {text:.60}"

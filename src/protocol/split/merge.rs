@@ -398,12 +398,14 @@ fn error_of(answers: &[Option<Answer<'_>>]) -> Option<i16> {
     errors.find(|error| *error != 0)
 }
 
-/// The different topics of a request, numbered in its order.
+/// The different topics of a request's partitions, numbered in their order.
 fn first_topics<'a>(request: &Index<'a>) -> BTreeMap<TopicKey<'a>, usize> {
     let mut topics = BTreeMap::new();
-    for topic in &request.topics {
-        let next = topics.len();
-        topics.entry(topic.key).or_insert(next);
+    for partition in &request.partitions {
+        if let Some(topic) = request.topics.get(partition.topic as usize) {
+            let next = topics.len();
+            topics.entry(topic.key).or_insert(next);
+        }
     }
     topics
 }
@@ -438,7 +440,6 @@ fn by_topic<'a>(request: &Index<'a>, slots: &[Slot<'a>]) -> Vec<MergedTopic<'a>>
             topic.partitions.push((partition.partition, *place));
         }
     }
-    merged.retain(|topic| !topic.partitions.is_empty());
     merged
 }
 
@@ -480,8 +481,8 @@ fn listed<'a>(pieces: &[Piece<'_>], answers: &[Option<Answer<'a>>]) -> Vec<Merge
     listed
 }
 
-/// Longer than any path; with a broker in front it still has an int16 length.
-const PATH_BYTES_MAX: usize = 4096;
+/// Longer than any path; shorter ones with a broker in front it still has an int16 length.
+const PATH_BYTES_MAX: usize = 30_000;
 
 /// Where in the element its name stands.
 fn relative(item: &Item<'_>) -> std::ops::Range<usize> {
