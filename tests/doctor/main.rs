@@ -11,6 +11,7 @@ mod brokers;
 mod commands;
 mod hostile;
 mod kafka;
+mod live;
 mod logins;
 mod peers;
 #[path = "../pki/mod.rs"]
