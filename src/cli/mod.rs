@@ -26,11 +26,21 @@ const EXIT_CONFIGURATION: u8 = 2;
 
 /// One address in front of a whole Apache Kafka cluster.
 #[derive(Debug, Parser)]
-#[command(name = "narrows", version, after_help = EXAMPLES)]
+#[command(name = "narrows", version, long_version = VERSION, after_help = EXAMPLES)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
 }
+
+/// With what `build.rs` knows of the build.
+const VERSION: &str = concat!(
+    env!("CARGO_PKG_VERSION"),
+    " (commit ",
+    env!("NARROWS_COMMIT"),
+    ", ",
+    env!("NARROWS_BUILD"),
+    ")"
+);
 
 const EXAMPLES: &str = "\
 Examples:

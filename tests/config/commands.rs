@@ -428,15 +428,34 @@ fn config_prints_the_schema_of_the_file() {
 
 #[test]
 fn version_and_help_say_what_narrows_is() {
-    assert_eq!(
-        text(&narrows(&["--version"]).stdout),
-        format!("narrows {}\n", env!("CARGO_PKG_VERSION"))
-    );
+    let version = concat!("narrows ", env!("CARGO_PKG_VERSION"));
+    assert_eq!(text(&narrows(&["-V"]).stdout), format!("{version}\n"));
+    let long = text(&narrows(&["--version"]).stdout);
+    assert!(long.starts_with(&format!("{version} (commit ")), "{long}");
+    assert!(long.trim_end().ends_with("linux-gnu)"), "{long}");
     let help = text(&narrows(&["--help"]).stdout);
     assert!(
         help.contains("Examples:") && help.contains("narrows run --config narrows.yaml"),
         "{help}"
     );
+}
+
+#[test]
+fn shells_and_manuals_have_every_command() {
+    for shell in ["bash", "zsh", "fish"] {
+        let output = narrows(&["completions", shell]);
+        let script = text(&output.stdout);
+        assert_eq!(output.status.code(), Some(0));
+        assert!(
+            script.contains("doctor") && script.contains("password-file"),
+            "{shell}"
+        );
+    }
+    let manual = text(&narrows(&["man"]).stdout);
+    assert!(manual.starts_with(".ie"), "{}", &manual[..80]);
+    for page in [".TH narrows 1", ".TH narrows-doctor 1", ".TH narrows-run 1"] {
+        assert!(manual.contains(page), "no {page}");
+    }
 }
 
 #[test]
