@@ -311,7 +311,7 @@ class Others(unittest.TestCase):
         selector = one(objects, "Service")["spec"]["selector"]
         self.assertGreater(selector.items() - made["metadata"]["labels"].items(), set())
         self.assertEqual(made["spec"]["volumes"], pod(objects)["volumes"])
-        self.assertEqual(made["spec"]["containers"][0]["args"][0], "check")
+        self.assertEqual(made["spec"]["containers"][0]["args"][:2], ["check", "--live"])
         self.assertEqual(made["spec"]["automountServiceAccountToken"], False)
 
     def test_names_and_namespace_can_be_given(self):
@@ -329,10 +329,12 @@ class Notes(unittest.TestCase):
         self.assertIn("10092 for bootstrap, 10093 to 10095 for the node ids 0 to 2", said)
         self.assertIn("lead kafka.example.com to the address of service/r-narrows", said)
         self.assertNotIn("security.protocol", said)
+        self.assertIn("narrows doctor --bootstrap kafka.example.com:10092\n", said)
 
     def test_they_give_the_names_of_the_certificate(self):
         said = chart.notes(SNI, address(advertised_port=443))
         self.assertIn("bootstrap.servers=kafka.example.com:443\n", said)
+        self.assertIn("narrows doctor --bootstrap kafka.example.com:443 --tls --ca FILE\n", said)
         self.assertIn("Certificate:       has to cover kafka.example.com and *.kafka.example.com", said)
 
     def test_they_warn_of_brokers_that_are_not_verified(self):
