@@ -225,7 +225,7 @@ codes! {
 
     BROKERS_SHARE_ADDRESS "brokers_share_address"
     "Several brokers advertise one address, so that a client can't choose the leader of a partition."
-    "give every broker an address of its own (advertised.listeners); behind one port, use Narrows, which does"
+    "give every broker an address of its own (advertised.listeners), or put Narrows in front and say where it dials each (clusters.NAME.broker_address)"
 
     BROKER_CLOSED "broker_closed"
     "The broker's address accepts connections, and does not answer as a broker."

@@ -68,7 +68,8 @@ async fn examine(
         Ok(Some((peer, topology))) => {
             unmapped(listeners, &topology, report);
             progress(&format!("looking at {} brokers", topology.brokers.len()));
-            brokers::examine(None, &reach, peer, &topology, report).await;
+            let dialled = dialled(cluster, &topology);
+            brokers::examine(None, &reach, peer, &dialled, report).await;
             report.topology = Some(topology);
             return;
         }
@@ -181,6 +182,20 @@ async fn describe(
     }
     report.fine(Stage::Metadata, format!("cluster {shown}, {count} brokers"));
     Ok(Some((reached.peer, topology)))
+}
+
+/// The brokers at the addresses where Narrows dials them: what the operator says
+/// (`clusters.NAME.broker_address`) counts before what they advertise.
+fn dialled(cluster: &ClusterSettings, topology: &Topology) -> Topology {
+    let mut dialled = topology.clone();
+    for broker in &mut dialled.brokers {
+        let rule = cluster.broker_address.as_ref();
+        if let Some(address) = rule.and_then(|rule| rule.address(broker.node)) {
+            broker.host = address.host.to_string();
+            broker.port = address.port.into();
+        }
+    }
+    dialled
 }
 
 /// Brokers for which a listener has no address.

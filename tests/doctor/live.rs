@@ -151,6 +151,26 @@ async fn brokers_that_share_an_address() {
 }
 
 #[tokio::test]
+async fn brokers_that_share_an_address_are_dialled_where_the_operator_says() {
+    let brokers = [1, 2].map(|node| (node, "kafka.invalid".to_owned(), 9_092));
+    let script = Script {
+        brokers: brokers.into(),
+        ..Script::default()
+    };
+    let addresses = [script.clone().start().await, script.start().await];
+    let [first, second] = addresses;
+    let rule = format!("    broker_address: [\"1={first}\", \"2={second}\"]\n");
+    let (exit, text) = Configured::with(&first.to_string(), &rule, "")
+        .check("table")
+        .await;
+    assert_eq!(exit, Some(0), "{text}");
+    assert!(
+        text.contains(&format!("broker 2 at {second} answers")),
+        "{text}"
+    );
+}
+
+#[tokio::test]
 async fn brokers_that_demand_a_login_are_left_to_clients() {
     let script = Script {
         login: Some((&["PLAIN"], "alice", "hunter2")),
