@@ -2,16 +2,18 @@
 //! configuration.
 //!
 //! `identify(advertise(node)) == node` for every node id that has an address: every replica of
-//! Narrows gives the same answer, before the first client connects. One file per scheme; `single`
-//! will stand beside these.
+//! Narrows gives the same answer, before the first client connects. (With `single` nothing but what a
+//! client asks says which broker it means.) One file per scheme.
 
 pub mod port;
+pub mod single;
 pub mod sni;
 
 use crate::types::{AdvertisedAddress, NodeId, Target};
 use std::net::SocketAddr;
 
 pub use port::{NodeIdRanges, PortScheme};
+pub use single::SingleScheme;
 pub use sni::SniScheme;
 
 /// How the brokers of one listener are told apart.
@@ -21,6 +23,8 @@ pub enum Scheme {
     Port(PortScheme),
     /// One TLS server name per broker.
     Sni(SniScheme),
+    /// One address for all brokers: what a client asks says which one it means.
+    Single(SingleScheme),
 }
 
 /// What clients are told for one node id.
@@ -57,7 +61,13 @@ impl Scheme {
         match self {
             Self::Port(scheme) => scheme.advertise(node),
             Self::Sni(scheme) => scheme.advertise(node),
+            Self::Single(scheme) => scheme.advertise(node),
         }
+    }
+
+    /// Whether a connection's address says nothing about the broker that it is meant for.
+    pub fn is_single(&self) -> bool {
+        matches!(self, Self::Single(_))
     }
 
     /// The names, where they tell brokers apart.
@@ -78,6 +88,7 @@ impl Scheme {
                 host: scheme.bootstrap_host().into(),
                 port: scheme.advertised_port(),
             },
+            Self::Single(scheme) => scheme.bootstrap(),
         }
     }
 
@@ -86,6 +97,7 @@ impl Scheme {
         match self {
             Self::Port(scheme) => scheme.binds(),
             Self::Sni(scheme) => scheme.binds(),
+            Self::Single(scheme) => scheme.binds(),
         }
     }
 }

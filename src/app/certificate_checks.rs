@@ -338,6 +338,11 @@ fn hosts(scheme: &Scheme) -> Vec<String> {
                 all.unwrap_or_else(|| SAMPLE_NODES.to_vec()),
             )
         }
+        Scheme::Single(scheme) if scheme.is_shared() => (None, SAMPLE_NODES[..1].to_vec()),
+        Scheme::Single(scheme) => {
+            let bootstrap = scheme.bootstrap().host.to_string();
+            (Some(bootstrap), SAMPLE_NODES.to_vec())
+        }
     };
     let brokers = nodes
         .into_iter()

@@ -37,6 +37,7 @@ impl ListenerText {
                     .map_or_else(|| "all node ids".to_owned(), node_ids_text);
                 ("sni", format!("{} for {ids}", scheme.pattern()))
             }
+            Scheme::Single(scheme) => ("single", format!("{} for all node ids", scheme.pattern())),
         };
         Self {
             bind: binds

@@ -332,6 +332,7 @@ fn is_same_place(old: &ListenerSettings, new: &ListenerSettings) -> bool {
                 && old.bootstrap_host() == new.bootstrap_host()
                 && old.pattern() == new.pattern()
         }
+        (Scheme::Single(_), Scheme::Single(_)) => true,
         _ => false,
     };
     old.cluster == new.cluster && is_same_scheme

@@ -141,6 +141,9 @@ fn place(listener: &ListenerSettings) -> String {
         let pattern = scheme.pattern();
         return format!("{bootstrap}, bootstrap {host}, brokers {pattern}");
     }
+    if let Scheme::Single(scheme) = &listener.scheme {
+        return format!("{bootstrap}, every broker as {}", scheme.pattern());
+    }
     let brokers: Vec<u16> = binds
         .iter()
         .skip(1)

@@ -76,6 +76,11 @@ fn leads_back(settings: &Settings, listener: &ListenerSettings) -> Option<String
                 let is_port = is_port || scheme.advertised_port() == server.port;
                 is_port && scheme.identify(server.host.as_bytes()).is_some()
             }
+            Scheme::Single(scheme) => {
+                let is_port = is_port || scheme.advertised_port() == server.port;
+                let is_host = scheme.bootstrap().host.eq_ignore_ascii_case(&server.host);
+                is_port && is_host
+            }
             Scheme::Port(_) => {
                 let is_host = advertised_host(listener)
                     .is_some_and(|host| host.eq_ignore_ascii_case(&server.host));

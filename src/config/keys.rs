@@ -108,12 +108,14 @@ keys! {
         Required, Some("--bind"),
         "IP address and port of the bootstrap listener; the broker ports are on the same IP \
          address.";
-    SCHEME = "listeners.*.address.scheme", Choice(&["port", "sni"]),
+    SCHEME = "listeners.*.address.scheme", Choice(&["port", "sni", "single"]),
         Value("port"), None,
-        "How a client says which broker it wants: with `port` by the broker's own port, with `sni` by its TLS server name on one port.";
+        "How a client says which broker it wants: with `port` by the broker's own port, with `sni` by its TLS server name on one port, with `single` by what it asks, on one port without TLS or names.";
     ADVERTISED_HOST = "listeners.*.address.advertised_host", Text,
-        RequiredWith("port"), Some("--advertised-host"),
-        "Scheme `port`: the host that clients dial in place of every broker.";
+        RequiredWith("port or single"), Some("--advertised-host"),
+        "Schemes `port` and `single`: the host that clients dial in place of every broker. With \
+         `single` it may have a `{node_id}`, for clients that take equal addresses for one broker: \
+         `b{node_id}.kafka.example.com`.";
     FIRST_PORT = "listeners.*.address.first_port", integer(1, 65_535),
         Derived("the port of bind + 1"), Some("--first-port"),
         "Scheme `port`: the port of the first node id; the others follow in the order of \
@@ -134,7 +136,7 @@ keys! {
          `broker-{node_id}.kafka.example.com`.";
     ADVERTISED_PORT = "listeners.*.address.advertised_port", integer(1, 65_535),
         Derived("the port of bind"), None,
-        "Scheme `sni`: the port that clients dial.";
+        "Schemes `sni` and `single`: the port that clients dial.";
 
     TLS_MODE = "listeners.*.tls.mode", Choice(&["terminate", "passthrough", "off"]),
         Derived("terminate where a certificate is set, else off"), None,

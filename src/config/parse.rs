@@ -221,20 +221,19 @@ pub(super) fn networks(items: &[&str]) -> Result<Vec<IpNet>, Fault> {
 pub(super) enum SchemeKind {
     Port,
     Sni,
+    Single,
 }
 
 /// An address scheme.
 pub(super) fn scheme(text: &str) -> Result<SchemeKind, Fault> {
-    match text {
-        "single" => Err(Fault::new(
-            "scheme single is not implemented yet",
-            "use `scheme: port` or `scheme: sni`",
-        )),
-        _ => choose(
-            text,
-            &[("port", SchemeKind::Port), ("sni", SchemeKind::Sni)],
-        ),
-    }
+    choose(
+        text,
+        &[
+            ("port", SchemeKind::Port),
+            ("sni", SchemeKind::Sni),
+            ("single", SchemeKind::Single),
+        ],
+    )
 }
 
 /// What a listener does with TLS.

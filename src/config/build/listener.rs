@@ -3,8 +3,9 @@
 
 use super::tls;
 use crate::address::port::PortSchemeError;
-use crate::address::sni::SniSchemeError;
-use crate::address::{NodeIdRanges, PortScheme, Scheme, SniScheme};
+use crate::address::single::SingleSchemeError;
+use crate::address::sni::{PLACEHOLDER, SniSchemeError};
+use crate::address::{NodeIdRanges, PortScheme, Scheme, SingleScheme, SniScheme};
 use crate::config::keys::{self, Key};
 use crate::config::parse::{self, SchemeKind};
 use crate::config::problem::Fault;
@@ -28,6 +29,7 @@ pub(super) fn settings(
     let scheme = kind.and_then(|kind| match kind {
         SchemeKind::Port => port_scheme(reader, name, bind),
         SchemeKind::Sni => sni_scheme(reader, name, bind),
+        SchemeKind::Single => single_scheme(reader, name, bind),
     });
     let tls = tls::of_listener(reader, name, kind);
     let proxy_protocol = proxy_protocol(reader, name);
@@ -90,13 +92,7 @@ fn sni_scheme(reader: &mut Reader, name: &str, bind: Option<SocketAddr>) -> Opti
     let no_offset = foreign(reader, name, &[keys::ADVERTISED_PORT_OFFSET], "port");
     let bootstrap_host = reader.one(&keys::BOOTSTRAP_HOST, name, parse::text);
     let broker_host = reader.one(&keys::BROKER_HOST, name, parse::text);
-    let port = parse::integer::<u16>(keys::ADVERTISED_PORT.kind.integers());
-    let advertised_port = reader.derived(
-        &keys::ADVERTISED_PORT,
-        name,
-        port,
-        bind.map(|bind| bind.port()),
-    );
+    let advertised_port = advertised_port(reader, name, bind);
     let scheme = |bootstrap: &str, broker: &str| {
         SniScheme::new(
             bind?,
@@ -140,6 +136,43 @@ fn sni_scheme(reader: &mut Reader, name: &str, bind: Option<SocketAddr>) -> Opti
             None
         }
     }
+}
+
+fn single_scheme(reader: &mut Reader, name: &str, bind: Option<SocketAddr>) -> Option<Scheme> {
+    let names = [keys::BOOTSTRAP_HOST, keys::BROKER_HOST];
+    let no_names = foreign(reader, name, &names, "sni");
+    let ports = [
+        keys::FIRST_PORT,
+        keys::NODE_IDS,
+        keys::ADVERTISED_PORT_OFFSET,
+    ];
+    let no_ports = foreign(reader, name, &ports, "port");
+    // What is right for a name is right for a pattern with a node id in it.
+    let host = |text: &str| match text.contains(PLACEHOLDER) {
+        true => parse::advertised_host(&text.replace(PLACEHOLDER, "0")).map(|_| text.into()),
+        false => parse::advertised_host(text),
+    };
+    let host = reader.one(&keys::ADVERTISED_HOST, name, host);
+    let advertised_port = advertised_port(reader, name, bind);
+    match SingleScheme::new(bind?, &host?, advertised_port?) {
+        Ok(scheme) => no_names.and(no_ports).map(|()| Scheme::Single(scheme)),
+        Err(error) => {
+            let key = match error {
+                SingleSchemeError::Placeholder(_) => &keys::ADVERTISED_HOST,
+                SingleSchemeError::AdvertisedPort => &keys::ADVERTISED_PORT,
+            };
+            let cure = "write it as in b{node_id}.kafka.example.com, or as one name";
+            reader.wrong(key, name, Fault::from_error(&error, cure));
+            None
+        }
+    }
+}
+
+/// The port that clients dial, where one stands for all brokers.
+fn advertised_port(reader: &mut Reader, name: &str, bind: Option<SocketAddr>) -> Option<u16> {
+    let port = parse::integer::<u16>(keys::ADVERTISED_PORT.kind.integers());
+    let bound = bind.map(|bind| bind.port());
+    reader.derived(&keys::ADVERTISED_PORT, name, port, bound)
 }
 
 fn blamed(error: &SniSchemeError) -> &'static Key {

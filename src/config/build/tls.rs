@@ -89,7 +89,7 @@ fn fits(
             "set tls.certificate and tls.key, or write `mode: passthrough` when the brokers show \
              their own",
         ),
-        (TlsMode::Passthrough, SchemeKind::Port) => Fault::new(
+        (TlsMode::Passthrough, SchemeKind::Port | SchemeKind::Single) => Fault::new(
             "passthrough needs scheme sni: addresses can't be rewritten inside TLS",
             "write `scheme: sni`, or set tls.certificate and tls.key to end TLS here",
         ),
