@@ -6,6 +6,7 @@
 
 use super::table::{self, Api, RequestReading};
 use super::wire::{Malformed, Reader, Unread};
+use crate::types::NodeId;
 
 /// What stands at the beginning of every request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,6 +92,20 @@ pub fn read_software(body: &[u8]) -> Result<(&[u8], &[u8]), Malformed> {
         Err(unread) => Err(unread.in_whole()),
     };
     Ok((text()?, text()?))
+}
+
+/// The cluster id and the node that the body of an ApiVersions request of v5 or newer names
+/// (KIP-1242): whom the client takes the broker for. `None` if it does not name both.
+pub fn read_expected_node(body: &[u8], version: i16) -> Option<(&[u8], NodeId)> {
+    if version < 5 {
+        return None;
+    }
+    let mut reader = Reader::whole(body);
+    reader.compact_string().ok()?;
+    reader.compact_string().ok()?;
+    let cluster_id = reader.compact_string().ok()??;
+    let node = NodeId(reader.int32().ok()?);
+    (node.0 >= 0).then_some((cluster_id, node))
 }
 
 /// The mechanism in the body of a SaslHandshake request, v0 and v1.

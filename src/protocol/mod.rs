@@ -35,6 +35,7 @@ pub mod api_versions;
 pub mod doctor_requests;
 pub mod errors;
 pub mod header;
+pub mod leaders;
 pub mod mask;
 pub mod own_requests;
 pub mod rewrite;

@@ -11,6 +11,7 @@
 //! tests read what is written here by the crate as far as it goes.
 
 use super::rewrite::{Advertise, BrokerList, PREFIX_BYTES, Rewrite};
+use super::split::{CoordinatorKind, TopicRef};
 use super::table::{self, Api};
 use super::wire::{Malformed, Reader, Unread, put_string, put_varint};
 use crate::types::{AdvertisedAddress, NodeId};
@@ -25,15 +26,20 @@ pub enum OwnRequest {
     Identity,
     /// SaslHandshake: do you demand a login? See [`handshake_request`].
     Handshake,
+    /// Metadata: who leads the partitions of these topics? See [`leaders_request`].
+    Leaders,
+    /// FindCoordinator: who coordinates this? See [`coordinator_request`].
+    Coordinator,
 }
 
 impl OwnRequest {
     /// The API's row.
     pub fn api(self) -> &'static Api {
         match self {
-            Self::Metadata => table::METADATA,
+            Self::Metadata | Self::Leaders => table::METADATA,
             Self::Identity => table::API_VERSIONS,
             Self::Handshake => table::SASL_HANDSHAKE,
+            Self::Coordinator => table::FIND_COORDINATOR,
         }
     }
 
@@ -43,6 +49,9 @@ impl OwnRequest {
             Self::Metadata => 4,
             Self::Identity => 5,
             Self::Handshake => 1,
+            // The first in which topics can be asked for by id (Kafka 3.1).
+            Self::Leaders => 12,
+            Self::Coordinator => 3,
         }
     }
 
@@ -132,6 +141,46 @@ pub fn read_identity(frame: &[u8]) -> Option<bool> {
     }
 }
 
+/// A Metadata request for these topics, with its length in front. None is created by it.
+pub fn leaders_request(name: &[u8], correlation_id: i32, topics: &[TopicRef]) -> Vec<u8> {
+    let mut frame = OwnRequest::Leaders.begin(name, correlation_id);
+    put_varint(&mut frame, topics.len() as u32 + 1);
+    for topic in topics {
+        match topic {
+            TopicRef::Name(name) => {
+                frame.put_slice(&[0; 16]);
+                put_string(&mut frame, name, true);
+            }
+            TopicRef::Id(id) => {
+                frame.put_slice(id);
+                frame.put_u8(0); // no name
+            }
+        }
+        frame.put_u8(0); // no tags
+    }
+    frame.put_u8(0); // none are created
+    frame.put_u8(0); // what one may do with them is not asked
+    frame.put_u8(0); // no tags
+    closed(frame)
+}
+
+/// A FindCoordinator request for one group id or transactional id, with its length in front.
+pub fn coordinator_request(
+    name: &[u8],
+    correlation_id: i32,
+    kind: CoordinatorKind,
+    key: &str,
+) -> Vec<u8> {
+    let mut frame = OwnRequest::Coordinator.begin(name, correlation_id);
+    put_string(&mut frame, key, true);
+    frame.put_u8(match kind {
+        CoordinatorKind::Group => 0,
+        CoordinatorKind::Transaction => 1,
+    });
+    frame.put_u8(0); // no tags
+    closed(frame)
+}
+
 /// What a broker says of logins.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Handshake {
@@ -198,8 +247,8 @@ mod tests {
     use bytes::Bytes;
     use kafka_protocol::messages::metadata_response::MetadataResponseBroker;
     use kafka_protocol::messages::{
-        BrokerId, MetadataRequest, MetadataResponse, RequestHeader, SaslHandshakeRequest,
-        SaslHandshakeResponse,
+        BrokerId, FindCoordinatorRequest, MetadataRequest, MetadataResponse, RequestHeader,
+        SaslHandshakeRequest, SaslHandshakeResponse,
     };
     use kafka_protocol::protocol::{Decodable, Encodable, StrBytes};
 
@@ -236,6 +285,46 @@ mod tests {
             b"\x04abc\0\0\0\x05\0",
         ];
         assert_eq!(rest, expected.concat());
+    }
+
+    #[test]
+    fn leaders_are_asked_for_by_name_and_by_id_and_no_topic_is_created() {
+        let topics = [TopicRef::Name("orders".into()), TopicRef::Id([7; 16])];
+        let frame = leaders_request(b"narrows-1", 7, &topics);
+        assert_eq!(frame[..4], (frame.len() as u32 - 4).to_be_bytes());
+        let mut rest = Bytes::from(frame).slice(4..);
+        let header = RequestHeader::decode(&mut rest, 2).unwrap();
+        assert_eq!(
+            (header.request_api_key, header.request_api_version),
+            (3, 12)
+        );
+        let request = MetadataRequest::decode(&mut rest, 12).unwrap();
+        let asked = request.topics.unwrap();
+        assert_eq!(asked[0].name.as_ref().unwrap().0, text("orders"));
+        assert_eq!(asked[1].name, None);
+        assert_eq!(asked[1].topic_id.as_bytes(), &[7; 16]);
+        assert!(!request.allow_auto_topic_creation);
+        assert!(rest.is_empty());
+    }
+
+    #[test]
+    fn a_coordinator_is_asked_for_by_kind_and_key() {
+        let kinds = [
+            (CoordinatorKind::Group, 0),
+            (CoordinatorKind::Transaction, 1),
+        ];
+        for (kind, key_type) in kinds {
+            let frame = coordinator_request(b"narrows-1", 7, kind, "billing");
+            let mut rest = Bytes::from(frame).slice(4..);
+            let header = RequestHeader::decode(&mut rest, 2).unwrap();
+            assert_eq!(
+                (header.request_api_key, header.request_api_version),
+                (10, 3)
+            );
+            let request = FindCoordinatorRequest::decode(&mut rest, 3).unwrap();
+            assert_eq!((request.key, request.key_type), (text("billing"), key_type));
+            assert!(rest.is_empty());
+        }
     }
 
     #[test]

@@ -33,6 +33,8 @@ use crate::types::{AdvertisedAddress, NodeId};
 use splice::Edits;
 use std::collections::HashSet;
 
+/// The length in front of a frame.
+const LENGTH_BYTES: usize = 4;
 /// What an address has room for, its group's or topic's name included, where many are held.
 const HELD_BYTES_PER_ADDRESS: usize = 64;
 
@@ -96,6 +98,50 @@ impl Rewrite {
             walker,
             schema,
             frame_bytes,
+        })
+    }
+
+    /// Edits a whole response, `frame` with its length in front; a session that holds `bytes_max` of
+    /// one takes so many addresses. Nothing changes where nothing in it is rewritten.
+    pub fn of_whole(
+        api: &Api,
+        version: i16,
+        frame: &[u8],
+        bytes_max: usize,
+        advertise: &dyn Advertise,
+    ) -> Result<Edited, Malformed> {
+        let frame_bytes = frame.len().saturating_sub(LENGTH_BYTES);
+        let Some(rewrite) = Self::new(api, version, frame_bytes) else {
+            return Ok(Edited {
+                bytes: None,
+                sighting: BrokerList::default(),
+            });
+        };
+        let mut rewrite = rewrite.holding(bytes_max);
+        let body = frame.get(PREFIX_BYTES..).ok_or(Malformed::TooLong)?;
+        let walked = PREFIX_BYTES + rewrite.push(body)?;
+        if !rewrite.is_ready() {
+            return Err(Malformed::TooLong);
+        }
+        let masked = rewrite.take_masked();
+        let mut masking = frame.to_vec();
+        for Masked { range, with } in &masked {
+            let value = masking.get_mut(range.clone()).ok_or(Malformed::TooLong)?;
+            value.fill(*with);
+        }
+        let (held, rest) = masking.split_at(walked);
+        let edited = rewrite.finish(held, 0, advertise)?;
+        let bytes = match edited.bytes {
+            Some(mut bytes) => {
+                bytes.extend_from_slice(rest);
+                Some(bytes)
+            }
+            None if masked.is_empty() => None,
+            None => Some(masking),
+        };
+        Ok(Edited {
+            bytes,
+            sighting: edited.sighting,
         })
     }
 

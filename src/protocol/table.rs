@@ -21,6 +21,8 @@ pub static API_VERSIONS: &Api = &APIS[18];
 /// See [`API_VERSIONS`].
 pub static METADATA: &Api = &APIS[3];
 
+/// FindCoordinator, which says where the requests of a group belong.
+pub static FIND_COORDINATOR: &Api = &APIS[10];
 /// SaslHandshake, which shows whether a login is demanded.
 pub static SASL_HANDSHAKE: &Api = &APIS[17];
 /// SaslAuthenticate, Produce and Fetch: what `narrows doctor` asks besides.
