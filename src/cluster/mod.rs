@@ -7,6 +7,7 @@
 pub mod broker_address;
 pub mod connect;
 pub mod refresh;
+pub mod routes;
 mod sharing;
 mod verified;
 pub mod view;
@@ -65,6 +66,7 @@ pub struct Cluster {
     view: View,
     refreshes: refresh::Refreshes,
     verified: verified::Verified,
+    routes: routes::Routes,
     buffers: BufferPool,
     own_sockets: Arc<OwnSockets>,
     metrics: ClusterMetrics,
@@ -87,6 +89,7 @@ impl Cluster {
             settings: ArcSwap::from_pointee(settings),
             refreshes: refresh::Refreshes::default(),
             verified: verified::Verified::default(),
+            routes: routes::Routes::default(),
             buffers,
             own_sockets,
             metrics,
@@ -119,6 +122,11 @@ impl Cluster {
     /// What is known of it.
     pub fn view(&self) -> &View {
         &self.view
+    }
+
+    /// Who leads partitions and coordinates groups, as far as is known.
+    pub fn routes(&self) -> &routes::Routes {
+        &self.routes
     }
 
     fn security(&self) -> Security {
