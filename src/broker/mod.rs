@@ -2,10 +2,12 @@
 
 pub mod dial;
 pub mod exchange;
+pub mod login;
 pub mod own_name;
 pub mod probe;
 
 pub use dial::{DialError, DialSettings, Security, dial};
 pub use exchange::{Exchange, ExchangeError};
+pub use login::{LoginError, log_in};
 pub use own_name::OwnName;
 pub use probe::{ProbeError, ask, ask_for_login};
