@@ -79,6 +79,7 @@ impl Connection {
         Incoming {
             client,
             entry,
+            source: self.peer.ip(),
             accepted_at: self.accepted_at,
             newcomer: self.newcomer(),
         }

@@ -275,6 +275,13 @@ pub enum Cause {
          one; the client's next attempt will reach the right one"
     )]
     ProvisionalBrokerWrong(Target),
+    /// With scheme `single`, a client has logged in at one broker and means another.
+    #[error(
+        "the connection is for {0}, and the client has logged in at another broker in a way that \
+         can't be said again there (only PLAIN and OAUTHBEARER can): its next attempt is carried \
+         straight to {0}"
+    )]
+    LoginElsewhere(Target),
     /// There are as many connections or handshakes as there may be.
     #[error("turned away: there are {max} already, as many as {} allows. {}", .limit.key(), cure(*.limit))]
     LimitReached {
@@ -389,6 +396,7 @@ impl Cause {
             Self::Connect(error) => (error.code(), Broker, Warning),
             Self::BrokerGone(_) => ("broker_gone", Broker, Routine),
             Self::ProvisionalBrokerWrong(_) => ("provisional_broker_wrong", Narrows, Routine),
+            Self::LoginElsewhere(_) => ("login_elsewhere", Narrows, Routine),
             Self::LimitReached { limit, .. } => (limit.label(), turned_away_for(*limit), Warning),
             Self::Drained => ("drained", Narrows, Routine),
             Self::Aborted => ("aborted", Narrows, Warning),

@@ -8,6 +8,7 @@
 use super::cause::Cause;
 use crate::lifecycle::Stop;
 use crate::net::stream::Stream;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -27,17 +28,30 @@ const HOLD: Duration = Duration::from_secs(1);
 const DISCARDED_BYTES: usize = 4 * 1024;
 
 /// Ends a session's connections, each as its side needs it. The client is told `final_bytes`.
-pub(super) async fn close(client: Stream, broker: Option<Stream>, final_bytes: &[u8]) {
-    let broker = async {
-        match broker {
-            // A broker in TLS is told that this was all. To close over what it may still send, a
-            // session ticket for one, would take back what it has not read yet.
-            Some(broker @ Stream::Tls(_)) => linger(broker, b"").await,
-            // Without TLS nothing comes that was not asked for.
-            Some(Stream::Plain(_)) | None => {}
-        }
+pub(super) async fn close(client: Stream, brokers: Vec<Stream>, final_bytes: &[u8]) {
+    let brokers = async {
+        // A broker in TLS is told that this was all. To close over what it may still send, a
+        // session ticket for one, would take back what it has not read yet. Without TLS nothing
+        // comes that was not asked for.
+        let (tls, plain): (Vec<_>, Vec<_>) = brokers
+            .into_iter()
+            .partition(|broker| matches!(broker, Stream::Tls(_)));
+        drop(plain);
+        let mut endings: Vec<_> = tls
+            .into_iter()
+            .map(|broker| Box::pin(linger(broker, b"")))
+            .collect();
+        poll_fn(|cx| {
+            endings.retain_mut(|ending| ending.as_mut().poll(cx).is_pending());
+            if endings.is_empty() {
+                Poll::Ready(())
+            } else {
+                Poll::Pending
+            }
+        })
+        .await;
     };
-    tokio::join!(linger(client, final_bytes), broker);
+    tokio::join!(linger(client, final_bytes), brokers);
 }
 
 /// Ends the connection of a client for whom there is no broker: when none could be reached, not
@@ -46,7 +60,7 @@ pub(super) async fn refuse(mut client: Stream, cause: Cause, stop: &Stop) -> Cau
     if matches!(cause, Cause::Connect(_)) {
         hold(&mut client, stop).await;
     }
-    close(client, None, cause.final_bytes()).await;
+    close(client, Vec::new(), cause.final_bytes()).await;
     cause
 }
 
@@ -74,7 +88,7 @@ async fn hold(client: &mut Stream, stop: &Stop) {
 
 /// Reads to the end of the stream.
 async fn discard(stream: &mut Stream) -> io::Result<()> {
-    std::future::poll_fn(|cx| poll_discard(stream, cx)).await
+    poll_fn(|cx| poll_discard(stream, cx)).await
 }
 
 /// Many sessions can end at once, and each may wait here for a while: so the bytes go to the stack,

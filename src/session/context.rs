@@ -1,5 +1,6 @@
 //! What all sessions of a listener share.
 
+use super::credentials::Awaited;
 use super::lane::Pools;
 use super::reach::Reach;
 use super::state::Observer;
@@ -101,6 +102,8 @@ pub struct ListenerContext {
     /// The node ids that responses named and that have no address here.
     unmapped: Mutex<BTreeSet<NodeId>>,
     reach: Reach,
+    /// Clients that have been closed so that they come again, for a broker that is known now.
+    awaited: Awaited,
 }
 
 impl ListenerContext {
@@ -121,6 +124,7 @@ impl ListenerContext {
             stop,
             unmapped: Mutex::default(),
             reach: Reach::default(),
+            awaited: Awaited::default(),
         }
     }
 
@@ -179,6 +183,11 @@ impl ListenerContext {
             pipes,
             runs: Arc::clone(&self.metrics.bulk_transfers),
         }
+    }
+
+    /// Clients that will come again.
+    pub(super) fn awaited(&self) -> &Awaited {
+        &self.awaited
     }
 
     /// A client has come for a broker, by the address that it was told.
@@ -294,7 +303,9 @@ impl Observer for SessionObserver {
             return;
         }
         self.cluster.learn(&sighting, Source::Passing);
-        if self.target == Target::Bootstrap && !self.has_told.swap(true, Relaxed) {
+        // With scheme single every broker has the address that this client has come by.
+        let is_told = self.target == Target::Bootstrap && !self.context.setup().scheme.is_single();
+        if is_told && !self.has_told.swap(true, Relaxed) {
             self.context.brokers_told();
         }
     }

@@ -12,6 +12,7 @@ use crate::broker::OwnName;
 use crate::observe::metrics::ListenerMetrics;
 use crate::protocol::own_requests::{self, OwnRequest};
 use crate::protocol::rewrite::BrokerList;
+use crate::protocol::split::{CoordinatorKind, TopicRef};
 use crate::protocol::table::Api;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -58,6 +59,8 @@ pub(super) enum Recipient {
     Client,
     /// Narrows: no byte of it goes to the client.
     Own(OwnRequest),
+    /// The client, as a part of an answer that several brokers give together.
+    Part,
 }
 
 /// The correlation id of Narrows' own requests. Clients count from 0 and hardly come here; if one
@@ -66,19 +69,33 @@ const OWN_CORRELATION_ID: i32 = i32::MAX;
 
 /// Narrows' own question who the brokers are, with its length in front, and what is to be expected
 /// for it.
-pub(super) fn broker_list_request() -> (Vec<u8>, Response) {
+pub(super) fn broker_list_request() -> (Vec<u8>, Expected) {
     let name = OwnName::plain();
-    let request = OwnRequest::Metadata;
-    let response = Response {
+    let frame = own_requests::metadata_request(name.as_bytes(), OWN_CORRELATION_ID);
+    (frame, expected(OwnRequest::Metadata))
+}
+
+/// The question who leads the partitions of these topics.
+pub(super) fn leaders_request(topics: &[TopicRef]) -> (Vec<u8>, Expected) {
+    let name = OwnName::plain();
+    let frame = own_requests::leaders_request(name.as_bytes(), OWN_CORRELATION_ID, topics);
+    (frame, expected(OwnRequest::Leaders))
+}
+
+/// The question who coordinates this.
+pub(super) fn coordinator_request(kind: CoordinatorKind, key: &str) -> (Vec<u8>, Expected) {
+    let name = OwnName::plain();
+    let frame = own_requests::coordinator_request(name.as_bytes(), OWN_CORRELATION_ID, kind, key);
+    (frame, expected(OwnRequest::Coordinator))
+}
+
+fn expected(request: OwnRequest) -> Expected {
+    Expected::Response(Response {
         api: Some(request.api()),
         version: request.version(),
         correlation_id: OWN_CORRELATION_ID,
         to: Recipient::Own(request),
-    };
-    (
-        own_requests::metadata_request(name.as_bytes(), OWN_CORRELATION_ID),
-        response,
-    )
+    })
 }
 
 /// What the broker has said to that; `frame` begins with the length.
@@ -97,7 +114,9 @@ pub(super) struct InFlight {
     /// How many of the last entries nothing has been written of.
     unsent: usize,
     /// Answers to the client that have been begun, and of which nothing has been written.
-    begun: Vec<Begun>,
+    begun: Option<Begun>,
+    /// Where there are several, those behind the first.
+    begun_behind: Vec<Begun>,
 }
 
 #[derive(Debug)]
@@ -186,31 +205,45 @@ impl InFlight {
         if let Expected::Response(response) = expected
             && response.to == Recipient::Client
         {
-            self.begun.push(Begun {
+            let begun = Begun {
                 api_key: response.api.map_or(NO_KEY, |api| api.key),
                 at: now,
                 added,
                 broker: now - at,
-            });
+            };
+            match &self.begun {
+                Some(_) => self.begun_behind.push(begun),
+                None => self.begun = Some(begun),
+            }
         }
         Some(expected)
+    }
+
+    fn begun_count(&self) -> usize {
+        usize::from(self.begun.is_some()) + self.begun_behind.len()
     }
 
     /// Bytes have gone to the client: whatever has been begun is under way, but for the last where
     /// that `is_held`. It counts in `metrics`.
     pub(super) fn answered(&mut self, is_held: bool, metrics: &ListenerMetrics) {
-        if self.begun.len() > usize::from(is_held) {
+        if self.begun_count() > usize::from(is_held) {
             self.answered_at(is_held, Instant::now(), metrics);
         }
     }
 
     fn answered_at(&mut self, is_held: bool, now: Instant, metrics: &ListenerMetrics) {
-        let through = self.begun.len().saturating_sub(usize::from(is_held));
-        for begun in self.begun.drain(..through) {
+        let through = self.begun_count().saturating_sub(usize::from(is_held));
+        if through == 0 {
+            return;
+        }
+        let behind = self.begun_behind.drain(..through - 1);
+        for begun in self.begun.take().into_iter().chain(behind) {
             metrics.round_trip(begun.api_key, begun.added + (now - begun.at), begun.broker);
         }
-        if self.begun.is_empty() && self.begun.capacity() > KEPT_ENTRIES {
-            self.begun = Vec::new();
+        if !self.begun_behind.is_empty() {
+            self.begun = Some(self.begun_behind.remove(0));
+        } else if self.begun_behind.capacity() > KEPT_ENTRIES {
+            self.begun_behind = Vec::new();
         }
     }
 

@@ -163,6 +163,11 @@ impl<S: Scan> Lane<S> {
         }
     }
 
+    /// Where its buffers and pipes come from.
+    pub(super) fn pools(&self) -> &Pools {
+        &self.pools
+    }
+
     /// Whether bytes have been taken that have not gone.
     pub(super) fn has_bytes(&self) -> bool {
         self.buffer.is_some()

@@ -1,7 +1,8 @@
 //! A session's connection to a broker: the stream, what has been asked on it, and who is there.
 
-use super::in_flight::InFlight;
-use super::lane::{Lane, Pools};
+use super::cause::Cause;
+use super::in_flight::{InFlight, Recipient};
+use super::lane::{Filled, Lane, Pools};
 use super::owed::LinkId;
 use super::provisional::BrokerIdentity;
 use super::requests::RequestContext;
@@ -9,8 +10,13 @@ use super::responses::{Answered, ResponseContext, Responses};
 use super::state::SessionState;
 use crate::cluster::Connection;
 use crate::net::stream::Stream;
-use crate::types::Target;
+use crate::protocol::own_requests::OwnRequest;
+use crate::types::{NodeId, Target};
+use bytes::{Buf, Bytes};
+use std::collections::VecDeque;
+use std::io;
 use std::net::SocketAddr;
+use std::task::{Context, Poll, ready};
 use tokio_util::sync::CancellationToken;
 
 /// A connection to a broker.
@@ -26,6 +32,14 @@ pub(super) struct BrokerLink {
     pub(super) answered: Option<Answered>,
     /// Whom it was opened for.
     pub(super) target: Target,
+    /// Which broker is there, where that is known and matters (scheme `single`).
+    pub(super) node: Option<NodeId>,
+    /// Pieces of requests that go out before anything else does.
+    pub(super) outbox: VecDeque<Bytes>,
+    /// It has closed, with nothing in flight.
+    pub(super) is_closed: bool,
+    /// It was good until the right broker was known, and goes once it has answered everything.
+    pub(super) is_leaving: bool,
     /// Who is there.
     pub(super) peer: SocketAddr,
     /// Whether that is the broker that was meant.
@@ -51,6 +65,10 @@ impl BrokerLink {
             in_flight,
             answered: None,
             target,
+            node: None,
+            outbox: VecDeque::new(),
+            is_closed: false,
+            is_leaving: false,
             peer: connection.peer,
             identity: BrokerIdentity::new(connection.is_provisional),
             gone: connection.gone,
@@ -77,7 +95,58 @@ impl BrokerLink {
             link: self.id,
             in_flight: &mut self.in_flight,
             identity: self.identity,
+            node: self.node,
             state,
+        }
+    }
+
+    /// Sends the pieces that wait; how many bytes went. Cancel-safe.
+    pub(super) fn poll_outbox(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let mut total = 0;
+        while let Some(piece) = self.outbox.front_mut() {
+            let sent = ready!(self.stream.poll_send(cx, piece, false))?;
+            piece.advance(sent);
+            total += sent;
+            if piece.is_empty() {
+                self.outbox.pop_front();
+            }
+        }
+        self.stream.poll_drain(cx).map_ok(|()| total)
+    }
+
+    /// Takes what the broker answers to Narrows, or as a part of an answer: into
+    /// [`answered`](Self::answered). False if it has closed instead. Cancel-safe.
+    pub(super) fn poll_answer(
+        &mut self,
+        cx: &mut Context<'_>,
+        state: &mut SessionState,
+    ) -> Poll<Result<bool, Cause>> {
+        let held_bytes_max = state.settings.held_response_bytes_max;
+        // It may have come together with what was before it.
+        let (responses, _, mut with) = self.reading(state);
+        responses.scan(&mut with)?;
+        while self.answered.is_none() {
+            let (responses, stream, mut with) = self.reading(state);
+            let filled = ready!(responses.poll_fill(cx, stream, held_bytes_max, &mut with));
+            match filled {
+                Ok(Filled::Bytes(looked)) => looked?,
+                Ok(Filled::End) | Err(_) => return Poll::Ready(Ok(false)),
+                Ok(Filled::Full) => {
+                    return Poll::Ready(Err(responses.scanner.too_large(held_bytes_max)));
+                }
+            }
+        }
+        Poll::Ready(Ok(true))
+    }
+
+    /// The answer to Narrows' own question, if there is one.
+    pub(super) fn take_own(&mut self) -> Option<(OwnRequest, Bytes)> {
+        match self.answered.as_ref()?.to {
+            Recipient::Own(request) => {
+                self.identity.answered();
+                Some((request, self.answered.take()?.frame))
+            }
+            Recipient::Client | Recipient::Part => None,
         }
     }
 
@@ -91,6 +160,7 @@ impl BrokerLink {
         self.in_flight.is_empty()
             && !self.responses.is_mid_frame()
             && self.responses.is_flushed()
+            && self.outbox.is_empty()
             && self.stream.is_drained()
     }
 }

@@ -13,11 +13,14 @@ mod arrival;
 mod cause;
 mod close;
 mod context;
+mod credentials;
 mod first_bytes;
 mod in_flight;
 mod lane;
 mod link;
+mod links;
 mod login;
+mod merge;
 mod owed;
 mod passthrough;
 mod provisional;
@@ -25,6 +28,8 @@ mod reach;
 mod relay;
 mod requests;
 mod responses;
+mod routed;
+mod routing;
 mod serve;
 mod settings;
 mod state;
@@ -46,8 +51,9 @@ pub use watch::{WaitsFor, Way};
 
 use crate::net::buffer::Buffer;
 use crate::net::stream::Stream;
+use crate::types::NodeId;
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use tokio::net::TcpStream;
 
 /// A connection whose client is known, and so is the broker that it is meant for: where a session
@@ -58,6 +64,8 @@ pub struct Incoming {
     pub client: IncomingClient,
     /// Whom it is meant for.
     pub entry: Entry,
+    /// Where it comes from, as far as that is known.
+    pub source: IpAddr,
     /// When it was accepted: the time for the first request counts from here.
     pub accepted_at: tokio::time::Instant,
     /// Dropped when the first request is there.
@@ -117,11 +125,14 @@ pub async fn run(incoming: Incoming, record: &mut SessionRecord) -> Cause {
     let Incoming {
         client,
         entry,
+        source,
         accepted_at,
         newcomer,
     } = incoming;
     let mut session = Session {
         entry: &entry,
+        source,
+        awaited_here: None,
         accepted_at,
         newcomer: Some(newcomer),
         record,
@@ -138,6 +149,9 @@ pub async fn run(incoming: Incoming, record: &mut SessionRecord) -> Cause {
 
 struct Session<'a> {
     entry: &'a Entry,
+    source: IpAddr,
+    /// The broker that this connection was expected to be meant for, until it turns out to be.
+    awaited_here: Option<NodeId>,
     accepted_at: tokio::time::Instant,
     newcomer: Option<Newcomer>,
     record: &'a mut SessionRecord,

@@ -5,6 +5,7 @@
 //! (a broker, another broker, Narrows itself), somebody must know whose turn it is: this does. An
 //! answer that has come before its turn waits where it is, in its connection or here.
 
+use super::merge::Merge;
 use bytes::Bytes;
 use std::collections::VecDeque;
 
@@ -26,7 +27,7 @@ pub(super) struct Owed {
 }
 
 /// Whose turn it is.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 enum Turn {
     /// A broker's, for so many responses in a row. A run that has been begun to its end stays at the
     /// front until another turn comes behind it, so that with one broker, which is nearly always,
@@ -34,6 +35,21 @@ enum Turn {
     Broker { link: LinkId, left: usize },
     /// Narrows' own, for these bytes.
     Own(Bytes),
+    /// Several brokers', whose answers become one.
+    Merged(Box<Merge>),
+}
+
+/// Who has the turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Turned {
+    /// The broker of this link.
+    Broker(LinkId),
+    /// Narrows itself.
+    Own,
+    /// Several brokers together.
+    Merged,
+    /// Nobody: nothing is owed.
+    Nobody,
 }
 
 impl Owed {
@@ -59,6 +75,42 @@ impl Owed {
         self.queue.push_back(Turn::Own(frame));
     }
 
+    /// Several brokers answer the client's last request together.
+    pub(super) fn push_merge(&mut self, merge: Merge) {
+        self.count += 1;
+        self.queue.push_back(Turn::Merged(Box::new(merge)));
+    }
+
+    /// Who comes next. To be asked only when every response that has been begun is through.
+    pub(super) fn turn(&mut self) -> Turned {
+        while let Some(Turn::Broker { left: 0, .. }) = self.queue.front()
+            && self.queue.len() > 1
+        {
+            self.queue.pop_front();
+        }
+        match self.queue.front() {
+            Some(Turn::Broker { left: 0, .. }) | None => Turned::Nobody,
+            Some(Turn::Broker { link, .. }) => Turned::Broker(*link),
+            Some(Turn::Own(_)) => Turned::Own,
+            Some(Turn::Merged(_)) => Turned::Merged,
+        }
+    }
+
+    /// The answer that several brokers owe together, if it comes next.
+    pub(super) fn merge(&mut self) -> Option<&mut Merge> {
+        match self.queue.front_mut() {
+            Some(Turn::Merged(merge)) => Some(merge),
+            _ => None,
+        }
+    }
+
+    /// The answer of several brokers has become this frame.
+    pub(super) fn merged(&mut self, frame: Bytes) {
+        if let Some(front @ Turn::Merged(_)) = self.queue.front_mut() {
+            *front = Turn::Own(frame);
+        }
+    }
+
     /// Whether the next response that comes on `from` may go to the client now. If so, it counts as
     /// answered.
     pub(super) fn begin(&mut self, from: LinkId) -> bool {
@@ -75,9 +127,8 @@ impl Owed {
     /// The bytes of Narrows' own that come next. To be asked only when every response that has been
     /// begun is through: else they would stand in the middle of it.
     pub(super) fn own(&mut self) -> Option<&mut Bytes> {
-        if self.queue.len() > 1 && matches!(self.queue.front(), Some(Turn::Broker { left: 0, .. }))
-        {
-            self.queue.pop_front();
+        if self.turn() != Turned::Own {
+            return None;
         }
         match self.queue.front_mut() {
             Some(Turn::Own(bytes)) => Some(bytes),

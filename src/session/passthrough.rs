@@ -70,7 +70,7 @@ impl Session<'_> {
                 () = quiet => if tunnel.quiet_at() == quiet_at { break Cause::Drained },
             }
         };
-        close::close(tunnel.into_client(), None, b"").await;
+        close::close(tunnel.into_client(), Vec::new(), b"").await;
         cause
     }
 }

@@ -5,11 +5,14 @@
 
 use super::cause::Cause;
 use super::close;
-use super::in_flight::{self, Expected};
+use super::credentials::Credentials;
+use super::in_flight::{self, Expected, Recipient, Response};
 use super::lane::{Filled, Lane, Pools, Scan};
 use super::link::BrokerLink;
+use super::links::Links;
+use super::owed::Turned;
 use super::requests::Requests;
-use super::responses::Answered;
+use super::routing::{ROUTED_BYTES_MAX, Wanted};
 use super::state::SessionState;
 use super::watch::{Flow, Limits, Overdue, Watch, Way};
 use crate::net::buffer::{BUFFER_BYTES, Buffer};
@@ -32,7 +35,7 @@ pub(super) struct Relay {
     client: Stream,
     requests: Lane<Requests>,
     /// The broker's side.
-    link: BrokerLink,
+    links: Links,
     pub(super) state: SessionState,
     metrics: ListenerMetrics,
     /// Why the session ends, once everything in flight has been answered.
@@ -41,6 +44,8 @@ pub(super) struct Relay {
     broken: Option<Cause>,
     /// The client's half-close does not wait for ever.
     deadline: Option<Pin<Box<Sleep>>>,
+    /// Whether it has been said what the client's next request waits for.
+    is_needed: bool,
     watch: Watch,
     up: Side,
     down: Side,
@@ -65,6 +70,8 @@ pub(super) enum Event {
     /// The broker has answered Narrows' own request, with this frame. The client's requests wait
     /// until [`Relay::resume`].
     Answered(OwnRequest, Bytes),
+    /// The client's next request waits for this. Said once.
+    NeedsBroker(Wanted),
 }
 
 impl Relay {
@@ -84,7 +91,8 @@ impl Relay {
         Self {
             client,
             requests: Lane::new(requests, pools, Some(first)),
-            link,
+            links: Links::new(link),
+            is_needed: false,
             watch: Watch::new(limits),
             up: Side::default(),
             down: Side::default(),
@@ -96,9 +104,19 @@ impl Relay {
         }
     }
 
-    /// The broker's side.
+    /// The broker that the client's next request goes to.
     pub(super) fn link(&self) -> &BrokerLink {
-        &self.link
+        self.links.current()
+    }
+
+    /// Where the buffers and pipes of this session come from.
+    pub(super) fn pools(&self) -> Pools {
+        self.requests.pools().clone()
+    }
+
+    /// All brokers.
+    pub(super) fn links(&mut self) -> &mut Links {
+        &mut self.links
     }
 
     /// Moves bytes until the session ends or needs a decision. Cancel-safe: everything is in
@@ -115,15 +133,15 @@ impl Relay {
 
     /// The owner knows who the broker is: requests may go on, unless it has ended the session.
     pub(super) fn resume(&mut self) {
-        self.link.identity.settled();
+        self.links.current_mut().identity.settled();
     }
 
     /// Ends both connections, each as its side needs it.
     pub(super) async fn close(self) {
         // Pipes and buffers go back to their pools before the client gets its time to close.
-        let Self { client, link, .. } = self;
-        let broker = link.into_stream();
-        close::close(client, Some(broker), b"").await;
+        let Self { client, links, .. } = self;
+        let brokers = links.into_all().map(BrokerLink::into_stream).collect();
+        close::close(client, brokers, b"").await;
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
@@ -133,19 +151,68 @@ impl Relay {
         if let Poll::Ready(Err(cause)) = self.poll_responses(cx, &mut poll_budget) {
             return Poll::Ready(Event::Ended(cause));
         }
-        if let Some(Answered { request, frame }) = self.link.answered.take() {
+        if let Some((request, frame)) = self.links.iter_mut().find_map(BrokerLink::take_own) {
             return Poll::Ready(Event::Answered(request, frame));
         }
         if let Poll::Ready(Err(cause)) = self.poll_requests(cx, &mut poll_budget) {
             return Poll::Ready(Event::Ended(cause));
         }
+        if let Some(wanted) = self.wanted() {
+            return Poll::Ready(Event::NeedsBroker(wanted));
+        }
         let ended = self.poll_end(cx).or_else(|| self.poll_watch(cx));
         ended.map_or(Poll::Pending, |cause| Poll::Ready(Event::Ended(cause)))
     }
 
+    /// What the client's next request waits for, once everything before it is on its way.
+    fn wanted(&mut self) -> Option<Wanted> {
+        let routing = self.state.routing.as_ref()?;
+        let wanted = routing.wanted()?;
+        let is_its_turn = !self.is_needed
+            && !self.state.is_ending
+            && !self.requests.is_mid_frame()
+            && self.requests.is_flushed();
+        if !is_its_turn {
+            return None;
+        }
+        self.is_needed = true;
+        Some(wanted.clone())
+    }
+
+    /// What the client's next request waited for has been done, or can't be.
+    pub(super) fn go_on(&mut self) {
+        self.is_needed = false;
+        if let Some(routing) = &mut self.state.routing {
+            routing.done();
+        }
+    }
+
+    /// The first link is there: the request that named its broker need not wait any more.
+    pub(super) fn first_broker_reached(&mut self) {
+        let routing = self.state.routing.as_ref();
+        if routing.is_some_and(|routing| routing.named().is_some()) {
+            self.go_on();
+        }
+    }
+
+    /// The client's login, to be said once more; it is kept no longer.
+    pub(super) fn credentials(&mut self) -> Option<Credentials> {
+        self.state.routing.as_mut()?.login.take()
+    }
+
+    /// The client's next request has been split.
+    pub(super) fn is_split(&mut self) {
+        self.is_needed = false;
+        if let Some(routing) = &mut self.state.routing {
+            routing.is_split();
+        }
+    }
+
     /// Whether the session has waited long enough for one of its sides.
     fn poll_watch(&mut self, cx: &mut Context<'_>) -> Option<Cause> {
-        let is_waiting = !self.requests.is_flushed() || !self.link.stream.is_drained();
+        let current = self.links.current();
+        let reading = self.links.reading();
+        let is_waiting = !self.requests.is_flushed() || !current.stream.is_drained();
         // Bytes of a request that may not be begun yet wait for the broker's answers, which have
         // no deadline here: the client has one.
         let is_begun = self.requests.is_mid_frame()
@@ -153,14 +220,14 @@ impl Relay {
         let mut up = self.up.flow(is_waiting, is_begun);
         // That the client has closed may be known already; then it has a deadline of its own.
         up.is_heard |= self.deadline.is_some();
-        let responses = &self.link.responses;
+        let responses = &reading.responses;
         let is_waiting = !responses.is_flushed() || !self.client.is_drained();
         let is_begun = responses.is_mid_frame() || responses.has_bytes();
         let down = self.down.flow(is_waiting, is_begun);
         let timeout = self.state.settings.frame_progress_timeout;
         match self
             .watch
-            .poll(cx, (&self.client, up), (&self.link.stream, down))
+            .poll(cx, (&self.client, up), (&reading.stream, down))
         {
             Poll::Pending => None,
             Poll::Ready(Overdue::Gone(Way::Up)) => Some(Cause::ClientClosed),
@@ -177,7 +244,7 @@ impl Relay {
         let is_through = !self.requests.is_mid_frame()
             && self.requests.is_flushed()
             && self.state.owed.is_empty()
-            && self.link.is_through()
+            && self.links.iter().all(BrokerLink::is_through)
             && self.client.is_drained();
         let is_late = self
             .deadline
@@ -200,18 +267,22 @@ impl Relay {
         poll_budget: &mut usize,
     ) -> Poll<Result<(), Cause>> {
         loop {
-            let flushed = self.requests.poll_flush(cx, &mut self.link.stream);
+            if self.state.routing.is_some() {
+                ready!(self.poll_outboxes(cx))?;
+            }
+            let link = self.links.current_mut();
+            let flushed = self.requests.poll_flush(cx, &mut link.stream);
             self.up
                 .note_flush(flushed.is_pending(), ToBroker, &self.metrics);
             let sent = ready!(flushed).map_err(Cause::BrokerFailed)?;
             if sent > 0 {
-                self.link.in_flight.sent();
+                link.in_flight.sent();
                 self.up.moved += sent as u64;
                 self.metrics.bytes_to_broker.inc_by(sent as u64);
                 ready!(charge(cx, poll_budget, sent));
                 continue;
             }
-            let mut with = self.link.outgoing(&mut self.state);
+            let mut with = self.links.current_mut().outgoing(&mut self.state);
             // Between two frames only: in the middle of one, the next bytes belong to it, whatever
             // has changed since.
             if !self.requests.is_mid_frame() {
@@ -231,10 +302,14 @@ impl Relay {
                     continue;
                 }
             }
-            let mut with = self.link.outgoing(&mut self.state);
+            let held_bytes_max = self.held_bytes_max();
+            let mut with = self.links.current_mut().outgoing(&mut self.state);
             self.up.is_heard = true;
             let client = &mut self.client;
-            let filled = ready!(self.requests.poll_fill(cx, client, BUFFER_BYTES, &mut with));
+            let filled = ready!(
+                self.requests
+                    .poll_fill(cx, client, held_bytes_max, &mut with)
+            );
             match filled.map_err(Cause::ClientFailed)? {
                 Filled::Bytes(looked) => self.requests_looked_at(looked),
                 Filled::End => self.client_closed()?,
@@ -244,6 +319,25 @@ impl Relay {
                 }
             }
         }
+    }
+
+    /// How much of the client's requests may be held: the beginning of one, or all of it where that
+    /// says whom it is for.
+    fn held_bytes_max(&self) -> usize {
+        match self.state.routing {
+            None => BUFFER_BYTES,
+            Some(_) => BUFFER_BYTES + ROUTED_BYTES_MAX,
+        }
+    }
+
+    /// Sends the pieces of requests, before anything else goes out.
+    fn poll_outboxes(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Cause>> {
+        for link in self.links.iter_mut() {
+            let sent = ready!(link.poll_outbox(cx)).map_err(Cause::BrokerFailed)?;
+            self.up.moved += sent as u64;
+            self.metrics.bytes_to_broker.inc_by(sent as u64);
+        }
+        Poll::Ready(Ok(()))
     }
 
     /// A request that may not pass ends the session behind those that did.
@@ -268,27 +362,50 @@ impl Relay {
 
     /// Narrows' own question, between two requests of the client.
     fn ask(&mut self) {
-        let (frame, response) = in_flight::broker_list_request();
-        let (requests, buffer) = self.requests.parts();
-        requests.put_own(buffer, &frame);
-        self.link.in_flight.push(Expected::Response(response));
-        self.link.identity.asked();
+        self.send_own(in_flight::broker_list_request());
+        self.links.current_mut().identity.asked();
     }
 
-    /// Broker to client.
+    /// Asks the current broker something. Only between two requests of the client.
+    pub(super) fn send_own(&mut self, (frame, expected): (Vec<u8>, Expected)) {
+        let (requests, buffer) = self.requests.parts();
+        requests.put_own(buffer, &frame);
+        self.links.current_mut().in_flight.push(expected);
+    }
+
+    /// Takes the client's next request, which is there as a whole, out of what is to be sent.
+    pub(super) fn take_out(&mut self, frame_bytes: usize) {
+        let (requests, buffer) = self.requests.parts();
+        requests.take_out(buffer, frame_bytes);
+    }
+
+    /// Brokers to client.
     fn poll_responses(
         &mut self,
         cx: &mut Context<'_>,
         poll_budget: &mut usize,
     ) -> Poll<Result<(), Cause>> {
+        match self.poll_reading(cx, poll_budget) {
+            Poll::Pending if !self.links.is_one() => self.poll_aside(cx),
+            polled => polled,
+        }
+    }
+
+    /// From the broker whose turn it is.
+    fn poll_reading(
+        &mut self,
+        cx: &mut Context<'_>,
+        poll_budget: &mut usize,
+    ) -> Poll<Result<(), Cause>> {
         loop {
-            let flushed = self.link.responses.poll_flush(cx, &mut self.client);
+            let link = self.links.reading_mut();
+            let flushed = link.responses.poll_flush(cx, &mut self.client);
             self.down
                 .note_flush(flushed.is_pending(), ToClient, &self.metrics);
             let sent = ready!(flushed).map_err(Cause::ClientFailed)?;
             if sent > 0 {
-                let is_held = self.link.responses.scanner.is_held();
-                self.link.in_flight.answered(is_held, &self.metrics);
+                let is_held = link.responses.scanner.is_held();
+                link.in_flight.answered(is_held, &self.metrics);
                 self.down.moved += sent as u64;
                 self.metrics.bytes_to_client.inc_by(sent as u64);
                 ready!(charge(cx, poll_budget, sent));
@@ -297,15 +414,19 @@ impl Relay {
             if let Some(broken) = self.broken.take() {
                 return Poll::Ready(Err(broken));
             }
-            if !self.link.responses.is_mid_frame() && ready!(self.poll_own(cx))? {
+            if !link.responses.is_mid_frame() && (ready!(self.poll_own(cx))? | self.take_turn()) {
                 // The broker's next response may have come while it was not its turn.
-                let (responses, _, mut with) = self.link.reading(&mut self.state);
+                let (responses, _, mut with) = self.links.reading_mut().reading(&mut self.state);
                 self.broken = responses.scan(&mut with).err();
+                continue;
+            }
+            if self.state.owed.merge().is_some() {
+                ready!(self.poll_merge(cx))?;
                 continue;
             }
             self.down.is_heard = true;
             let held_bytes_max = self.state.settings.held_response_bytes_max;
-            let (responses, broker, mut with) = self.link.reading(&mut self.state);
+            let (responses, broker, mut with) = self.links.reading_mut().reading(&mut self.state);
             let filled = ready!(responses.poll_fill(cx, broker, held_bytes_max, &mut with));
             match filled.map_err(Cause::BrokerFailed)? {
                 // A response that may not pass ends the session behind those that did.
@@ -315,11 +436,99 @@ impl Relay {
                     return Poll::Ready(Err(responses.scanner.too_large(held_bytes_max)));
                 }
             }
-            if self.link.answered.is_some() {
-                self.link.identity.answered();
+            if self.links.reading().answered.is_some() {
                 return Poll::Ready(Ok(()));
             }
         }
+    }
+
+    /// With several brokers, the one whose response comes next is read; whether that is another one
+    /// than before. Only between two responses.
+    fn take_turn(&mut self) -> bool {
+        if self.links.is_one() {
+            return false;
+        }
+        match self.state.owed.turn() {
+            Turned::Broker(link) => self.links.read(link),
+            Turned::Nobody => {
+                let current = self.links.current().id;
+                self.links.read(current)
+            }
+            Turned::Own | Turned::Merged => false,
+        }
+    }
+
+    /// Looks after the brokers whose turn it is not: answers to Narrows' own questions are taken,
+    /// and one that has closed with nothing in flight is done with.
+    fn poll_aside(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Cause>> {
+        let reading = self.links.reading().id;
+        for link in self.links.iter_mut() {
+            if link.id == reading {
+                continue;
+            }
+            let is_own = |response: &Response| matches!(response.to, Recipient::Own(_));
+            let is_own_next =
+                matches!(link.in_flight.oldest(), Some(Expected::Response(next)) if is_own(&next));
+            if is_own_next {
+                match link.poll_answer(cx, &mut self.state) {
+                    Poll::Ready(Err(cause)) => return Poll::Ready(Err(cause)),
+                    Poll::Ready(Ok(true)) => return Poll::Ready(Ok(())),
+                    Poll::Ready(Ok(false)) => return Poll::Ready(Err(Cause::BrokerClosed)),
+                    Poll::Pending => {}
+                }
+            } else if link.is_through()
+                && (link.is_leaving || link.stream.poll_read_ready(cx).is_ready())
+            {
+                link.is_closed = true;
+            }
+        }
+        self.links.drop_closed();
+        Poll::Pending
+    }
+
+    /// Collects what several brokers answer together, until all of it is there.
+    fn poll_merge(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Cause>> {
+        let mut is_pending = false;
+        for link in self.links.iter_mut() {
+            let awaits = |state: &mut SessionState, link| {
+                let merge = state.owed.merge();
+                merge.is_some_and(|merge| merge.awaits(link))
+            };
+            if !awaits(&mut self.state, link.id) {
+                continue;
+            }
+            match link.poll_answer(cx, &mut self.state) {
+                Poll::Pending => is_pending = true,
+                Poll::Ready(Err(cause)) => return Poll::Ready(Err(cause)),
+                Poll::Ready(Ok(is_there)) => {
+                    let frame = link.answered.take().map(|answered| answered.frame);
+                    let Some(merge) = self.state.owed.merge() else {
+                        continue;
+                    };
+                    match frame {
+                        Some(frame) if is_there => {
+                            self.down.moved += frame.len() as u64;
+                            merge.came(link.id, frame);
+                        }
+                        _ => {
+                            link.is_closed = true;
+                            merge.failed(link.id);
+                        }
+                    }
+                }
+            }
+        }
+        self.links.drop_closed();
+        let Some(merge) = self.state.owed.merge() else {
+            return Poll::Ready(Ok(()));
+        };
+        if !merge.is_complete() {
+            debug_assert!(is_pending, "somebody is awaited");
+            return Poll::Pending;
+        }
+        let response = merge.response()?;
+        self.state.owed.merged(response);
+        Poll::Ready(Ok(()))
     }
 
     /// Sends the answers of Narrows' own whose turn it is; whether there was one. Only between two

@@ -10,6 +10,7 @@ use super::in_flight::{Expected, InFlight, Recipient, Response};
 use super::lane::{OpaqueAhead, Scan};
 use super::owed::LinkId;
 use super::provisional::BrokerIdentity;
+use super::routing::{Arriving, Place};
 use super::state::SessionState;
 use crate::broker::own_name;
 use crate::net::buffer::Buffer;
@@ -19,6 +20,7 @@ use crate::protocol::header::{self, RequestHeader};
 use crate::protocol::sasl::Next;
 use crate::protocol::table::{Api, RequestReading, Treatment};
 use crate::protocol::wire::Unread;
+use crate::types::NodeId;
 
 /// The longest beginning of a request that is held until it is whole: header, acks, and all of
 /// ApiVersions and SaslHandshake. A client id has 32 KiB at the most.
@@ -33,6 +35,8 @@ pub(super) struct RequestContext<'a> {
     pub(super) in_flight: &'a mut InFlight,
     pub(super) link: LinkId,
     pub(super) identity: BrokerIdentity,
+    /// Which broker is there, where it is known.
+    pub(super) node: Option<NodeId>,
 }
 
 impl<'a> RequestContext<'a> {
@@ -44,6 +48,7 @@ impl<'a> RequestContext<'a> {
             in_flight,
             link: LinkId::FIRST,
             identity: BrokerIdentity::Confirmed,
+            node: None,
         }
     }
 
@@ -53,12 +58,27 @@ impl<'a> RequestContext<'a> {
             && !self.must_ask()
             && !self.state.sasl.must_wait()
             && !self.identity.holds_requests()
+            && !self.is_waiting()
             && self.state.owed.len() < self.state.settings.in_flight_requests_max
     }
 
     /// Whether Narrows' own question comes before the client's next request.
     pub(super) fn must_ask(&self) -> bool {
         self.identity.must_ask(&self.state.sasl) && !self.state.is_ending
+    }
+
+    /// Whether the next request waits for its broker.
+    fn is_waiting(&self) -> bool {
+        let routing = self.state.routing.as_ref();
+        routing.is_some_and(|routing| routing.is_waiting())
+    }
+
+    /// Whether the request may go out on the link at hand.
+    fn place(&mut self, request: Arriving<'_>) -> Result<Place, Cause> {
+        match &mut self.state.routing {
+            Some(routing) => routing.place(request, self.node),
+            None => Ok(Place::Here),
+        }
     }
 
     /// The broker will answer the client's request.
@@ -134,6 +154,12 @@ impl Requests {
         self.sendable = request.len();
     }
 
+    /// Takes the request that stands at the front out of the buffer: its pieces go out in its place.
+    /// Only between frames, with nothing sendable, when all of it is there.
+    pub(super) fn take_out(&mut self, buffer: &mut Buffer, frame_bytes: usize) {
+        buffer.replace(0..LENGTH_BYTES + frame_bytes, &[]);
+    }
+
     /// Looks at the beginning of the next frame. Its length, if it may pass; `None` if more bytes
     /// are needed.
     fn begin(
@@ -188,6 +214,21 @@ impl Requests {
         let is_handshake = |api: &Api| api.treatment == Treatment::Handshake;
         if header.api.is_some_and(is_handshake) && !with.state.sasl.takes_handshake() {
             return Ok(None);
+        }
+        if let Some(api) = header.api {
+            let request = Arriving {
+                header: &header,
+                api,
+                version,
+                frame,
+                frame_bytes,
+            };
+            if with.place(request)? != Place::Here {
+                return Ok(None);
+            }
+            if let Some(routing) = &mut with.state.routing {
+                routing.passes(request);
+            }
         }
         note(&header, frame, with.state);
         if header.is_answered {

@@ -10,14 +10,14 @@ use super::in_flight::{Expected, InFlight, Recipient, Response};
 use super::lane::{OpaqueAhead, Scan};
 use super::owed::LinkId;
 use super::requests::LENGTH_BYTES;
+use super::routing::Routing;
 use super::settings::SessionSettings;
 use super::state::{Observer, SessionState};
 use crate::net::buffer::Buffer;
 use crate::protocol::admission::ConfigAddresses;
 use crate::protocol::mask::Masked;
-use crate::protocol::own_requests::OwnRequest;
 use crate::protocol::rewrite::{BrokerList, PREFIX_BYTES, Rewrite};
-use crate::protocol::table::{self, ResponseReading, Route, Treatment};
+use crate::protocol::table::{self, Api, ResponseReading, Route, Treatment};
 use crate::protocol::wire::Malformed;
 use crate::protocol::{api_versions, errors, sasl};
 use bytes::Bytes;
@@ -31,10 +31,11 @@ pub(super) struct ResponseContext<'a> {
     pub(super) answered: &'a mut Option<Answered>,
 }
 
-/// A broker's answer to Narrows' own request.
+/// A broker's answer that does not go to the client as it is.
 #[derive(Debug)]
 pub(super) struct Answered {
-    pub(super) request: OwnRequest,
+    /// To what: Narrows' own request, or a part of the client's.
+    pub(super) to: Recipient,
     /// The frame, with its length in front.
     pub(super) frame: Bytes,
 }
@@ -251,7 +252,7 @@ impl Responses {
                     with.state.login.answered(&response);
                     note_error(&response, bytes, with.state);
                 }
-                self.place(response, frame_bytes, bytes, &with.state.settings)?
+                self.place(response, frame_bytes, bytes, with.state)?
             }
         };
         if let At::Flowing(total) = self.at {
@@ -277,10 +278,26 @@ impl Responses {
         let malformed = |malformed| malformed_response(&response, malformed, &settings);
         self.at = At::Boundary;
         match (response.to, response.api.map(|api| api.treatment)) {
-            (Recipient::Own(request), _) => {
+            (to @ Recipient::Own(_), _) => {
                 let frame = Bytes::copy_from_slice(frame);
-                *with.answered = Some(Answered { request, frame });
+                *with.answered = Some(Answered { to, frame });
                 buffer.replace(at, &[]);
+                return Ok(());
+            }
+            (to @ Recipient::Part, _) => {
+                let frame = rewritten(&response, frame, state).map_err(malformed)?;
+                let frame = Bytes::from(frame);
+                *with.answered = Some(Answered { to, frame });
+                buffer.replace(at, &[]);
+                return Ok(());
+            }
+            (_, Some(Treatment::Rewrite { .. })) => {
+                if let (Some(routing), Some(api)) = (&mut state.routing, response.api) {
+                    routing.learn(api, response.version, frame);
+                }
+                let out = rewritten(&response, frame, state).map_err(malformed)?;
+                buffer.replace(at, &out);
+                self.sendable += out.len();
                 return Ok(());
             }
             (_, Some(Treatment::Negotiate)) => {
@@ -382,13 +399,19 @@ impl Responses {
         response: Response,
         frame_bytes: usize,
         bytes: &[u8],
-        settings: &SessionSettings,
+        state: &SessionState,
     ) -> Result<At, Cause> {
+        let settings = &state.settings;
         let total = LENGTH_BYTES + frame_bytes;
         let Some(api) = response.api else {
             return Ok(At::Flowing(total));
         };
-        let is_held = matches!(response.to, Recipient::Own(_))
+        // What teaches where requests belong is looked at whole, where there is room for it.
+        let teaches = |routing: &Routing| routing.is_learning(api);
+        let is_taught = total <= settings.held_response_bytes_max
+            && state.routing.as_deref().is_some_and(teaches);
+        let is_held = response.to != Recipient::Client
+            || is_taught
             || api.response(response.version) == ResponseReading::Whole;
         if is_held {
             let too_large = Cause::ResponseTooLarge {
@@ -444,6 +467,31 @@ fn note_leader(response: &Response, sighting: &BrokerList, observer: &dyn Observ
     if let Some(api) = api.filter(|_| !sighting.brokers.is_empty()) {
         observer.kafka_error(api.key, errors::name(errors::NOT_LEADER));
     }
+}
+
+/// A whole response with its addresses replaced. What it says about the cluster is noted.
+fn rewritten(
+    response: &Response,
+    frame: &[u8],
+    state: &SessionState,
+) -> Result<Vec<u8>, Malformed> {
+    let is_unmasked = |api: &Api| {
+        matches!(api.treatment, Treatment::Mask { .. })
+            && state.settings.config_addresses == ConfigAddresses::Pass
+    };
+    let Some(api) = response.api.filter(|api| !is_unmasked(api)) else {
+        return Ok(frame.to_vec());
+    };
+    let bytes_max = state.settings.held_response_bytes_max;
+    let edited = Rewrite::of_whole(api, response.version, frame, bytes_max, &*state.observer)?;
+    state.observer.brokers_seen(edited.sighting);
+    Ok(match edited.bytes {
+        Some(bytes) => {
+            state.observer.response_rewritten(api.key);
+            bytes
+        }
+        None => frame.to_vec(),
+    })
 }
 
 fn malformed_response(

@@ -12,6 +12,8 @@ use super::owed::LinkId;
 use super::provisional::BrokerIdentity;
 use super::relay::{Event, Relay};
 use super::requests::{self, RequestContext, Requests};
+use super::routed::Errand;
+use super::routing::Routing;
 use super::state::SessionState;
 use super::watch::{self, WaitsFor, Way};
 use super::{Entry, Session};
@@ -19,7 +21,7 @@ use crate::cluster::Connection;
 use crate::net::buffer::{BUFFER_BYTES, Buffer, PARKED_BYTES_MAX};
 use crate::net::stream::Stream;
 use crate::protocol::own_requests::OwnRequest;
-use crate::types::Target;
+use crate::types::{NodeId, Target};
 use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
@@ -29,54 +31,17 @@ use tokio::time::Instant;
 
 impl Session<'_> {
     /// Kafka, from the first request on.
-    pub(super) async fn serve(&mut self, mut client: Stream, first: Option<Buffer>) -> Cause {
-        let entry = self.entry;
-        let context = Arc::clone(&entry.context);
-        let cluster = Arc::clone(&entry.setup.cluster);
-        let observer = Arc::new(SessionObserver::new(context, cluster, entry.target));
-        let mut state = SessionState::new(entry.setup.session, observer);
-        let mut requests = Requests::default();
-        let mut in_flight = InFlight::default();
-        let pools = entry.context.pools(&entry.setup.session);
-        let mut with = RequestContext::before_dial(&mut state, &mut in_flight);
+    pub(super) async fn serve(&mut self, client: Stream, first: Option<Buffer>) -> Cause {
         // What is needed only at the beginning or the end has a place of its own, which an idle
         // session does not keep.
-        let first = Box::pin(async {
-            tokio::select! {
-                first = self.first_request(&mut client, first, &pools, &mut requests, &mut with) => first,
-                () = entry.stop.draining() => Err(Cause::Drained),
-            }
-        });
-        let first = first.await;
-        self.record.client = state.identity.to_string();
-        let (buffer, refused) = match first {
-            Ok(first) => first,
-            Err(cause) => return Box::pin(close::refuse(client, cause, &entry.stop)).await,
+        let mut relay = match Box::pin(self.begin(client, first)).await {
+            Ok(relay) => relay,
+            Err(cause) => return cause,
         };
-        self.newcomer = None;
-        let connection = match Box::pin(self.dial(&client, &state)).await {
-            Ok(connection) => connection,
-            Err(cause) => return Box::pin(close::refuse(client, cause, &entry.stop)).await,
-        };
-        self.record.broker = Some(connection.peer);
-        let pools = pools.between(&client, &connection.stream);
-        let link = BrokerLink::new(
-            LinkId::FIRST,
-            connection,
-            entry.target,
-            in_flight,
-            pools.clone(),
-        );
-        let metrics = entry.context.metrics().clone();
-        let mut relay = Relay::new(client, link, (buffer, requests), state, pools, metrics);
-        if let Some(cause) = refused {
-            relay.end(cause);
-        }
-        if let Target::Broker(_) = entry.target {
-            entry.context.broker_reached();
-        }
         let cause = self.relay(&mut relay).await;
-        entry.setup.cluster.forget_verified(relay.link().peer);
+        for link in relay.links().iter() {
+            self.entry.setup.cluster.forget_verified(link.peer);
+        }
         let oldest = relay.link().in_flight.oldest();
         let is_under_way = relay.state.sasl.is_incomplete();
         let cause = relay.state.login.explain(cause, oldest, is_under_way);
@@ -85,17 +50,114 @@ impl Session<'_> {
         cause
     }
 
-    /// Reaches the broker that is meant. Nothing of the client's has gone anywhere yet, so that to
-    /// give up loses nothing: a dial can take as long as all its deadlines, one after the other.
-    async fn dial(&self, client: &Stream, state: &SessionState) -> Result<Connection, Cause> {
-        let Entry { setup, stop, .. } = self.entry;
+    /// Waits for the first request and reaches the broker that it is for. Without one, the
+    /// connection is closed, and the cause says why.
+    async fn begin(
+        &mut self,
+        mut client: Stream,
+        first: Option<Buffer>,
+    ) -> Result<Box<Relay>, Cause> {
+        let entry = self.entry;
+        let context = Arc::clone(&entry.context);
+        let cluster = Arc::clone(&entry.setup.cluster);
+        let observer = Arc::new(SessionObserver::new(context, cluster, entry.target));
+        let mut state = SessionState::new(entry.setup.session, observer);
+        if entry.setup.scheme.is_single() {
+            let cluster = Arc::clone(&entry.setup.cluster);
+            state.routing = Some(Box::new(Routing::new(cluster)));
+        }
+        let mut requests = Requests::default();
+        let mut in_flight = InFlight::default();
+        let pools = entry.context.pools(&entry.setup.session);
+        let mut with = RequestContext::before_dial(&mut state, &mut in_flight);
+        let first = tokio::select! {
+            first = self.first_request(&mut client, first, &pools, &mut requests, &mut with) => first,
+            () = entry.stop.draining() => Err(Cause::Drained),
+        };
+        self.record.client = state.identity.to_string();
+        let (buffer, refused) = match first {
+            Ok(first) => first,
+            Err(cause) => return Err(close::refuse(client, cause, &entry.stop).await),
+        };
+        self.newcomer = None;
+        self.awaited_here = state.routing.as_ref().and_then(|routing| {
+            let is_open = routing.named().is_none();
+            let now = std::time::Instant::now();
+            is_open.then(|| entry.context.awaited().take(self.source, now))?
+        });
+        let (connection, target) = match self.dial(&client, &state).await {
+            Ok(connection) => connection,
+            Err(cause) => return Err(close::refuse(client, cause, &entry.stop).await),
+        };
+        self.record.broker = Some(connection.peer);
+        let pools = pools.between(&client, &connection.stream);
+        let node = self.node_at(target, &connection);
+        let mut link = BrokerLink::new(LinkId::FIRST, connection, target, in_flight, pools.clone());
+        link.node = node;
+        let metrics = entry.context.metrics().clone();
+        let first = (buffer, requests);
+        let mut relay = Box::new(Relay::new(client, link, first, state, pools, metrics));
+        relay.first_broker_reached();
+        if let Some(cause) = refused {
+            relay.end(cause);
+        }
+        if let Target::Broker(_) = entry.target {
+            entry.context.broker_reached();
+        }
+        Ok(relay)
+    }
+
+    /// Reaches the broker that is meant, which the first request may say. Nothing of the client's
+    /// has gone anywhere yet, so that to give up loses nothing: a dial can take as long as all its
+    /// deadlines, one after the other.
+    async fn dial(
+        &self,
+        client: &Stream,
+        state: &SessionState,
+    ) -> Result<(Connection, Target), Cause> {
+        let Entry {
+            setup,
+            stop,
+            target,
+            ..
+        } = self.entry;
         let half_close = setup.session.half_close_timeout;
         let client_id = state.identity.client_id();
+        let connect = async {
+            let named = state.routing.as_ref().and_then(|routing| routing.named());
+            if let Some(named) = named.or(self.awaited_here) {
+                let target = Target::Broker(named);
+                if let Ok(connection) = setup.cluster.connect(target, client_id).await {
+                    return Ok((connection, target));
+                }
+            }
+            let connection = setup.cluster.connect(*target, client_id).await?;
+            Ok((connection, *target))
+        };
         tokio::select! {
             biased;
-            connection = setup.cluster.connect(self.entry.target, client_id) => Ok(connection?),
+            connection = connect => connection,
             () = stop.draining() => Err(Cause::Drained),
             () = watch::gone(client, half_close) => Err(Cause::ClientClosed),
+        }
+    }
+
+    /// Which broker has been reached, where that matters and the map says it.
+    fn node_at(&self, target: Target, connection: &Connection) -> Option<NodeId> {
+        if !self.entry.setup.scheme.is_single() || connection.is_provisional {
+            return None;
+        }
+        match target {
+            Target::Broker(node) => Some(node),
+            Target::Bootstrap => {
+                let brokers = self.entry.setup.cluster.view().brokers();
+                let mut at = brokers
+                    .into_iter()
+                    .filter(|(_, address)| *address == connection.address)
+                    .map(|(node, _)| node);
+                // Where several have it, nobody knows.
+                at.next().filter(|_| at.next().is_none())
+            }
         }
     }
 
@@ -167,31 +229,59 @@ impl Session<'_> {
     }
 
     /// Relays until the session is over, and decides what the relay can't.
-    async fn relay(&self, relay: &mut Relay) -> Cause {
-        let stop = &self.entry.stop;
-        let gone = relay.link().gone.clone();
-        let cluster = &self.entry.setup.cluster;
+    async fn relay(&mut self, relay: &mut Relay) -> Cause {
+        let stop = self.entry.stop.clone();
+        let cluster = Arc::clone(&self.entry.setup.cluster);
         let mut is_draining = false;
+        let mut errand: Option<Errand> = None;
         loop {
-            tokio::select! {
+            let gone = relay.link().gone.clone();
+            let others = relay.links().others_gone();
+            let is_provisional = relay.link().identity == BrokerIdentity::Provisional;
+            let located = is_provisional.then(|| Box::pin(cluster.located(self.entry.target)));
+            let located = async {
+                if let Some(located) = located {
+                    located.await;
+                }
+            };
+            let done = tokio::select! {
                 biased;
                 event = relay.run() => match event {
-                    Event::Ended(cause) => return cause,
+                    Event::Ended(cause) => Err(cause),
+                    // What is rare has a place of its own, which an idle session does not keep.
                     Event::Answered(request, frame) => {
-                        if let Err(cause) = self.answered(relay, request, &frame).await {
-                            return cause;
-                        }
+                        Box::pin(self.answered(relay, request, &frame)).await
                     }
+                    Event::NeedsBroker(wanted) => match self.provide(relay, wanted) {
+                        Ok(begun) => {
+                            errand = begun;
+                            Ok(())
+                        }
+                        Err(cause) => Err(cause),
+                    },
                 },
-                () = cluster.located(self.entry.target), if relay.link().identity == BrokerIdentity::Provisional => {
-                    self.settle(relay).await;
+                reached = poll_fn(|cx| match &mut errand {
+                    Some(errand) => errand.as_mut().poll(cx),
+                    None => Poll::Pending,
+                }) => {
+                    errand = None;
+                    self.arrived(relay, reached)
+                }
+                () = located, if is_provisional => {
+                    Box::pin(self.settle(relay)).await;
+                    Ok(())
                 }
                 () = stop.draining(), if !is_draining => {
                     is_draining = true;
                     relay.end(Cause::Drained);
+                    Ok(())
                 }
-                () = gone.cancelled() => return Cause::BrokerGone(relay.link().target),
-                () = stop.aborted(), if is_draining => return Cause::Aborted,
+                () = gone.cancelled() => Err(Cause::BrokerGone(relay.link().target)),
+                link = others => relay.links().leave(link),
+                () = stop.aborted(), if is_draining => Err(Cause::Aborted),
+            };
+            if let Err(cause) = done {
+                return cause;
             }
         }
     }
@@ -207,6 +297,13 @@ impl Session<'_> {
             OwnRequest::Metadata => {
                 let brokers = in_flight::read_broker_list(frame)?;
                 relay.state.observer.brokers_seen(brokers);
+            }
+            OwnRequest::Leaders | OwnRequest::Coordinator => {
+                if let Some(routing) = &mut relay.state.routing {
+                    routing.answered(request.version(), frame);
+                }
+                relay.go_on();
+                return Ok(());
             }
             // Asked on connections of Narrows' own only.
             OwnRequest::Identity | OwnRequest::Handshake => {}

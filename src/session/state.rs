@@ -5,6 +5,7 @@ use super::SessionSettings;
 use super::cause::Cause;
 use super::login::Login;
 use super::owed::Owed;
+use super::routing::Routing;
 use crate::observe::text::Shown;
 use crate::protocol::rewrite::{Advertise, BrokerList};
 use crate::protocol::sasl::{Mechanism, Outcome, Sasl};
@@ -37,6 +38,8 @@ pub(super) struct SessionState {
     /// Why the client is not let in, if so.
     pub(super) login: Login,
     pub(super) identity: Identity,
+    /// How the broker of each request is found, where the address does not say it.
+    pub(super) routing: Option<Box<Routing>>,
     /// No further request is begun.
     pub(super) is_ending: bool,
 }
@@ -50,6 +53,7 @@ impl SessionState {
             sasl: Sasl::default(),
             login: Login::default(),
             identity: Identity::default(),
+            routing: None,
             is_ending: false,
         }
     }

@@ -125,6 +125,7 @@ impl Direction for Requests {
             in_flight: &mut session.in_flight,
             link: LinkId::FIRST,
             identity: BrokerIdentity::Confirmed,
+            node: None,
         }
     }
 }
@@ -554,9 +555,12 @@ fn an_answer_to_narrows_that_names_no_broker_is_not_passed_to_the_client() {
         has_nulls: false,
     };
     let (_, expected) = in_flight::broker_list_request();
-    let frame = response(METADATA, 4, expected.correlation_id, &shape);
+    let Expected::Response(Response { correlation_id, .. }) = expected else {
+        panic!("a question that is answered without a header")
+    };
+    let frame = response(METADATA, 4, correlation_id, &shape);
     let mut state = state();
-    state.expect(Expected::Response(expected));
+    state.expect(expected);
     assert_eq!(
         through::<Responses>(&[&frame], false, &mut state),
         (Vec::new(), None)

@@ -1,0 +1,212 @@
+//! What a session does where requests say whom they are for (scheme `single`): it opens a link to
+//! each broker that is needed, asks where requests belong, and splits those that are for several.
+//!
+//! While a broker is being reached the answers of the others go on; only the client's next request
+//! waits.
+
+use super::Session;
+use super::cause::Cause;
+use super::in_flight::{self, Expected, InFlight, Recipient, Response};
+use super::link::BrokerLink;
+use super::merge::{Answer, Merge, Part};
+use super::relay::Relay;
+use super::routing::{Split, Wanted};
+use crate::broker;
+use crate::cluster::Connection;
+use crate::protocol::split::Failure;
+use crate::protocol::wire::Malformed;
+use crate::types::{NodeId, Target};
+use bytes::Bytes;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Instant;
+use tracing::debug;
+
+/// Brokers that are being reached.
+pub(super) type Errand = Pin<Box<dyn Future<Output = Reached> + Send>>;
+
+/// What came of an errand.
+pub(super) struct Reached {
+    wanted: Wanted,
+    connections: Vec<(NodeId, Result<Connection, String>)>,
+}
+
+impl Session<'_> {
+    /// Does what the client's next request waits for, or begins to.
+    pub(super) fn provide(
+        &mut self,
+        relay: &mut Relay,
+        wanted: Wanted,
+    ) -> Result<Option<Errand>, Cause> {
+        let needed = match &wanted {
+            Wanted::Broker(node) => vec![*node],
+            Wanted::Split(split) => split.nodes.iter().flatten().copied().collect(),
+            Wanted::Leaders(topics) => {
+                relay.send_own(in_flight::leaders_request(topics));
+                return Ok(None);
+            }
+            Wanted::Coordinator(kind, key) => {
+                relay.send_own(in_flight::coordinator_request(*kind, key));
+                return Ok(None);
+            }
+        };
+        let missing: Vec<_> = needed
+            .into_iter()
+            .filter(|node| relay.links().to_node(*node).is_none())
+            .collect();
+        if missing.is_empty() {
+            self.reached(relay, wanted)?;
+            return Ok(None);
+        }
+        let credentials = if relay.state.sasl.has_succeeded() {
+            match relay.credentials() {
+                Some(credentials) => Some(credentials),
+                None => {
+                    self.send_away(relay, missing.first().copied());
+                    return Ok(None);
+                }
+            }
+        } else {
+            None
+        };
+        let cluster = Arc::clone(&self.entry.setup.cluster);
+        let timeout = cluster.settings().dial.probe_timeout;
+        let client_id = relay.state.identity.client_id().map(<[u8]>::to_vec);
+        Ok(Some(Box::pin(async move {
+            let mut connections = Vec::new();
+            for node in missing {
+                let target = Target::Broker(node);
+                let connected = cluster.connect(target, client_id.as_deref()).await;
+                let mut connected = connected.map_err(|error| error.to_string());
+                if let (Ok(connection), Some(credentials)) = (&mut connected, &credentials) {
+                    let requests = credentials.requests();
+                    let stream = &mut connection.stream;
+                    if let Err(error) = broker::log_in(stream, requests, timeout).await {
+                        connected = Err(format!("{}: {error}", connection.address));
+                    }
+                }
+                connections.push((node, connected));
+            }
+            Reached {
+                wanted,
+                connections,
+            }
+        })))
+    }
+
+    /// Brokers have been reached, or could not be.
+    pub(super) fn arrived(&mut self, relay: &mut Relay, reached: Reached) -> Result<(), Cause> {
+        for (node, connected) in reached.connections {
+            // Who can't be reached is left out: the broker at hand answers what is for that one as
+            // Kafka does to whoever has come to the wrong broker.
+            let connection = match connected {
+                Ok(connection) => connection,
+                Err(error) => {
+                    debug!(%node, "the client's next request is for a broker that can't be reached: {error}");
+                    continue;
+                }
+            };
+            let pools = relay.pools();
+            let links = relay.links();
+            let Some(id) = links.next_id() else { continue };
+            let mut link = BrokerLink::new(
+                id,
+                connection,
+                Target::Broker(node),
+                InFlight::default(),
+                pools,
+            );
+            link.node = Some(node);
+            links.add(link);
+        }
+        self.reached(relay, reached.wanted)
+    }
+
+    /// The client is logged in here, means another broker, and its login can't be said there: it
+    /// comes again, and is carried there from the beginning.
+    fn send_away(&mut self, relay: &mut Relay, node: Option<NodeId>) {
+        let Some(node) = node else { return };
+        let awaited = self.entry.context.awaited();
+        let now = Instant::now();
+        if let Some(awaited_here) = self.awaited_here.take() {
+            awaited.note(self.source, awaited_here, now);
+        }
+        awaited.note(self.source, node, now);
+        relay.end(Cause::LoginElsewhere(Target::Broker(node)));
+    }
+
+    fn reached(&mut self, relay: &mut Relay, wanted: Wanted) -> Result<(), Cause> {
+        match wanted {
+            Wanted::Broker(node) => {
+                if relay.links().choose(node) {
+                    self.record.broker = Some(relay.link().peer);
+                }
+                relay.go_on();
+            }
+            Wanted::Split(split) => relay.split(split)?,
+            Wanted::Leaders(_) | Wanted::Coordinator(..) => relay.go_on(),
+        }
+        Ok(())
+    }
+}
+
+impl Relay {
+    /// Sends the pieces of the client's next request to their brokers.
+    fn split(&mut self, split: Split) -> Result<(), Cause> {
+        let Split {
+            request,
+            is_answered,
+            nodes,
+            assignment,
+        } = split;
+        let malformed = |malformed: Malformed| Cause::RequestMalformed(malformed);
+        let pieces = request
+            .request()
+            .split(&assignment, nodes.len())
+            .map_err(malformed)?;
+        let correlation_id = request
+            .frame
+            .get(4..8)
+            .and_then(|bytes| bytes.first_chunk())
+            .map_or(0, |bytes| i32::from_be_bytes(*bytes));
+        let mut parts = Vec::new();
+        let current = self.link().id;
+        for (index, (node, piece)) in nodes.into_iter().zip(pieces).enumerate() {
+            let of_piece = |key: &usize| assignment[*key] == index;
+            let link = match node {
+                Some(node) => self.links().to_node(node).map(|link| link.id),
+                None => Some(current),
+            };
+            let link = link.and_then(|id| self.links().by_id_mut(id));
+            let answer = match &link {
+                Some(_) => Answer::Awaited,
+                None => Answer::Failed(Failure::NotSent),
+            };
+            parts.push(Part {
+                link: link.as_ref().map(|link| link.id),
+                node,
+                keys: (0..assignment.len()).filter(of_piece).collect(),
+                answer,
+            });
+            if let Some(link) = link {
+                link.outbox.push_back(Bytes::from(piece));
+                if is_answered {
+                    link.in_flight.push(Expected::Response(Response {
+                        api: Some(request.api),
+                        version: request.version,
+                        correlation_id,
+                        to: Recipient::Part,
+                    }));
+                }
+            }
+        }
+        self.take_out(request.frame.len());
+        self.state.observer.request_forwarded(request.api.key);
+        if is_answered {
+            self.state.owed.push_merge(Merge::new(request, parts));
+        }
+        self.is_split();
+        Ok(())
+    }
+}

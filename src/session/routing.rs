@@ -1,0 +1,451 @@
+//! Which broker a request is for, where the client's address does not say it (scheme `single`).
+//!
+//! ```text
+//! Open   ── ApiVersions v5 names a node of this cluster (KIP-1242) ──────────────> Named
+//! Open   ── the first request that only one broker can serve ────────────────────> Pinned
+//! Pinned ── one that another broker must serve ──────────────────────────────────> PerRequest
+//! ```
+//!
+//! *Open*: whatever any broker can answer goes to the broker at hand. *Named*: nothing is looked at
+//! any more. *Pinned*: of each request only the first key (a partition, a group) is looked at, which
+//! stands in its first bytes. *PerRequest*: requests are looked at whole, and those for several
+//! brokers are split.
+//!
+//! Whom a key belongs to is looked up in what is known ([`Routes`](crate::cluster::routes::Routes)).
+//! Where it is not known, the requests wait while Narrows asks on the client's own connection, which
+//! is logged in where brokers demand that. Where nobody knows, the request goes to the broker at
+//! hand, which answers as Kafka does to a request that has come to the wrong broker.
+
+use super::cause::Cause;
+use super::credentials::Passing;
+use super::merge::Whole;
+use crate::cluster::Cluster;
+use crate::protocol::header::{self, RequestHeader};
+use crate::protocol::leaders;
+use crate::protocol::split::{
+    self, CoordinatorKind, FirstNeed, Needs, PartitionRef, Request, TopicRef,
+};
+use crate::protocol::table::{self, Api, Route, Treatment};
+use crate::protocol::wire::Unread;
+use crate::types::NodeId;
+use bytes::Bytes;
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+/// A request up to this size is held until it is whole where all of it must be looked at; a larger
+/// one goes where its first key belongs.
+pub(super) const ROUTED_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// More is not tried for one request.
+const TRIED_MAX: usize = 1000;
+
+/// How far it is known whom the client means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Open,
+    Named,
+    Pinned,
+    PerRequest,
+}
+
+/// How a session finds the broker of each request.
+#[derive(Debug)]
+pub(super) struct Routing {
+    cluster: Arc<Cluster>,
+    stage: Stage,
+    /// The client's login, as long as it may be needed once more.
+    pub(super) login: Passing,
+    /// What the next request waits for.
+    wanted: Option<Wanted>,
+    /// What the FindCoordinator requests in flight ask for, as far as that can be learnt.
+    asked: VecDeque<Option<Asked>>,
+    /// What has been tried for the next request, in vain.
+    given_up: Vec<Wanted>,
+}
+
+/// What a FindCoordinator asks for, and the one key if there is but one.
+type Asked = (CoordinatorKind, Option<Arc<str>>);
+
+/// What must be done before the next request can go on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Wanted {
+    /// Make the link to this broker the current one.
+    Broker(NodeId),
+    /// Ask who leads the partitions of these topics.
+    Leaders(Vec<TopicRef>),
+    /// Ask who coordinates this.
+    Coordinator(CoordinatorKind, Arc<str>),
+    /// Split it.
+    Split(Split),
+}
+
+/// A request that several brokers must serve.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Split {
+    pub(super) request: Whole,
+    /// Whether the client waits for an answer.
+    pub(super) is_answered: bool,
+    /// The brokers that its pieces are for; `None` is the one at hand.
+    pub(super) nodes: Vec<Option<NodeId>>,
+    /// The piece of each key.
+    pub(super) assignment: Vec<usize>,
+}
+
+/// Where the request goes whose beginning has been looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// To the current link.
+    Here,
+    /// More of it must arrive first.
+    Incomplete,
+    /// Not on before what is [wanted](Routing::take_wanted) is done.
+    Waits,
+}
+
+/// A request as far as it has arrived.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Arriving<'a> {
+    pub(super) header: &'a RequestHeader<'a>,
+    pub(super) api: &'static Api,
+    pub(super) version: i16,
+    /// Without its length.
+    pub(super) frame: &'a [u8],
+    pub(super) frame_bytes: usize,
+}
+
+impl Routing {
+    /// For a connection of which nothing is known yet.
+    pub(super) fn new(cluster: Arc<Cluster>) -> Self {
+        Self {
+            cluster,
+            stage: Stage::Open,
+            login: Passing::default(),
+            wanted: None,
+            asked: VecDeque::new(),
+            given_up: Vec::new(),
+        }
+    }
+
+    /// Whether the next request waits.
+    pub(super) fn is_waiting(&self) -> bool {
+        self.wanted.is_some()
+    }
+
+    /// What the next request waits for.
+    pub(super) fn wanted(&self) -> Option<&Wanted> {
+        self.wanted.as_ref()
+    }
+
+    /// The broker that the first request names, before there is any link.
+    pub(super) fn named(&self) -> Option<NodeId> {
+        match self.wanted {
+            Some(Wanted::Broker(node)) => Some(node),
+            _ => None,
+        }
+    }
+
+    /// What was wanted has been done: the next request is looked at again.
+    pub(super) fn done(&mut self) {
+        if let Some(done) = self.wanted.take()
+            && self.given_up.len() < TRIED_MAX
+        {
+            self.given_up.push(done);
+        }
+    }
+
+    /// The request that was to be split has been.
+    pub(super) fn is_split(&mut self) {
+        self.wanted = None;
+        self.given_up.clear();
+    }
+
+    /// Whether an answer of this API is to be [learnt](Self::learn) from when it passes.
+    pub(super) fn is_learning(&self, api: &Api) -> bool {
+        let teaches = [table::METADATA, table::FIND_COORDINATOR];
+        self.stage != Stage::Named && teaches.contains(&api)
+    }
+
+    /// A response passes that says where requests belong; `frame` begins with its length.
+    pub(super) fn learn(&mut self, api: &Api, version: i16, frame: &[u8]) {
+        if api == table::METADATA {
+            self.learn_leaders(version, frame);
+        } else if let Some(asked) = self.asked.pop_front().flatten() {
+            self.learn_coordinators(version, frame, &asked);
+        }
+    }
+
+    /// Narrows' own question has been answered.
+    pub(super) fn answered(&mut self, version: i16, frame: &[u8]) {
+        match self.wanted.clone() {
+            Some(Wanted::Leaders(_)) => self.learn_leaders(version, frame),
+            Some(Wanted::Coordinator(kind, key)) => {
+                self.learn_coordinators(version, frame, &(kind, Some(key)));
+            }
+            Some(Wanted::Broker(_) | Wanted::Split(_)) | None => {}
+        }
+    }
+
+    /// What can't be read teaches nothing; whether it may pass is judged elsewhere.
+    fn learn_leaders(&self, version: i16, frame: &[u8]) {
+        for topic in leaders::read_leaders(version, frame).unwrap_or_default() {
+            self.cluster.routes().learn_leaders(&topic);
+        }
+    }
+
+    fn learn_coordinators(&self, version: i16, frame: &[u8], (kind, asked): &Asked) {
+        for found in leaders::read_coordinators(version, frame).unwrap_or_default() {
+            if let Some(key) = found.key.or_else(|| asked.clone()) {
+                let routes = self.cluster.routes();
+                routes.learn_coordinator(*kind, key, found.node);
+            }
+        }
+    }
+
+    /// A FindCoordinator is on its way: before v4 its answer does not name what was asked for.
+    fn note_asked(&mut self, version: i16, body: &[u8]) {
+        let asked = match version {
+            0..4 => {
+                leaders::read_coordinator_key(version, body).map(|(kind, key)| (kind, Some(key)))
+            }
+            _ => leaders::read_coordinator_kind(body).map(|kind| (kind, None)),
+        };
+        self.asked.push_back(asked);
+    }
+
+    /// The request goes to the current link. No login is kept once the broker is known.
+    pub(super) fn passes(&mut self, request: Arriving<'_>) {
+        let body = request.frame.get(request.header.body_at..).unwrap_or(&[]);
+        if request.api == table::FIND_COORDINATOR && self.stage != Stage::Named {
+            self.note_asked(request.version, body);
+        }
+        if self.stage != Stage::Open {
+            return;
+        }
+        match request.api.treatment {
+            Treatment::Handshake => {
+                let mechanism = header::read_mechanism(body).unwrap_or(b"");
+                self.login.begins(request.version, mechanism, request.frame);
+            }
+            Treatment::Authenticate => self.login.goes_on(request.frame),
+            _ => {}
+        }
+    }
+
+    /// Where the request goes. `node` is the broker of the current link, if that is known. To be
+    /// asked again with more bytes, or when it need not wait any more.
+    pub(super) fn place(
+        &mut self,
+        request: Arriving<'_>,
+        node: Option<NodeId>,
+    ) -> Result<Place, Cause> {
+        if self.stage == Stage::Named {
+            return Ok(Place::Here);
+        }
+        let is_whole_needed = matches!(self.stage, Stage::Open | Stage::PerRequest)
+            && request.frame_bytes <= ROUTED_BYTES_MAX;
+        let is_kept = request.api.treatment == Treatment::Authenticate
+            || request.api == table::FIND_COORDINATOR;
+        let is_there = request.frame.len() >= request.frame_bytes.min(ROUTED_BYTES_MAX);
+        if is_kept && !is_there {
+            return Ok(Place::Incomplete);
+        }
+        let placed = if request.api == table::API_VERSIONS {
+            Ok(self.place_named(request, node))
+        } else if matches!(
+            request.api.route,
+            Route::Any | Route::Connection | Route::None
+        ) {
+            Ok(Place::Here)
+        } else if !is_whole_needed {
+            self.place_first(request, node)
+        } else if request.frame.len() < request.frame_bytes {
+            return Ok(Place::Incomplete);
+        } else {
+            self.place_whole(request, node)
+        };
+        match placed {
+            Ok(place) => {
+                if place == Place::Here {
+                    self.given_up.clear();
+                }
+                Ok(place)
+            }
+            Err(Unread::Incomplete) => Ok(Place::Incomplete),
+            Err(Unread::Malformed(malformed)) => Err(Cause::RequestMalformed(malformed)),
+        }
+    }
+
+    /// ApiVersions can say which node the client means. Half of it, or another cluster's id, is for
+    /// a broker to refuse.
+    fn place_named(&mut self, request: Arriving<'_>, node: Option<NodeId>) -> Place {
+        let body = request.frame.get(request.header.body_at..).unwrap_or(&[]);
+        let Some((cluster_id, named)) = header::read_expected_node(body, request.header.version)
+        else {
+            return Place::Here;
+        };
+        let is_ours = self
+            .cluster
+            .view()
+            .cluster_id()
+            .is_none_or(|own| own.as_bytes() == cluster_id);
+        if !is_ours || named.0 < 0 {
+            return Place::Here;
+        }
+        if node == Some(named) || self.given_up.contains(&Wanted::Broker(named)) {
+            self.stage = Stage::Named;
+            self.login.take();
+            return Place::Here;
+        }
+        self.want(Wanted::Broker(named))
+    }
+
+    /// By the first key alone.
+    fn place_first(
+        &mut self,
+        request: Arriving<'_>,
+        node: Option<NodeId>,
+    ) -> Result<Place, Unread> {
+        let Arriving {
+            api,
+            version,
+            frame,
+            frame_bytes,
+            header,
+        } = request;
+        let need = split::first_need(api, version, frame, frame_bytes, header.body_at)?;
+        let place = match need {
+            FirstNeed::Any | FirstNeed::All => return Ok(Place::Here),
+            FirstNeed::Node(wanted) => self.go_to(wanted, node),
+            FirstNeed::Leader(partition) => match self.cluster.routes().leader(&partition) {
+                Some(leader) => self.go_to(leader, node),
+                None => self.want(Wanted::Leaders(vec![partition.topic])),
+            },
+            FirstNeed::Coordinator(kind, key) => {
+                match self.cluster.routes().coordinator(kind, &key) {
+                    Some(coordinator) => self.go_to(coordinator, node),
+                    None => self.want(Wanted::Coordinator(kind, key)),
+                }
+            }
+        };
+        Ok(place)
+    }
+
+    /// By all its keys.
+    fn place_whole(
+        &mut self,
+        request: Arriving<'_>,
+        node: Option<NodeId>,
+    ) -> Result<Place, Unread> {
+        let whole = Request {
+            api: request.api,
+            version: request.version,
+            frame: request.frame,
+            body_at: request.header.body_at,
+        };
+        let needs = whole.needs().map_err(Unread::Malformed)?;
+        let routes = self.cluster.routes();
+        let targets: Vec<Option<NodeId>> = match needs {
+            Needs::Any | Needs::FetchSession => return Ok(Place::Here),
+            Needs::All => {
+                let brokers = self.cluster.view().brokers();
+                brokers.into_iter().map(|(node, _)| Some(node)).collect()
+            }
+            Needs::Nodes(nodes) => nodes,
+            Needs::Leaders(partitions) => {
+                let leaders = partitions
+                    .iter()
+                    .map(|of| routes.leader(of))
+                    .collect::<Vec<_>>();
+                let unknown = Wanted::Leaders(unknown_topics(&partitions, &leaders));
+                if leaders.contains(&None) && !self.given_up.contains(&unknown) {
+                    return Ok(self.want(unknown));
+                }
+                leaders
+            }
+            Needs::Coordinators(kind, keys) => {
+                let mut coordinators = Vec::new();
+                for key in keys {
+                    let known = routes.coordinator(kind, &key);
+                    let unknown = Wanted::Coordinator(kind, key);
+                    if known.is_none() && !self.given_up.contains(&unknown) {
+                        return Ok(self.want(unknown));
+                    }
+                    coordinators.push(known);
+                }
+                coordinators
+            }
+        };
+        Ok(self.place_targets(request, &targets, node))
+    }
+
+    fn place_targets(
+        &mut self,
+        request: Arriving<'_>,
+        targets: &[Option<NodeId>],
+        node: Option<NodeId>,
+    ) -> Place {
+        let is_reachable = |node: &NodeId| !self.given_up.contains(&Wanted::Broker(*node));
+        let targets: Vec<_> = targets
+            .iter()
+            .map(|target| target.filter(is_reachable))
+            .collect();
+        let mut nodes = targets.clone();
+        nodes.sort_unstable();
+        nodes.dedup();
+        match nodes.as_slice() {
+            [] | [None] => return Place::Here,
+            [Some(only)] => return self.go_to(*only, node),
+            _ => {}
+        }
+        let piece = |target: &Option<NodeId>| nodes.binary_search(target).unwrap_or(0);
+        let assignment = targets.iter().map(piece).collect();
+        self.stage = Stage::PerRequest;
+        self.want(Wanted::Split(Split {
+            request: Whole {
+                api: request.api,
+                version: request.version,
+                frame: Bytes::copy_from_slice(request.frame),
+                body_at: request.header.body_at,
+            },
+            is_answered: request.header.is_answered,
+            nodes,
+            assignment,
+        }))
+    }
+
+    fn go_to(&mut self, wanted: NodeId, node: Option<NodeId>) -> Place {
+        if node == Some(wanted) {
+            if self.stage == Stage::Open {
+                self.stage = Stage::Pinned;
+                self.login.take();
+            }
+            return Place::Here;
+        }
+        if self.stage == Stage::Pinned {
+            self.stage = Stage::PerRequest;
+        }
+        self.want(Wanted::Broker(wanted))
+    }
+
+    /// Once for each request: what has been tried in vain is left to the broker at hand.
+    fn want(&mut self, wanted: Wanted) -> Place {
+        if self.given_up.contains(&wanted) {
+            return Place::Here;
+        }
+        self.wanted = Some(wanted);
+        Place::Waits
+    }
+}
+
+/// The topics of which some partition has no known leader, each once.
+fn unknown_topics(partitions: &[PartitionRef], leaders: &[Option<NodeId>]) -> Vec<TopicRef> {
+    let mut topics: Vec<TopicRef> = partitions
+        .iter()
+        .zip(leaders)
+        .filter(|(_, leader)| leader.is_none())
+        .map(|(partition, _)| partition.topic.clone())
+        .collect();
+    topics.sort_unstable();
+    topics.dedup();
+    topics
+}
