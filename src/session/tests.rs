@@ -1,6 +1,8 @@
 //! What passes depends on the bytes alone, not on how they were split: requests and responses
 //! looked at in pieces.
 
+mod leaks;
+
 use super::in_flight::{self, Expected, InFlight, Recipient, Response};
 use super::lane::Scan;
 use super::owed::LinkId;

@@ -65,12 +65,12 @@ pub(crate) fn sources() -> Vec<Source> {
 fn collect(root: &Path, folder: &Path, found: &mut Vec<Source>) {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
-        if path.is_dir() {
+        let is_test = path.file_stem().is_some_and(|stem| stem == "tests");
+        if path.is_dir() && !is_test {
             collect(root, &path, found);
             continue;
         }
         let is_rust = path.extension().is_some_and(|extension| extension == "rs");
-        let is_test = path.file_stem().is_some_and(|stem| stem == "tests");
         if is_rust && !is_test {
             let relative = path.strip_prefix(root).unwrap().with_extension("");
             let levels = relative
