@@ -17,7 +17,7 @@ use crate::clients::Front;
 use crate::logs;
 use crate::names;
 use crate::namespaces::{NODE_IDS, Namespaces, Side, broker_ip};
-use crate::narrows::Narrows;
+use crate::narrows::{self, Narrows};
 use crate::pki::Pki;
 use crate::tls;
 use crate::trap::LeakTrap;
@@ -63,12 +63,15 @@ pub(crate) fn alone(fixture: &LazyFixture, name: &str, test: impl Act) -> Trial 
             .quiet
             .write()
             .unwrap_or_else(PoisonError::into_inner);
-        let outcome = watched(fixture, &test);
-        let healed = fixture
-            .cluster
-            .heal(&fixture.namespaces)
-            .context("the cluster did not recover after the test");
-        outcome.and(healed)
+        let act = || {
+            let outcome = watched(fixture, &test);
+            let healed = fixture
+                .cluster
+                .heal(&fixture.namespaces)
+                .context("the cluster did not recover after the test");
+            outcome.and(healed)
+        };
+        fixture.forgetting_announcements(act)
     })
 }
 
@@ -112,6 +115,28 @@ impl Fixture {
         self.narrows
             .as_ref()
             .map_or_else(brokers_themselves, Narrows::front)
+    }
+
+    /// Whatever Narrows stays up may warn with lines that have one of these texts: from here on, or,
+    /// in a test that has the fixture for itself, until its end.
+    pub(crate) fn announce(&self, texts: &[&str]) {
+        self.staying().for_each(|narrows| narrows.announce(texts));
+    }
+
+    fn staying(&self) -> impl Iterator<Item = &Narrows> {
+        let gateway = self.gateway.get();
+        let gateway = gateway.and_then(|gateway| gateway.as_ref().ok());
+        self.narrows.iter().chain(gateway)
+    }
+
+    fn forgetting_announcements(&self, act: impl FnOnce() -> Result<()>) -> Result<()> {
+        let announced: Vec<_> = self.staying().map(Narrows::announced).collect();
+        let outcome = act();
+        let quiet = self.staying().try_for_each(Narrows::ensure_quiet);
+        for (narrows, announced) in self.staying().zip(announced) {
+            narrows.forget_announced_since(announced);
+        }
+        outcome.and(quiet)
     }
 
     /// The Narrows that stays up for all tests.
@@ -168,24 +193,20 @@ fn trial(
     })
 }
 
-/// Whatever a test is about, no client may dial a broker meanwhile and Narrows must not have
-/// panicked.
+/// Whatever a test is about, no client may dial a broker meanwhile, and no Narrows may have panicked
+/// or warned of what was not announced. The warning of a Narrows that several tests share is the
+/// failure of whichever looks first.
 fn watched(fixture: &Fixture, test: &impl Act) -> Result<()> {
     let mark = fixture.trap.mark();
     let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| test(fixture)));
     let outcome = outcome.unwrap_or_else(|_| Err(anyhow!("the test panicked")));
-    let gateway = fixture
-        .gateway
-        .get()
-        .and_then(|gateway| gateway.as_ref().ok());
     let sound = fixture
-        .narrows
-        .iter()
-        .chain(gateway)
-        .try_for_each(Narrows::ensure_sound);
+        .staying()
+        .try_for_each(|narrows| narrows.ensure_sound().and(narrows.ensure_quiet()));
     outcome
         .and(fixture.trap.ensure_silent_since(mark))
         .and(sound)
+        .and(narrows::ensure_ended_quietly())
 }
 
 /// The way past Narrows.

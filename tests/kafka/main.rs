@@ -74,5 +74,9 @@ fn main() -> ExitCode {
     let conclusion = libtest_mimic::run(&arguments, trials);
     // The trials are gone: this was the last holder, and every process and namespace ends here.
     drop(fixture);
+    if let Err(error) = narrows::ensure_ended_quietly() {
+        println!("{error:#}");
+        return ExitCode::FAILURE;
+    }
     conclusion.exit_code()
 }

@@ -1,6 +1,7 @@
 //! Narrows under test: the real binary with a real configuration file, in the namespace between
 //! clients and brokers.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{Read, Write};
@@ -37,6 +38,28 @@ pub(crate) struct Narrows {
     config: PathBuf,
     log: PathBuf,
     version: String,
+    watch: Mutex<Watch>,
+}
+
+/// What is looked for in the log of a Narrows: warnings that no test has announced.
+#[derive(Debug, Default)]
+struct Watch {
+    /// So many bytes of the log have been judged.
+    judged: usize,
+    /// Lines with one of these texts are what a test is about.
+    announced: Vec<String>,
+}
+
+thread_local! {
+    /// What the Narrows that ended in this test warned of and the test had not announced.
+    static UNANNOUNCED: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Fails with what the Narrows that have ended on this thread warned of, unannounced.
+pub(crate) fn ensure_ended_quietly() -> Result<()> {
+    let warned = UNANNOUNCED.take();
+    ensure!(warned.is_empty(), "{}", warned.join("\n"));
+    Ok(())
 }
 
 impl Narrows {
@@ -76,6 +99,7 @@ impl Narrows {
             config,
             log,
             version: version.to_owned(),
+            watch: Mutex::default(),
         };
         narrows.await_ready(namespaces)?;
         Ok(narrows)
@@ -184,21 +208,48 @@ impl Narrows {
         Ok(())
     }
 
-    /// As [`Self::ensure_sound`], and it has not warned of anything either but of what the test
-    /// announces.
-    pub(crate) fn ensure_quiet(&self, announced: &[&str]) -> Result<()> {
-        self.ensure_sound()?;
-        let log = String::from_utf8_lossy(&fs::read(&self.log)?).into_owned();
-        let warned: Vec<_> = log
+    /// What a test is about: Narrows may warn with lines that have one of these texts.
+    pub(crate) fn announce(&self, texts: &[&str]) {
+        let texts = texts.iter().map(|text| (*text).to_owned());
+        self.watch().announced.extend(texts);
+    }
+
+    /// How many texts have been announced.
+    pub(crate) fn announced(&self) -> usize {
+        self.watch().announced.len()
+    }
+
+    /// What was announced after the first so many texts is news again.
+    pub(crate) fn forget_announced_since(&self, count: usize) {
+        self.watch().announced.truncate(count);
+    }
+
+    /// # Errors
+    /// When it has warned of what no test has announced, since the last look.
+    pub(crate) fn ensure_quiet(&self) -> Result<()> {
+        let log = fs::read(&self.log)?;
+        let mut watch = self.watch();
+        // A line may be half written.
+        let end = log
+            .iter()
+            .rposition(|byte| *byte == b'\n')
+            .map_or(0, |at| at + 1);
+        let new = String::from_utf8_lossy(log.get(watch.judged..end).unwrap_or(b"")).into_owned();
+        watch.judged = end;
+        let is_announced = |line: &&str| {
+            let mut announced = watch.announced.iter();
+            announced.any(|text| line.contains(text.as_str()))
+        };
+        let warned: Vec<_> = new
             .lines()
-            .filter(|line| line.contains(" WARN ") || line.contains(" ERROR "))
-            .filter(|line| !announced.iter().any(|text| line.contains(text)))
+            .filter(|line| is_warning(line) && !is_announced(line))
             .take(10)
             .collect();
         ensure!(
             warned.is_empty(),
-            "Narrows warned of what this test has not announced:\n{}",
-            warned.join("\n")
+            "Narrows warned of what no test has announced:\n{}\nsee {}",
+            warned.join("\n"),
+            self.log.display()
         );
         Ok(())
     }
@@ -241,6 +292,10 @@ impl Narrows {
         }
     }
 
+    fn watch(&self) -> MutexGuard<'_, Watch> {
+        self.watch.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn child(&self) -> MutexGuard<'_, Child> {
         self.child.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -250,6 +305,17 @@ impl Drop for Narrows {
     fn drop(&mut self) {
         // It may have ended already.
         let _ = self.kill();
+        if let Err(error) = self.ensure_quiet() {
+            UNANNOUNCED.with_borrow_mut(|warned| warned.push(format!("{error:#}")));
+        }
+    }
+}
+
+/// The log is not a terminal, so that its lines are JSON; whatever else comes was not logged.
+fn is_warning(line: &str) -> bool {
+    match serde_json::from_str::<Value>(line) {
+        Ok(line) => line["level"] == "WARN" || line["level"] == "ERROR",
+        Err(_) => !line.trim().is_empty(),
     }
 }
 

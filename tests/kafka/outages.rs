@@ -7,7 +7,7 @@ use anyhow::{Result, ensure};
 use libtest_mimic::Trial;
 
 use crate::arms::Arms;
-use crate::brokers::FOURTH;
+use crate::brokers::{FOURTH, ports};
 use crate::clients::{Flow, run};
 use crate::conversations::{brokers_in, ensure_only_advertised};
 use crate::fixture::{Fixture, LazyFixture, alone, is_direct};
@@ -39,7 +39,16 @@ pub(crate) fn list(fixture: &LazyFixture) -> Vec<Trial> {
 const BETWEEN: usize = 200;
 const FORGET_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// What Narrows says of a broker that clients dial and that is down, or has left the cluster.
+fn absent(node_id: u8) -> [String; 2] {
+    [
+        format!("{}:{} can't be reached", broker_ip(node_id), ports::PLAIN),
+        format!("has no broker {node_id} now"),
+    ]
+}
+
 fn kill_the_leader(fixture: &Fixture, client: &'static str) -> Result<()> {
+    fixture.announce(&absent(2).each_ref().map(String::as_str));
     let front = fixture.front();
     let arms = Arms::start(fixture, client, front.clone(), "2,3,1")?;
     let topic = arms.topic().to_owned();
@@ -67,6 +76,7 @@ fn kill_the_leader(fixture: &Fixture, client: &'static str) -> Result<()> {
 }
 
 fn come_and_go(fixture: &Fixture) -> Result<()> {
+    fixture.announce(&absent(FOURTH).each_ref().map(String::as_str));
     let topic = fixture.namespaces.unique("fourth");
     let admin_client = &fixture.cluster.admin_client;
     admin_client.place(&topic, "1,2,3")?;
@@ -141,10 +151,13 @@ fn forget_the_fourth(fixture: &Fixture) -> Result<()> {
 fn start_before_the_brokers(fixture: &Fixture) -> Result<()> {
     let topic = fixture.namespaces.unique("early");
     fixture.cluster.admin_client.place(&topic, "3,2,1")?;
+    let unreachable = ["can't be reached", "no broker of the cluster can be asked"];
+    fixture.announce(&unreachable);
     for node_id in [1, 2, 3] {
         fixture.cluster.kill(node_id)?;
     }
     let narrows = fixture.own_narrows()?;
+    narrows.announce(&unreachable);
     let front = narrows.front();
     let options = [
         format!("topic={topic}"),

@@ -71,5 +71,5 @@ fn interrupt(
     }
     arms.await_more(200)?;
     arms.finish(fixture)?;
-    narrows.ensure_quiet(&[])
+    narrows.ensure_sound()
 }

@@ -55,6 +55,7 @@ fn converse(fixture: &Fixture, client: &str, mechanism: &str) -> Result<()> {
 }
 
 fn be_refused(fixture: &Fixture, mechanism: &str) -> Result<()> {
+    fixture.announce(&[r#""cause":"sasl_failed""#]);
     let topic = fixture.namespaces.unique("refused");
     fixture.cluster.admin_client.create(&topic, 1)?;
     let front = fixture.front();

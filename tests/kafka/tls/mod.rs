@@ -67,9 +67,17 @@ pub(crate) fn list(fixture: &LazyFixture) -> Vec<Trial> {
 
 /// The Narrows that all of these share.
 pub(crate) fn gateway(fixture: &Fixture) -> Result<Narrows> {
-    fixture
+    let gateway = fixture
         .own_narrows_with(|_| configuration::everything(fixture, way::PORT))
-        .context("Narrows with TLS")
+        .context("Narrows with TLS")?;
+    // Brokers that Narrows must not trust: it says so whenever it asks them, or a client comes.
+    for untrusted in [names::TO_WRONG_NAME, names::TO_EXPIRED] {
+        gateway.announce(&[
+            &format!(r#""cluster":"{untrusted}""#),
+            &format!(r#""listener":"{untrusted}""#),
+        ]);
+    }
+    Ok(gateway)
 }
 
 fn conversation(fixture: &LazyFixture, client: &'static str, way: Way) -> Trial {

@@ -124,6 +124,7 @@ fn refuse(
     let Some(narrows) = narrows else {
         return Ok(());
     };
+    narrows.announce(&[r#""cause":"tls_handshake_failed""#]);
     narrows.await_log(reasons)?;
     for metric in [
         "narrows_requests_total",
@@ -154,6 +155,7 @@ fn distrust(fixture: &Fixture, domain: &str, reasons: &[&str]) -> Result<()> {
 /// (KAFKA-4090).
 fn plaintext_to_tls(fixture: &Fixture) -> Result<()> {
     let narrows = fixture.gateway()?;
+    narrows.announce(&[r#""cause":"plaintext_on_tls""#]);
     ensure_unanswered(&mut dial(fixture, PORT)?)?;
     narrows.await_log(&["plaintext", "security.protocol"])?;
     let road = Way::ToPlain.road(fixture)?;
@@ -174,6 +176,7 @@ fn plaintext_to_tls(fixture: &Fixture) -> Result<()> {
 }
 
 fn tls_to_plaintext(fixture: &Fixture) -> Result<()> {
+    fixture.announce(&[r#""cause":"tls_on_plaintext""#]);
     let road = Way::ToPlain.road(fixture)?;
     let bootstrap = &fixture.front().plain;
     let outcome = run_within(

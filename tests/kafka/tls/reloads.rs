@@ -75,6 +75,7 @@ fn break_and_mend(fixture: &Fixture) -> Result<()> {
     let (secret, first) = Secret::mount(fixture, names::TO_PLAIN)?;
     let narrows = narrows(fixture, &first)?;
     let port = own_port(narrows.slot());
+    narrows.announce(&["tls.crt"]);
     secret.break_certificate(fixture)?;
     await_reloads(fixture, &narrows, "refused", 1.0)?;
     narrows.await_log(&["tls.crt"])?;

@@ -87,6 +87,7 @@ fn log_in(fixture: &Fixture) -> Result<()> {
 /// who does.
 fn be_refused(fixture: &Fixture) -> Result<()> {
     let narrows = fixture.own_narrows()?;
+    narrows.announce(&[r#""cause":"sasl_cut_off""#]);
     let front = narrows.front();
     let broker = SocketAddr::from((broker_ip(1), ports::SASL));
     let sockets = [
