@@ -187,7 +187,7 @@ fn start_relay(
             let path = folder.join(format!("{}.conf", kind.name()));
             fs::write(
                 &path,
-                relays::haproxy(
+                relays::haproxy::ways(
                     kind == Kind::HaproxySplice,
                     setting,
                     meter::processors(),

@@ -20,7 +20,6 @@ mod stats;
 mod storm;
 mod sys;
 mod syscalls;
-mod terminators;
 mod tls;
 mod wire;
 mod workloads;
