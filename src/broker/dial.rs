@@ -1,6 +1,7 @@
-//! Dials a broker: every address of its name in turn, each with a deadline of its own, and speaks
-//! TLS where the cluster does.
+//! Dials a broker: the addresses of its name in a [race](super::race), each with a deadline of its own, and
+//! speaks TLS where the cluster does.
 
+use super::race::{Race, in_order};
 use crate::net::buffer::BufferPool;
 use crate::net::own_sockets::OwnSockets;
 use crate::net::stream::Stream;
@@ -74,6 +75,11 @@ impl DialError {
         matches!(self.failure, DialFailure::RoutingLoop(_))
     }
 
+    /// Whether there was no address left to try.
+    pub fn is_exhausted(&self) -> bool {
+        matches!(&self.failure, DialFailure::Connect(attempts) if attempts.is_empty())
+    }
+
     /// Every address that was tried.
     pub fn peers(&self) -> impl Iterator<Item = SocketAddr> {
         let attempts = match &self.failure {
@@ -142,39 +148,78 @@ impl fmt::Display for DialError {
 impl std::error::Error for DialError {}
 
 /// Resolves and dials, but nothing that leads back to a socket of Narrows. Returns the stream with
-/// its options set, and whom it reached.
+/// its options set, and whom it reached. For a single dial; see [`Dialler`](super::Dialler).
 pub async fn dial(
     address: &BrokerAddress,
     settings: &DialSettings,
     security: &Security,
     own: &OwnSockets,
 ) -> Result<(Stream, SocketAddr), DialError> {
-    let failed = |failure| DialError {
-        address: address.clone(),
-        failure,
-    };
     let resolved = resolve::resolve(address, settings.dns_timeout).await;
-    let mut attempts = Vec::new();
-    for peer in resolved.map_err(|error| failed(DialFailure::Resolve(error)))? {
-        if own.leads_back(peer) {
-            return Err(failed(DialFailure::RoutingLoop(peer)));
-        }
-        match connect(peer, &address.host, settings.connect_timeout, security).await {
-            Ok(stream) => return Ok((stream, peer)),
-            Err(refusal) => attempts.push((peer, refusal)),
-        }
-    }
-    Err(failed(DialFailure::Connect(attempts)))
+    let found = resolved.map_err(|error| failed(address, DialFailure::Resolve(error)))?;
+    let mut dead = Vec::new();
+    connect_any(
+        address,
+        found,
+        |_| false,
+        settings,
+        security,
+        own,
+        &mut dead,
+    )
+    .await
 }
 
-async fn connect(
-    peer: SocketAddr,
+pub(super) fn failed(address: &BrokerAddress, failure: DialFailure) -> DialError {
+    DialError {
+        address: address.clone(),
+        failure,
+    }
+}
+
+/// Dials the addresses that were `found` for `address`, those that are known to be dead last, and
+/// notes in `dead` which did not answer.
+pub(super) async fn connect_any(
+    address: &BrokerAddress,
+    mut found: Vec<SocketAddr>,
+    is_dead: impl Fn(SocketAddr) -> bool,
+    settings: &DialSettings,
+    security: &Security,
+    own: &OwnSockets,
+    dead: &mut Vec<SocketAddr>,
+) -> Result<(Stream, SocketAddr), DialError> {
+    let first = found.first().copied();
+    found.retain(|peer| !own.leads_back(*peer));
+    if let (Some(peer), true) = (first, found.is_empty()) {
+        return Err(failed(address, DialFailure::RoutingLoop(peer)));
+    }
+    let mut race = Race::new(in_order(found, is_dead), settings.connect_timeout);
+    let mut attempts = Vec::new();
+    while let Some((peer, connected)) = race.next().await {
+        let secured = match connected {
+            Ok(tcp) => secure(tcp, &address.host, settings.connect_timeout, security).await,
+            Err(error) => Err(error.into()),
+        };
+        match secured {
+            Ok(stream) => {
+                dead.extend(race.overtaken());
+                return Ok((stream, peer));
+            }
+            Err(refusal) => {
+                dead.push(peer);
+                attempts.push((peer, refusal));
+            }
+        }
+    }
+    Err(failed(address, DialFailure::Connect(attempts)))
+}
+
+async fn secure(
+    tcp: TcpStream,
     host: &str,
     timeout: Duration,
     security: &Security,
 ) -> Result<Stream, Refusal> {
-    let connected = tokio::time::timeout(timeout, TcpStream::connect(peer)).await;
-    let tcp = connected.map_err(io::Error::from)??;
     socket::tune(&tcp)?;
     let Some(tls) = &security.tls else {
         return Ok(Stream::Plain(tcp));

@@ -20,10 +20,14 @@ use crate::broker::{self, DialError, OwnName, ProbeError, Security};
 use crate::net::stream::Stream;
 use crate::protocol::rewrite::ListedBroker;
 use crate::types::{BrokerAddress, NodeId, Target};
-use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Instant;
 use tokio_util::sync::CancellationToken;
+
+/// Addresses of one name that may lead to another broker than the one that is meant, before it is
+/// given up: more than any cluster has that shares a name.
+const WRONG_MAX: usize = 32;
 
 /// A connection to a broker, ready for the client's first frame.
 #[derive(Debug)]
@@ -45,7 +49,7 @@ pub struct Connection {
 pub enum ConnectError {
     /// Nobody answers there.
     #[error("{0}")]
-    Dial(#[from] DialError),
+    Dial(#[from] Arc<DialError>),
     /// Somebody answers, but not as that broker should.
     #[error("{address}: {source}")]
     Probe {
@@ -132,7 +136,7 @@ pub enum ConnectError {
         /// The operator's rule gave the address, and not the broker.
         is_ruled: bool,
         /// What the resolver said.
-        reason: io::Error,
+        reason: String,
     },
 }
 
@@ -212,7 +216,8 @@ impl Cluster {
         };
         let mut failures = Vec::new();
         for address in candidates.into_iter().map(at) {
-            match self.dial_with(&address, &Security::default()).await {
+            let security = Security::default();
+            match self.dial_for_client(&address, &security, &[]).await {
                 Ok((stream, peer)) => {
                     return Ok(Connection {
                         stream,
@@ -257,38 +262,59 @@ impl Cluster {
         let Some(broker) = self.view.locate(node) else {
             return false;
         };
-        let resolved =
-            crate::net::resolve::resolve(&broker.address, self.settings().dial.dns_timeout).await;
-        resolved.is_ok_and(|addresses| addresses.contains(&peer))
+        let timeout = self.settings().dial.dns_timeout;
+        let resolved = self.dialler.resolver().resolve(&broker.address, timeout);
+        resolved
+            .await
+            .is_ok_and(|addresses| addresses.contains(&peer))
     }
 
-    /// Dials, and counts a failure.
+    /// Dials on Narrows' own account, and counts a failure.
     pub(super) async fn dial(
         &self,
         address: &BrokerAddress,
-    ) -> Result<(Stream, SocketAddr), DialError> {
-        self.dial_with(address, &self.security()).await
+    ) -> Result<(Stream, SocketAddr), Arc<DialError>> {
+        self.dial_with(address, &self.security(), &[]).await
+    }
+
+    /// Dials for a client, but none of the addresses in `but`.
+    async fn dial_for_client(
+        &self,
+        address: &BrokerAddress,
+        security: &Security,
+        but: &[SocketAddr],
+    ) -> Result<(Stream, SocketAddr), Arc<DialError>> {
+        let _place = self.dialler.place(address).await?;
+        self.dial_with(address, security, but).await
     }
 
     async fn dial_with(
         &self,
         address: &BrokerAddress,
         security: &Security,
-    ) -> Result<(Stream, SocketAddr), DialError> {
+        but: &[SocketAddr],
+    ) -> Result<(Stream, SocketAddr), Arc<DialError>> {
         let settings = self.settings();
         let began = Instant::now();
-        let dialled = broker::dial(address, &settings.dial, security, &self.own_sockets).await;
-        if dialled.is_ok() {
-            let took = began.elapsed();
-            self.metrics.dial_seconds.observe(took.as_secs_f64());
+        let dialled = self
+            .dialler
+            .dial(address, &settings.dial, security, but)
+            .await;
+        match &dialled {
+            Ok(_) => {
+                let took = began.elapsed();
+                self.metrics.dial_seconds.observe(took.as_secs_f64());
+            }
+            Err(error) if error.is_exhausted() => {}
+            Err(error) => {
+                let brokers = self.view.brokers();
+                let node = brokers.iter().find(|(_, known)| known == address);
+                self.metrics
+                    .dial_failed(node.map(|(node, _)| *node), error.code());
+                error.peers().for_each(|peer| self.verified.forget(peer));
+            }
         }
-        dialled.inspect_err(|error| {
-            let brokers = self.view.brokers();
-            let node = brokers.iter().find(|(_, known)| known == address);
-            self.metrics
-                .dial_failed(node.map(|(node, _)| *node), error.code());
-            error.peers().for_each(|peer| self.verified.forget(peer));
-        })
+        dialled
     }
 
     async fn connect_any(&self, name: &OwnName) -> Result<Connection, ConnectError> {
@@ -423,8 +449,8 @@ impl Cluster {
     }
 
     /// A broker's address can't be dialled. Who has said that it is there?
-    fn dial_failed(&self, node: NodeId, error: DialError) -> ConnectError {
-        let DialFailure::Resolve(reason) = error.failure else {
+    fn dial_failed(&self, node: NodeId, error: Arc<DialError>) -> ConnectError {
+        let DialFailure::Resolve(reason) = &error.failure else {
             return error.into();
         };
         let rule = &self.settings().broker_address;
@@ -434,8 +460,8 @@ impl Cluster {
             is_ruled: rule
                 .as_ref()
                 .is_some_and(|rule| rule.address(node).is_some()),
-            address: error.address,
-            reason,
+            address: error.address.clone(),
+            reason: reason.to_string(),
         }
     }
 
@@ -466,14 +492,43 @@ impl Cluster {
     }
 
     /// Dials an address, and has whoever answers say who it is, unless that is known or may not be
-    /// asked.
+    /// asked. Of a name with several addresses, those are left out that lead to somebody else.
     async fn connect_address(
         &self,
         address: &BrokerAddress,
         node: Option<NodeId>,
         name: &OwnName,
     ) -> Result<(Stream, SocketAddr), ConnectError> {
-        let (mut stream, peer) = self.dial(address).await?;
+        let mut wrong = Vec::new();
+        let mut last = None;
+        while wrong.len() < WRONG_MAX {
+            let dialled = self
+                .dial_for_client(address, &self.security(), &wrong)
+                .await;
+            let (stream, peer) = match (dialled, last.take()) {
+                (Ok(reached), _) => reached,
+                (Err(_), Some(error)) => return Err(error),
+                (Err(error), None) => return Err(error.into()),
+            };
+            match self.verified((stream, peer), address, node, name).await {
+                Err(error @ ConnectError::WrongBroker { .. }) => {
+                    wrong.push(peer);
+                    last = Some(error);
+                }
+                verified => return verified,
+            }
+        }
+        Err(last.unwrap_or_else(|| ConnectError::probe(address, ProbeError::WrongBroker)))
+    }
+
+    /// Has whoever was reached say who it is, unless that is known or may not be asked.
+    async fn verified(
+        &self,
+        (mut stream, peer): (Stream, SocketAddr),
+        address: &BrokerAddress,
+        node: Option<NodeId>,
+        name: &OwnName,
+    ) -> Result<(Stream, SocketAddr), ConnectError> {
         if self.requires_authentication() {
             return Ok((stream, peer));
         }

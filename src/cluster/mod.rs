@@ -9,6 +9,8 @@ pub mod connect;
 pub mod refresh;
 pub mod routes;
 mod sharing;
+#[cfg(test)]
+mod tests;
 mod verified;
 pub mod view;
 
@@ -16,7 +18,7 @@ pub use broker_address::BrokerAddressRule;
 pub use connect::{ConnectError, Connection};
 pub use view::View;
 
-use crate::broker::{DialSettings, Security};
+use crate::broker::{DialSettings, Dialler, Resolver, Security};
 use crate::net::buffer::BufferPool;
 use crate::net::own_sockets::OwnSockets;
 use crate::net::tls::ClientTls;
@@ -68,7 +70,7 @@ pub struct Cluster {
     verified: verified::Verified,
     routes: routes::Routes,
     buffers: BufferPool,
-    own_sockets: Arc<OwnSockets>,
+    dialler: Dialler,
     metrics: ClusterMetrics,
 }
 
@@ -81,6 +83,16 @@ impl Cluster {
         own_sockets: Arc<OwnSockets>,
         metrics: ClusterMetrics,
     ) -> Self {
+        let dialler = Dialler::new(Resolver::default(), own_sockets);
+        Self::with(settings, buffers, dialler, metrics)
+    }
+
+    fn with(
+        settings: ClusterSettings,
+        buffers: BufferPool,
+        dialler: Dialler,
+        metrics: ClusterMetrics,
+    ) -> Self {
         let view = View::new(settings.cluster_id.clone());
         view.change_rule(settings.broker_address.clone());
         Self {
@@ -91,7 +103,7 @@ impl Cluster {
             verified: verified::Verified::default(),
             routes: routes::Routes::default(),
             buffers,
-            own_sockets,
+            dialler,
             metrics,
         }
     }

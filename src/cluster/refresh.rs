@@ -268,6 +268,13 @@ impl Cluster {
         Outcome::Failed(failures.join("; "))
     }
 
+    #[cfg(test)]
+    pub(super) async fn refresh_once(&self) -> Outcome {
+        let outcome = self.refresh().await;
+        self.note(outcome.clone());
+        outcome
+    }
+
     async fn ask(&self, address: &BrokerAddress) -> Result<BrokerList, ConnectError> {
         let (mut stream, _) = self.dial(address).await?;
         let timeout = self.settings().dial.probe_timeout;

@@ -71,11 +71,13 @@ keys! {
         Value("60s"), None,
         "How often Narrows asks for the list of brokers; varied by up to a fifth.";
     DNS_TIMEOUT = "clusters.*.dns_timeout", duration(MILLISECOND, HOUR),
-        Value("5s"), None,
-        "The deadline for one name resolution on the way to a broker.";
+        Value("12s"), None,
+        "The deadline for one name resolution on the way to a broker. Longer than it takes the \
+         system's resolver to ask again when a packet is lost: glibc waits 5 s, twice.";
     CONNECT_TIMEOUT = "clusters.*.connect_timeout", duration(MILLISECOND, HOUR),
         Value("5s"), None,
-        "The deadline for one TCP connect to a broker; each resolved address has its own.";
+        "The deadline for one TCP connect to a broker; each resolved address has its own, and the next \
+         one is tried after 250 ms without an answer.";
     PROBE_TIMEOUT = "clusters.*.probe_timeout", duration(MILLISECOND, HOUR),
         Value("10s"), None,
         "The deadline for the requests that Narrows itself sends on a new broker connection.";

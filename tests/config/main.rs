@@ -50,7 +50,7 @@ fn cluster(name: &str, servers: &[&str]) -> ClusterSettings {
         broker_address: None,
         metadata_refresh_interval: Duration::from_secs(60),
         dial: DialSettings {
-            dns_timeout: Duration::from_secs(5),
+            dns_timeout: Duration::from_secs(12),
             connect_timeout: Duration::from_secs(5),
             probe_timeout: Duration::from_secs(10),
         },
