@@ -286,6 +286,7 @@ async fn a_response_of_nothing_but_brokers_costs_bounded_memory_and_time() {
     let mut broker = Broker::alone(0).await;
     let mut measured = alloc::alone().await;
     let proxy = Proxy::begin(&[broker.address], |_| {});
+    proxy.announce("advertise one address");
     proxy.announce("is outside node_ids");
     proxy.until_refreshed().await;
     for (key, version) in [(METADATA, 12), (60, 2), (SHARE_FETCH, 1)] {
