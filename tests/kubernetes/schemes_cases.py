@@ -1,0 +1,99 @@
+"""A client outside of the cluster that has only the load balancer's address, by each scheme."""
+
+import re
+
+import cluster
+from case import case
+from cluster import Failure
+from load import judge_undisturbed
+from narrows import PORT, installed, self_signed
+
+SECONDS = 300
+HOST = "kafka.example.com"
+
+
+@case(SECONDS)
+def pods_are_out_of_reach(world):
+    """Clients outside can't reach a broker but through Narrows: else they'd prove nothing."""
+    address = cluster.address_of(world.kafka.pod(0))
+    dial = f"import socket; socket.create_connection(('{address}', {PORT}), 3)"
+    try:
+        cluster.run(*world.outside("python3", "-c", dial), seconds=30)
+    except Failure:
+        return f"{address} does not answer outside"
+    raise Failure(f"{address}:{PORT} answers outside: say by --client how to run a client that is")
+
+
+@case(SECONDS)
+def port_scheme(world):
+    """Three values, and kcat and a Java client outside produce and consume; one port a broker."""
+    with installed(world.release(), world.three_values()) as release:
+        bootstrap = f"{release.address()}:{PORT}"
+        listed = cluster.until("metadata", lambda: metadata(world, bootstrap))
+        wanted = {f"{release.address()}:{PORT + 1 + node}" for node in range(3)}
+        if listed != wanted:
+            raise Failure(f"kcat was told of {listed}, not of {wanted}")
+        text = kcat_round(world, bootstrap)
+        with world.load_outside(bootstrap, "port-scheme") as load:
+            load.started().goes_on(100)
+            journal = load.ended()
+        judge_undisturbed(journal)
+        return f"{len(journal.acked)} records by Java; kcat: {text}"
+
+
+def metadata(world, bootstrap, *more):
+    """The brokers' addresses that kcat is told."""
+    told = cluster.run(*world.outside("kcat", "-b", bootstrap, "-L", "-m", "5", *more), seconds=30)
+    return set(re.findall(r"broker \d+ at (\S+)", told))
+
+
+def kcat_round(world, bootstrap):
+    """Writes three records by kcat and reads them back."""
+    sent = "one\ntwo\nthree\n"
+    out = world.outside("kcat", "-b", bootstrap, "-t", "kcat-round", "-X", "topic.acks=all")
+    cluster.run(*out, "-P", given=sent, seconds=60)
+    read = cluster.run(*out, "-C", "-o", "beginning", "-e", "-q", seconds=60)
+    if sorted(read.split()) != sorted(sent.split()):
+        raise Failure(f"kcat read {read.split()}")
+    return f"{len(read.split())} records"
+
+
+@case(SECONDS)
+def sni_scheme(world):
+    """One TLS port, a name for each broker: a Java client outside produces and consumes."""
+    ca, certificate, key = self_signed(world.work / "tls", HOST, f"*.{HOST}")
+    give_secret(world, certificate, key)
+    values = {"externalHost": HOST, "tls": {"secretName": "tls"}}
+    with installed(world.release(), world.three_values("sni", **values)) as release:
+        hosts = hosts_file(world, release.address())
+        with world.load_outside(f"{HOST}:{PORT}", "sni-scheme", 50, tls(ca), hosts) as load:
+            load.started().goes_on(100)
+            journal = load.ended()
+        judge_undisturbed(journal)
+        return f"{len(journal.acked)} records over TLS"
+
+
+def tls(ca):
+    """A Java client's settings for TLS."""
+    return ["security.protocol=SSL", "ssl.truststore.type=PEM", f"ssl.truststore.location={ca}"]
+
+
+def give_secret(world, certificate, key, name="tls"):
+    """Makes the TLS Secret, or rotates it."""
+    world.place.apply(
+        {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "type": "kubernetes.io/tls",
+            "metadata": {"name": name, "namespace": world.place.namespace},
+            "stringData": {"tls.crt": certificate.read_text(), "tls.key": key.read_text()},
+        }
+    )
+
+
+def hosts_file(world, address):
+    """What the DNS would say of the names of scheme sni."""
+    names = [HOST, *(f"broker-{node}.{HOST}" for node in range(10))]
+    path = world.work / "hosts"
+    path.write_text("".join(f"{address} {name}\n" for name in names))
+    return path
