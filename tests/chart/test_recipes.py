@@ -71,6 +71,7 @@ class Recipes(unittest.TestCase):
             "confluent": "bootstrap.servers=kafka.example.com:9092\n",
             "bitnami": "bootstrap.servers=kafka.example.com:9092\n",
             "statefulset": "9092 for bootstrap, 9093 to 9102 for the node ids 0 to 9",
+            "statefulset-one-name": "9092 for bootstrap, 9093 to 9102 for the node ids 0 to 9",
             "several-clusters": "bootstrap.servers=billing.example.com:9092\n",
         }
         recipes = {path.stem for path in (chart.CHART / "recipes").glob("*.yaml")}
@@ -87,6 +88,10 @@ class Recipes(unittest.TestCase):
         volumes = chart.pod(objects)["volumes"]
         secrets = [v["secret"]["secretName"] for v in volumes if "secret" in v]
         self.assertEqual(secrets, ["orders-cluster-ca-cert", "r-narrows-tls"])
+
+    def test_brokers_with_one_name_are_dialled_by_the_names_of_their_pods(self):
+        cluster = chart.configuration(chart.render(MATRIX["statefulset-one-name"]))["clusters"]
+        self.assertEqual(cluster["kafka"]["broker_address"], "kafka-{node_id}.kafka-svc:9092")
 
     def test_two_clusters_share_one_port(self):
         service = one(chart.render(MATRIX["several-clusters"]), "Service")
