@@ -27,8 +27,8 @@ def verdict(through, direct):
     """Ends both and compares; what to say of them."""
     journals = through.ended(), direct.ended()
     judge_beside(*journals)
-    return ", ".join(
-        f"{name}: {len(one.acked)} records, slowest {one.slowest_ms} ms"
+    return "; ".join(
+        f"{name}: {one}"
         for name, one in zip(("through Narrows", "direct"), journals)
     )
 

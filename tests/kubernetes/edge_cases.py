@@ -40,7 +40,7 @@ def narrows_rolled(world):
             load.goes_on(50)
             journal = load.ended()
         judge_undisturbed(journal)
-        return f"{len(journal.acked)} records, slowest {journal.slowest_ms} ms"
+        return str(journal)
 
 
 def names(release):
@@ -71,7 +71,7 @@ def upgraded_and_rolled_back(world):
                 load.goes_on(50)
                 journal = load.ended()
         judge_undisturbed(journal)
-        return f"{len(journal.acked)} records, slowest {journal.slowest_ms} ms"
+        return str(journal)
 
 
 def previous_chart(folder):
@@ -118,7 +118,7 @@ def node_drained(world):
             journal = load.ended()
         judge_undisturbed(journal)
         refusal = "disruption budget" in done.stdout + done.stderr
-        return f"{len(journal.acked)} records; the budget was met: {'yes' if refusal else 'no'}"
+        return f"{journal}; the budget was met: {'yes' if refusal else 'no'}"
 
 
 @case(SECONDS)
@@ -136,7 +136,7 @@ def memory_limit(world):
         if release.restarts():
             raise Failure(f"{release.restarts()} containers were started again")
         used = [megabytes(release, pod) for pod in release.pods()]
-        return f"{len(journal.acked)} records; memory of the pods: {used} MiB"
+        return f"{journal}; memory of the pods: {used} MiB"
 
 
 @contextlib.contextmanager
@@ -272,7 +272,7 @@ def certificate_rotated(world):
         judge_undisturbed(journal)
         if release.restarts():
             raise Failure("a pod was started again")
-        return f"{len(journal.acked)} records"
+        return str(journal)
 
 
 def shown(world, address):
@@ -307,7 +307,7 @@ def configuration_rotated(world):
         judge_undisturbed(journal)
         if before != names(release):
             raise Failure("the pods were replaced")
-        return f"{len(journal.acked)} records; ten more ports"
+        return f"{journal}; ten more ports"
 
 
 def answers(world, release, port):
@@ -343,7 +343,7 @@ def scaled_by_load(world):
             load.goes_on(50)
             journal = load.ended()
         judge_undisturbed(journal)
-        return f"{len(journal.acked)} records, slowest {journal.slowest_ms} ms"
+        return str(journal)
 
 
 def moved(release, pods):

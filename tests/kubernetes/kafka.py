@@ -23,6 +23,8 @@ MODULES = (
 )
 # Small and quick to start, before fast: many processes share the node.
 JVM = ["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto"]
+# A client's own log, on its standard output: it says which requests it gave up when it was cut off.
+CLIENT_LOG = "-Dlog4j2.level=INFO"
 
 
 def jars(version):

@@ -4,6 +4,7 @@ The client is java/Load.java. It writes down what was acknowledged, read and, at
 """
 
 import collections
+import re
 import shlex
 import subprocess
 import time
@@ -89,7 +90,11 @@ class Journal:
         # Errors that the application was given, by kind.
         self.errors = collections.Counter()
         self.slowest_ms = 0
+        # Requests without an answer when their connection was cut off, by API.
+        self.cut_off = collections.Counter()
         for line in lines:
+            if cancelled := re.search(r"Cancelled in-flight (\w+) request", line):
+                self.cut_off[cancelled[1]] += 1
             self.note(*line.split(" "))
 
     def note(self, kind, *rest):
@@ -106,6 +111,12 @@ class Journal:
             self.errors[rest[1]] += 1
         elif kind == "broken":
             self.errors[" ".join(rest)] += 1
+
+    def __str__(self):
+        cut_off = ", ".join(f"{count} {api}" for api, count in sorted(self.cut_off.items()))
+        return (
+            f"{len(self.acked)} records, slowest {self.slowest_ms} ms, cut off: {cut_off or 'none'}"
+        )
 
     def harm(self):
         """What was lost, moved, doubled or turned around, in words; empty if nothing was."""

@@ -3,6 +3,7 @@
 import re
 
 import cluster
+import narrows
 from case import case
 from cluster import Failure
 from load import judge_undisturbed
@@ -97,3 +98,30 @@ def hosts_file(world, address):
     path = world.work / "hosts"
     path.write_text("".join(f"{address} {name}\n" for name in names))
     return path
+
+
+@case(SECONDS)
+def recipes_are_accepted(world):
+    """The API server takes what every recipe and preset makes, each field known and valid."""
+    absent = []
+    files = sorted((narrows.CHART / "recipes").glob("*.yaml"))
+    presets = sorted((narrows.CHART / "presets").glob("*.yaml"))
+    three = ["--set", "bootstrapServers=kafka:9092,externalHost=kafka.example.com"]
+    for path in [*files, *presets]:
+        words = three if path in presets else []
+        rendered = world.place.helm(
+            "template", "narrows", narrows.CHART, "--no-hooks", "--kube-version=1.34.0",
+            "--values", path, *words,
+        )
+        try:
+            world.place.kubectl(
+                "apply", "--server-side", "--dry-run=server", "--validate=strict", "-f", "-",
+                given=rendered,
+            )
+        except Failure as failure:
+            # Kinds of cert-manager and others, which not every cluster has.
+            if "no matches for kind" not in str(failure):
+                raise Failure(f"{path.name}: {failure}") from failure
+            absent.append(path.stem)
+    tried = f"{len(files)} recipes, {len(presets)} presets"
+    return f"{tried}; without custom resources: {', '.join(absent) or 'none'}"

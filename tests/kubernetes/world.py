@@ -141,14 +141,17 @@ class World:
         """A client outside that has Narrows' address alone; `hosts` is a file as /etc/hosts."""
         jars = f"{self.classes}:{kafka.jars(self.options.kafka)}/*"
         flags = [f"-Djdk.net.hosts.file={hosts}"] if hosts else []
-        java = self.outside("java", "-Xmx128m", *kafka.JVM, *flags, "-cp", jars, "Load")
+        java = self.outside(
+            "java", "-Xmx128m", *kafka.JVM, kafka.CLIENT_LOG, *flags, "-cp", jars, "Load"
+        )
         return Load(java, bootstrap, topic, self.journals, rate, properties)
 
     def load_inside(self, topic, rate=50, bootstrap=None):
         """The same client in a pod, which dials the brokers: what happens without Narrows."""
         java = self.backstage.kubectl_words(
             "exec", "-i", "client", "--",
-            "/jre/bin/java", "-Xmx128m", *kafka.JVM, "-cp", "/classes:/kafka/*", "Load",
+            "/jre/bin/java", "-Xmx128m", *kafka.JVM, kafka.CLIENT_LOG,
+            "-cp", "/classes:/kafka/*", "Load",
         )
         return Load(java, bootstrap or self.kafka.bootstrap, topic, self.journals, rate)
 
