@@ -17,6 +17,7 @@ TOOLS = pathlib.Path(os.environ["TOOLS"])
 NARROWS = os.environ["NARROWS"]
 # For what several tests share; gone when they end.
 SHARED = tempfile.TemporaryDirectory(prefix="narrows-chart-")
+HELM4 = TOOLS / "helm4/helm"
 KUBE_VERSIONS = ("1.29.0", "1.34.0")
 
 # The three values of the README.
@@ -28,9 +29,9 @@ class Refused(Exception):
     """Helm says no; the text is what it says."""
 
 
-def helm(*arguments, given=None):
+def helm(*arguments, given=None, program="helm"):
     done = subprocess.run(
-        ["helm", *map(str, arguments)], input=given, text=True, capture_output=True, check=False
+        [program, *map(str, arguments)], input=given, text=True, capture_output=True, check=False
     )
     if done.returncode != 0:
         raise Refused(done.stderr + done.stdout)
@@ -54,12 +55,14 @@ def merge(below, above):
             below[key] = value
 
 
-def text(*parts, chart=CHART, kube_version="1.34.0", release="r", is_checked=True):
+def text(
+    *parts, chart=CHART, kube_version="1.34.0", release="r", is_checked=True, program="helm"
+):
     """What Helm writes for these values; without a look at the schema, for what is to come."""
     unchecked = [] if is_checked else ["--skip-schema-validation"]
     return helm(
         "template", release, chart, "--namespace=ns", f"--kube-version={kube_version}",
-        *unchecked, "--values=-", given=json.dumps(values(*parts)),
+        *unchecked, "--values=-", given=json.dumps(values(*parts)), program=program,
     )
 
 
