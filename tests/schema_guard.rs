@@ -404,31 +404,27 @@ fn a_row_that_rewrites_too_late_too_early_or_not_at_all_is_found() {
     }
 }
 
-#[test]
-fn an_address_listed_as_refused_in_an_api_that_is_served_is_found() {
+fn of_a_port_from_v2_listed_as(versions: &'static str, class: Class) -> String {
     let port = r#"{ "name": "Port", "type": "int32", "versions": "2+" }"#;
     let schemas = [given::request("", ""), given::response_with(port)];
     let listed = Address {
         key: 12,
         path: "Port",
-        versions: "2+",
-        class: Class::Refused,
+        versions,
+        class,
     };
-    let said = problems(&schemas, &[given::row()], &[listed]).join("\n");
+    problems(&schemas, &[given::row()], &[listed]).join("\n")
+}
+
+#[test]
+fn an_address_listed_as_refused_in_an_api_that_is_served_is_found() {
+    let said = of_a_port_from_v2_listed_as("2+", Class::Refused);
     assert!(said.contains("is listed as Some(Refused)"), "{said}");
 }
 
 #[test]
 fn a_listed_address_whose_versions_have_changed_or_that_is_gone_is_found() {
-    let port = r#"{ "name": "Port", "type": "int32", "versions": "2+" }"#;
-    let schemas = [given::request("", ""), given::response_with(port)];
-    let listed = Address {
-        key: 12,
-        path: "Port",
-        versions: "0+",
-        class: Class::ClientsOwn,
-    };
-    let said = problems(&schemas, &[given::row()], &[listed]).join("\n");
+    let said = of_a_port_from_v2_listed_as("0+", Class::ClientsOwn);
     assert!(said.contains("says address and is not in"), "{said}");
     assert!(said.contains("no release under test has"), "{said}");
 }

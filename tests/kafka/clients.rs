@@ -62,6 +62,17 @@ pub(crate) fn run(
     )
 }
 
+/// What a client sees of the cluster.
+pub(crate) fn metadata(
+    fixture: &Fixture,
+    client: &str,
+    front: &Front,
+    bootstrap: &str,
+    options: &[String],
+) -> Result<Vec<Value>> {
+    run(fixture, client, front, bootstrap, "metadata", options)
+}
+
 /// As [`run`], for what a client would go on to try.
 pub(crate) fn run_within(
     timeout: Duration,

@@ -7,7 +7,7 @@ use anyhow::{Result, ensure};
 use libtest_mimic::Trial;
 use serde_json::Value;
 
-use crate::clients::{Front, run};
+use crate::clients::{Front, metadata, run};
 use crate::fixture::{Fixture, LazyFixture, sharing};
 use crate::oracle::{self, Order};
 
@@ -39,12 +39,11 @@ fn converse(fixture: &Fixture, client: &str) -> Result<()> {
     let topic = fixture.namespaces.unique(&format!("conversation-{client}"));
     fixture.cluster.admin_client.create(&topic, 4)?;
     let front = fixture.front();
-    let metadata = run(
+    let metadata = metadata(
         fixture,
         client,
         &front,
         &front.plain,
-        "metadata",
         &[format!("topic={topic}")],
     )?;
     ensure_only_advertised(&metadata, &front.brokers)?;

@@ -4,7 +4,7 @@ use anyhow::{Result, ensure};
 use libtest_mimic::Trial;
 
 use crate::brokers::ports;
-use crate::clients::run;
+use crate::clients::metadata;
 use crate::fixture::{Fixture, LazyFixture, is_direct, sharing};
 use crate::namespaces::broker_ip;
 
@@ -47,12 +47,11 @@ fn metrics(fixture: &Fixture) -> Result<()> {
     fixture.cluster.admin_client.create(&topic, 1)?;
     let narrows = fixture.own_narrows()?;
     let front = narrows.front();
-    run(
+    metadata(
         fixture,
         "kcat",
         &front,
         &front.plain,
-        "metadata",
         &[format!("topic={topic}")],
     )?;
     for name in [

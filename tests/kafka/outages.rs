@@ -8,7 +8,7 @@ use libtest_mimic::Trial;
 
 use crate::arms::Arms;
 use crate::brokers::{FOURTH, ports};
-use crate::clients::{Flow, run};
+use crate::clients::{Flow, metadata};
 use crate::conversations::{brokers_in, ensure_only_advertised};
 use crate::fixture::{Fixture, LazyFixture, alone, is_direct};
 use crate::namespaces::broker_ip;
@@ -93,12 +93,11 @@ fn come_and_go(fixture: &Fixture) -> Result<()> {
     admin_client.ask(&format!("replicas {topic} 0 {FOURTH},1,2"))?;
     admin_client.move_leader(&topic, FOURTH)?;
     producer.await_more(BETWEEN)?;
-    let metadata = run(
+    let metadata = metadata(
         fixture,
         "java",
         &front,
         &front.plain,
-        "metadata",
         &[format!("topic={topic}")],
     )?;
     let seen = brokers_in(&metadata)?;
@@ -112,12 +111,11 @@ fn come_and_go(fixture: &Fixture) -> Result<()> {
     admin_client.move_leader(&topic, 1)?;
     fixture.cluster.remove_fourth()?;
     producer.await_more(BETWEEN)?;
-    let metadata = run(
+    let metadata = metadata(
         fixture,
         "java",
         &front,
         &front.plain,
-        "metadata",
         &[format!("topic={topic}")],
     )?;
     ensure_only_advertised(&metadata, &front.brokers)?;

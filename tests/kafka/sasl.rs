@@ -5,7 +5,7 @@ use anyhow::{Result, ensure};
 use libtest_mimic::Trial;
 
 use crate::brokers::{PASSWORD, USER};
-use crate::clients::{Flow, run};
+use crate::clients::{Flow, metadata, run};
 use crate::conversations::{ensure_only_advertised, exchange};
 use crate::fixture::{Fixture, LazyFixture, is_direct, sharing};
 use crate::oracle::{self, Order};
@@ -42,7 +42,7 @@ fn converse(fixture: &Fixture, client: &str, mechanism: &str) -> Result<()> {
         &[format!("topic={topic}")],
     ]
     .concat();
-    let metadata = run(fixture, client, &front, &front.sasl, "metadata", &options)?;
+    let metadata = metadata(fixture, client, &front, &front.sasl, &options)?;
     ensure_only_advertised(&metadata, &front.sasl_brokers)?;
     exchange(
         fixture,

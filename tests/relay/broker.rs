@@ -204,6 +204,14 @@ impl Arrival {
         written
     }
 
+    /// As [`fill`](Self::fill), with more than fits.
+    pub(crate) async fn fill_to_the_brim(&mut self, bytes: &[u8]) -> usize {
+        let written = self.fill(bytes).await;
+        let all = bytes.len();
+        assert!(written < all, "back-pressure: {written} of {all} bytes");
+        written
+    }
+
     /// Closes with a reset.
     pub(crate) fn reset(self) {
         SockRef::from(&self.stream)

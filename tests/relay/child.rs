@@ -30,6 +30,15 @@ pub(crate) struct OwnProcess {
     pub(crate) shown: &'static str,
 }
 
+impl OwnProcess {
+    /// Everything on one thread, nothing shown.
+    pub(crate) const PLAIN: Self = Self {
+        files: ALL_FILES,
+        runtime: one_thread,
+        shown: "",
+    };
+}
+
 /// Runs `body` in a child that is started as this test alone. `here` is the path of a function
 /// inside the test: [`in_own_process`] gives it.
 pub(crate) fn run<F: Future<Output = ()>>(

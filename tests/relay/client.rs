@@ -1,7 +1,8 @@
 //! Narrows in this process, and scripted clients that speak to it.
 
 use crate::alloc;
-use crate::broker::{Broker, read_frame};
+use crate::broker::{Arrival, Broker, read_frame};
+use crate::frames::{OFFSET_COMMIT, request};
 use crate::warnings::Watch;
 use crate::{until, within};
 use narrows::address::{NodeIdRanges, PortScheme, Scheme};
@@ -284,6 +285,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         within("Narrows to take a request", write(&mut self.stream, bytes))
             .await
             .unwrap();
+    }
+
+    /// Sends a small request, number 1, and waits until it has come to the broker.
+    pub(crate) async fn ask(&mut self, broker: &mut Broker) -> Arrival {
+        let asked = request(OFFSET_COMMIT, 6, 1, b"body");
+        self.send(&asked).await;
+        let arrival = broker.next().await;
+        assert_eq!(arrival.first, asked, "the request as it was sent");
+        arrival
     }
 
     /// Sends what it can: Narrows may close in between.

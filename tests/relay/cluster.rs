@@ -113,8 +113,7 @@ async fn a_broker_that_moves_to_another_address_takes_its_connections_along() {
     let (mut zero, mut one, cluster) = two().await;
     let proxy = Proxy::start(&[&zero]).await;
     let mut client = proxy.connect_to(1).await;
-    client.send(&request(OFFSET_COMMIT, 6, 1, b"body")).await;
-    let old = one.next().await;
+    let old = client.ask(&mut one).await;
     let mut moved = Broker::member(1, &cluster).await;
     let nodes = [(0, zero.address), (1, moved.address)];
     teach(&proxy, &mut zero, &nodes).await;
@@ -132,11 +131,9 @@ async fn a_broker_that_is_removed_ends_its_connections_and_leaves_the_others_alo
     let (mut zero, mut one, cluster) = two().await;
     let proxy = Proxy::start(&[&zero]).await;
     let mut client = proxy.connect_to(1).await;
-    client.send(&request(OFFSET_COMMIT, 6, 1, b"body")).await;
-    let removed = one.next().await;
+    let removed = client.ask(&mut one).await;
     let mut bystander = proxy.connect_to(0).await;
-    bystander.send(&request(OFFSET_COMMIT, 6, 1, b"body")).await;
-    let mut stays = zero.next().await;
+    let mut stays = bystander.ask(&mut zero).await;
     cluster.lock().unwrap().nodes.remove(&1);
     let nodes = [(0, zero.address)];
     teach(&proxy, &mut zero, &nodes).await;

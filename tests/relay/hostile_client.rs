@@ -177,8 +177,7 @@ async fn what_was_not_offered_ends_the_session_behind_the_responses_that_are_pen
     for (count, (what, refused)) in refused.into_iter().enumerate() {
         println!("{what}");
         let mut client = proxy.connect().await;
-        client.send(&request(OFFSET_COMMIT, 6, 1, b"body")).await;
-        let mut arrival = broker.next().await;
+        let mut arrival = client.ask(&mut broker).await;
         client
             .send(&[refused, request(OFFSET_COMMIT, 6, 3, b"never")].concat())
             .await;
@@ -273,8 +272,7 @@ async fn half_a_request_in_mid_stream_is_never_completed_at_the_broker() {
         (2500, true),
     ] {
         let mut client: Client = proxy.connect().await;
-        client.send(&request(OFFSET_COMMIT, 6, 1, b"body")).await;
-        let mut arrival = broker.next().await;
+        let mut arrival = client.ask(&mut broker).await;
         arrival.send(&opaque(1, b"answer")).await;
         assert_eq!(client.frame().await, Some(opaque(1, b"answer")));
         client.send(&whole[..length]).await;

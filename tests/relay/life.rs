@@ -13,11 +13,9 @@ async fn a_drain_answers_what_is_in_flight_closes_at_a_frame_boundary_and_takes_
     let mut broker = Broker::alone(0).await;
     let proxy = Proxy::start(&[&broker]).await;
     let mut client = proxy.connect().await;
-    client.send(&request(OFFSET_COMMIT, 6, 1, b"body")).await;
-    let mut arrival = broker.next().await;
+    let mut arrival = client.ask(&mut broker).await;
     let mut idle = proxy.connect().await;
-    idle.send(&request(OFFSET_COMMIT, 6, 1, b"body")).await;
-    let mut idle_arrival = broker.next().await;
+    let mut idle_arrival = idle.ask(&mut broker).await;
     idle_arrival.send(&opaque(1, b"answer")).await;
     idle.frame().await.unwrap();
     let mut fresh = proxy.connect().await;
@@ -65,8 +63,7 @@ async fn a_request_that_is_half_sent_when_the_drain_begins_is_completed_and_answ
     let mut broker = Broker::alone(0).await;
     let proxy = Proxy::start(&[&broker]).await;
     let mut client = proxy.connect().await;
-    client.send(&request(OFFSET_COMMIT, 6, 1, b"body")).await;
-    let mut arrival = broker.next().await;
+    let mut arrival = client.ask(&mut broker).await;
     arrival.send(&opaque(1, b"answer")).await;
     client.frame().await.unwrap();
     let whole = request(OFFSET_COMMIT, 6, 2, &[7; 1000]);
@@ -103,8 +100,7 @@ async fn a_session_whose_response_does_not_come_ends_with_the_drain_timeout() {
     .await;
     proxy.announce("some responses did not come within drain.timeout");
     let mut client = proxy.connect().await;
-    client.send(&request(OFFSET_COMMIT, 6, 1, b"body")).await;
-    let arrival = broker.next().await;
+    let arrival = client.ask(&mut broker).await;
     let began = Instant::now();
     assert!(!within("the drain", proxy.narrows.drain()).await);
     assert!(

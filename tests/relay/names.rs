@@ -194,6 +194,14 @@ struct Two {
     other: Vec<Broker>,
 }
 
+impl Two {
+    /// How many connections each broker has had.
+    fn accepted(&self) -> Vec<usize> {
+        let brokers = self.kafka.iter().chain(&self.other);
+        brokers.map(Broker::accepted).collect()
+    }
+}
+
 async fn two() -> Two {
     let pki = Pki::new();
     let mut clusters = Vec::new();
@@ -303,20 +311,9 @@ async fn two_clusters_with_the_same_node_ids_behind_one_port_never_mix() {
 
 #[tokio::test]
 async fn a_name_that_nobody_has_is_told_so_and_reaches_nobody() {
-    let Two {
-        proxy,
-        kafka,
-        other,
-        ..
-    } = two().await;
-    let accepted = || {
-        kafka
-            .iter()
-            .chain(&other)
-            .map(Broker::accepted)
-            .collect::<Vec<_>>()
-    };
-    let before = accepted();
+    let two = two().await;
+    let proxy = &two.proxy;
+    let before = two.accepted();
     let long = [&[b'a'; 300][..], b".kafka.example.com"].concat();
     let kafka_0 = "broker-0.kafka.example.com";
     for (count, (name, came, nearest)) in (1..).zip([
@@ -418,25 +415,14 @@ async fn a_name_that_nobody_has_is_told_so_and_reaches_nobody() {
         assert!(!said.contains('\0') && said.len() < 1000, "{said}");
         assert_eq!(problem["count"], count);
     }
-    assert_eq!(accepted(), before);
+    assert_eq!(two.accepted(), before);
 }
 
 #[tokio::test]
 async fn a_hello_without_a_name_is_told_so_and_reaches_nobody() {
-    let Two {
-        proxy,
-        kafka,
-        other,
-        ..
-    } = two().await;
-    let accepted = || {
-        kafka
-            .iter()
-            .chain(&other)
-            .map(Broker::accepted)
-            .sum::<usize>()
-    };
-    let before = accepted();
+    let two = two().await;
+    let proxy = &two.proxy;
+    let before = two.accepted();
     let mut client = proxy.connect().await;
     client.send(&hello(&[])).await;
     assert_eq!(client.rest().await, UNRECOGNIZED_NAME);
@@ -448,25 +434,14 @@ async fn a_hello_without_a_name_is_told_so_and_reaches_nobody() {
         said.contains("ssl_check_hostname") && said.contains(ADVERTISED_HOST),
         "{said}"
     );
-    assert_eq!(accepted(), before);
+    assert_eq!(two.accepted(), before);
 }
 
 #[tokio::test]
 async fn a_hello_that_lies_about_its_parts_is_not_answered_and_reaches_nobody() {
-    let Two {
-        proxy,
-        kafka,
-        other,
-        ..
-    } = two().await;
-    let accepted = || {
-        kafka
-            .iter()
-            .chain(&other)
-            .map(Broker::accepted)
-            .sum::<usize>()
-    };
-    let before = accepted();
+    let two = two().await;
+    let proxy = &two.proxy;
+    let before = two.accepted();
     let name = b"broker-0.kafka.example.com";
     let twice = hello(&[name, b"broker-1.kafka.example.com"]);
     let behind = record(&[&message(&[name])[..], b"!"].concat());
@@ -502,5 +477,5 @@ async fn a_hello_that_lies_about_its_parts_is_not_answered_and_reaches_nobody() 
     let mut client = proxy.connect().await;
     client.send(&behind).await;
     within("an end", client.rest()).await;
-    assert_eq!(accepted(), before);
+    assert_eq!(two.accepted(), before);
 }

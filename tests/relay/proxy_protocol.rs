@@ -1,7 +1,7 @@
 //! PROXY protocol headers: whose connection it is, and who may say so.
 
 use crate::broker::Broker;
-use crate::child::{ALL_FILES, OwnProcess, in_own_process, one_thread};
+use crate::child::{OwnProcess, in_own_process};
 use crate::client::Proxy;
 use crate::frames::{OFFSET_COMMIT, opaque, request};
 use narrows::listener::{ProxyMode, ProxyProtocol};
@@ -186,14 +186,7 @@ impl Write for Log {
 fn the_session_is_told_by_the_client_that_the_header_names_and_by_its_sender() {
     // In a process of its own: whether a line of code logs is cached for all threads, and others
     // have no subscriber.
-    in_own_process!(
-        OwnProcess {
-            files: ALL_FILES,
-            runtime: one_thread,
-            shown: ""
-        },
-        look_at_the_log
-    );
+    in_own_process!(OwnProcess::PLAIN, look_at_the_log);
 }
 
 async fn look_at_the_log() {

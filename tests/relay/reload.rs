@@ -45,8 +45,7 @@ async fn established<S: AsyncRead + AsyncWrite + Unpin>(
     client: &mut Client<S>,
     broker: &mut Broker,
 ) -> Arrival {
-    client.send(&request(OFFSET_COMMIT, 6, 1, b"body")).await;
-    let mut arrival = broker.next().await;
+    let mut arrival = client.ask(broker).await;
     arrival.send(&opaque(1, b"answer")).await;
     assert_eq!(client.frame().await, Some(opaque(1, b"answer")));
     arrival
@@ -249,8 +248,7 @@ async fn a_removed_listener_waits_for_responses_no_longer_than_a_drain_does() {
     })
     .unwrap();
     let mut client = Client::connect(removed.unwrap()).await;
-    client.send(&request(OFFSET_COMMIT, 6, 1, b"body")).await;
-    let arrival = broker.next().await;
+    let arrival = client.ask(&mut broker).await;
     assert!(reload(&proxy, |settings| settings.listeners.truncate(1)).unwrap());
     assert_eq!(client.frame().await, None);
     assert_eq!(arrival.rest().await, b"");

@@ -2,7 +2,7 @@
 //! are believed.
 
 use crate::broker::Broker;
-use crate::child::{ALL_FILES, OwnProcess, in_own_process, one_thread};
+use crate::child::{OwnProcess, in_own_process};
 use crate::client::{ADVERTISED_HOST, Proxy};
 use crate::frames::{OFFSET_COMMIT, header, opaque, request};
 use crate::pki::{Authority, Wish, self_signed};
@@ -113,8 +113,7 @@ async fn both_sides_may_send_much_at_once_and_read_slowly() {
     .await;
     for version in VERSIONS {
         let mut client = tls_client(proxy.bootstrap(), &pki.client_of(version)).await;
-        client.send(&request(OFFSET_COMMIT, 6, 1, b"")).await;
-        let arrival = broker.next().await;
+        let arrival = client.ask(&mut broker).await;
         let large = request(OFFSET_COMMIT, 6, 2, &pattern(BYTES));
         let answer = opaque(1, &pattern(BYTES));
         let (mut from_narrows, mut to_narrows) = tokio::io::split(client.stream);
@@ -163,12 +162,11 @@ async fn the_end_of_a_response_that_finds_no_room_is_not_lost_whether_the_client
     let mut waiting = Vec::new();
     for less in 0..16 {
         let mut client = tls_client(proxy.bootstrap(), &config).await;
-        client.send(&request(OFFSET_COMMIT, 6, 1, b"")).await;
-        let mut arrival = broker.next().await;
+        let mut arrival = client.ask(&mut broker).await;
         if less == 0 {
             let before = proxy.metric(carried);
             let whole = opaque(1, &vec![7; 40 * 1024 * 1024]);
-            assert!(arrival.fill(&whole).await < whole.len(), "back-pressure");
+            arrival.fill_to_the_brim(&whole).await;
             capacity = usize::try_from(proxy.metric(carried) - before).unwrap();
             continue;
         }
@@ -224,8 +222,7 @@ async fn keys_that_change_on_an_idle_connection_change_back_with_the_next_respon
     let mut broker = Broker::alone(0).await;
     let proxy = start(&pki, &broker).await;
     let mut client = tls_client(proxy.bootstrap(), &pki.client_of(&TLS13)).await;
-    client.send(&request(OFFSET_COMMIT, 6, 1, b"")).await;
-    let mut arrival = broker.next().await;
+    let mut arrival = client.ask(&mut broker).await;
     arrival.send(&opaque(1, b"answer")).await;
     client.frame().await.unwrap();
     for id in 2..5 {
@@ -341,8 +338,7 @@ async fn a_client_that_closes_its_side_still_gets_what_is_pending() {
     for version in VERSIONS {
         for says_so in [true, false] {
             let mut client = tls_client(proxy.bootstrap(), &pki.client_of(version)).await;
-            client.send(&request(OFFSET_COMMIT, 6, 1, b"body")).await;
-            let mut arrival = broker.next().await;
+            let mut arrival = client.ask(&mut broker).await;
             if says_so {
                 client.finish().await;
             } else {
@@ -363,8 +359,7 @@ async fn a_drain_answers_what_is_in_flight_and_says_in_tls_that_it_closes() {
     let mut broker = Broker::alone(0).await;
     let proxy = start(&pki, &broker).await;
     let mut client = tls_client(proxy.bootstrap(), &pki.client()).await;
-    client.send(&request(OFFSET_COMMIT, 6, 1, b"body")).await;
-    let mut arrival = broker.next().await;
+    let mut arrival = client.ask(&mut broker).await;
     let mut idle = tls_client(proxy.bootstrap(), &pki.client()).await;
     let _idle = exchange(&mut idle, &mut broker, 10).await;
     let mut fresh = tls_client(proxy.bootstrap(), &pki.client()).await;
@@ -493,14 +488,7 @@ async fn where_clients_are_asked_for_a_certificate_none_will_do_but_a_wrong_one_
 #[test]
 fn the_session_is_told_by_the_certificate_that_the_client_has_shown() {
     // In a process of its own, as in proxy_protocol.rs.
-    in_own_process!(
-        OwnProcess {
-            files: ALL_FILES,
-            runtime: one_thread,
-            shown: ""
-        },
-        look_at_the_log
-    );
+    in_own_process!(OwnProcess::PLAIN, look_at_the_log);
 }
 
 async fn look_at_the_log() {

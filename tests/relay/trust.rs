@@ -2,8 +2,9 @@
 
 use crate::broker::{Broker, read_frame};
 use crate::client::{Client, Proxy};
+use crate::cluster::teach;
 use crate::frames::{OFFSET_COMMIT, SASL_HANDSHAKE, header, opaque, request};
-use crate::samples::{METADATA, Shape, node, response};
+use crate::samples::METADATA;
 use crate::{until, within};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -97,22 +98,10 @@ async fn a_provisional_session_without_a_login_ends_as_soon_as_the_map_is_known(
     zero.cluster.lock().unwrap().demands_sasl = true;
     let proxy = Proxy::start(&[&zero]).await;
     let mut client = proxy.connect_to(1).await;
-    client.send(&request(OFFSET_COMMIT, 6, 1, b"body")).await;
-    let mut provisional = zero.next().await;
+    let mut provisional = client.ask(&mut zero).await;
     // Another client's Metadata says who is who.
-    let mut other = proxy.connect().await;
-    other.send(&request(METADATA, 4, 1, &[0, 0, 0, 0, 0])).await;
-    let mut arrival = zero.next().await;
-    let nodes: Vec<_> = [(0, zero.address), (1, one.address)]
-        .iter()
-        .map(|(id, at)| node(*id, &at.ip().to_string(), at.port()))
-        .collect();
-    let shape = Shape {
-        has_nulls: true,
-        ..Shape::of(&nodes)
-    };
-    arrival.send(&response(METADATA, 4, 1, &shape)).await;
-    other.frame().await.unwrap();
+    let nodes = [(0, zero.address), (1, one.address)];
+    teach(&proxy, &mut zero, &nodes).await;
     provisional.send(&opaque(1, b"answer")).await;
     assert_eq!(client.frame().await, Some(opaque(1, b"answer")));
     assert_eq!(client.frame().await, None, "it ends between two requests");

@@ -79,8 +79,7 @@ async fn much_may_pass_in_both_directions_at_once() {
     let (mut broker, front) = pki.broker_behind_tls(0).await;
     let proxy = start(&pki, &front).await;
     let mut client = named_client(proxy.bootstrap(), BROKER_0, &pki.client()).await;
-    client.send(&request(OFFSET_COMMIT, 6, 1, b"")).await;
-    let mut arrival = broker.next().await;
+    let mut arrival = client.ask(&mut broker).await;
     let large = request(OFFSET_COMMIT, 6, 2, &pattern(5_000_000));
     let answer = opaque(1, &pattern(5_000_000));
     let (mut from_narrows, mut to_narrows) = tokio::io::split(client.stream);
@@ -110,8 +109,7 @@ async fn a_client_that_closes_its_side_of_a_tunnel_still_gets_what_is_pending() 
     let proxy = start(&pki, &front).await;
     for count in 1..3 {
         let mut client = named_client(proxy.bootstrap(), BROKER_0, &pki.client()).await;
-        client.send(&request(OFFSET_COMMIT, 6, 1, b"body")).await;
-        let mut arrival = broker.next().await;
+        let mut arrival = client.ask(&mut broker).await;
         client.finish().await;
         assert_eq!(arrival.frame().await, None, "the broker sees it");
         let answer = opaque(1, &pattern(700_000));
@@ -157,8 +155,7 @@ async fn a_broker_that_closes_is_closed_to_the_client_too() {
     })
     .await;
     let mut client = named_client(proxy.bootstrap(), BROKER_0, &pki.client()).await;
-    client.send(&request(OFFSET_COMMIT, 6, 1, b"body")).await;
-    let arrival = broker.next().await;
+    let arrival = client.ask(&mut broker).await;
     drop(arrival);
     assert_eq!(client.ending().await.unwrap(), b"");
     // The client keeps its side open; it is not waited for.
@@ -256,8 +253,7 @@ async fn a_drain_ends_an_idle_tunnel_and_lets_a_busy_one_come_to_a_pause() {
     let mut idle = named_client(proxy.bootstrap(), BROKER_0, &pki.client()).await;
     let _idle = exchange(&mut idle, &mut broker, 10).await;
     let mut busy = named_client(proxy.bootstrap(), BROKER_0, &pki.client()).await;
-    busy.send(&request(OFFSET_COMMIT, 6, 1, b"body")).await;
-    let mut arrival = broker.next().await;
+    let mut arrival = busy.ask(&mut broker).await;
     until("both", || proxy.active() == 2).await;
     let began = Instant::now();
     let script = async {

@@ -12,7 +12,7 @@ use anyhow::{Context, Result};
 use libtest_mimic::Trial;
 
 use crate::brokers::version_under_test;
-use crate::clients::run;
+use crate::clients::metadata;
 use crate::conversations::{ensure_only_advertised, exchange};
 use crate::fixture::{Fixture, LazyFixture, is_direct, sharing};
 use crate::leadership;
@@ -92,14 +92,7 @@ fn converse(fixture: &Fixture, client: &str, way: Way) -> Result<()> {
     fixture.cluster.admin_client.create(&topic, 4)?;
     let road = way.road(fixture)?;
     let options = road.with(&[format!("topic={topic}")]);
-    let metadata = run(
-        fixture,
-        client,
-        &road.front,
-        &road.bootstrap,
-        "metadata",
-        &options,
-    )?;
+    let metadata = metadata(fixture, client, &road.front, &road.bootstrap, &options)?;
     ensure_only_advertised(&metadata, &road.brokers)?;
     exchange(
         fixture,
@@ -121,14 +114,7 @@ fn follow_the_leader(fixture: &Fixture) -> Result<()> {
 fn advertise_another_port(fixture: &Fixture) -> Result<()> {
     let road = Way::ToPlain.road(fixture)?;
     let bootstrap = format!("{}:{}", names::bootstrap(names::ELSEWHERE), way::PORT);
-    let metadata = run(
-        fixture,
-        "kcat",
-        &road.front,
-        &bootstrap,
-        "metadata",
-        &road.options,
-    )?;
+    let metadata = metadata(fixture, "kcat", &road.front, &bootstrap, &road.options)?;
     ensure_only_advertised(
         &metadata,
         &names::brokers(names::ELSEWHERE, configuration::ELSEWHERE_PORT),

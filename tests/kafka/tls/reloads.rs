@@ -9,7 +9,7 @@ use super::configuration::{only, terminating};
 use super::secret::Secret;
 use super::socket::TlsSocket;
 use super::way::Way;
-use crate::clients::{Flow, run};
+use crate::clients::{Flow, metadata};
 use crate::conversations::ensure_only_advertised;
 use crate::fixture::{Fixture, LazyFixture, is_direct, sharing};
 use crate::names;
@@ -103,14 +103,7 @@ fn add_a_listener(fixture: &Fixture) -> Result<()> {
     await_reloads(fixture, &narrows, "applied", 1.0)?;
     let road = Way::ToPlain.through(fixture, port);
     let bootstrap = format!("{}:{port}", names::bootstrap(names::ADDED));
-    let metadata = run(
-        fixture,
-        "kcat",
-        &road.front,
-        &bootstrap,
-        "metadata",
-        &road.options,
-    )?;
+    let metadata = metadata(fixture, "kcat", &road.front, &bootstrap, &road.options)?;
     ensure_only_advertised(&metadata, &names::brokers(names::ADDED, port))?;
 
     await_more(std::slice::from_ref(&producer))?;
