@@ -22,6 +22,7 @@ KUBE_VERSIONS = ("1.29.0", "1.34.0")
 
 # The three values of the README.
 PORT = {"bootstrapServers": "kafka:9092", "externalHost": "kafka.example.com", "scheme": "port"}
+SINGLE = {**PORT, "scheme": "single"}
 SNI = {**PORT, "scheme": "sni", "tls": {"secretName": "narrows-tls"}}
 
 

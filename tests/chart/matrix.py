@@ -3,7 +3,7 @@
 import yaml
 
 import chart
-from chart import PORT, SNI, values
+from chart import PORT, SINGLE, SNI, values
 
 EVERYTHING = {
     "certificate": {"enabled": True, "issuerRef": {"name": "ca", "kind": "Issuer"}},
@@ -35,6 +35,8 @@ EVERYTHING = {
 MATRIX = {
     "port": PORT,
     "sni": SNI,
+    "single": SINGLE,
+    "single-with-names": {**SINGLE, "externalHost": "b{node_id}.kafka.example.com"},
     "one-replica": values(PORT, {"replicas": 1, "serviceAccount": {"create": False}}),
     "no-service": values(PORT, {"service": {"enabled": False}}),
     "service-monitor": values(PORT, {"metrics": {"serviceMonitor": {"enabled": True}}}),

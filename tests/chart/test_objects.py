@@ -3,7 +3,7 @@
 import unittest
 
 import chart
-from chart import PORT, SNI, configuration, one, pod, render, values
+from chart import PORT, SINGLE, SNI, configuration, one, pod, render, values
 
 
 def ports(objects):
@@ -33,6 +33,12 @@ class Config(unittest.TestCase):
         self.assertEqual(listener["address"]["broker_host"], "broker-{node_id}.kafka.example.com")
         self.assertNotIn("advertised_host", listener["address"])
         self.assertEqual(listener["tls"]["certificate"], "/secrets/narrows-tls/tls.crt")
+
+    def test_scheme_single_has_one_host_for_all_brokers(self):
+        listener = configuration(render(SINGLE))["listeners"]["external"]
+        address = {"scheme": "single", "advertised_host": "kafka.example.com"}
+        self.assertEqual(listener["address"], address)
+        self.assertNotIn("tls", listener)
 
     def test_config_stands_above_the_three_values_and_passes_verbatim(self):
         given = {"config": {"limits": {"frame_bytes_max": "10MiB"}, "drain": {"delay": "1s"}}}
@@ -73,6 +79,10 @@ class Ports(unittest.TestCase):
     def test_scheme_sni_takes_one_port_the_one_that_clients_are_told(self):
         self.assertEqual(ports(render(SNI)), [(9092, 9092)])
         self.assertEqual(ports(render(SNI, address(advertised_port=443))), [(443, 9092)])
+
+    def test_scheme_single_takes_one_port_whatever_the_node_ids(self):
+        self.assertEqual(ports(render(SINGLE)), [(9092, 9092)])
+        self.assertEqual(ports(render(SINGLE, address(advertised_port=443))), [(443, 9092)])
 
     def test_forty_nine_node_ids_are_still_taken(self):
         self.assertEqual(len(ports(render(PORT, address(node_ids=["0-48"])))), 50)
@@ -336,6 +346,15 @@ class Notes(unittest.TestCase):
         self.assertIn("bootstrap.servers=kafka.example.com:443\n", said)
         self.assertIn("narrows doctor --bootstrap kafka.example.com:443 --tls --ca FILE\n", said)
         self.assertIn("Certificate:       has to cover kafka.example.com and *.kafka.example.com", said)
+
+    def test_they_tell_of_the_one_port_and_the_names_of_scheme_single(self):
+        said = chart.notes(SINGLE)
+        self.assertIn("bootstrap.servers=kafka.example.com:9092\n", said)
+        self.assertIn("9092 for everything", said)
+        self.assertIn("lead kafka.example.com to", said)
+        said = chart.notes({**SINGLE, "externalHost": "b{node_id}.kafka.example.com"})
+        self.assertIn("bootstrap.servers=bbootstrap.kafka.example.com:9092\n", said)
+        self.assertIn("lead *.kafka.example.com to", said)
 
     def test_they_warn_of_brokers_that_are_not_verified(self):
         given = {"config": {"clusters": {"kafka": {"tls": {"verify": "off"}}}}}

@@ -113,7 +113,7 @@ What there is to know about every listener, as a JSON list of
 {{- end -}}
 {{- $_ := set $one "dnsNames" ($names | uniq) -}}
 {{- $_ := set $one "brokerHost" $brokers -}}
-{{- $_ := set $one "bootstrap" (printf "%v:%d" ($host | toString | replace "{node_id}" "") $outside) -}}
+{{- $_ := set $one "bootstrap" (printf "%v:%d" ($host | toString | replace "{node_id}" "bootstrap") $outside) -}}
 {{- end -}}
 {{- $_ := set $one "ports" $ports -}}
 {{- $_ := set $one "ranges" $ranges -}}
