@@ -74,6 +74,23 @@ def sni_scheme(world):
         return f"{len(journal.acked)} records over TLS"
 
 
+@case(SECONDS)
+def single_scheme(world):
+    """One port for all brokers, without TLS: a Java client outside produces and consumes."""
+    with installed(world.release(), world.three_values("single")) as release:
+        ports = release.place.get("service", release.name)["spec"]["ports"]
+        if len(ports) != 1:
+            raise Failure(f"the Service has {len(ports)} ports")
+        bootstrap = f"{release.address()}:{PORT}"
+        if (listed := metadata(world, bootstrap)) != {bootstrap}:
+            raise Failure(f"kcat was told of {listed}, not of {bootstrap} alone")
+        with world.load_outside(bootstrap, "single-scheme") as load:
+            load.started().goes_on(200)
+            journal = load.ended()
+        judge_undisturbed(journal)
+        return f"one port; {journal}"
+
+
 def tls(ca):
     """A Java client's settings for TLS."""
     return ["security.protocol=SSL", "ssl.truststore.type=PEM", f"ssl.truststore.location={ca}"]
