@@ -493,32 +493,39 @@ fn relative(item: &Item<'_>) -> std::ops::Range<usize> {
 /// AlterReplicaLogDirs, which every broker answers for every partition: one that has no replica says
 /// so, which is no news if another one has it; one that failed outweighs one that did not.
 fn weightiest<'a>(answers: &[Option<Answer<'a>>]) -> Vec<MergedTopic<'a>> {
-    let mut heaviest = BTreeMap::new();
+    let mut topics = Vec::new();
+    let mut numbers = BTreeMap::new();
+    let mut weights = BTreeMap::new();
     for (_, answer) in numbered(answers) {
         for said in &answer.index.partitions {
             let Some(topic) = answer.index.topics.get(said.topic as usize) else {
                 continue;
             };
+            let number = *numbers.entry(topic.key).or_insert_with(|| {
+                topics.push(MergedTopic {
+                    key: topic.key,
+                    partitions: Vec::new(),
+                    rest: answer.body.get(topic.array.end..topic.at.end),
+                });
+                topics.len() - 1
+            });
+            let Some(MergedTopic { partitions, .. }) = topics.get_mut(number) else {
+                continue;
+            };
             let bytes = answer.body.get(said.at.clone()).unwrap_or_default();
-            let found = heaviest
-                .entry(topic.key)
-                .or_insert_with(BTreeMap::new)
-                .entry(said.partition)
-                .or_insert((weight(said.error), bytes));
-            if weight(said.error) > found.0 {
-                *found = (weight(said.error), bytes);
+            let next = (partitions.len(), weight(said.error));
+            let heaviest = weights.entry((number, said.partition)).or_insert(next);
+            match partitions.get_mut(heaviest.0) {
+                None => partitions.push((said.partition, Place::Said(bytes))),
+                Some(known) if weight(said.error) > heaviest.1 => {
+                    heaviest.1 = weight(said.error);
+                    known.1 = Place::Said(bytes);
+                }
+                Some(_) => {}
             }
         }
     }
-    let merged = heaviest.into_iter().map(|(key, partitions)| MergedTopic {
-        key,
-        partitions: partitions
-            .into_iter()
-            .map(|(partition, (_, bytes))| (partition, Place::Said(bytes)))
-            .collect(),
-        rest: None,
-    });
-    merged.collect()
+    topics
 }
 
 const UNKNOWN_TOPIC_OR_PARTITION: i16 = 3;

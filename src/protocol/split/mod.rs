@@ -219,7 +219,7 @@ impl Request<'_> {
     pub fn split(&self, assignment: &[usize], pieces: usize) -> Result<Vec<Vec<u8>>, Malformed> {
         let (keys, layout) = keys(self.api).ok_or(Malformed::NotSplittable)?;
         let index = self.index(layout)?;
-        if keys == Keys::OfAll || index.is_of_one() {
+        if keys == Keys::OfAll || keys.is_of_one(&index) {
             let whole = || with_length([&[0; 4], self.frame].concat());
             return Ok((0..pieces).map(|_| whole()).collect());
         }
@@ -244,9 +244,8 @@ impl Request<'_> {
     pub fn merge(&self, pieces: &[Piece<'_>]) -> Result<Vec<u8>, Malformed> {
         let (keys, layout) = keys(self.api).ok_or(Malformed::NotSplittable)?;
         let index = self.index(layout)?;
-        if index.is_of_one() {
-            let mut outcomes = pieces.iter().map(|piece| piece.outcome);
-            return match outcomes.next() {
+        if keys.is_of_one(&index) {
+            return match pieces.first().map(|piece| piece.outcome) {
                 Some(Outcome::Answered(body)) => Ok(self.answer(|out| out.extend(body))),
                 Some(Outcome::Failed(why)) => self.failed(why),
                 Some(Outcome::NothingYet) | None => self.failed(Failure::NotSent),
@@ -332,6 +331,15 @@ enum Keys {
     Resources,
     /// None: every broker is asked for all.
     OfAll,
+}
+
+impl Keys {
+    /// Whether the request is one broker's as a whole: it is about one group or transactional id, or
+    /// names none.
+    fn is_of_one(self, index: &Index<'_>) -> bool {
+        let is_listed = matches!(self, Self::Coordinated(_) | Self::Resources);
+        is_listed && (index.items.is_empty() || index.is_of_one())
+    }
 }
 
 /// The keys of an API and where they stand; `None` if any broker can answer it.

@@ -1,7 +1,10 @@
 //! What [`split`](super) promises, on requests and responses as the `kafka-protocol` crate writes
 //! them. `tests/oracle/split.rs` asks Kafka's own classes, about every API and version.
 
+mod properties;
+
 use super::*;
+use crate::protocol;
 use crate::protocol::header;
 use crate::protocol::table;
 use bytes::{Buf, Bytes};
@@ -12,6 +15,7 @@ use kafka_protocol::messages::{
     produce_request as produce, produce_response as produced,
 };
 use kafka_protocol::protocol::{Decodable, Encodable, StrBytes};
+use proptest::prelude::*;
 
 const PRODUCE: i16 = 0;
 const FETCH: i16 = 1;
@@ -421,5 +425,79 @@ fn a_list_of_all_brokers_has_each_group_once_and_is_an_error_if_one_fails() {
             (15, 0),
             "{version}"
         );
+    }
+}
+
+#[test]
+fn a_request_with_more_keys_than_there_is_room_for_is_refused() {
+    let partitions = |count: i32| {
+        let topic = produce::TopicProduceData::default().with_partition_data(
+            (0..count)
+                .map(|index| produce::PartitionProduceData::default().with_index(index))
+                .collect(),
+        );
+        frame(
+            PRODUCE,
+            9,
+            &ProduceRequest::default().with_topic_data(vec![topic]),
+        )
+    };
+    let most = 1 << 18;
+    assert!(request(&partitions(most)).needs().is_ok());
+    let frame = partitions(most + 1);
+    assert_eq!(request(&frame).needs(), Err(Malformed::TooManyKeys));
+}
+
+/// A frame that begins as a request of an API and version does.
+fn headed(key: i16, version: i16, body: &[u8]) -> Vec<u8> {
+    let headers = table::api(key).unwrap().header_versions(version).unwrap();
+    let mut frame = [&key.to_be_bytes()[..], &version.to_be_bytes(), &[0; 6]].concat();
+    if headers.request >= 2 {
+        frame.push(0);
+    }
+    frame.extend_from_slice(body);
+    frame
+}
+
+/// Bytes that are often lengths and counts.
+fn any_bytes() -> impl Strategy<Value = Vec<u8>> {
+    let byte = prop_oneof![3 => 0..4u8, 1 => any::<u8>()];
+    prop::collection::vec(byte, 0..200)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(4000))]
+
+    #[test]
+    fn no_bytes_upset_it(
+        (key, version) in (0..95i16).prop_flat_map(|key| {
+            let versions = table::api(key).unwrap().versions;
+            // ControlledShutdown 0 has a header of its own.
+            (Just(key), versions.min.max(i16::from(key == 7))..=versions.max)
+        }),
+        request in any_bytes(),
+        answer in any_bytes(),
+    ) {
+        properties::check(&headed(key, version, &request), &answer);
+    }
+
+    #[test]
+    fn no_change_to_a_valid_request_upsets_it(
+        version in 3..=13i16,
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..4),
+        in_answer in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..4),
+    ) {
+        let mut frame = frame(PRODUCE, version, &produce_request(version));
+        for (at, byte) in changes {
+            let at = at.index(frame.len());
+            frame[at] = byte;
+        }
+        let said = [("a", 0, 20), ("a", 1, 11), ("b", 7, 27)];
+        let mut answer = body(version, &produce_response(version, 5, &said));
+        for (at, byte) in in_answer {
+            let at = at.index(answer.len());
+            answer[at] = byte;
+        }
+        properties::check(&frame, &answer);
     }
 }

@@ -7,5 +7,7 @@ pub mod address;
 pub mod hello;
 #[path = "../../../src/net/proxy_header.rs"]
 pub mod proxy_header;
+#[path = "../../../src/protocol/mod.rs"]
+pub mod protocol;
 #[path = "../../../src/types/mod.rs"]
 pub mod types;
