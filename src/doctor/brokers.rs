@@ -193,6 +193,12 @@ async fn meet(
 ) -> Result<String, Trouble> {
     let of_broker = |trouble: Trouble| of_broker(broker, trouble);
     let (mut reached, _) = reach.greet(address).await.map_err(of_broker)?;
+    // Before a login, brokers answer ApiVersions once and no second time.
+    if let Some(credentials) = credentials {
+        enter(reach, address, &mut reached, credentials)
+            .await
+            .map_err(of_broker)?;
+    }
     let confirmed = match &cluster.cluster_id {
         Some(id) => identity(reach, &mut reached, id, broker.node).await,
         None => None,
@@ -200,11 +206,6 @@ async fn meet(
     if confirmed == Some(false) {
         let fact = format!("{} is not that broker, it says", told(broker));
         return Err(Trouble::new(Code::BROKER_WRONG_NODE, fact));
-    }
-    if let Some(credentials) = credentials {
-        enter(reach, address, &mut reached, credentials)
-            .await
-            .map_err(of_broker)?;
     }
     let seen = topology(reach, address, &mut reached.stream, None)
         .await

@@ -91,6 +91,10 @@ codes! {
     "An SSH server answers there."
     "use the port of a Kafka listener"
 
+    SPEAKS_CONTROLLER "speaks_controller"
+    "A KRaft controller answers, which has no topics and knows no clients."
+    "use the port of a broker's listener, not that of a controller (controller.listener.names)"
+
     SPEAKS_OTHER "speaks_other"
     "What answers is not Kafka."
     "use the port of a Kafka listener"
@@ -106,6 +110,10 @@ codes! {
     CLOSED "closed"
     "Something accepts connections there and closes them instead of answering."
     "it may be a load balancer or a proxy whose broker is away (Narrows' log and /status say so), or a listener for something else"
+
+    NARROWS_BROKER_AWAY "narrows_broker_away"
+    "Narrows listens there, and can't reach the broker that this port or name stands for."
+    "its log, its /status and `narrows check --live` say why; a port or name for a node id that the cluster does not have never answers"
 
     TLS_NAME_MISMATCH "tls_name_mismatch"
     "The certificate is not for the name that was dialled. Java: `No subject alternative DNS name matching … found`."
@@ -185,7 +193,7 @@ codes! {
 
     METADATA_FAILED "metadata_failed"
     "The broker list is not to be had."
-    "look into the log of what listens there; a listener that demands a login closes here"
+    "look into the log of what listens there"
 
     NO_BROKERS "no_brokers"
     "The cluster says that it has no brokers."

@@ -18,6 +18,7 @@ const SOON_SECONDS: i64 = 14 * 86_400;
 /// The key of Fetch, whose versions tell releases apart.
 const FETCH: i16 = 1;
 const API_VERSIONS: i16 = 18;
+const METADATA: i16 = 3;
 
 /// Goes the whole way. `progress` is told what is being waited for.
 pub async fn examine(target: &Target, progress: &(dyn Fn(&str) + Sync)) -> Report {
@@ -81,6 +82,11 @@ impl Walk<'_> {
                 return Err((stage_of(&trouble), trouble));
             }
         };
+        if is_controller(&offered) {
+            let fact = format!("{address} is a KRaft controller, not a broker");
+            let trouble = Trouble::new(Code::SPEAKS_CONTROLLER, fact);
+            return Err((Stage::Versions, trouble));
+        }
         report.fine(Stage::Versions, software(&offered));
         report.offered = Some(offered);
         let reached = self
@@ -231,6 +237,12 @@ pub(super) fn stage_of(trouble: &Trouble) -> Stage {
         word if word.starts_with("tls_") => Stage::Tls,
         _ => Stage::Versions,
     }
+}
+
+/// Every broker has Metadata, and no controller has.
+pub(super) fn is_controller(offered: &Offered) -> bool {
+    let has = |wanted| offered.apis.iter().any(|(key, _)| *key == wanted);
+    !offered.apis.is_empty() && !has(METADATA)
 }
 
 /// What answered, as far as its versions tell.

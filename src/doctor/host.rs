@@ -7,7 +7,7 @@ use crate::net::{descriptors, socket};
 use crate::session::{ListenerTls, Splice};
 use std::collections::BTreeMap;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 
 /// How many ports that can't be bound are told one by one.
@@ -82,7 +82,7 @@ fn holder(address: SocketAddr) -> Option<String> {
     let tables = ["/proc/net/tcp", "/proc/net/tcp6"];
     let inode = tables.iter().find_map(|table| {
         let text = std::fs::read_to_string(table).ok()?;
-        listening_inode(&text, address.port()).map(str::to_owned)
+        listening_inode(&text, address).map(str::to_owned)
     })?;
     let wanted = format!("socket:[{inode}]");
     for process in std::fs::read_dir("/proc").ok()?.flatten() {
@@ -108,18 +108,40 @@ fn holder(address: SocketAddr) -> Option<String> {
     None
 }
 
-/// The inode of the socket that listens on a port, from `/proc/net/tcp` (proc(5)): the second
-/// column ends in the port, the fourth is the state, of which 0A is listening, the tenth the inode.
-fn listening_inode(table: &str, port: u16) -> Option<&str> {
-    let port = format!(":{port:04X}");
+/// The inode of the socket that stands in the way of a bind, from `/proc/net/tcp` (proc(5)): the
+/// second column is its address, the fourth the state, of which 0A is listening, the tenth the
+/// inode.
+fn listening_inode(table: &str, wanted: SocketAddr) -> Option<&str> {
     table.lines().skip(1).find_map(|line| {
         let mut columns = line.split_ascii_whitespace().skip(1);
-        let local = columns.next()?;
+        let local = listed_address(columns.next()?)?;
         let state = columns.nth(1)?;
-        (local.ends_with(&port) && state == "0A")
+        let is_any = local.ip().is_unspecified() || wanted.ip().is_unspecified();
+        let is_in_the_way = local.port() == wanted.port() && (is_any || local.ip() == wanted.ip());
+        (is_in_the_way && state == "0A")
             .then(|| columns.nth(5))
             .flatten()
     })
+}
+
+/// An address as the kernel lists it: words of 32 bits in hexadecimal, as they lie in memory.
+fn listed_address(text: &str) -> Option<SocketAddr> {
+    let (address, port) = text.split_once(':')?;
+    let port = u16::from_str_radix(port, 16).ok()?;
+    let word = |at: usize| u32::from_str_radix(address.get(at..at + 8)?, 16).ok();
+    let address = match address.len() {
+        8 => IpAddr::from(word(0)?.to_ne_bytes()),
+        32 => {
+            let words = [word(0)?, word(8)?, word(16)?, word(24)?];
+            let mut bytes = [0; 16];
+            for (bytes, word) in bytes.chunks_exact_mut(4).zip(words) {
+                bytes.copy_from_slice(&word.to_ne_bytes());
+            }
+            IpAddr::from(bytes).to_canonical()
+        }
+        _ => return None,
+    };
+    Some(SocketAddr::new(address, port))
 }
 
 /// Whether the connections that are allowed have descriptors.
@@ -205,11 +227,19 @@ mod tests {
 ";
 
     #[test]
-    fn the_socket_that_listens_on_a_port_is_found_and_no_connection() {
-        assert_eq!(listening_inode(TCP, 0x2384), Some("4711"));
-        assert_eq!(listening_inode(TCP, 0x2385), None);
-        assert_eq!(listening_inode("", 1), None);
-        assert_eq!(listening_inode("a\nb", 1), None);
+    #[cfg(target_endian = "little")]
+    fn the_socket_that_stands_in_the_way_is_found_and_no_other() {
+        let inode = |address: &str| listening_inode(TCP, address.parse().unwrap());
+        assert_eq!(inode("127.0.0.1:9092"), Some("4711"));
+        assert_eq!(inode("0.0.0.0:9092"), Some("4711"));
+        assert_eq!(inode("127.0.0.2:9092"), None);
+        assert_eq!(inode("127.0.0.1:9093"), None);
+        assert_eq!(
+            listening_inode("a\nb", "127.0.0.1:1".parse().unwrap()),
+            None
+        );
+        let loopback = listed_address("00000000000000000000000001000000:2384");
+        assert_eq!(loopback, Some("[::1]:9092".parse().unwrap()));
     }
 
     fn report_of(look: impl Fn(&mut Report)) -> String {

@@ -72,8 +72,10 @@ pub(super) async fn behind_tls(reach: &Reach, address: &BrokerAddress) -> Option
 /// What did a TLS handshake, and then closed or stayed silent.
 pub(super) async fn inside_tls(reach: &Reach, address: &BrokerAddress) -> Option<Trouble> {
     let mut reached = reach.dial(address).await.ok()?;
-    let first = words(reach, &mut reached.stream, HTTP_REQUEST).await?;
-    (&first == b"HTTP").then(|| by_first_bytes(address, first, true))
+    let answer = words(reach, &mut reached.stream, HTTP_REQUEST).await;
+    answer
+        .starts_with(b"HTTP")
+        .then(|| by_words(address, &answer, true))?
 }
 
 /// Whether it speaks TLS, and with which certificate.
@@ -121,18 +123,39 @@ async fn is_behind_proxy(reach: &Reach, address: &BrokerAddress) -> bool {
 /// What says something when it is spoken to as a web server is, or of itself.
 async fn as_talker(reach: &Reach, address: &BrokerAddress) -> Option<Trouble> {
     let mut reached = reach.in_plaintext().dial(address).await.ok()?;
-    let first = words(reach, &mut reached.stream, HTTP_REQUEST).await?;
-    Some(by_first_bytes(address, first, false))
+    let answer = words(reach, &mut reached.stream, HTTP_REQUEST).await;
+    by_words(address, &answer, false)
 }
 
-/// The first four bytes that come when `said` has been sent.
-async fn words(reach: &Reach, stream: &mut Stream, said: &[u8]) -> Option<[u8; 4]> {
-    let mut first = [0; 4];
+/// What an answer to an HTTP request says. Narrows has one of its own, by which it is known.
+fn by_words(address: &BrokerAddress, answer: &[u8], is_tls: bool) -> Option<Trouble> {
+    if answer.starts_with(DetectedProtocol::Http.answer()) {
+        let fact = format!("Narrows listens at {address}, and gets no answer from the broker");
+        return Some(Trouble::new(Code::NARROWS_BROKER_AWAY, fact));
+    }
+    let first = answer.first_chunk()?;
+    Some(by_first_bytes(address, *first, is_tls))
+}
+
+/// As much of an answer as tells Narrows from a web server.
+const WORDS_BYTES_MAX: usize = 1_024;
+
+/// What comes when `said` has been sent: the whole answer of whoever speaks HTTP, of others the
+/// beginning.
+async fn words(reach: &Reach, stream: &mut Stream, said: &[u8]) -> Vec<u8> {
+    let mut answer = Vec::new();
     let talk = async {
         stream.write_all(said).await?;
         stream.flush().await?;
-        stream.read_exact(&mut first).await
+        while answer.len() < WORDS_BYTES_MAX {
+            let is_told = answer.len() >= 4 && !answer.starts_with(b"HTTP");
+            if is_told || stream.read_buf(&mut answer).await? == 0 {
+                break;
+            }
+        }
+        Ok::<_, std::io::Error>(())
     };
-    let ended = timeout(reach.timeout, talk).await.ok()?;
-    ended.ok().map(|_| first)
+    // Whatever has come by the end of the time is what there is.
+    let _ = timeout(reach.timeout, talk).await;
+    answer
 }

@@ -4,7 +4,7 @@
 //! and the same deadlines; then the [`host`] is looked at. Where brokers demand a login, Narrows
 //! has none of its own, and so their list can't be asked for.
 
-use super::examine::{certificate, software, stage_of, topology};
+use super::examine::{certificate, is_controller, software, stage_of, topology};
 use super::reach::{Reach, Reached, unresolved};
 use super::{Code, Report, Stage, Trouble, brokers, host, login};
 use crate::address::Advertised;
@@ -95,6 +95,10 @@ async fn bootstrap(
         report.warn(Stage::Resolve, &Trouble::new(Code::DNS_SEARCH_DOMAIN, fact));
     }
     let (reached, offered) = reach.greet(server).await?;
+    if is_controller(&offered) {
+        let fact = format!("{server} is a KRaft controller, not a broker");
+        return Err(Trouble::new(Code::SPEAKS_CONTROLLER, fact));
+    }
     report.fine(Stage::Connect, format!("{server} ({})", reached.peer));
     certificate(&reached.stream, report);
     report.fine(Stage::Versions, software(&offered));

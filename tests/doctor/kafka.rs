@@ -37,6 +37,8 @@ pub(crate) struct Script {
     pub(crate) login: Option<(&'static [&'static str], &'static str, &'static str)>,
     /// A PROXY protocol header must come first.
     pub(crate) expects_proxy_header: bool,
+    /// It has no Metadata.
+    pub(crate) is_controller: bool,
     pub(crate) topic: Option<&'static str>,
     /// What has been written to the topic; `None` where writing is not allowed.
     pub(crate) records: Arc<Mutex<Option<Vec<u8>>>>,
@@ -50,6 +52,7 @@ impl Default for Script {
             node: None,
             login: None,
             expects_proxy_header: false,
+            is_controller: false,
             topic: None,
             records: Arc::new(Mutex::new(Some(Vec::new()))),
         }
@@ -112,6 +115,7 @@ pub(crate) fn server_config(issued: &Issued, demands: Option<&Authority>) -> Ser
 
 struct Session {
     has_entered: bool,
+    has_asked_for_versions: bool,
 }
 
 async fn serve(mut stream: impl AsyncRead + AsyncWrite + Unpin, script: &Script, own: SocketAddr) {
@@ -124,6 +128,7 @@ async fn serve(mut stream: impl AsyncRead + AsyncWrite + Unpin, script: &Script,
     }
     let mut session = Session {
         has_entered: script.login.is_none(),
+        has_asked_for_versions: false,
     };
     while let Ok(length) = stream.read_i32().await {
         let Ok(length @ 8..=1_000_000) = usize::try_from(length) else {
@@ -166,9 +171,16 @@ fn answer(
     if !session.has_entered && !is_of_login {
         return None;
     }
+    // Kafka's SaslServerAuthenticator takes one before the handshake.
+    if key == API_VERSIONS && !session.has_entered {
+        if session.has_asked_for_versions {
+            return None;
+        }
+        session.has_asked_for_versions = true;
+    }
     match key {
         API_VERSIONS if version == 5 => identity(&frame, script, &mut out),
-        API_VERSIONS => versions().encode(&mut out, version).unwrap(),
+        API_VERSIONS => versions(script).encode(&mut out, version).unwrap(),
         SASL_HANDSHAKE => handshake(&mut frame, script)
             .encode(&mut out, version)
             .unwrap(),
@@ -192,7 +204,7 @@ fn identity(body: &Bytes, script: &Script, out: &mut Vec<u8>) {
     let meant = body.slice(body.len() - 5..).get_i32();
     match script.node {
         None => out.extend_from_slice(&[0, 35, 0, 0, 0, 0]),
-        Some(node) if node == meant => versions().encode(out, 3).unwrap(),
+        Some(node) if node == meant => versions(script).encode(out, 3).unwrap(),
         Some(_) => {
             let response = ApiVersionsResponse::default().with_error_code(129);
             response.encode(out, 3).unwrap();
@@ -200,17 +212,18 @@ fn identity(body: &Bytes, script: &Script, out: &mut Vec<u8>) {
     }
 }
 
-fn versions() -> ApiVersionsResponse {
+fn versions(script: &Script) -> ApiVersionsResponse {
     let api = |(key, min, max)| {
         ApiVersion::default()
             .with_api_key(key)
             .with_min_version(min)
             .with_max_version(max)
     };
+    let third = if script.is_controller { 59 } else { 3 };
     let apis = [
         (0, 0, 11),
         (1, 4, 17),
-        (3, 0, 12),
+        (third, 0, 12),
         (17, 0, 1),
         (18, 0, 4),
         (36, 0, 2),

@@ -3,6 +3,7 @@
 use crate::kafka::{Script, server_config};
 use crate::peers;
 use crate::pki::Authority;
+use crate::{PATIENT, expect, report, target};
 use std::io::{BufRead, BufReader};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::{Child, Command, Stdio};
@@ -222,20 +223,34 @@ impl Drop for Running {
     }
 }
 
+impl Configured {
+    /// Runs it, until its listener is there.
+    async fn run(&self) -> Running {
+        let mut command = self.command(&["run", "--log-format", "text"]);
+        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+        let lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let running = Running(child);
+        let (started, is_started) = tokio::sync::oneshot::channel();
+        std::thread::spawn(move || {
+            let mut started = Some(started);
+            for line in lines.map_while(Result::ok) {
+                if line.contains("listener=external") {
+                    started.take().map(|started| started.send(()));
+                }
+            }
+        });
+        let waited = tokio::time::timeout(PATIENT, is_started).await;
+        waited
+            .expect("no start in time")
+            .expect("Narrows has ended");
+        running
+    }
+}
+
 #[tokio::test]
 async fn the_ports_of_a_narrows_that_runs_are_its_own() {
     let configured = Configured::of(Script::default().start().await);
-    let mut command = configured.command(&["run", "--log-format", "text"]);
-    command.stderr(Stdio::piped()).stdout(Stdio::piped());
-    let mut child = command.spawn().unwrap();
-    let (out, err) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
-    let running = Running(child);
-    let started = tokio::task::spawn_blocking(move || {
-        let mut lines = BufReader::new(err).lines().map_while(Result::ok);
-        let is_ready = lines.any(|line| line.contains("external"));
-        (is_ready, out, lines)
-    });
-    assert!(started.await.unwrap().0, "Narrows has not started");
+    let running = configured.run().await;
     let (exit, text) = configured.check("table").await;
     assert_eq!(exit, Some(0), "{text}");
     let expected = format!(
@@ -243,4 +258,31 @@ async fn the_ports_of_a_narrows_that_runs_are_its_own() {
         running.0.id()
     );
     assert!(text.contains(&expected), "{text}");
+}
+
+#[tokio::test]
+async fn through_a_narrows_that_runs_a_client_can_work() {
+    let configured = Configured::of(Script::default().start().await);
+    let _running = configured.run().await;
+    let report = report(&target((configured.host, PORT).into())).await;
+    assert!(report.is_fine(), "{}", report.table(false));
+    let broker = format!("broker 1 at {}:{}", configured.host, PORT + 2);
+    assert!(
+        report.table(false).contains(&broker),
+        "{}",
+        report.table(false)
+    );
+}
+
+#[tokio::test]
+async fn a_narrows_whose_brokers_are_away_is_told_from_a_web_server() {
+    let configured = Configured::of(peers::nobody().await);
+    let _running = configured.run().await;
+    let target = target((configured.host, PORT).into());
+    expect(
+        &target,
+        "narrows_broker_away",
+        &["Narrows listens at", "/status"],
+    )
+    .await;
 }

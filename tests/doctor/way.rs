@@ -111,3 +111,13 @@ async fn a_listener_that_expects_a_proxy_protocol_header() {
     let target = target(script.start().await);
     expect(&target, "proxy_protocol_expected", &["proxy_protocol.mode"]).await;
 }
+
+#[tokio::test]
+async fn a_controller() {
+    let script = Script {
+        is_controller: true,
+        ..Script::default()
+    };
+    let target = target(script.start().await);
+    expect(&target, "speaks_controller", &["is a KRaft controller"]).await;
+}
