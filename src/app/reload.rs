@@ -5,6 +5,7 @@
 //! `narrows_last_reload_success`, and the status page say why.
 
 use super::{Narrows, Settings, StartError};
+use crate::observe::logs;
 use crate::observe::time::{rfc3339, unix_seconds};
 use serde_json::json;
 use std::fmt;
@@ -47,14 +48,16 @@ impl Narrows {
             if !fixed.is_empty() {
                 return Err(ReloadError::Fixed(fixed));
             }
+            let filter = settings.log.level.clone();
             running.apply(settings, &self.runtime)?;
+            logs::set_filter(&filter);
         }
         self.show();
         Ok(true)
     }
 
-    /// Reloads what has been read, and says how it went.
-    pub(super) fn take(&self, reading: Result<Settings, impl fmt::Display>) {
+    /// Reloads what has been read, and says how it went; whether it is what runs now.
+    pub(super) fn take(&self, reading: Result<Settings, impl fmt::Display>) -> bool {
         let reloaded = reading
             .map_err(|problems| ReloadError::Settings(problems.to_string()))
             .and_then(|settings| self.reload(settings));
@@ -78,9 +81,11 @@ impl Narrows {
         self.runtime
             .metrics
             .reloaded(outcome, reloaded.is_ok(), now);
+        let is_taken = reloaded.is_ok();
         let problem = reloaded.err().map(|problem| problem.to_string());
         self.overview
             .reloaded(json!({ "state": outcome, "at": rfc3339(now), "problem": problem }));
+        is_taken
     }
 }
 
@@ -88,7 +93,6 @@ impl Narrows {
 fn fixed(old: &Settings, new: &Settings) -> Vec<&'static str> {
     let differs = [
         ("admin.bind", old.admin != new.admin),
-        ("log.level", old.log.level != new.log.level),
         ("log.format", old.log.format != new.log.format),
     ];
     differs

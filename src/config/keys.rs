@@ -251,7 +251,9 @@ keys! {
     LOG_LEVEL = "log.level", Text,
         Value("info"), Some("--log-level"),
         "`off`, `error`, `warn`, `info`, `debug`, `trace`, or a filter such as \
-         `info,narrows::session=debug`.";
+         `info,narrows::session=debug`. `debug` has a line for each connection and what it goes \
+         through, `trace` one for each request and response, without its contents. A reload \
+         changes it.";
     LOG_FORMAT = "log.format", Choice(&["auto", "text", "json"]),
         Value("auto"), Some("--log-format"),
         "`text`, `json`, or `auto`: text on a terminal, JSON otherwise.";

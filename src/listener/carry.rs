@@ -4,16 +4,17 @@
 use super::binding::BindingState;
 use super::connection::Connection;
 use super::opening::Failed;
-use crate::lifecycle::Stop;
+use crate::lifecycle::{Stop, Tasks};
 use crate::net::stream::Stream;
 use crate::session::{self, Cause};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::net::TcpStream;
+use tracing::{Instrument, debug_span};
 
-/// Opens a client connection that was accepted on `binding`, and carries it. Returns when both
-/// sides are closed; `None` when it was turned away, which costs no task. An aborted `stop` cuts it
-/// off where it stands; it ends properly when its listener or its binding says so.
+/// Opens a client connection that was accepted on `binding`, and carries it, in one of the tasks
+/// `sessions`, until both sides are closed. To turn it away costs no task. An aborted `stop` cuts
+/// it off where it stands; it ends properly when its listener or its binding says so.
 ///
 /// It counts as active from this call on, so that a drain waits for connections that have not had
 /// their first turn yet.
@@ -21,20 +22,28 @@ pub(super) fn carry(
     client: TcpStream,
     peer: SocketAddr,
     binding: Arc<BindingState>,
-    stop: Stop,
-) -> Option<impl Future<Output = ()> + Send> {
+    (sessions, stop): (&Tasks, Stop),
+) {
     let mut connection = Connection::new(peer, binding);
     if let Err(cause) = connection.admit() {
-        connection.end(&cause);
-        return None;
+        return connection.end(&cause);
     }
-    Some(async move {
+    let id = connection.id;
+    let span = debug_span!(target: "narrows::session", "session", connection = id, %peer);
+    let carried = async move {
         let cause = tokio::select! {
             cause = opened(&mut connection, client) => cause,
             () = stop.aborted() => Cause::Aborted,
         };
         connection.end(&cause);
-    })
+    };
+    // At INFO nothing is said inside a session: then no span is entered at each turn, and none
+    // takes room in an idle connection.
+    if span.is_disabled() {
+        sessions.spawn(carried);
+    } else {
+        sessions.spawn(carried.instrument(span));
+    }
 }
 
 async fn opened(connection: &mut Connection, client: TcpStream) -> Cause {

@@ -10,11 +10,16 @@ use crate::session::{Cause, Entry, Newcomer, SessionRecord};
 use crate::types::Severity;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Instant;
 use tracing::{debug, warn};
 
+/// Log lines about one connection share its number.
+static NEXT_ID: AtomicU64 = AtomicU64::new(1);
+
 /// One connection, and what its last line in the log says.
 pub(super) struct Connection {
+    pub(super) id: u64,
     /// The client, as far as it is known.
     pub(super) peer: SocketAddr,
     /// Who sent the PROXY protocol header that said so.
@@ -34,6 +39,7 @@ pub(super) struct Connection {
 impl Connection {
     pub(super) fn new(peer: SocketAddr, binding: Arc<BindingState>) -> Self {
         Self {
+            id: NEXT_ID.fetch_add(1, Relaxed),
             peer,
             via: None,
             binding,
@@ -58,6 +64,7 @@ impl Connection {
     pub(super) fn enter(&mut self, entry: Entry) -> Result<(), Cause> {
         let listener = entry.context.metrics().clone();
         let connections_max = entry.setup.connections_max;
+        entry.context.entered(entry.target);
         self.entry = Some(entry);
         self.count_accepted();
         match &mut self.permit {
@@ -108,6 +115,9 @@ impl Connection {
     pub(super) fn end(&mut self, cause: &Cause) {
         self.say(cause);
         self.count_end(cause);
+        if let Some(entry) = self.entry.take() {
+            entry.context.left(entry.target);
+        }
     }
 
     fn count_end(&mut self, cause: &Cause) {
@@ -122,10 +132,19 @@ impl Connection {
     /// debugs.
     fn say(&self, cause: &Cause) {
         let Self {
-            peer,
-            session: SessionRecord { broker, client },
-            ..
+            id, peer, session, ..
         } = self;
+        let SessionRecord {
+            broker,
+            client,
+            traffic,
+        } = session;
+        let traffic = traffic.as_deref();
+        let requests = traffic.and_then(|traffic| traffic.requests);
+        let bytes_to_broker = traffic.map(|traffic| traffic.bytes_to_broker);
+        let bytes_to_client = traffic.map(|traffic| traffic.bytes_to_client);
+        let seconds = self.accepted_at.elapsed().as_secs_f64();
+        let side = cause.side().label();
         let via = self.via.map(tracing::field::display);
         let listener = self.metrics().listener();
         // Which port it was, where that is all that is known.
@@ -143,13 +162,21 @@ impl Connection {
             .and_then(|(_, certificate)| certificate.as_deref());
         let cause_code = cause.code();
         if cause.severity() == Severity::Routine {
-            debug!(%listener, bind, %peer, via, %meant_for, %broker, %client, tls, certificate, cause = cause_code, "session ended: {cause}");
+            debug!(
+                connection = id, %listener, bind, %peer, via, %meant_for, %broker, %client, tls,
+                certificate, requests, bytes_to_broker, bytes_to_client, seconds,
+                cause = cause_code, side, "session ended: {cause}"
+            );
             return;
         }
         let key = (&*listener.0, cause_code, Some(peer.ip()));
         let incidents = &self.binding.resources.incidents;
         if let Some(suppressed) = incidents.note(key, &cause.to_string(), Instant::now()) {
-            warn!(%listener, bind, %peer, via, %meant_for, %broker, %client, tls, certificate, cause = cause_code, suppressed, "session ended: {cause}");
+            warn!(
+                connection = id, %listener, bind, %peer, via, %meant_for, %broker, %client, tls,
+                certificate, requests, bytes_to_broker, bytes_to_client, seconds,
+                cause = cause_code, side, suppressed, "session ended: {cause}"
+            );
         }
     }
 }

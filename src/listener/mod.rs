@@ -137,9 +137,7 @@ pub async fn accept(socket: TcpListener, binding: Arc<Binding>, sessions: Tasks,
         let state = binding.state();
         match accepted {
             Ok((client, peer)) => {
-                if let Some(connection) = carry::carry(client, peer, state, stop.clone()) {
-                    sessions.spawn(connection);
-                }
+                carry::carry(client, peer, state, (&sessions, stop.clone()));
             }
             Err(error) if is_of_one_connection(&error) => {
                 state.metrics().accept_error("client_gone")

@@ -16,7 +16,7 @@ const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 const OWN: &str = env!("CARGO_PKG_NAME");
 
 /// Every module that logs. `tests/house` holds it against the source.
-pub const MODULES: [&str; 15] = [
+pub const MODULES: [&str; 19] = [
     "narrows::admin::server",
     "narrows::app",
     "narrows::app::reload",
@@ -26,12 +26,16 @@ pub const MODULES: [&str; 15] = [
     "narrows::cluster::refresh",
     "narrows::cluster::sharing",
     "narrows::listener",
+    "narrows::listener::carry",
     "narrows::listener::connection",
     "narrows::listener::limits",
     "narrows::observe::logs",
     "narrows::observe::metrics",
     "narrows::observe::queue",
     "narrows::session::context",
+    "narrows::session::requests",
+    "narrows::session::responses",
+    "narrows::session::serve",
 ];
 
 /// A filter that has been checked.

@@ -11,13 +11,14 @@ use super::filter::LogFilter;
 use super::queue::LineQueue;
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::fs::File;
-use std::io::{self, IsTerminal};
+use std::io::{self, IsTerminal, Write};
 use std::os::fd::AsFd;
 use std::panic::PanicHookInfo;
 use std::sync::OnceLock;
-use std::time::Duration;
-use tracing::Subscriber;
+use std::time::{Duration, Instant};
+use tracing::{Level, Metadata, Subscriber};
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::{EnvFilter, reload};
 
 /// How to log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,6 +51,55 @@ pub enum LogError {
     NoWriter(io::Error),
 }
 
+/// Changes what the process's log takes.
+type SetFilter = Box<dyn Fn(&LogFilter) + Send + Sync>;
+
+static FILTER: OnceLock<SetFilter> = OnceLock::new();
+
+/// Where lines go: those that may be very many are bounded.
+struct Lines(LineQueue);
+
+/// What takes one line.
+struct Line<'q> {
+    queue: &'q LineQueue,
+    is_bounded: bool,
+}
+
+impl<'q> MakeWriter<'q> for Lines {
+    type Writer = Line<'q>;
+
+    fn make_writer(&'q self) -> Line<'q> {
+        Line {
+            queue: &self.0,
+            is_bounded: false,
+        }
+    }
+
+    fn make_writer_for(&'q self, metadata: &Metadata<'_>) -> Line<'q> {
+        Line {
+            queue: &self.0,
+            is_bounded: *metadata.level() > Level::WARN,
+        }
+    }
+}
+
+/// As a log line arrives from `tracing-subscriber`: whole, in one call. It never fails, since
+/// whoever logs could only wait or panic.
+impl Write for Line<'_> {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        if self.is_bounded {
+            self.queue.push_bounded(line, Instant::now());
+        } else {
+            self.queue.push(line);
+        }
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 /// The one queue in front of standard error, once something has been written. Logging belongs to a
 /// process, as standard error does.
 static QUEUE: OnceLock<LineQueue> = OnceLock::new();
@@ -59,10 +109,19 @@ static QUEUE: OnceLock<LineQueue> = OnceLock::new();
 pub fn init(settings: &LogSettings) -> Result<(), LogError> {
     let terminal = io::stderr().is_terminal();
     let queue = queue().map_err(LogError::NoWriter)?;
-    let subscriber = subscriber(settings, terminal, move || queue.clone());
+    let (subscriber, set_filter) = subscriber(settings, terminal, Lines(queue));
     tracing::subscriber::set_global_default(subscriber).map_err(|_| LogError::AlreadyStarted)?;
+    // Nobody else has got so far.
+    let _ = FILTER.set(set_filter);
     std::panic::set_hook(Box::new(log_panic));
     Ok(())
+}
+
+/// From now on these lines are wanted. Nothing happens where [`init`] has not been.
+pub fn set_filter(filter: &LogFilter) {
+    if let Some(set_filter) = FILTER.get() {
+        set_filter(filter);
+    }
 }
 
 /// Puts a text on standard error as it is, behind the lines that were logged before it, without
@@ -123,7 +182,7 @@ fn subscriber<W>(
     settings: &LogSettings,
     terminal: bool,
     writer: W,
-) -> Box<dyn Subscriber + Send + Sync>
+) -> (Box<dyn Subscriber + Send + Sync>, SetFilter)
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
@@ -139,10 +198,26 @@ where
     };
     if json {
         // The list of spans would repeat the current one: there is one span a session.
-        let lines = lines.json().flatten_event(true).with_span_list(false);
-        return Box::new(lines.finish());
+        let lines = lines
+            .json()
+            .flatten_event(true)
+            .with_span_list(false)
+            .with_filter_reloading();
+        let handle = lines.reload_handle();
+        return (Box::new(lines.finish()), setting(handle));
     }
-    Box::new(lines.with_ansi(terminal && colours_wanted()).finish())
+    let lines = lines
+        .with_ansi(terminal && colours_wanted())
+        .with_filter_reloading();
+    let handle = lines.reload_handle();
+    (Box::new(lines.finish()), setting(handle))
+}
+
+fn setting<S: 'static>(handle: reload::Handle<EnvFilter, S>) -> SetFilter {
+    Box::new(move |filter| {
+        // It fails only where the subscriber has gone, and this one lives as long as the process.
+        let _ = handle.reload(filter.to_env_filter());
+    })
 }
 
 /// The convention of no-color.org.
@@ -180,7 +255,7 @@ mod tests {
     fn logged(settings: &LogSettings, terminal: bool, act: impl FnOnce()) -> String {
         let lines = Lines::default();
         let writer = lines.clone();
-        let subscriber = subscriber(settings, terminal, move || writer.clone());
+        let (subscriber, _) = subscriber(settings, terminal, move || writer.clone());
         tracing::subscriber::with_default(subscriber, act);
         let bytes = lines.0.lock().unwrap().clone();
         String::from_utf8(bytes).unwrap()

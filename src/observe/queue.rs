@@ -3,6 +3,10 @@
 //! Nothing that moves bytes may wait for an operator's device: a pipe that nobody reads, a terminal
 //! that is paused, a full disk. So a line is put into a queue of bounded size, and one thread
 //! writes. When the queue is full, or the device refuses a line, the line is lost and counted.
+//!
+//! Below WARN there are no more than [`LINES_PER_SECOND_MAX`]: `trace` on a busy port would write a
+//! disk full. What is left out is counted as well. Warnings and errors have bounds of their own,
+//! where they are logged.
 
 use super::throttle::Throttle;
 use std::collections::VecDeque;
@@ -13,6 +17,9 @@ use std::time::{Duration, Instant};
 
 /// What may wait to be written: some 4,000 lines.
 pub const QUEUE_BYTES_MAX: usize = 1024 * 1024;
+
+/// How many lines below WARN are taken in a second: 1 MB or so.
+pub const LINES_PER_SECOND_MAX: u32 = 5_000;
 
 /// A device that is not blocking has no room: it is tried again after this.
 const DEVICE_PAUSE: Duration = Duration::from_millis(20);
@@ -29,6 +36,8 @@ struct Shared {
     /// A line has come, or all have gone.
     changed: Condvar,
     lost: AtomicU64,
+    /// Of those, the ones that were too many in a second.
+    left_out: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -37,6 +46,21 @@ struct State {
     bytes: usize,
     /// A line has been taken and is not written yet.
     is_writing: bool,
+    /// The second that is counted, and how many lines it has had.
+    second: Option<Instant>,
+    second_lines: u32,
+}
+
+impl State {
+    fn has_line_left(&mut self, now: Instant) -> bool {
+        let is_over = |began: Instant| now.saturating_duration_since(began).as_secs() > 0;
+        if self.second.is_none_or(is_over) {
+            self.second = Some(now);
+            self.second_lines = 0;
+        }
+        self.second_lines += 1;
+        self.second_lines <= LINES_PER_SECOND_MAX
+    }
 }
 
 impl LineQueue {
@@ -48,6 +72,16 @@ impl LineQueue {
             .name("log-writer".to_owned())
             .spawn(move || queue.write_for_ever(device))
             .map(drop)
+    }
+
+    /// Takes a line that may be one of very many, unless this second, which is the one of `now`, has
+    /// had its share.
+    pub fn push_bounded(&self, line: &[u8], now: Instant) {
+        if self.lock().has_line_left(now) {
+            return self.push(line);
+        }
+        self.0.left_out.fetch_add(1, Relaxed);
+        self.0.lost.fetch_add(1, Relaxed);
     }
 
     /// Takes a line, which ends with a line feed; never waits for the device.
@@ -86,6 +120,7 @@ impl LineQueue {
     fn write_for_ever(&self, mut device: impl Write) {
         let mut reported = 0;
         let mut reports = Throttle::every(LOSS_INTERVAL);
+        let mut reported_left_out = 0;
         loop {
             let line = self.next();
             let written = write_line(&mut device, &line);
@@ -96,12 +131,16 @@ impl LineQueue {
             self.0.changed.notify_all();
             let lost = self.lost();
             if written.is_ok() && lost > reported && reports.admit(Instant::now()).is_some() {
+                let left_out = self.0.left_out.load(Relaxed) - reported_left_out;
                 // Into the queue, as every other line.
                 tracing::warn!(
                     lost = lost - reported,
-                    "log lines were lost: standard error was not read fast enough, or refused them"
+                    left_out,
+                    "log lines were lost: standard error was not read fast enough, or refused \
+                     them, or, those left out, there were more than {LINES_PER_SECOND_MAX} a second"
                 );
                 reported = lost;
+                reported_left_out += left_out;
             }
         }
     }
@@ -121,19 +160,6 @@ impl LineQueue {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// As a log line arrives from `tracing-subscriber`: whole, in one call. It never fails, since
-/// whoever logs could only wait or panic.
-impl Write for LineQueue {
-    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        self.push(line);
-        Ok(line.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
     }
 }
 
@@ -214,6 +240,24 @@ mod tests {
             assert_eq!(written.recv_timeout(PATIENCE).unwrap(), line);
         }
         assert!(queue.flush(PATIENCE));
+    }
+
+    #[test]
+    fn more_lines_than_a_second_may_have_are_left_out_and_counted() {
+        let queue = LineQueue::default();
+        let start = Instant::now();
+        for _ in 0..LINES_PER_SECOND_MAX + 10 {
+            queue.push_bounded(b"x\n", start);
+        }
+        assert_eq!(queue.lost(), 10);
+        queue.push(b"a warning goes through\n");
+        queue.push_bounded(
+            b"the next second has its own\n",
+            start + Duration::from_secs(1),
+        );
+        assert_eq!(queue.lost(), 10);
+        let taken = queue.lock().lines.len();
+        assert_eq!(taken, LINES_PER_SECOND_MAX as usize + 2);
     }
 
     #[test]

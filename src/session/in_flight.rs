@@ -15,6 +15,8 @@ use crate::protocol::rewrite::BrokerList;
 use crate::protocol::split::{CoordinatorKind, TopicRef};
 use crate::protocol::table::Api;
 use std::collections::VecDeque;
+use std::num::NonZeroU64;
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 /// What the broker sends next.
@@ -110,33 +112,47 @@ pub(super) fn read_broker_list(frame: &[u8]) -> Result<BrokerList, Cause> {
 /// What is in flight, oldest first.
 #[derive(Debug, Default)]
 pub(super) struct InFlight {
+    /// In front of it, what is being answered, and has not been counted yet.
     queue: VecDeque<Entry>,
+    /// How many of the first entries are being answered.
+    begun: u32,
     /// How many of the last entries nothing has been written of.
-    unsent: usize,
-    /// Answers to the client that have been begun, and of which nothing has been written.
-    begun: Option<Begun>,
-    /// Where there are several, those behind the first.
-    begun_behind: Vec<Begun>,
+    unsent: u32,
 }
 
 #[derive(Debug)]
 struct Entry {
     expected: Expected,
-    /// When the request was read, and once it is written, when that was.
-    at: Instant,
-    /// What was between the two.
-    added: Duration,
+    /// When the request was read; once it is written, when that was; once its response has been
+    /// read, when that was.
+    at: Nanos,
+    /// What Narrows has added so far.
+    added: u32,
+    /// What the broker has taken.
+    broker: u64,
 }
 
-/// An answer whose beginning has been read.
-#[derive(Debug)]
-struct Begun {
-    api_key: i16,
-    at: Instant,
-    /// What Narrows has added so far.
-    added: Duration,
-    /// What the broker has taken.
-    broker: Duration,
+/// A point in time, in nanoseconds since the first one that was asked for: half of what an
+/// [`Instant`] takes, and an idle connection keeps some.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Nanos(NonZeroU64);
+
+static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+
+impl Nanos {
+    pub(super) fn now() -> Self {
+        let nanos = u64::try_from(START.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        Self(NonZeroU64::MIN.saturating_add(nanos))
+    }
+
+    pub(super) fn since(self, earlier: Self) -> u64 {
+        self.0.get().saturating_sub(earlier.0.get())
+    }
+
+    /// The same where it is short; nobody cares how long more than four seconds are.
+    fn shortly_since(self, earlier: Self) -> u32 {
+        u32::try_from(self.since(earlier)).unwrap_or(u32::MAX)
+    }
 }
 
 /// An api key that is none, for APIs without a row.
@@ -148,108 +164,99 @@ const KEPT_ENTRIES: usize = 64;
 impl InFlight {
     /// A request has been read that will be answered.
     pub(super) fn push(&mut self, expected: Expected) {
-        self.push_at(expected, Instant::now());
+        self.push_at(expected, Nanos::now());
     }
 
-    fn push_at(&mut self, expected: Expected, at: Instant) {
+    fn push_at(&mut self, expected: Expected, at: Nanos) {
         self.unsent += 1;
+        if self.queue.capacity() == 0 {
+            // Most clients have one request in flight, and most connections are idle.
+            self.queue.reserve_exact(1);
+        }
         self.queue.push_back(Entry {
             expected,
             at,
-            added: Duration::ZERO,
+            added: 0,
+            broker: 0,
         });
     }
 
     /// What has been pushed so far had to wait for the dial, which counts for nobody.
     pub(super) fn dialled(&mut self) {
-        let now = Instant::now();
+        self.dialled_at(Nanos::now());
+    }
+
+    fn dialled_at(&mut self, now: Nanos) {
         self.queue.iter_mut().for_each(|entry| entry.at = now);
     }
 
     /// Bytes have gone to the broker: whatever has been pushed is under way.
     pub(super) fn sent(&mut self) {
         if self.unsent > 0 {
-            self.sent_at(Instant::now());
+            self.sent_at(Nanos::now());
         }
     }
 
-    fn sent_at(&mut self, now: Instant) {
-        for entry in self.queue.iter_mut().rev().take(self.unsent) {
-            entry.added = now - entry.at;
+    fn sent_at(&mut self, now: Nanos) {
+        let unsent = std::mem::take(&mut self.unsent) as usize;
+        for entry in self.queue.iter_mut().rev().take(unsent) {
+            entry.added = now.shortly_since(entry.at);
             entry.at = now;
         }
-        self.unsent = 0;
     }
 
     /// What the broker sends next.
     pub(super) fn oldest(&self) -> Option<Expected> {
-        self.queue.front().map(|entry| entry.expected)
+        let oldest = self.queue.get(self.begun as usize);
+        oldest.map(|entry| entry.expected)
     }
 
     /// The oldest request is being answered.
     pub(super) fn pop(&mut self) -> Option<Expected> {
-        self.pop_at(Instant::now())
+        self.pop_at(Nanos::now())
     }
 
-    fn pop_at(&mut self, now: Instant) -> Option<Expected> {
-        let entry = self.queue.pop_front();
-        self.unsent = self.unsent.min(self.queue.len());
-        if self.queue.is_empty() && self.queue.capacity() > KEPT_ENTRIES {
-            self.queue = VecDeque::new();
-        }
-        let Entry {
-            expected,
-            at,
-            added,
-        } = entry?;
-        if let Expected::Response(response) = expected
-            && response.to == Recipient::Client
-        {
-            let begun = Begun {
-                api_key: response.api.map_or(NO_KEY, |api| api.key),
-                at: now,
-                added,
-                broker: now - at,
-            };
-            match &self.begun {
-                Some(_) => self.begun_behind.push(begun),
-                None => self.begun = Some(begun),
-            }
-        }
+    fn pop_at(&mut self, now: Nanos) -> Option<Expected> {
+        let entry = self.queue.get_mut(self.begun as usize)?;
+        entry.broker = now.since(entry.at);
+        entry.at = now;
+        let expected = entry.expected;
+        self.begun += 1;
+        let left = u32::try_from(self.queue.len()).map_or(u32::MAX, |all| all - self.begun);
+        self.unsent = self.unsent.min(left);
         Some(expected)
-    }
-
-    fn begun_count(&self) -> usize {
-        usize::from(self.begun.is_some()) + self.begun_behind.len()
     }
 
     /// Bytes have gone to the client: whatever has been begun is under way, but for the last where
     /// that `is_held`. It counts in `metrics`.
     pub(super) fn answered(&mut self, is_held: bool, metrics: &ListenerMetrics) {
-        if self.begun_count() > usize::from(is_held) {
-            self.answered_at(is_held, Instant::now(), metrics);
+        if self.begun > u32::from(is_held) {
+            self.answered_at(is_held, Nanos::now(), metrics);
         }
     }
 
-    fn answered_at(&mut self, is_held: bool, now: Instant, metrics: &ListenerMetrics) {
-        let through = self.begun_count().saturating_sub(usize::from(is_held));
-        if through == 0 {
-            return;
+    fn answered_at(&mut self, is_held: bool, now: Nanos, metrics: &ListenerMetrics) {
+        let through = self.begun.saturating_sub(is_held.into());
+        self.begun -= through;
+        for entry in self.queue.drain(..through as usize) {
+            let Expected::Response(response) = entry.expected else {
+                continue;
+            };
+            if response.to == Recipient::Client {
+                let api_key = response.api.map_or(NO_KEY, |api| api.key);
+                let added = u64::from(entry.added) + now.since(entry.at);
+                let [added, broker] = [added, entry.broker].map(Duration::from_nanos);
+                metrics.round_trip(api_key, added, broker);
+            }
         }
-        let behind = self.begun_behind.drain(..through - 1);
-        for begun in self.begun.take().into_iter().chain(behind) {
-            metrics.round_trip(begun.api_key, begun.added + (now - begun.at), begun.broker);
-        }
-        if !self.begun_behind.is_empty() {
-            self.begun = Some(self.begun_behind.remove(0));
-        } else if self.begun_behind.capacity() > KEPT_ENTRIES {
-            self.begun_behind = Vec::new();
+        if self.queue.is_empty() && self.queue.capacity() > KEPT_ENTRIES {
+            self.queue = VecDeque::new();
         }
     }
 
     /// Whether nothing is in flight.
     pub(super) fn is_empty(&self) -> bool {
-        self.queue.is_empty()
+        self.queue.len() == self.begun as usize
     }
 }
 
@@ -290,19 +297,18 @@ mod tests {
         )
     }
 
-    fn millis(count: u64) -> Duration {
-        Duration::from_millis(count)
+    fn after(millis: u64) -> Nanos {
+        Nanos(NonZeroU64::MIN.saturating_add(1_000_000 * millis))
     }
 
     #[test]
     fn what_narrows_adds_is_told_apart_from_what_the_broker_takes() {
         let (metrics, listener) = metrics();
         let mut in_flight = InFlight::default();
-        let start = Instant::now();
-        in_flight.push_at(asked(table::METADATA, Recipient::Client), start);
-        in_flight.sent_at(start + millis(1));
-        in_flight.pop_at(start + millis(501));
-        in_flight.answered_at(false, start + millis(503), &listener);
+        in_flight.push_at(asked(table::METADATA, Recipient::Client), after(0));
+        in_flight.sent_at(after(1));
+        in_flight.pop_at(after(501));
+        in_flight.answered_at(false, after(503), &listener);
         assert_eq!(added(&metrics, "Metadata", "sum"), Some(0.003));
         let broker = "narrows_broker_duration_seconds_sum{api=\"Metadata\",listener=\"l\"}";
         assert_eq!(value(&metrics, broker), Some(0.5));
@@ -312,15 +318,14 @@ mod tests {
     fn a_request_that_is_read_while_another_is_under_way_begins_anew() {
         let (metrics, listener) = metrics();
         let mut in_flight = InFlight::default();
-        let start = Instant::now();
-        in_flight.push_at(asked(table::METADATA, Recipient::Client), start);
-        in_flight.sent_at(start);
-        in_flight.push_at(asked(table::METADATA, Recipient::Client), start + millis(4));
-        in_flight.sent_at(start + millis(6));
-        in_flight.sent_at(start + millis(9));
-        in_flight.pop_at(start + millis(10));
-        in_flight.pop_at(start + millis(10));
-        in_flight.answered_at(false, start + millis(10), &listener);
+        in_flight.push_at(asked(table::METADATA, Recipient::Client), after(0));
+        in_flight.sent_at(after(0));
+        in_flight.push_at(asked(table::METADATA, Recipient::Client), after(4));
+        in_flight.sent_at(after(6));
+        in_flight.sent_at(after(9));
+        in_flight.pop_at(after(10));
+        in_flight.pop_at(after(10));
+        in_flight.answered_at(false, after(10), &listener);
         assert_eq!(added(&metrics, "Metadata", "sum"), Some(0.002));
         assert_eq!(added(&metrics, "Metadata", "count"), Some(2.0));
     }
@@ -329,17 +334,16 @@ mod tests {
     fn an_answer_that_is_held_counts_once_it_goes_out() {
         let (metrics, listener) = metrics();
         let mut in_flight = InFlight::default();
-        let start = Instant::now();
         for api in [table::API_VERSIONS, table::METADATA] {
-            in_flight.push_at(asked(api, Recipient::Client), start);
+            in_flight.push_at(asked(api, Recipient::Client), after(0));
         }
-        in_flight.sent_at(start);
-        in_flight.pop_at(start);
-        in_flight.pop_at(start);
-        in_flight.answered_at(true, start + millis(1), &listener);
+        in_flight.sent_at(after(0));
+        in_flight.pop_at(after(0));
+        in_flight.pop_at(after(0));
+        in_flight.answered_at(true, after(1), &listener);
         assert_eq!(added(&metrics, "ApiVersions", "sum"), Some(0.001));
         assert_eq!(added(&metrics, "Metadata", "sum"), None, "not yet");
-        in_flight.answered_at(false, start + millis(5), &listener);
+        in_flight.answered_at(false, after(5), &listener);
         assert_eq!(added(&metrics, "Metadata", "sum"), Some(0.005));
     }
 
@@ -347,17 +351,15 @@ mod tests {
     fn neither_the_dial_nor_a_question_of_narrows_counts() {
         let (metrics, listener) = metrics();
         let mut in_flight = InFlight::default();
-        let long_ago = Instant::now().checked_sub(Duration::from_secs(60)).unwrap();
-        in_flight.push_at(asked(table::METADATA, Recipient::Client), long_ago);
-        in_flight.dialled();
-        in_flight.push(asked(
-            table::API_VERSIONS,
-            Recipient::Own(OwnRequest::Metadata),
-        ));
-        in_flight.sent();
-        while in_flight.pop().is_some() {}
-        in_flight.answered(false, &listener);
-        assert!(added(&metrics, "Metadata", "sum").unwrap() < 60.0);
+        let own = Recipient::Own(OwnRequest::Metadata);
+        in_flight.push_at(asked(table::METADATA, Recipient::Client), after(0));
+        in_flight.dialled_at(after(60_000));
+        in_flight.push_at(asked(table::API_VERSIONS, own), after(60_000));
+        in_flight.sent_at(after(60_001));
+        in_flight.pop_at(after(60_005));
+        in_flight.pop_at(after(60_005));
+        in_flight.answered_at(false, after(60_005), &listener);
+        assert_eq!(added(&metrics, "Metadata", "sum"), Some(0.001));
         assert_eq!(added(&metrics, "ApiVersions", "count"), None);
     }
 }

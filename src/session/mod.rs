@@ -117,6 +117,19 @@ pub struct SessionRecord {
     pub client: String,
     /// The broker that was reached.
     pub broker: Option<SocketAddr>,
+    /// What was carried, unless it was cut off.
+    pub traffic: Option<Box<Traffic>>,
+}
+
+/// What a session has carried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Traffic {
+    /// How many requests of the client; unknown where TLS passes through.
+    pub requests: Option<u64>,
+    /// Bytes written to the broker.
+    pub bytes_to_broker: u64,
+    /// Bytes written to the client.
+    pub bytes_to_client: u64,
 }
 
 /// Carries a client's connection to the broker that it is meant for. Returns why it ended, when

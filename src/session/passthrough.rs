@@ -70,6 +70,7 @@ impl Session<'_> {
                 () = quiet => if tunnel.quiet_at() == quiet_at { break Cause::Drained },
             }
         };
+        self.record.traffic = Some(Box::new(tunnel.traffic()));
         close::close(tunnel.into_client(), Vec::new(), b"").await;
         cause
     }

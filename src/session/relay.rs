@@ -3,10 +3,11 @@
 //! The lanes meet in the [`SessionState`] alone. Responses go first in every turn, since they open
 //! the way for requests.
 
+use super::Traffic;
 use super::cause::Cause;
 use super::close;
 use super::credentials::Credentials;
-use super::in_flight::{self, Expected, Recipient, Response};
+use super::in_flight::{self, Expected, Nanos, Recipient, Response};
 use super::lane::{Filled, Lane, Pools, Scan};
 use super::link::BrokerLink;
 use super::links::Links;
@@ -24,6 +25,7 @@ use bytes::{Buf, Bytes};
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 use tokio::time::Sleep;
 
 /// What a connection may move before others get their turn.
@@ -59,7 +61,7 @@ struct Side {
     /// Whether its sender was asked for more in this turn, so that its end is seen.
     is_heard: bool,
     /// Since when its receiver takes no bytes.
-    held_back: Option<std::time::Instant>,
+    held_back: Option<Nanos>,
 }
 
 /// What the relay's owner has to know or decide.
@@ -134,6 +136,15 @@ impl Relay {
     /// The owner knows who the broker is: requests may go on, unless it has ended the session.
     pub(super) fn resume(&mut self) {
         self.links.current_mut().identity.settled();
+    }
+
+    /// What has been carried so far.
+    pub(super) fn traffic(&self) -> Traffic {
+        Traffic {
+            requests: Some(self.state.requests),
+            bytes_to_broker: self.up.moved,
+            bytes_to_client: self.down.moved,
+        }
     }
 
     /// Ends both connections, each as its side needs it.
@@ -554,9 +565,10 @@ impl Side {
     /// Counts for how long the receiver has taken no bytes, once it takes some.
     fn note_flush(&mut self, is_pending: bool, direction: Direction, metrics: &ListenerMetrics) {
         if is_pending {
-            self.held_back.get_or_insert_with(std::time::Instant::now);
+            self.held_back.get_or_insert_with(Nanos::now);
         } else if let Some(since) = self.held_back.take() {
-            metrics.held_back(direction, since.elapsed());
+            let waited = Nanos::now().since(since);
+            metrics.held_back(direction, Duration::from_nanos(waited));
         }
     }
 

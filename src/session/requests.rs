@@ -21,6 +21,7 @@ use crate::protocol::sasl::Next;
 use crate::protocol::table::{Api, RequestReading, Treatment};
 use crate::protocol::wire::Unread;
 use crate::types::NodeId;
+use tracing::trace;
 
 /// The longest beginning of a request that is held until it is whole: header, acks, and all of
 /// ApiVersions and SaslHandshake. A client id has 32 KiB at the most.
@@ -231,6 +232,14 @@ impl Requests {
             }
         }
         note(&header, frame, with.state);
+        trace!(
+            api = header.api.map(|api| api.name),
+            api_key = header.api_key,
+            version,
+            correlation_id = header.correlation_id,
+            bytes = frame_bytes,
+            "request"
+        );
         if header.is_answered {
             with.expect(Expected::Response(Response {
                 api: header.api,
@@ -315,6 +324,7 @@ fn not_offered(header: &RequestHeader<'_>) -> Cause {
 /// Remembers what later frames and log lines depend on.
 fn note(header: &RequestHeader<'_>, frame: &[u8], state: &mut SessionState) {
     let body = frame.get(header.body_at..).unwrap_or(&[]);
+    state.requests += 1;
     state.observer.request_forwarded(header.api_key);
     state.identity.note_client_id(header.client_id);
     match header.api.map(|api| api.treatment) {

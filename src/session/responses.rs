@@ -21,6 +21,7 @@ use crate::protocol::table::{self, Api, ResponseReading, Route, Treatment};
 use crate::protocol::wire::Malformed;
 use crate::protocol::{api_versions, errors, sasl};
 use bytes::Bytes;
+use tracing::{debug, trace};
 
 /// What responses are judged by, and where they are noted: the session, and the link that they come
 /// in on.
@@ -245,6 +246,13 @@ impl Responses {
                 if response.to == Recipient::Client && !with.state.owed.begin(with.link) {
                     return Ok(false);
                 }
+                trace!(
+                    api = response.api_name(),
+                    version = response.version,
+                    correlation_id = answered,
+                    bytes = frame_bytes,
+                    "response"
+                );
                 if response.is_ordinary() {
                     with.state.sasl.request_answered();
                 }
@@ -381,6 +389,7 @@ impl Responses {
             buffer.replace(held, &bytes);
         }
         if let Some(api) = response.api.filter(|_| is_changed) {
+            debug!(api = api.name, "addresses replaced in a response");
             observer.response_rewritten(api.key);
         }
         note_leader(response, &edited.sighting, &**observer);

@@ -28,6 +28,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::task::Poll;
 use tokio::time::Instant;
+use tracing::debug;
 
 impl Session<'_> {
     /// Kafka, from the first request on.
@@ -46,6 +47,7 @@ impl Session<'_> {
         let is_under_way = relay.state.sasl.is_incomplete();
         let cause = relay.state.login.explain(cause, oldest, is_under_way);
         self.record.client = relay.state.identity.to_string();
+        self.record.traffic = Some(Box::new(relay.traffic()));
         Box::pin(relay.close()).await;
         cause
     }
@@ -90,6 +92,10 @@ impl Session<'_> {
             Err(cause) => return Err(close::refuse(client, cause, &entry.stop).await),
         };
         self.record.broker = Some(connection.peer);
+        debug!(
+            broker = %connection.peer, client = %state.identity,
+            is_provisional = connection.is_provisional, "connected to the broker"
+        );
         let pools = pools.between(&client, &connection.stream);
         let node = self.node_at(target, &connection);
         let mut link = BrokerLink::new(LinkId::FIRST, connection, target, in_flight, pools.clone());

@@ -40,6 +40,8 @@ pub(super) struct SessionState {
     pub(super) identity: Identity,
     /// How the broker of each request is found, where the address does not say it.
     pub(super) routing: Option<Box<Routing>>,
+    /// How many requests have been read.
+    pub(super) requests: u64,
     /// No further request is begun.
     pub(super) is_ending: bool,
 }
@@ -54,6 +56,7 @@ impl SessionState {
             login: Login::default(),
             identity: Identity::default(),
             routing: None,
+            requests: 0,
             is_ending: false,
         }
     }

@@ -3,6 +3,7 @@
 //! The hello has said which broker is meant; from then on every byte goes as it came, through the
 //! kernel where it comes in bulk.
 
+use super::Traffic;
 use super::cause::Cause;
 use super::lane::{Filled, Lane, OpaqueAhead, Pools, SPLICED_BYTES_MIN, SPLICED_REST_MIN, Scan};
 use super::relay::{POLL_BUDGET_BYTES, charge};
@@ -101,6 +102,15 @@ pub(super) struct Tunnel {
 }
 
 impl Tunnel {
+    /// What has been carried so far.
+    pub(super) fn traffic(&self) -> Traffic {
+        Traffic {
+            requests: None,
+            bytes_to_broker: self.up.moved,
+            bytes_to_client: self.down.moved,
+        }
+    }
+
     /// Begins with what has arrived from the client, which nobody has sent on yet.
     pub(super) fn new(
         (client, broker): (Stream, Stream),

@@ -8,6 +8,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 const LOST: &str = "narrows_log_lines_lost_total";
+const CLOSED_WITHOUT_DATA: &str = "narrows_connections_closed_total{cause=\"closed_without_data\",listener=\"external\",side=\"client\"}";
 
 fn file(text: &str) -> tempfile::NamedTempFile {
     let mut file = tempfile::Builder::new().suffix(".yaml").tempfile().unwrap();
@@ -19,10 +20,7 @@ fn file(text: &str) -> tempfile::NamedTempFile {
 fn assert_alive_and_stoppable(process: Process) {
     assert!(process.page("/livez").starts_with("HTTP/1.1 200"));
     process.visits(300);
-    process.until_metric(
-        "narrows_connections_closed_total{cause=\"closed_without_data\",listener=\"external\",side=\"client\"}",
-        |count| count == 300,
-    );
+    process.until_metric(CLOSED_WITHOUT_DATA, |count| count == 300);
     assert!(process.page("/readyz").starts_with("HTTP/1.1 200"));
     process.signal(SIGTERM);
     let (status, took) = process.ended();
@@ -107,4 +105,24 @@ fn a_wrong_configuration_ends_with_2_whatever_standard_error_is() {
     check.args(["check", "--config"]).arg(config.path());
     check.stderr(File::options().write(true).open("/dev/full").unwrap());
     assert_eq!(check.status().unwrap().code(), Some(2), "check");
+}
+
+#[test]
+fn a_reload_changes_what_is_logged() {
+    let address = own_address();
+    let config = file(&configuration(address, "log: {level: info, format: json}"));
+    let process = Process::read(command(config.path()), address);
+    process.lines_until("listening");
+    process.visits(1);
+    process.until_metric(CLOSED_WITHOUT_DATA, |count| count == 1);
+    let debug = configuration(address, "log: {level: debug, format: json}");
+    std::fs::write(config.path(), debug).unwrap();
+    process.signal(SIGHUP);
+    let before = process.lines_until("\"reloaded");
+    assert!(!before.iter().any(|line| line.contains("session ended")));
+    process.visits(1);
+    let after = process.lines_until("session ended");
+    let line: serde_json::Value = serde_json::from_str(after.last().unwrap()).unwrap();
+    assert_eq!(line["level"], "DEBUG");
+    assert_eq!(line["cause"], "closed_without_data");
 }

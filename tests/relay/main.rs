@@ -27,10 +27,12 @@ mod hostile_broker;
 mod hostile_client;
 mod life;
 mod limits;
+mod lines;
 mod logins;
 mod memory;
 mod mixed;
 mod names;
+mod page;
 #[path = "../pki/mod.rs"]
 mod pki;
 mod plain;

@@ -12,7 +12,7 @@ use narrows::admin::AdminSettings;
 use narrows::app::{ReloadError, Settings};
 use narrows::listener::{ProxyMode, ProxyProtocol};
 use narrows::net::tls::{ClientAuth, ServerTls};
-use narrows::observe::LogFilter;
+use narrows::observe::LogFormat;
 use narrows::session::ListenerTls;
 use narrows::types::{ClusterName, ListenerName};
 use std::collections::BTreeMap;
@@ -553,13 +553,13 @@ async fn what_can_not_change_while_narrows_runs_is_refused_by_name_and_changes_n
             bind: "127.0.0.1:1".parse().unwrap(),
         })
     };
-    let level = |settings: &mut Settings| settings.log.level = LogFilter::parse("debug").unwrap();
+    let format = |settings: &mut Settings| settings.log.format = LogFormat::Json;
     for (what, change) in [
         (&["admin.bind"][..], &admin as &dyn Fn(&mut Settings)),
-        (&["log.level"], &level),
-        (&["admin.bind", "log.level"], &|settings: &mut Settings| {
+        (&["log.format"], &format),
+        (&["admin.bind", "log.format"], &|settings: &mut Settings| {
             admin(settings);
-            level(settings);
+            format(settings);
             settings.listeners.clear();
         }),
     ] {

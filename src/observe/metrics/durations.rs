@@ -46,9 +46,9 @@ impl Durations {
             bucket.set_cumulative_count(cumulative);
             filled.push(bucket);
         }
-        let unbounded = self.counts.last().map_or(0, |count| count.load(Relaxed));
+        let above = self.counts.last().map_or(0, |count| count.load(Relaxed));
         let mut histogram = Histogram::default();
-        histogram.set_sample_count(cumulative + unbounded);
+        histogram.set_sample_count(cumulative + above);
         histogram.set_sample_sum(Duration::from_nanos(self.sum.load(Relaxed)).as_secs_f64());
         histogram.set_bucket(filled);
         histogram

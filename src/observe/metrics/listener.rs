@@ -7,6 +7,7 @@ use super::software::Software;
 use super::{Metrics, limits};
 use crate::types::{ListenerName, Side};
 use prometheus::{Counter, Histogram, IntCounter, IntCounterVec, IntGauge};
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +17,11 @@ pub const UNIDENTIFIED: &str = "(unidentified)";
 
 /// The handles of one listener; clones count together.
 #[derive(Clone, Debug)]
-pub struct ListenerMetrics {
+pub struct ListenerMetrics(Arc<Handles>);
+
+/// What is looked up when a handle is made, so that to count costs no look-up.
+#[derive(Debug)]
+pub struct Handles {
     /// Client connections accepted.
     pub accepted: IntCounter,
     /// Client connections that are open now.
@@ -31,7 +36,15 @@ pub struct ListenerMetrics {
     /// How long completed TLS handshakes took.
     pub handshake_seconds: Histogram,
     unmapped: IntGauge,
-    shared: Arc<Shared>,
+    shared: Shared,
+}
+
+impl Deref for ListenerMetrics {
+    type Target = Handles;
+
+    fn deref(&self) -> &Handles {
+        &self.0
+    }
 }
 
 /// Runs of 16 KiB and more that nobody needed to see: a request's body, a record set.
@@ -134,7 +147,7 @@ impl ListenerMetrics {
                 .backpressure_seconds
                 .with_label_values(&[listener, direction.label()])
         };
-        Self {
+        Self(Arc::new(Handles {
             accepted: metrics.connections_accepted.with_label_values(&[listener]),
             active: metrics.connections_active.with_label_values(&[listener]),
             bytes_to_broker: bytes(Direction::ToBroker),
@@ -142,7 +155,7 @@ impl ListenerMetrics {
             bulk_transfers: Arc::new(BulkTransfers::new(&metrics.bulk_transfers, listener)),
             handshake_seconds: metrics.handshake_seconds.with_label_values(&[listener]),
             unmapped: metrics.unmapped_nodes.with_label_values(&[listener]),
-            shared: Arc::new(Shared {
+            shared: Shared {
                 listener: name.clone(),
                 names: names.clone(),
                 software: Arc::clone(&metrics.software),
@@ -158,8 +171,8 @@ impl ListenerMetrics {
                 rewritten: Apis::new(&metrics.responses_rewritten, listener, names),
                 added_seconds: Apis::new(&metrics.added_seconds, listener, names),
                 broker_seconds: Apis::new(&metrics.broker_seconds, listener, names),
-            }),
-        }
+            },
+        }))
     }
 
     /// The label that all this is counted under.
@@ -217,7 +230,7 @@ impl ListenerMetrics {
     pub fn kafka_error(&self, api_key: i16, error: &'static str) {
         let Shared {
             listener, names, ..
-        } = &*self.shared;
+        } = &self.shared;
         self.shared
             .kafka_errors
             .with_label_values(&[&*listener.0, names.name(api_key), error])
