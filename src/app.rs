@@ -10,6 +10,7 @@ mod run;
 mod running;
 mod start_error;
 mod status;
+mod verdict;
 mod watch;
 
 use crate::admin::{self, AdminSettings, Pages};
@@ -35,6 +36,7 @@ pub use certificate_checks::{Finding, Subject, certificate_checks, validity_text
 pub use reload::{ReloadError, ReloadSettings};
 pub use run::{Reading, RunError, run};
 pub use start_error::StartError;
+pub use status::ConfiguredValue;
 
 /// How long what was told to end at once may take to: an admin connection has two seconds for its
 /// last response.
@@ -123,6 +125,11 @@ impl Narrows {
     /// What there is to know about it, as the status page shows it.
     pub fn status(&self) -> serde_json::Value {
         self.overview.to_json()
+    }
+
+    /// Shows these values as the configuration in effect.
+    pub(super) fn show_configured(&self, values: &[ConfiguredValue]) {
+        self.overview.configured(values);
     }
 
     /// What is counted.

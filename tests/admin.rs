@@ -220,8 +220,13 @@ async fn metrics_are_prometheus_text_of_this_moment() {
 #[tokio::test]
 async fn status_is_json_that_people_can_read() {
     let admin = start(pages()).await;
-    let answer = get(&admin, "/status").await;
+    let answer = get(&admin, "/api/status").await;
     assert_eq!(answer.header("content-type"), Some("application/json"));
+    assert_eq!(
+        get(&admin, "/status").await.body,
+        answer.body,
+        "as it was called"
+    );
     let status: serde_json::Value = serde_json::from_str(&answer.body).unwrap();
     assert_eq!(
         status["brokers"][0]["advertised"],
@@ -231,10 +236,35 @@ async fn status_is_json_that_people_can_read() {
 }
 
 #[tokio::test]
-async fn the_index_and_a_page_that_is_not_there_list_the_pages() {
+async fn the_status_page_may_do_nothing_in_a_browser_but_be_shown() {
+    let admin = start(pages()).await;
+    let answer = get(&admin, "/").await;
+    assert_eq!(
+        answer.header("content-type"),
+        Some("text/html; charset=utf-8")
+    );
+    let policy = answer.header("content-security-policy").unwrap();
+    assert!(
+        policy.starts_with("default-src 'none'; style-src 'self';"),
+        "{policy}"
+    );
+    assert!(
+        !policy.contains("unsafe") && !policy.contains("script-src"),
+        "{policy}"
+    );
+    assert!(!answer.body.contains("<script") && !answer.body.contains("style=\""));
+    let style = get(&admin, "/style.css").await;
+    assert_eq!(
+        style.header("content-type"),
+        Some("text/css; charset=utf-8")
+    );
+    assert!(style.body.contains("prefers-color-scheme: dark"));
+}
+
+#[tokio::test]
+async fn a_page_that_is_not_there_lists_the_pages() {
     let admin = start(pages()).await;
     for (path, status) in [
-        ("/", "200"),
         ("/nope", "404"),
         ("/livez/", "404"),
         ("/../livez", "404"),
@@ -242,7 +272,7 @@ async fn the_index_and_a_page_that_is_not_there_list_the_pages() {
     ] {
         let answer = get(&admin, path).await;
         assert_eq!(answer.status(), status, "{path}");
-        for page in ["/livez", "/readyz", "/metrics", "/status"] {
+        for page in ["/livez", "/readyz", "/metrics", "/api/status"] {
             assert!(answer.body.contains(page), "{path}: {}", answer.body);
         }
     }
@@ -539,6 +569,35 @@ async fn a_newcomer_gets_the_place_of_the_oldest_connection_when_all_are_taken()
             "ok\n",
             "younger ones stay"
         );
+    }
+}
+
+#[tokio::test]
+async fn a_thousand_connections_with_half_a_huge_header_take_no_more_than_the_places() {
+    let admin = start(pages()).await;
+    let half = [
+        b"GET /livez HTTP/1.1\r\nX-Long: ".as_slice(),
+        &[b'x'; 12 * 1024],
+    ]
+    .concat();
+    let mut held = Vec::new();
+    for _ in 0..1000 {
+        let mut stream = TcpStream::connect(admin.address).await.unwrap();
+        // One that has lost its place already takes no more.
+        let _ = stream.write_all(&half).await;
+        held.push(stream);
+    }
+    assert_eq!(get(&admin, "/livez").await.status(), "200");
+    let places = held.split_off(1000 + 1 - CONNECTIONS_MAX);
+    for mut evicted in held {
+        assert_eq!(read_to_close(&mut evicted).await, b"");
+    }
+    for mut kept in places {
+        kept.write_all(b"\r\nConnection: close\r\n\r\n")
+            .await
+            .unwrap();
+        let answer = Answer::parse(&read_to_close(&mut kept).await);
+        assert_eq!(answer.status(), "200", "younger ones stay");
     }
 }
 

@@ -24,7 +24,7 @@ const CODES: [(&str, &[&str]); 11] = [
     ("observe/metrics/limits.rs", &["label"]),
     ("observe/metrics/listener.rs", &["label", "new"]),
     ("protocol/sasl.rs", &["name"]),
-    ("types.rs", &["label"]),
+    ("types/mod.rs", &["label"]),
     ("cluster/refresh.rs", &["note"]),
     ("listener/mod.rs", &["accept"]),
 ];

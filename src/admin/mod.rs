@@ -2,13 +2,14 @@
 //! people.
 //!
 //! It only reads: no path changes anything, GET and HEAD are the only methods, request bodies are
-//! refused. Whoever may reach it sees broker addresses, which is why it binds to loopback unless
-//! the operator says otherwise.
+//! refused. Whoever may reach it sees broker addresses and the configuration, without its secrets,
+//! which is why it binds to loopback unless the operator says otherwise.
 //!
 //! It holds nothing else up. Pages are made from what is in memory, and every connection is bounded
 //! in time and number (`server`), so that neither a scraper that reads a byte a second nor a port
 //! scan costs a client of Kafka anything.
 
+mod html;
 mod pages;
 mod server;
 

@@ -1,9 +1,11 @@
 //! What each path answers. No I/O: a request's method and path in, a whole response out.
 
+use super::html;
 use http_body_util::Full;
 use hyper::body::{Body, Bytes};
 use hyper::header::{
-    ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderValue, X_CONTENT_TYPE_OPTIONS,
+    ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue,
+    X_CONTENT_TYPE_OPTIONS,
 };
 use hyper::{Method, Request, Response, StatusCode};
 use std::fmt::Write;
@@ -33,18 +35,19 @@ pub struct Readiness {
 pub(super) type Page = Response<Full<Bytes>>;
 
 const INDEX: &str = "\
-Narrows, admin port
-
-/livez    200 as long as the process answers
-/readyz   200 when new clients are welcome, else 503 and why not
-/metrics  Prometheus metrics
-/status   listeners, clusters and the broker map, as JSON
+/            the status page
+/api/status  the same as JSON: verdict, listeners, the broker map, problems, configuration
+/livez       200 as long as the process answers
+/readyz      200 when new clients are welcome, else 503 and why not
+/metrics     Prometheus metrics
 ";
 
 const TEXT: &str = "text/plain; charset=utf-8";
 /// The version of the text exposition format.
 const METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
 const JSON: &str = "application/json";
+const HTML: &str = "text/html; charset=utf-8";
+const CSS: &str = "text/css; charset=utf-8";
 
 impl Pages {
     /// Answers one request. Its body is never read.
@@ -59,12 +62,15 @@ impl Pages {
             );
         }
         match request.uri().path() {
-            "/" => page(StatusCode::OK, TEXT, INDEX),
+            "/" => status_page(&(self.status)()),
+            "/style.css" => page(StatusCode::OK, CSS, html::STYLE),
             "/livez" => page(StatusCode::OK, TEXT, "ok\n"),
             "/readyz" => readyz(&(self.readiness)()),
             "/metrics" => page(StatusCode::OK, METRICS, (self.metrics)()),
             // `{:#}` of a JSON value is its indented form.
-            "/status" => page(StatusCode::OK, JSON, format!("{:#}\n", (self.status)())),
+            "/api/status" | "/status" => {
+                page(StatusCode::OK, JSON, format!("{:#}\n", (self.status)()))
+            }
             _ => page(
                 StatusCode::NOT_FOUND,
                 TEXT,
@@ -72,6 +78,13 @@ impl Pages {
             ),
         }
     }
+}
+
+fn status_page(status: &serde_json::Value) -> Page {
+    let mut page = page(StatusCode::OK, HTML, html::page(status));
+    let policy = HeaderValue::from_static(html::CONTENT_SECURITY_POLICY);
+    page.headers_mut().insert(CONTENT_SECURITY_POLICY, policy);
+    page
 }
 
 fn readyz(readiness: &Readiness) -> Page {

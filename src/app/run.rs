@@ -6,7 +6,7 @@
 //! that hangs, and the process must be able to end all the same.
 
 use super::watch::Watch;
-use super::{Narrows, Settings, StartError};
+use super::{ConfiguredValue, Narrows, Settings, StartError};
 use crate::lifecycle::{ServiceState, detached, notify};
 use crate::observe::logs::{self, LogError};
 use std::fmt;
@@ -32,6 +32,8 @@ pub struct Reading<E> {
     pub settings: Result<Settings, E>,
     /// Every file that was looked for.
     pub files: Vec<PathBuf>,
+    /// Every value with its origin, for the status page.
+    pub configured: Vec<ConfiguredValue>,
 }
 
 /// Why a process has not run, or has not ended because it was told to.
@@ -73,7 +75,11 @@ pub async fn run<E: fmt::Display + Send + 'static>(
     let read = Arc::new(read);
     let reader = Arc::clone(&read);
     let first = detached("config-reader", move || read_first(&*reader));
-    let (settings, watch) = tokio::select! {
+    let Read {
+        settings,
+        configured,
+        watch,
+    } = tokio::select! {
         first = first => first.ok_or(RunError::Reader)?,
         name = signals.end() => return Err(RunError::Ended(name)),
     };
@@ -89,6 +95,7 @@ pub async fn run<E: fmt::Display + Send + 'static>(
         "Narrows starts"
     );
     let narrows = Narrows::start(settings).map_err(RunError::Start)?;
+    narrows.show_configured(&configured);
     tell_manager(ServiceState::Ready);
     let wish = live(&narrows, (&mut signals, hang_up), watch, read).await;
     tell_manager(ServiceState::Stopping);
@@ -157,7 +164,22 @@ struct UnderWay<E> {
     slow_at: Option<Instant>,
 }
 
-type Read<E> = (Result<Settings, E>, Watch);
+/// What has been read, and the look at the files that goes with it.
+struct Read<E> {
+    settings: Result<Settings, E>,
+    configured: Vec<ConfiguredValue>,
+    watch: Watch,
+}
+
+impl<E> Read<E> {
+    fn new(reading: Reading<E>, watch: Watch) -> Self {
+        Self {
+            settings: reading.settings,
+            configured: reading.configured,
+            watch,
+        }
+    }
+}
 
 /// Reloads whenever it is asked to, until it has to end. At most one reading is under way; a SIGHUP
 /// meanwhile has everything read once more behind it.
@@ -195,9 +217,11 @@ async fn live<E: fmt::Display + Send + 'static>(
             }
             read = finished(&mut reading) => {
                 reading = None;
-                if let Some((settings, seen)) = read {
-                    watch = seen;
-                    narrows.take(settings);
+                if let Some(read) = read {
+                    watch = read.watch;
+                    if narrows.take(read.settings) {
+                        narrows.show_configured(&read.configured);
+                    }
                 }
                 if std::mem::take(&mut is_wanted_again) {
                     reading = Some(begin(watch.files()));
@@ -251,12 +275,12 @@ async fn end(narrows: &Narrows, signals: &mut Signals, first: Option<&'static st
 fn read_first<E>(read: &impl Fn() -> Reading<E>) -> Read<E> {
     let first = read();
     let is_pipe = |file: &PathBuf| file.metadata().is_ok_and(|file| !file.is_file());
-    let watch = Watch::over(first.files);
+    let watch = Watch::over(first.files.clone());
     if first.settings.is_err() || watch.files().iter().any(is_pipe) {
-        return (first.settings, watch);
+        return Read::new(first, watch);
     }
     let again = read();
-    (again.settings.or(first.settings), watch)
+    Read::new(if again.settings.is_ok() { again } else { first }, watch)
 }
 
 /// Reads, with a look at the files from before: whatever changes while they are read is noticed
@@ -265,8 +289,8 @@ fn read_watched<E>(read: &impl Fn() -> Reading<E>, files: Vec<PathBuf>) -> Read<
     let watch = Watch::over(files);
     let reading = read();
     if reading.files == watch.files() {
-        return (reading.settings, watch);
+        return Read::new(reading, watch);
     }
     let watch = Watch::over(reading.files);
-    (read().settings, watch)
+    Read::new(read(), watch)
 }

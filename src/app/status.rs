@@ -5,6 +5,7 @@
 
 use super::certificates::Shown;
 use super::listener_text::ListenerText;
+use super::verdict;
 use crate::address::{Advertised, Scheme};
 use crate::admin::Readiness;
 use crate::cluster::Cluster;
@@ -25,11 +26,29 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 /// So many of the latest things that went wrong.
 const INCIDENTS_SHOWN: usize = 50;
 
+/// A configured value, as the status page shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfiguredValue {
+    /// The dotted path.
+    pub key: String,
+    /// As it was written; not a secret.
+    pub value: String,
+    /// Which layer set it: a file, a variable, a flag, or nobody.
+    pub origin: String,
+}
+
+impl ConfiguredValue {
+    fn to_json(&self) -> Value {
+        json!({ "key": self.key, "value": self.value, "origin": self.origin })
+    }
+}
+
 /// Every part that has something to say.
 #[derive(Debug)]
 pub(super) struct Overview {
     shown: ArcSwap<Running>,
     reload: ArcSwap<Value>,
+    configuration: ArcSwap<Value>,
     limits: Limits,
     sessions: Tasks,
     incidents: Arc<Incidents>,
@@ -60,6 +79,7 @@ impl Overview {
         Self {
             shown,
             reload,
+            configuration: ArcSwap::from_pointee(Value::Null),
             limits,
             sessions,
             incidents,
@@ -86,6 +106,12 @@ impl Overview {
     /// How the last reload ended.
     pub(super) fn reloaded(&self, outcome: Value) {
         self.reload.store(Arc::new(outcome));
+    }
+
+    /// What the settings were read from.
+    pub(super) fn configured(&self, values: &[ConfiguredValue]) {
+        let values = values.iter().map(ConfiguredValue::to_json).collect();
+        self.configuration.store(Arc::new(values));
     }
 
     /// From now on Narrows is not ready.
@@ -129,18 +155,30 @@ impl Overview {
         } else {
             "draining"
         };
-        json!({
+        let clusters: Vec<_> = shown
+            .clusters
+            .iter()
+            .map(|cluster| cluster_json(cluster))
+            .collect();
+        let of = |listener| listener_json(listener, &incidents);
+        let listeners: Vec<_> = shown.listeners.iter().map(of).collect();
+        let certificates: Vec<_> = shown.certificates.iter().map(Shown::to_json).collect();
+        let mut status = json!({
             "version": env!("CARGO_PKG_VERSION"),
             "state": state,
+            "sessions": self.sessions(),
             "started_at": rfc3339(self.started_at),
             "uptime_seconds": unix_seconds().saturating_sub(self.started_at),
-            "clusters": shown.clusters.iter().map(|cluster| cluster_json(cluster)).collect::<Vec<_>>(),
-            "listeners": shown.listeners.iter().map(listener_json).collect::<Vec<_>>(),
-            "certificates": shown.certificates.iter().map(Shown::to_json).collect::<Vec<_>>(),
+            "clusters": clusters,
+            "listeners": listeners,
+            "certificates": certificates,
             "limits": self.limits.to_json(),
             "reload": **self.reload.load(),
             "problems": problems,
-        })
+            "configuration": **self.configuration.load(),
+        });
+        status["verdict"] = verdict::of(&status);
+        status
     }
 }
 
@@ -162,15 +200,19 @@ fn standing(cluster: &Cluster) -> Vec<Value> {
         .collect()
 }
 
+fn happened_at(incident: &Incident) -> String {
+    let ago = i64::try_from(incident.last.elapsed().as_secs()).unwrap_or(i64::MAX);
+    rfc3339(unix_seconds().saturating_sub(ago))
+}
+
 fn problem_json(incident: &Incident) -> Value {
     let ago = incident.last.elapsed().as_secs();
-    let at = unix_seconds().saturating_sub(i64::try_from(ago).unwrap_or(i64::MAX));
     json!({
         "listener": incident.listener,
         "cause": incident.cause,
         "source": incident.source.map(|source| source.to_string()),
         "count": incident.count,
-        "at": rfc3339(at),
+        "at": happened_at(incident),
         "seconds_ago": ago,
         "last": incident.text,
     })
@@ -210,8 +252,16 @@ fn tls_text(tls: &ClientTls) -> &'static str {
     }
 }
 
-fn listener_json((text, listener): &(ListenerText, Arc<ListenerContext>)) -> Value {
+fn listener_json(
+    (text, listener): &(ListenerText, Arc<ListenerContext>),
+    problems: &[Incident],
+) -> Value {
     let setup = listener.setup();
+    let of = |known: &(NodeId, KnownBroker)| {
+        let mut broker = broker_json(&setup.scheme, known, problems);
+        broker["connections"] = listener.connections_to(known.0).into();
+        broker
+    };
     let brokers = setup.cluster.view().known();
     json!({
         "name": listener.listener().to_string(),
@@ -224,21 +274,32 @@ fn listener_json((text, listener): &(ListenerText, Arc<ListenerContext>)) -> Val
         "tls_text": setup.tls.as_ref().map(|tls| tls.to_string()),
         "connections": listener.metrics().active.get(),
         "connections_max": setup.connections_max,
-        "brokers": brokers.iter().map(|broker| broker_json(&setup.scheme, broker)).collect::<Vec<_>>(),
+        "brokers": brokers.iter().map(of).collect::<Vec<_>>(),
         "unmapped_nodes": listener.unmapped().iter().map(|node| node.0).collect::<Vec<_>>(),
     })
 }
 
-fn broker_json(scheme: &Scheme, (node, broker): &(NodeId, KnownBroker)) -> Value {
+fn broker_json(
+    scheme: &Scheme,
+    (node, broker): &(NodeId, KnownBroker),
+    problems: &[Incident],
+) -> Value {
     let advertised = match scheme.advertise(*node) {
         Advertised::Mapped(address) => Value::String(address.to_string()),
         Advertised::Unmapped(_) => Value::Null,
     };
+    // A problem of a session that names the broker is one of the broker.
+    let address = broker.address.to_string();
+    let last = problems
+        .iter()
+        .find(|problem| problem.text.contains(&address));
+    let last_problem = last.map(|problem| format!("{}: {}", happened_at(problem), problem.text));
     json!({
         "node_id": node.0,
         "advertised": advertised,
-        "broker": broker.address.to_string(),
+        "broker": address,
         "broker_advertises": broker.advertised.as_ref().map(ToString::to_string),
         "shares_address": broker.shares_address,
+        "last_problem": last_problem,
     })
 }

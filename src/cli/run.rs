@@ -1,8 +1,9 @@
 //! `narrows run`: the configuration, then the proxy. Nothing starts before everything is validated.
 
 use super::{ConfigArgs, EXIT_CONFIGURATION};
-use crate::app::{self, Reading, RunError};
-use crate::config::{Loaded, Problems, Sources, keys, load, log_settings};
+use crate::app::{self, ConfiguredValue, Reading, RunError};
+
+use crate::config::{Entry, Loaded, Problems, Sources, keys, load, log_settings};
 use crate::observe::LogFilter;
 use crate::observe::logs::{self, LogFormat, LogSettings};
 use std::fmt;
@@ -70,10 +71,14 @@ impl fmt::Display for Refused {
 fn read(sources: &Sources) -> Reading<Refused> {
     match load(sources) {
         Ok(Loaded {
-            settings, files, ..
+            settings,
+            files,
+            effective,
+            ..
         }) => Reading {
             settings: Ok(settings),
             files,
+            configured: effective.entries.iter().map(configured).collect(),
         },
         Err(problems) => {
             let files = problems.files.clone();
@@ -81,8 +86,17 @@ fn read(sources: &Sources) -> Reading<Refused> {
             Reading {
                 settings: Err(Refused { problems, format }),
                 files,
+                configured: Vec::new(),
             }
         }
+    }
+}
+
+fn configured(entry: &Entry) -> ConfiguredValue {
+    ConfiguredValue {
+        key: entry.path.join("."),
+        value: entry.shown(),
+        origin: entry.origin.to_string(),
     }
 }
 

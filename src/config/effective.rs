@@ -44,6 +44,16 @@ impl Effective {
     }
 }
 
+impl Entry {
+    /// The value for people, unless it is a secret.
+    pub fn shown(&self) -> String {
+        match self.path.last() {
+            Some(key) if is_secret(key) => "(hidden)".to_owned(),
+            _ => self.value.to_string(),
+        }
+    }
+}
+
 impl fmt::Display for Effective {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut before: &[String] = &[];

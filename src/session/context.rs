@@ -17,9 +17,9 @@ use crate::protocol::rewrite::{Advertise, BrokerList};
 use crate::protocol::sasl::{Mechanism, Outcome};
 use crate::types::{AdvertisedAddress, ListenerName, NodeId, Target};
 use arc_swap::ArcSwap;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet, btree_map};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 use tracing::{error, warn};
 
@@ -104,6 +104,8 @@ pub struct ListenerContext {
     reach: Reach,
     /// Clients that have been closed so that they come again, for a broker that is known now.
     awaited: Awaited,
+    /// How many connections are meant for each broker.
+    connections: Mutex<BTreeMap<NodeId, u64>>,
 }
 
 impl ListenerContext {
@@ -125,6 +127,7 @@ impl ListenerContext {
             unmapped: Mutex::default(),
             reach: Reach::default(),
             awaited: Awaited::default(),
+            connections: Mutex::default(),
         }
     }
 
@@ -168,6 +171,36 @@ impl ListenerContext {
             .iter()
             .copied()
             .collect()
+    }
+
+    /// A connection has come for `target`.
+    pub fn entered(&self, target: Target) {
+        if let Target::Broker(node) = target {
+            *self.connections().entry(node).or_default() += 1;
+        }
+    }
+
+    /// A connection for `target` has ended.
+    pub fn left(&self, target: Target) {
+        if let Target::Broker(node) = target
+            && let btree_map::Entry::Occupied(mut entry) = self.connections().entry(node)
+        {
+            *entry.get_mut() -= 1;
+            if *entry.get() == 0 {
+                entry.remove();
+            }
+        }
+    }
+
+    /// How many connections there are that are meant for this broker.
+    pub fn connections_to(&self, node: NodeId) -> u64 {
+        self.connections().get(&node).copied().unwrap_or(0)
+    }
+
+    fn connections(&self) -> MutexGuard<'_, BTreeMap<NodeId, u64>> {
+        self.connections
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Where a session's buffers and pipes come from.
