@@ -211,7 +211,12 @@ impl Cluster {
                         address: broker.address,
                     });
                 }
-                (vec![broker.address], broker.gone)
+                let claimed = broker.claimed().filter(|address| !is_own(address));
+                let candidates = [Some(&broker.address), claimed];
+                (
+                    candidates.into_iter().flatten().cloned().collect(),
+                    broker.gone,
+                )
             }
         };
         let mut failures = Vec::new();
@@ -392,9 +397,34 @@ impl Cluster {
             Err(ConnectError::WrongBroker { .. }) => self.connect_moved(node, address, name).await,
             Err(error) => {
                 self.want_refresh();
-                Err(error)
+                let claimed = self.connect_claimed(node, &address, name).await;
+                claimed.ok_or(error)
             }
         }
+    }
+
+    /// The broker is not at the `known` address: if lists claim that it is at another one, and it
+    /// is, that is where it is from now on.
+    async fn connect_claimed(
+        &self,
+        node: NodeId,
+        known: &BrokerAddress,
+        name: &OwnName,
+    ) -> Option<Connection> {
+        let address = self.view.locate(node)?.claimed()?.clone();
+        let connected = self.connect_address(&address, Some(node), name).await;
+        let (stream, peer) = connected.ok()?;
+        if self.view.moved(node, &address) {
+            self.broker_moved(node, known, &address);
+        }
+        let gone = self.view.locate(node)?.gone;
+        Some(Connection {
+            stream,
+            address,
+            peer,
+            gone,
+            is_provisional: false,
+        })
     }
 
     /// The broker was not where the map said: learn where it is now, and try once more.
@@ -409,10 +439,14 @@ impl Cluster {
             node,
             address: old.clone(),
         };
+        if let Some(connection) = self.connect_claimed(node, &old, name).await {
+            return Ok(connection);
+        }
         self.refreshed(self.settings().dial.probe_timeout).await;
         let broker = self.view.locate(node).ok_or_else(|| self.unknown(node))?;
         if broker.address == old {
-            return Err(wrong);
+            let claimed = self.connect_claimed(node, &old, name).await;
+            return claimed.ok_or(wrong);
         }
         let connected = self
             .connect_address(&broker.address, Some(node), name)
@@ -558,6 +592,16 @@ impl Cluster {
         Ok((stream, peer))
     }
 
+    /// Whether a broker that a list has is the one that is dialled at `address`.
+    pub(super) fn is_dialled_at(&self, broker: &ListedBroker, address: &BrokerAddress) -> bool {
+        let rule = &self.settings().broker_address;
+        let ruled = rule.as_ref().and_then(|rule| rule.address(broker.node));
+        match ruled {
+            Some(dialled) => dialled == *address,
+            None => *broker.host == *address.host && broker.port == address.port,
+        }
+    }
+
     async fn verify(
         &self,
         stream: &mut Stream,
@@ -584,12 +628,7 @@ impl Cluster {
         );
         match node {
             Some(node) => {
-                let rule = &self.settings().broker_address;
-                let ruled = |node| rule.as_ref().and_then(|rule| rule.address(node));
-                let is_at = |broker: &ListedBroker| match ruled(broker.node) {
-                    Some(dialled) => dialled == *address,
-                    None => *broker.host == *address.host && broker.port == address.port,
-                };
+                let is_at = |broker: &ListedBroker| self.is_dialled_at(broker, address);
                 let broker = sighting.brokers.iter().find(|broker| broker.node == node);
                 // A broker that is starting is in no list yet; one whose address another has is not
                 // here.

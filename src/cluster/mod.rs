@@ -5,7 +5,9 @@
 //! a client connection is meant for.
 
 pub mod broker_address;
+mod claims;
 pub mod connect;
+mod moves;
 pub mod refresh;
 pub mod routes;
 mod sharing;

@@ -58,6 +58,8 @@ pub(super) struct Lines {
     wrong_cluster: Throttle,
     map: Throttle,
     pub(super) sharing: Throttle,
+    pub(super) moved: Throttle,
+    pub(super) flapping: Throttle,
 }
 
 /// How a refresh ended.
@@ -88,6 +90,8 @@ impl Default for Refreshes {
                 wrong_cluster: Throttle::every(LINE_INTERVAL),
                 map: Throttle::every(Duration::from_secs(10)),
                 sharing: Throttle::every(LINE_INTERVAL),
+                moved: Throttle::every(Duration::from_secs(10)),
+                flapping: Throttle::every(LINE_INTERVAL),
             }),
         }
     }
@@ -158,6 +162,7 @@ impl Cluster {
         tokio::select! {
             () = stop.aborted() => {}
             () = self.refresh_for_ever() => {}
+            () = self.settle_claims_for_ever() => {}
         }
     }
 
@@ -244,13 +249,16 @@ impl Cluster {
             }
             return Outcome::Failed(failures.join("; "));
         }
+        let servers = self.settings().bootstrap_servers.clone();
+        let mut stranger: Option<BrokerList> = None;
+        let mut is_unanimous = true;
         for address in self.bootstrap_candidates() {
             match self.ask(&address).await {
                 Ok(sighting) => match self.learn(&sighting, Source::Own) {
                     Learned::WrongCluster { expected, seen } => {
-                        failures.push(format!(
-                            "{address} belongs to cluster {seen}, not to {expected}"
-                        ));
+                        failures.push(self.stranger_text(&address, &expected, &seen));
+                        let first = stranger.get_or_insert(sighting);
+                        is_unanimous &= first.cluster_id.as_deref() == Some(&*seen);
                     }
                     _ => return Outcome::Fresh,
                 },
@@ -261,11 +269,30 @@ impl Cluster {
                         self.refreshes.login_demanded(Some(mechanism));
                         return Outcome::LoginDemanded;
                     }
+                    is_unanimous &= !servers.contains(&address);
                     failures.push(failure.to_string());
                 }
             }
         }
+        if let Some(stranger) = stranger
+            && self.view.insist(&stranger, is_unanimous, Instant::now())
+        {
+            self.map_changed();
+            return Outcome::Fresh;
+        }
         Outcome::Failed(failures.join("; "))
+    }
+
+    fn stranger_text(&self, address: &BrokerAddress, expected: &str, seen: &str) -> String {
+        let cluster = self.name();
+        let pin = if self.settings().cluster_id.is_some() {
+            format!(" (clusters.{cluster}.cluster_id)")
+        } else {
+            String::new()
+        };
+        let seen = Shown::name(seen);
+        let expected = Shown::name(expected);
+        format!("{address} belongs to cluster {seen}, not to {expected}{pin}")
     }
 
     #[cfg(test)]
@@ -315,7 +342,7 @@ impl Cluster {
             .collect();
         known.retain(|address| !candidates.contains(address));
         fastrand::shuffle(&mut known);
-        candidates.extend(known);
+        candidates.extend(known.into_iter().take(KNOWN_ASKED_MAX));
         candidates
     }
 
@@ -356,6 +383,8 @@ impl Cluster {
         let line = self.refreshes.lines().wrong_cluster.admit(Instant::now());
         let Some(suppressed) = line else { return };
         let cluster = self.name();
+        let expected = Shown::name(expected).to_string();
+        let seen = Shown::name(seen).to_string();
         if self.settings().cluster_id.is_some() {
             warn!(
                 %cluster, expected, seen, suppressed,
@@ -371,6 +400,9 @@ impl Cluster {
         }
     }
 }
+
+/// Of the known brokers, so many are asked when no bootstrap server answers; others the next time.
+const KNOWN_ASKED_MAX: usize = 20;
 
 /// More brokers than this are not in the map's line.
 const BROKERS_SHOWN: usize = 50;

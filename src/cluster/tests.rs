@@ -1,12 +1,15 @@
 //! A cluster between names that a test makes up and scripted brokers on loopback.
 
 use super::*;
+use crate::cluster::view::Source;
 use crate::observe::metrics::Metrics;
+use crate::protocol::rewrite::{BrokerList, ListedBroker};
 use crate::protocol::samples::{METADATA, Shape, close, node, response};
 use crate::types::{NodeId, Target};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Mutex;
+use std::time::Instant;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -164,6 +167,121 @@ async fn behind_a_shared_name_the_broker_is_found_that_says_it_is_the_one() {
         ] {
             assert!(text.contains(part), "{text}");
         }
+    })
+    .await;
+}
+
+/// Broker 0 as bootstrap server, broker 1, and a cluster that knows both.
+async fn two() -> (Scripted, Scripted, Cluster) {
+    let zero = Scripted::at("127.0.0.1:0").await;
+    let one = Scripted::at("127.0.0.1:0").await;
+    let cluster = cluster(&[&zero.at.to_string()], &[]);
+    for broker in [&zero, &one] {
+        broker.say(
+            None,
+            &[(0, LOCAL, zero.at.port()), (1, LOCAL, one.at.port())],
+        );
+    }
+    assert_eq!(cluster.refresh_once().await, refresh::Outcome::Fresh);
+    (zero, one, cluster)
+}
+
+const LOCAL: &str = "127.0.0.1";
+
+/// A list that passes.
+fn learn(cluster: &Cluster, brokers: &[(i32, u16)]) {
+    let brokers = brokers.iter().map(|(id, port)| ListedBroker {
+        node: NodeId(*id),
+        host: LOCAL.to_owned(),
+        port: *port,
+    });
+    let list = BrokerList {
+        cluster_id: None,
+        brokers: brokers.collect(),
+        is_complete: false,
+    };
+    cluster.learn(&list, Source::Passing);
+}
+
+async fn port_of(cluster: &Cluster, node: i32) -> u16 {
+    let target = Target::Broker(NodeId(node));
+    let connection = cluster.connect(target, None).await.unwrap();
+    connection.peer.port()
+}
+
+#[tokio::test]
+async fn a_list_that_lags_behind_cuts_no_connection() {
+    local(async {
+        let (_zero, one, cluster) = two().await;
+        let gone = cluster.view().locate(NodeId(1)).unwrap().gone;
+        let settling = cluster.settle_claims_for_ever();
+        let stale = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let at = stale.local_addr().unwrap().port();
+        // Somebody is there, and closes: no broker.
+        let looked_into = async {
+            learn(&cluster, &[(1, at)]);
+            drop(stale.accept().await.unwrap());
+            for _ in 0..100 {
+                learn(&cluster, &[(1, at)]);
+                learn(&cluster, &[(1, one.at.port())]);
+            }
+            assert_eq!(port_of(&cluster, 1).await, one.at.port());
+        };
+        tokio::select! {
+            () = settling => {}
+            () = looked_into => {}
+        }
+        assert!(!gone.is_cancelled());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn two_listeners_of_one_broker_cut_no_connection_and_are_told_of() {
+    local(async {
+        let (zero, one, cluster) = two().await;
+        let gone = cluster.view().locate(NodeId(1)).unwrap().gone;
+        let other = Scripted::at("127.0.0.1:0").await;
+        other.say(
+            None,
+            &[(0, LOCAL, zero.at.port()), (1, LOCAL, other.at.port())],
+        );
+        learn(&cluster, &[(1, other.at.port())]);
+        let [claim] = &cluster.view().due_claims(9, Instant::now())[..] else {
+            panic!("no claim")
+        };
+        cluster.settle_claim(claim).await;
+        learn(&cluster, &[(1, one.at.port())]);
+        learn(&cluster, &[(1, other.at.port())]);
+        let later = Instant::now() + Duration::from_secs(60);
+        let [claim] = &cluster.view().due_claims(9, later)[..] else {
+            panic!("no claim")
+        };
+        assert!(claim.is_flapping);
+        assert_eq!(
+            (claim.known.port, claim.claimed.port),
+            (one.at.port(), other.at.port())
+        );
+        assert!(!gone.is_cancelled());
+        assert_eq!(port_of(&cluster, 1).await, one.at.port());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_broker_whose_address_is_dead_is_found_at_once_where_lists_claim_that_it_is() {
+    local(async {
+        let (zero, one, cluster) = two().await;
+        let gone = cluster.view().locate(NodeId(1)).unwrap().gone;
+        let new = Scripted::at("127.0.0.1:0").await;
+        let list = [(0, LOCAL, zero.at.port()), (1, LOCAL, new.at.port())];
+        new.say(None, &list);
+        zero.say(None, &list);
+        drop(one);
+        tokio::task::yield_now().await;
+        learn(&cluster, &[(1, new.at.port())]);
+        assert_eq!(port_of(&cluster, 1).await, new.at.port());
+        assert!(gone.is_cancelled(), "connections to the old address end");
     })
     .await;
 }

@@ -4,19 +4,21 @@
 //! broker is missing from them while it restarts. So one that is missing is only suspected; it is
 //! dropped when it is still missing [`ABSENCE`] later, with no list in between that has it.
 //! Connections to a broker that is dropped, or that has moved to another address, end at once: each
-//! holds the broker's [`CancellationToken`].
+//! holds the broker's [`CancellationToken`]. That it has moved is believed when it is at the new
+//! address and not at the old one: until then it is a [claim](super::claims).
 //!
 //! Where a broker is dialled is what it advertises, unless the operator has a
 //! [rule](BrokerAddressRule) for that. Brokers that advertise one address, and for whom there is no
 //! rule, can't be told apart: the view says [which](View::sharing).
 
 use super::broker_address::BrokerAddressRule;
+use super::claims::{Answer, Claim, DueClaim, Verdict};
 use crate::protocol::rewrite::{BrokerList, ListedBroker};
 use crate::types::{BrokerAddress, NodeId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 /// How long a broker must be missing from every list before it counts as removed. A broker that
@@ -26,8 +28,12 @@ pub const ABSENCE: Duration = Duration::from_secs(2);
 /// More brokers than any cluster has: the rest of a longer list is not believed.
 const BROKERS_MAX: usize = 10_000;
 
-/// More refreshes in a row than this with another cluster id, and it is taken for the new one.
-const STRANGE_REFRESHES_MAX: u32 = 2;
+/// So long must Narrows' own refreshes hear of one other cluster and of nothing else, before it is
+/// taken for the new one, and in so many refreshes: when all bootstrap servers say so, and when some
+/// of them don't answer.
+const STRANGER_UNANIMOUS: Duration = Duration::from_secs(30);
+const STRANGER: Duration = Duration::from_secs(300);
+const STRANGE_REFRESHES_MIN: u32 = 5;
 
 /// A broker that is known.
 #[derive(Clone, Debug)]
@@ -42,6 +48,15 @@ pub struct KnownBroker {
     pub gone: CancellationToken,
     /// Since when it has been missing from lists.
     absent_since: Option<Instant>,
+    /// Another address that lists name.
+    claim: Option<Claim>,
+}
+
+impl KnownBroker {
+    /// Another address that lists name for it, which nobody has confirmed yet.
+    pub fn claimed(&self) -> Option<&BrokerAddress> {
+        self.claim.as_ref().map(|claim| &claim.address)
+    }
 }
 
 /// Where a sighting comes from.
@@ -78,6 +93,15 @@ pub struct View {
     known: Mutex<Known>,
     /// How often the map has changed.
     changes: watch::Sender<u64>,
+    claimed: Notify,
+}
+
+/// Another cluster that Narrows' own refreshes hear of.
+#[derive(Debug)]
+struct Stranger {
+    cluster_id: String,
+    since: Instant,
+    refreshes: u32,
 }
 
 /// Brokers that can't be told apart by the address that they advertise.
@@ -101,7 +125,9 @@ struct Known {
     sharing: Vec<Sharing>,
     /// Somebody has been missed, or is there again, since `sharing` was found.
     is_recount_due: bool,
-    strange_refreshes: u32,
+    /// A claim is to be looked into.
+    is_claim_due: bool,
+    stranger: Option<Stranger>,
 }
 
 impl View {
@@ -115,6 +141,7 @@ impl View {
             pinned_id,
             known: Mutex::new(known),
             changes: watch::Sender::new(0),
+            claimed: Notify::new(),
         }
     }
 
@@ -143,6 +170,7 @@ impl View {
             shares_address: false,
             gone,
             absent_since: None,
+            claim: None,
         })
     }
 
@@ -210,10 +238,7 @@ impl View {
         if let Some(wrong) = wrong {
             return wrong;
         }
-        let mut changed = false;
-        for broker in &sighting.brokers {
-            changed |= known.present(broker);
-        }
+        let mut changed = known.present_all(&sighting.brokers, now);
         let mut suspicion = false;
         if sighting.is_complete && !sighting.brokers.is_empty() {
             (changed, suspicion) = known.absent(&sighting.brokers, now, changed);
@@ -221,7 +246,11 @@ impl View {
         if changed || known.is_recount_due {
             known.find_sharing();
         }
+        let is_claim_due = std::mem::take(&mut known.is_claim_due);
         drop(known);
+        if is_claim_due {
+            self.claimed.notify_one();
+        }
         if changed {
             self.changes.send_modify(|count| *count += 1);
         }
@@ -232,29 +261,137 @@ impl View {
         }
     }
 
-    /// Whether a sighting is about this cluster. A cluster that was not pinned may be made anew
-    /// under the same addresses; Narrows believes that when its own refreshes say so several times
-    /// in a row.
+    /// Whether a sighting is about this cluster.
     fn check_cluster(&self, known: &mut Known, seen: &str, source: Source) -> Option<Learned> {
         let Some(expected) = known.cluster_id.clone().filter(|expected| expected != seen) else {
             known.cluster_id = Some(seen.to_owned());
             if source == Source::Own {
-                known.strange_refreshes = 0;
+                known.stranger = None;
             }
             return None;
         };
-        if source == Source::Own && self.pinned_id.is_none() {
-            known.strange_refreshes += 1;
-            if known.strange_refreshes > STRANGE_REFRESHES_MAX {
-                known.forget_all();
-                known.cluster_id = Some(seen.to_owned());
-                return None;
-            }
-        }
         Some(Learned::WrongCluster {
             expected,
             seen: seen.to_owned(),
         })
+    }
+
+    /// A refresh has heard of nobody but this other cluster: from all bootstrap servers if
+    /// `is_unanimous`. A cluster that was not pinned may be made anew under the same addresses;
+    /// when refreshes insist for long, the map becomes the new one's. Returns whether it has.
+    pub fn insist(&self, sighting: &BrokerList, is_unanimous: bool, now: Instant) -> bool {
+        let Some(seen) = sighting.cluster_id.clone() else {
+            return false;
+        };
+        if self.pinned_id.is_some() {
+            return false;
+        }
+        let mut known = self.lock();
+        let stranger = match known.stranger.take() {
+            Some(stranger) if stranger.cluster_id == seen => Stranger {
+                refreshes: stranger.refreshes.saturating_add(1),
+                ..stranger
+            },
+            _ => Stranger {
+                cluster_id: seen.clone(),
+                since: now,
+                refreshes: 1,
+            },
+        };
+        let patience = if is_unanimous {
+            STRANGER_UNANIMOUS
+        } else {
+            STRANGER
+        };
+        let time = now.saturating_duration_since(stranger.since);
+        if time < patience || stranger.refreshes < STRANGE_REFRESHES_MIN {
+            known.stranger = Some(stranger);
+            return false;
+        }
+        known.forget_all();
+        known.cluster_id = Some(seen);
+        drop(known);
+        self.learn(sighting, Source::Own, now);
+        true
+    }
+
+    /// Waits until there is a claim to look into. Cancel-safe.
+    pub(super) async fn claimed(&self) {
+        self.claimed.notified().await;
+    }
+
+    /// Claims to look into now, at most so many; when there are more, [`claimed`](Self::claimed)
+    /// says so again.
+    pub(super) fn due_claims(&self, most: usize, now: Instant) -> Vec<DueClaim> {
+        let mut known = self.lock();
+        let mut due = Vec::new();
+        for (node, broker) in &mut known.brokers {
+            let Some(claim) = broker.claim.as_mut().filter(|claim| claim.is_due(now)) else {
+                continue;
+            };
+            if due.len() == most {
+                self.claimed.notify_one();
+                break;
+            }
+            claim.begin_check(now);
+            due.push(DueClaim {
+                node: *node,
+                known: broker.address.clone(),
+                claimed: claim.address.clone(),
+                is_flapping: claim.is_flapping(),
+            });
+        }
+        due
+    }
+
+    /// A claim has been looked into. Returns whether the broker has moved.
+    pub(super) fn settle(
+        &self,
+        due: &DueClaim,
+        known_answer: Answer,
+        claimed_answer: Answer,
+        now: Instant,
+    ) -> bool {
+        let mut known = self.lock();
+        let broker = known.brokers.get_mut(&due.node);
+        let Some(broker) = broker.filter(|broker| broker.address == due.known) else {
+            return false;
+        };
+        let Some(claim) = broker.claim.as_mut() else {
+            return false;
+        };
+        if claim.address != due.claimed {
+            return false;
+        }
+        match claim.verdict(known_answer, claimed_answer, now) {
+            Verdict::Stays => return false,
+            Verdict::Dropped => {
+                broker.claim = None;
+                return false;
+            }
+            Verdict::Moved => {}
+        }
+        drop(known);
+        self.moved(due.node, &due.claimed)
+    }
+
+    /// A broker is where lists claim that it is, and nowhere else. Returns whether the map has
+    /// changed by that.
+    pub(super) fn moved(&self, node: NodeId, to: &BrokerAddress) -> bool {
+        let mut known = self.lock();
+        let broker = known.brokers.get_mut(&node);
+        let Some(broker) = broker.filter(|broker| broker.claimed() == Some(to)) else {
+            return false;
+        };
+        if let Some(claim) = broker.claim.take() {
+            broker.address = claim.address;
+            broker.advertised = Some(claim.advertised);
+        }
+        std::mem::take(&mut broker.gone).cancel();
+        known.find_sharing();
+        drop(known);
+        self.changes.send_modify(|count| *count += 1);
+        true
     }
 
     fn lock(&self) -> MutexGuard<'_, Known> {
@@ -263,38 +400,75 @@ impl View {
 }
 
 impl Known {
-    /// A list has this broker. Whether that is news.
-    fn present(&mut self, seen: &ListedBroker) -> bool {
-        if let Some(broker) = self.brokers.get_mut(&seen.node) {
-            let was_absent = broker.absent_since.take().is_some();
-            self.is_recount_due |= was_absent;
-            let is_there = |at: &BrokerAddress| *at.host == *seen.host && at.port == seen.port;
-            if broker.advertised.as_ref().is_some_and(is_there) {
-                return false;
+    /// A list has these brokers. Whether that is news. Of a broker that stands in it twice, the
+    /// address that is known counts, or else the first.
+    fn present_all(&mut self, list: &[ListedBroker], now: Instant) -> bool {
+        let mut done = BTreeSet::new();
+        let as_known: Vec<_> = list
+            .iter()
+            .map(|seen| self.is_as_known(seen, now))
+            .collect();
+        for (seen, _) in list.iter().zip(&as_known).filter(|(_, is)| **is) {
+            done.insert(seen.node);
+        }
+        let mut changed = false;
+        for (seen, _) in list.iter().zip(&as_known).filter(|(_, is)| !**is) {
+            if done.insert(seen.node) {
+                changed |= self.present(seen, now);
             }
-        } else if self.brokers.len() >= BROKERS_MAX {
+        }
+        changed
+    }
+
+    /// Whether a list has a broker where it is known to be, as nearly always.
+    fn is_as_known(&mut self, seen: &ListedBroker, now: Instant) -> bool {
+        let Some(broker) = self.brokers.get_mut(&seen.node) else {
+            return false;
+        };
+        let was_absent = broker.absent_since.take().is_some();
+        self.is_recount_due |= was_absent;
+        let is_there = |at: &BrokerAddress| *at.host == *seen.host && at.port == seen.port;
+        if !broker.advertised.as_ref().is_some_and(is_there) {
             return false;
         }
+        if let Some(claim) = &mut broker.claim {
+            claim.disputed(now);
+        }
+        true
+    }
+
+    /// A list has a broker that is not known, or elsewhere. Whether that is news already.
+    fn present(&mut self, seen: &ListedBroker, now: Instant) -> bool {
         let advertised = BrokerAddress {
             host: seen.host.as_str().into(),
             port: seen.port,
         };
         let address = self.dialled(seen.node, &advertised);
-        let stays = |broker: &KnownBroker| broker.address == address;
-        let gone = match self.brokers.get(&seen.node) {
-            Some(broker) if stays(broker) => broker.gone.clone(),
-            Some(broker) => {
-                broker.gone.cancel();
-                CancellationToken::new()
+        if let Some(broker) = self.brokers.get_mut(&seen.node) {
+            if broker.address == address {
+                broker.advertised = Some(advertised);
+                broker.claim = None;
+                return true;
             }
-            None => self.presumed.remove(&seen.node).unwrap_or_default(),
-        };
+            match &mut broker.claim {
+                Some(claim) if claim.address == address => claim.repeated(),
+                claim => *claim = Some(Claim::new(advertised, address, now)),
+            }
+            let claim = broker.claim.as_ref();
+            self.is_claim_due |= claim.is_some_and(|claim| claim.is_due(now));
+            return false;
+        }
+        if self.brokers.len() >= BROKERS_MAX {
+            return false;
+        }
+        let gone = self.presumed.remove(&seen.node).unwrap_or_default();
         let broker = KnownBroker {
             address,
             advertised: Some(advertised),
             shares_address: false,
             gone,
             absent_since: None,
+            claim: None,
         };
         self.brokers.insert(seen.node, broker);
         true
@@ -312,6 +486,7 @@ impl Known {
             .for_each(|gone| gone.cancel());
         let mut brokers = std::mem::take(&mut self.brokers);
         for (node, broker) in &mut brokers {
+            broker.claim = None;
             let Some(advertised) = &broker.advertised else {
                 continue;
             };
@@ -382,7 +557,7 @@ impl Known {
     }
 
     fn forget_all(&mut self) {
-        self.strange_refreshes = 0;
+        self.stranger = None;
         self.brokers
             .values()
             .for_each(|broker| broker.gone.cancel());
@@ -448,19 +623,24 @@ mod tests {
         assert_eq!(ids(&view), [1, 2]);
     }
 
+    /// What a list says of broker 1, and who answers at the known and at the claimed address.
+    fn claim(view: &View, host: &str, answers: (Answer, Answer), now: Instant) -> bool {
+        let list = sighting("c", &[(1, host)]);
+        view.learn(&list, Source::Passing, now);
+        let due = view.due_claims(10, now);
+        let [due] = due.as_slice() else {
+            panic!("{due:?}")
+        };
+        view.settle(due, answers.0, answers.1, now)
+    }
+
     #[test]
-    fn a_broker_at_another_address_ends_the_connections_to_the_old_one() {
+    fn a_broker_that_is_at_another_address_ends_the_connections_to_the_old_one() {
         let view = View::new(None);
-        view.learn(&sighting("c", &[(1, "old")]), Source::Own, Instant::now());
+        let now = Instant::now();
+        view.learn(&sighting("c", &[(1, "old")]), Source::Own, now);
         let old = view.locate(NodeId(1)).unwrap();
-        assert_eq!(
-            view.learn(
-                &sighting("c", &[(1, "new")]),
-                Source::Passing,
-                Instant::now()
-            ),
-            Learned::Changed
-        );
+        assert!(claim(&view, "new", (Answer::Nobody, Answer::Broker), now));
         assert!(old.gone.is_cancelled());
         let new = view.locate(NodeId(1)).unwrap();
         assert_eq!(
@@ -470,35 +650,82 @@ mod tests {
     }
 
     #[test]
-    fn another_cluster_is_not_believed_until_own_refreshes_insist() {
+    fn one_list_that_lags_behind_moves_nobody() {
         let view = View::new(None);
         let now = Instant::now();
-        view.learn(&sighting("ours", &[(1, "a")]), Source::Own, now);
-        let other = sighting("other", &[(7, "x")]);
-        let refused = Learned::WrongCluster {
-            expected: "ours".into(),
-            seen: "other".into(),
-        };
-        for source in [
-            Source::Passing,
-            Source::Passing,
-            Source::Passing,
-            Source::Own,
-            Source::Own,
-        ] {
-            assert_eq!(view.learn(&other, source, now), refused);
+        let true_list = sighting("c", &[(1, "here")]);
+        view.learn(&true_list, Source::Own, now);
+        let here = view.locate(NodeId(1)).unwrap();
+        assert!(!claim(
+            &view,
+            "stale",
+            (Answer::Broker, Answer::Nobody),
+            now
+        ));
+        for _ in 0..100 {
+            let stale = sighting("c", &[(1, "stale")]);
+            assert_eq!(view.learn(&stale, Source::Passing, now), Learned::Nothing);
+            assert_eq!(view.learn(&true_list, Source::Own, now), Learned::Nothing);
         }
-        assert_eq!(view.learn(&other, Source::Own, now), Learned::Changed);
-        assert_eq!(ids(&view), [7]);
+        assert_eq!(view.due_claims(10, now), [], "looked into lately");
+        assert!(!here.gone.is_cancelled());
+        assert_eq!(&*view.locate(NodeId(1)).unwrap().address.host, "here");
+    }
+
+    #[test]
+    fn of_a_broker_that_stands_in_a_list_twice_the_known_address_counts() {
+        let view = View::new(None);
+        let now = Instant::now();
+        let twice = sighting("c", &[(1, "a"), (1, "b")]);
+        assert_eq!(view.learn(&twice, Source::Own, now), Learned::Changed);
+        assert_eq!(&*view.locate(NodeId(1)).unwrap().address.host, "a");
+        let turned = sighting("c", &[(1, "b"), (1, "a")]);
+        for list in [&twice, &turned] {
+            assert_eq!(view.learn(list, Source::Own, now), Learned::Nothing);
+        }
+        assert_eq!(view.due_claims(10, now), []);
+    }
+
+    #[test]
+    fn another_cluster_is_not_believed_until_own_refreshes_insist_for_long() {
+        let other = sighting("other", &[(7, "x")]);
+        for (is_unanimous, patience) in [(true, STRANGER_UNANIMOUS), (false, STRANGER)] {
+            let view = View::new(None);
+            let start = Instant::now();
+            let ours = sighting("ours", &[(1, "a")]);
+            view.learn(&ours, Source::Own, start);
+            for source in [Source::Passing, Source::Own] {
+                let refused = Learned::WrongCluster {
+                    expected: "ours".into(),
+                    seen: "other".into(),
+                };
+                assert_eq!(view.learn(&other, source, start), refused);
+            }
+            let insist = |after| view.insist(&other, is_unanimous, start + after);
+            let tick = patience / STRANGE_REFRESHES_MIN;
+            for round in 0..STRANGE_REFRESHES_MIN {
+                assert!(!insist(tick * round), "{round}");
+            }
+            // One refresh that hears of the old cluster, and all begins anew.
+            view.learn(&ours, Source::Own, start);
+            assert!(!insist(patience));
+            for round in 1..STRANGE_REFRESHES_MIN {
+                assert!(!insist(patience + tick * round));
+            }
+            assert!(insist(patience * 2));
+            assert_eq!(ids(&view), [7]);
+        }
     }
 
     #[test]
     fn a_pinned_cluster_id_is_never_given_up() {
         let view = View::new(Some("ours".into()));
-        let now = Instant::now();
+        let mut now = Instant::now();
         for _ in 0..10 {
             let lesson = view.learn(&sighting("other", &[(7, "x")]), Source::Own, now);
             assert!(matches!(lesson, Learned::WrongCluster { .. }));
+            now += STRANGER;
+            assert!(!view.insist(&sighting("other", &[(7, "x")]), true, now));
         }
         assert!(view.brokers().is_empty());
     }

@@ -16,13 +16,14 @@ const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 const OWN: &str = env!("CARGO_PKG_NAME");
 
 /// Every module that logs. `tests/house` holds it against the source.
-pub const MODULES: [&str; 19] = [
+pub const MODULES: [&str; 20] = [
     "narrows::admin::server",
     "narrows::app",
     "narrows::app::reload",
     "narrows::app::run",
     "narrows::app::running",
     "narrows::cli::run",
+    "narrows::cluster::moves",
     "narrows::cluster::refresh",
     "narrows::cluster::sharing",
     "narrows::listener",
