@@ -119,9 +119,9 @@ impl Claim {
         self.is_both = is_there(known) && is_there(claimed);
         match (known, claimed) {
             (_, Other) => Verdict::Dropped,
-            (Other, _) | (Unknown | Nobody, Broker) | (Nobody, Unknown) => Verdict::Moved,
-            (Unknown, Unknown) | (Nobody, Nobody) if agree => Verdict::Moved,
-            (Broker | Unknown | Nobody, _) => Verdict::Stays,
+            (Other | Unknown | Nobody, Broker) | (Other | Nobody, Unknown) => Verdict::Moved,
+            (Unknown, Unknown) | (Other | Nobody, Nobody) if agree => Verdict::Moved,
+            (Broker | Unknown | Other | Nobody, _) => Verdict::Stays,
         }
     }
 }
@@ -147,7 +147,8 @@ mod tests {
             (Broker, Nobody, Verdict::Stays),
             (Broker, Other, Verdict::Dropped),
             (Other, Broker, Verdict::Moved),
-            (Other, Nobody, Verdict::Moved),
+            (Other, Nobody, Verdict::Stays),
+            (Other, Unknown, Verdict::Moved),
             (Other, Other, Verdict::Dropped),
             (Nobody, Broker, Verdict::Moved),
             (Nobody, Unknown, Verdict::Moved),
@@ -165,7 +166,7 @@ mod tests {
     fn where_nobody_can_say_several_lists_in_a_row_over_some_time_do() {
         let start = Instant::now();
         let later = start + LISTS_TIME;
-        for (known, claimed) in [(Unknown, Unknown), (Nobody, Nobody)] {
+        for (known, claimed) in [(Unknown, Unknown), (Nobody, Nobody), (Other, Nobody)] {
             let verdict = |claim: &mut Claim, at| claim.verdict(known, claimed, at);
             assert_eq!(verdict(&mut claim(2, start), later), Verdict::Stays);
             assert_eq!(verdict(&mut claim(3, start), start), Verdict::Stays);
