@@ -61,6 +61,7 @@ def arguments():
     parser.add_argument("--dns-override")
     parser.add_argument("--cpu-file")
     parser.add_argument("--image")
+    parser.add_argument("--scheme", default="port", choices=["port", "single"])
     parser.add_argument("--kafka", default="4.3.1")
     parser.add_argument("--keep", action="store_true")
     parser.add_argument("--list", action="store_true")

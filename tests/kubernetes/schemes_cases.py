@@ -28,7 +28,7 @@ def pods_are_out_of_reach(world):
 @case(SECONDS)
 def port_scheme(world):
     """Three values, and kcat and a Java client outside produce and consume; one port a broker."""
-    with installed(world.release(), world.three_values()) as release:
+    with installed(world.release(), world.three_values("port")) as release:
         bootstrap = f"{release.address()}:{PORT}"
         listed = cluster.until("metadata", lambda: metadata(world, bootstrap))
         wanted = {f"{release.address()}:{PORT + 1 + node}" for node in range(3)}

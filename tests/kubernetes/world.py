@@ -124,12 +124,12 @@ class World:
             self.place, self.image, self.options.load_balancer, **options
         )
 
-    def three_values(self, scheme="port", **more):
+    def three_values(self, scheme=None, **more):
         """What the chart's README begins with, and what a case adds."""
         given = {
             "bootstrapServers": self.kafka.bootstrap,
             "externalHost": self.options.load_balancer or "kafka.example.com",
-            "scheme": scheme,
+            "scheme": scheme or self.options.scheme,
         }
         return narrows.laid_over(given, more)
 
