@@ -310,6 +310,7 @@ impl Cluster {
                 let took = began.elapsed();
                 self.metrics.dial_seconds.observe(took.as_secs_f64());
             }
+            // Every address was left out, since it led to another broker: nothing was dialled.
             Err(error) if error.is_exhausted() => {}
             Err(error) => {
                 let brokers = self.view.brokers();
@@ -328,6 +329,8 @@ impl Cluster {
         for address in self.bootstrap_candidates() {
             match self.connect_address(&address, None, name).await {
                 Ok((stream, peer)) => {
+                    // Never cancelled: the client has not asked for this broker, so that its leaving
+                    // the map is no reason to end the connection.
                     let gone = CancellationToken::new();
                     return Ok(Connection {
                         stream,
@@ -338,6 +341,8 @@ impl Cluster {
                     });
                 }
                 Err(error) => {
+                    // Where every bootstrap server leads back here, that is what to say; one that is
+                    // only unreachable makes it the usual list of failures.
                     is_loop &= error.code() == "routing_loop";
                     if is_loop && failures.len() + 1 == self.settings().bootstrap_servers.len() {
                         return Err(error);

@@ -82,6 +82,7 @@ impl Buffer {
     /// own size, if they are `bytes_max` at the most, so that whoever stops in the middle of a
     /// header does not keep a whole buffer.
     pub fn park(&mut self, bytes_max: usize) {
+        // One that has grown holds a large frame on purpose, and a parked one is small already.
         if self.bytes.len() != BUFFER_BYTES || self.filled.len() > bytes_max {
             return;
         }
@@ -103,6 +104,8 @@ impl Buffer {
     /// `bytes_max` in all; `None` when that is reached.
     pub fn spare(&mut self, bytes_max: usize) -> Option<&mut [u8]> {
         self.unpark();
+        // Moved only when the end is reached: moved at every read, the bytes of a frame that arrives
+        // in small pieces would be copied once for each.
         if self.filled.end == self.bytes.len() {
             self.bytes.copy_within(self.filled.clone(), 0);
             self.filled = 0..self.filled.len();
@@ -140,6 +143,7 @@ impl Buffer {
     /// The first `count` bytes have gone on.
     pub fn consume(&mut self, count: usize) {
         self.filled.start += count;
+        // Back to the front: the next read has the whole buffer, and nothing has to be moved.
         if self.filled.is_empty() {
             self.filled = 0..0;
         }

@@ -224,6 +224,8 @@ impl Rewrite {
         for range in &marks.blanked {
             edits.blank(range);
         }
+        // Also a node that has no address here gets one, which leads nowhere: whatever is left as it
+        // is, a client dials.
         for endpoint in marks
             .endpoints
             .iter()
@@ -256,7 +258,7 @@ impl Rewrite {
             .endpoints
             .iter()
             .filter(|endpoint| endpoint.node.0 >= 0);
-        // Many groups have one coordinator.
+        // Many groups have one coordinator: it would be learnt once for each, with the map locked.
         let mut seen = HashSet::new();
         let brokers = brokers.filter(|endpoint| {
             seen.insert((endpoint.node, text(&endpoint.host_text), endpoint.port))
@@ -265,6 +267,7 @@ impl Rewrite {
             let host = std::str::from_utf8(text(&endpoint.host_text))
                 .ok()
                 .filter(|host| !host.is_empty())?;
+            // A broker says what it likes: what can't be dialled is not learnt, and is still replaced.
             let port = u16::try_from(endpoint.port).ok().filter(|port| *port > 0)?;
             Some(ListedBroker {
                 node: endpoint.node,

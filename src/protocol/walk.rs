@@ -476,7 +476,9 @@ impl Walker {
                 let node = self.node;
                 let port_at = self.started;
                 let port = to_i32(value);
-                // The host stands in front of its port in every schema.
+                // The host stands in front of its port in every schema, and the node id in front of
+                // both: the port ends an address.
+                //
                 // The smallest address takes twelve bytes of the frame, and ten times as many here
                 // and in the edits: without this bound, what is held would cost a multiple of itself.
                 if self.marks.endpoints.len() == self.endpoints_max {
@@ -621,6 +623,8 @@ impl Walker {
             at,
         });
         self.enter(known.map_or(&[], std::slice::from_ref), 0, limit)?;
+        // The level stands for the tagged field, which is no struct: it has no tags of its own, and its
+        // only field is begun here, since `next` passes over fields with a tag.
         let level = &mut self.levels[self.depth - 1];
         level.tags = Some(0);
         let field = &level.fields[0];
@@ -644,6 +648,8 @@ impl Walker {
             ..
         }) = ended(&mut self.tag, self.depth)
         {
+            // An edit writes the size anew, from where the walk came to: bytes behind the array would
+            // not be counted, and be read as the next field.
             if self.at != limit {
                 return Err(Malformed::TagSize);
             }

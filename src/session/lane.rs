@@ -221,16 +221,21 @@ impl<S: Scan> Lane<S> {
         }
         if let Some(buffer) = &mut self.buffer {
             if sendable > 0 {
+                // MSG_MORE keeps the last segment back for what follows, so that a response's end is
+                // not a packet of its own. Said only where the splice does follow: with bytes in
+                // between that may not go yet, it would keep back what somebody waits for.
                 let has_more = will_splice && sendable == buffer.filled().len();
                 let sent = ready!(to.poll_send(cx, &buffer.filled()[..sendable], has_more))?;
                 buffer.consume(sent);
                 self.scanner.consume(sent);
                 return Poll::Ready(Ok(sent));
             }
+            // Back to the pool at once: thousands of idle connections hold none.
             if buffer.is_empty() {
                 self.buffer = None;
             }
         }
+        // TLS may have taken bytes that its socket has not: they have not gone yet.
         to.poll_drain(cx).map_ok(|()| 0)
     }
 
@@ -243,6 +248,7 @@ impl<S: Scan> Lane<S> {
         bytes_max: usize,
         with: &mut S::With<'_>,
     ) -> Poll<io::Result<Filled>> {
+        // Not past a buffer: what is in it came before whatever is in the socket.
         if self.buffer.is_none()
             && self.will_splice()
             && self.take_pipe()
@@ -280,6 +286,8 @@ impl<S: Scan> Lane<S> {
                 Err(reason) => copied = Some(reason),
             }
         }
+        // Once a run, and not once a pipe: in the middle of a run the pipe goes back whenever
+        // nothing has arrived.
         if self.run.is_none() {
             self.run = Some(self.scanner.opaque_ahead());
             self.pools.runs.begun(copied);
@@ -287,7 +295,8 @@ impl<S: Scan> Lane<S> {
         self.pipe.is_some()
     }
 
-    /// Large runs need what other frames must not have.
+    /// Large runs need what other frames must not have: with the mark left up, a small response would
+    /// arrive and wake nobody.
     fn leave_run(&mut self, from: &Stream) -> io::Result<()> {
         if self.opaque_bytes() < SPLICED_REST_MIN {
             self.run = None;
@@ -320,6 +329,8 @@ impl<S: Scan> Lane<S> {
             return Poll::Ready(Ok(Filled::Bytes(Ok(()))));
         };
         let moved = match is_there {
+            // A peek that came back short has had the socket count as not ready, and nothing new may
+            // ever come: what was looked at is taken without asking.
             true => Poll::Ready(pipe.try_add(from, self.ahead + opaque.bytes_max())),
             false => pipe.poll_fill(cx, from, opaque.bytes_max()),
         };
@@ -364,6 +375,8 @@ impl<S: Scan> Lane<S> {
         from: &TcpStream,
         with: &mut S::With<'_>,
     ) -> Result<(), Cause> {
+        // Not while the mark is up, which only `leave_run` takes down: a smaller run could begin
+        // here, for whose bytes it would wake nobody.
         while self.ahead == 0
             && self.scanner.opaque_ahead() == OpaqueAhead::None
             && self.low_mark == 1
@@ -393,6 +406,7 @@ impl<S: Scan> Lane<S> {
         from: &TcpStream,
         with: &mut S::With<'_>,
     ) -> Poll<io::Result<Filled>> {
+        // Before a buffer is borrowed: whoever waits here may wait for hours.
         ready!(from.poll_read_ready(cx))?;
         let mut buffer = self.pools.buffers.borrow();
         let Some(spare) = buffer.spare(BUFFER_BYTES) else {
@@ -404,12 +418,15 @@ impl<S: Scan> Lane<S> {
         }
         buffer.add(count);
         let looked = self.scanner.scan(&mut buffer, with);
+        // An edited header differs from the one in the socket, and one of which only a part may go
+        // could not be split there.
         let may_go = looked.is_ok() && !buffer.is_edited() && self.scanner.sendable() == count;
         let is_large = self.opaque_bytes() >= SPLICED_BYTES_MIN;
         if may_go && (is_large && self.take_pipe() || self.piped() > 0) {
             self.scanner.consume(count);
             self.ahead = count;
         } else {
+            // It goes on from the buffer; left in the socket as well, it would come twice.
             self.buffer = Some(buffer);
             socket::discard(from, count)?;
         }
@@ -438,6 +455,7 @@ impl<S: Scan> Lane<S> {
         let Some(spare) = buffer.spare(bytes_max) else {
             return Poll::Ready(Ok(Filled::Full));
         };
+        // Not as much as there is: the next large run must still be in the socket to be spliced.
         let length = spare.len().min(expected);
         let mut spare = ReadBuf::new(&mut spare[..length]);
         let read = Pin::new(from).poll_read(cx, &mut spare);
@@ -447,6 +465,7 @@ impl<S: Scan> Lane<S> {
             self.buffer = None;
         }
         ready!(read)?;
+        // The run is over with this read, and what follows begins another.
         if count >= self.opaque_bytes() {
             self.run = None;
         }

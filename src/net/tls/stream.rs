@@ -159,6 +159,8 @@ impl TlsStream {
 
     /// Waits until a read may find something. Cancel-safe.
     pub fn poll_read_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // What has been taken from the socket does not make it ready again: without this, a record
+        // that came in one read with the one before would wait for the next that the peer sends.
         if !self.unread.is_empty()
             || self.is_ended
             || self.incoming.as_ref().is_some_and(has_whole_record)
@@ -171,9 +173,13 @@ impl TlsStream {
     /// Encrypts some of `bytes` and sends them, or keeps for [`poll_drain`](Self::poll_drain) what
     /// the socket does not take: how many of `bytes` need not come again. Cancel-safe.
     pub fn poll_send(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        // Records have an order: nothing is encrypted while earlier records wait for the socket. It
+        // also bounds what waits to one send.
         ready!(self.poll_drain(cx))?;
         let taken = &bytes[..bytes.len().min(SENT_BYTES_MAX)];
         self.say(Outgoing::Bytes(taken))?;
+        // Taken even where the socket takes nothing: encrypted once more, they would be other
+        // records, and come twice.
         match self.poll_drain(cx) {
             Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
             _ => Poll::Ready(Ok(taken.len())),
@@ -203,6 +209,7 @@ impl TlsStream {
     /// Says that nothing more comes, and closes the sending side. Cancel-safe: it goes on where it
     /// was.
     pub fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // Once, though this is polled again for as long as the socket takes nothing.
         if !std::mem::replace(&mut self.is_closing, true) {
             self.say(Outgoing::Close)?;
         }
@@ -221,6 +228,7 @@ impl TlsStream {
                     return Err(HandshakeError::Tls(error, self.tcp));
                 }
             }
+            // Before the end of the handshake is told: the last flight is what the peer waits for.
             std::future::poll_fn(|cx| self.poll_drain(cx)).await?;
             if !self.session.is_handshaking() {
                 return Ok(self);
@@ -234,6 +242,8 @@ impl TlsStream {
 
     /// Moves what has been decrypted to `bytes`, as long as there is room for a whole record.
     fn decrypt(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        // rustls decrypts a record whole. With less room than that, its end would go to `unread`, to
+        // be copied once more and held.
         let mut count = self.unread.take(bytes);
         while self.incoming.is_some() && (count == 0 || bytes.len() - count >= RECORD_BYTES) {
             match self.step(Outgoing::Nothing, &mut bytes[count..]) {
@@ -261,6 +271,8 @@ impl TlsStream {
     /// Lets rustls do the next thing that there is to do. When it refuses a record, what is left to
     /// be sent is the alert that says so, and whatever else arrives is thrown away.
     fn step(&mut self, saying: Outgoing<'_>, out: &mut [u8]) -> Result<Step, rustls::Error> {
+        // Shown the same record again, rustls refuses it with a second alert: a debug build panics
+        // there, and the first alert never left.
         if self.is_refused {
             self.incoming = None;
             return Ok(Step::Said);
@@ -348,6 +360,7 @@ impl TlsStream {
             self.incoming = None;
         }
         ready!(read)?;
+        // `room` is never empty, so that nothing read means the end.
         self.is_ended |= count == 0;
         Poll::Ready(Ok(()))
     }
@@ -469,6 +482,7 @@ impl Ends<'_> {
     /// Decrypted bytes behind `read` others: how many found room.
     fn put(&mut self, payload: &[u8], read: usize) -> usize {
         let room = &mut self.out[read..];
+        // Behind bytes that are unread, everything is: else a later record would come first.
         let count = if self.unread.is_empty() {
             payload.len().min(room.len())
         } else {
@@ -515,6 +529,7 @@ impl Unread {
         let count = left.len().min(to.len());
         to[..count].copy_from_slice(&left[..count]);
         self.start += count;
+        // Not only cleared: its memory would stay with an idle connection.
         if self.start == self.bytes.len() {
             *self = Self::default();
         }
