@@ -400,10 +400,13 @@ async fn what_is_no_http_is_answered_with_4xx_or_closed_and_harms_nobody() {
     ];
     for (name, bytes) in cases {
         let answer = exchange(admin.address, bytes).await;
-        assert!(
-            answer.head.is_empty() || answer.status().starts_with('4'),
-            "{name}: {answer:?}"
-        );
+        let expected = match name {
+            // It is closed without a word: HTTP/1 has none that HTTP/2 would read.
+            "HTTP/2" => "no answer",
+            "a line without an end" | "a header of 128 KiB" | "a thousand headers" => "431",
+            _ => "400",
+        };
+        assert_eq!(answer.status(), expected, "{name}: {answer:?}");
         assert_eq!(get(&admin, "/livez").await.status(), "200", "after {name}");
     }
 }
@@ -418,10 +421,8 @@ async fn random_bytes_get_no_page_and_harm_nobody() {
         let _ = stream.write_all(&bytes).await;
         let _ = stream.shutdown().await;
         let answer = Answer::parse(&read_to_close(&mut stream).await);
-        assert!(
-            answer.head.is_empty() || answer.status().starts_with('4'),
-            "{bytes:?}: {answer:?}"
-        );
+        let statuses = ["no answer", "400"];
+        assert!(statuses.contains(&answer.status()), "{bytes:?}: {answer:?}");
     }
     assert_eq!(get(&admin, "/livez").await.status(), "200");
 }

@@ -140,8 +140,9 @@ fn fetch_behind_records(fixture: &Fixture) -> Result<()> {
         for node in &mut expected.node_endpoints {
             ways.advertise(&mut node.host, &mut node.port)?;
         }
+        // Narrows' host is shorter than the broker's, so that it fits where its length was sent.
         ensure!(
-            answer.node_endpoints.is_empty() || answer.node_endpoints == expected.node_endpoints,
+            answer.node_endpoints == expected.node_endpoints,
             "v{version}: {:?} instead of {:?}",
             answer.node_endpoints,
             expected.node_endpoints
