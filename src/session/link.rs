@@ -9,6 +9,7 @@ use super::requests::RequestContext;
 use super::responses::{Answered, ResponseContext, Responses};
 use super::state::SessionState;
 use crate::cluster::Connection;
+use crate::net::socket;
 use crate::net::stream::Stream;
 use crate::protocol::own_requests::OwnRequest;
 use crate::types::{NodeId, Target};
@@ -137,6 +138,16 @@ impl BrokerLink {
             }
         }
         Poll::Ready(Ok(true))
+    }
+
+    /// Whether the broker has closed; else it is noticed when it does. That something can be read,
+    /// tokio may say of a socket that has been read empty.
+    pub(super) fn has_hung_up(&mut self, cx: &mut Context<'_>) -> bool {
+        match socket::poll_peek(cx, self.stream.tcp(), &mut [0]) {
+            Poll::Pending => false,
+            Poll::Ready(Ok(0) | Err(_)) => true,
+            Poll::Ready(Ok(_)) => self.stream.is_hung_up(),
+        }
     }
 
     /// The answer to Narrows' own question, if there is one.

@@ -127,6 +127,14 @@ impl Links {
         false
     }
 
+    /// The others were good until the right broker was known: each goes once it has answered
+    /// everything.
+    pub(super) fn let_others_go(&mut self) {
+        self.others
+            .iter_mut()
+            .for_each(|link| link.is_leaving = true);
+    }
+
     /// Drops links that are closed, but the current one, which ends the session when it is read.
     pub(super) fn drop_closed(&mut self) {
         self.others.retain(|link| !link.is_closed);

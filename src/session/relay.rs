@@ -198,6 +198,12 @@ impl Relay {
         }
     }
 
+    /// Whether nothing has said yet whom the client means.
+    pub(super) fn is_broker_unknown(&self) -> bool {
+        let routing = self.state.routing.as_ref();
+        routing.is_some_and(|routing| routing.is_open())
+    }
+
     /// The first link is there: the request that named its broker need not wait any more.
     pub(super) fn first_broker_reached(&mut self) {
         let routing = self.state.routing.as_ref();
@@ -487,9 +493,7 @@ impl Relay {
                     Poll::Ready(Ok(false)) => return Poll::Ready(Err(Cause::BrokerClosed)),
                     Poll::Pending => {}
                 }
-            } else if link.is_through()
-                && (link.is_leaving || link.stream.poll_read_ready(cx).is_ready())
-            {
+            } else if link.is_through() && (link.is_leaving || link.has_hung_up(cx)) {
                 link.is_closed = true;
             }
         }

@@ -139,7 +139,11 @@ impl Session<'_> {
     fn reached(&mut self, relay: &mut Relay, wanted: Wanted) -> Result<(), Cause> {
         match wanted {
             Wanted::Broker(node) => {
-                if relay.links().choose(node) {
+                let is_found = relay.links().choose(node);
+                if is_found && relay.is_broker_unknown() {
+                    relay.links().let_others_go();
+                }
+                if is_found {
                     self.record.broker = Some(relay.link().peer);
                 }
                 relay.go_on();

@@ -144,6 +144,11 @@ impl Routing {
         }
     }
 
+    /// Whether nothing has said yet whom the client means.
+    pub(super) fn is_open(&self) -> bool {
+        self.stage == Stage::Open
+    }
+
     /// What was wanted has been done: the next request is looked at again.
     pub(super) fn done(&mut self) {
         if let Some(done) = self.wanted.take()

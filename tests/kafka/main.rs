@@ -36,6 +36,7 @@ mod reauthentication;
 mod relay;
 mod restarts;
 mod sasl;
+mod single;
 mod tls;
 mod trap;
 mod wire;
@@ -46,7 +47,7 @@ use fixture::LazyFixture;
 use libtest_mimic::Trial;
 
 /// Those that have the fixture for themselves come last, so that the others run side by side.
-const LISTS: [fn(&LazyFixture) -> Vec<Trial>; 11] = [
+const LISTS: [fn(&LazyFixture) -> Vec<Trial>; 12] = [
     leak_canary::list,
     conversations::list,
     wire::list,
@@ -56,6 +57,7 @@ const LISTS: [fn(&LazyFixture) -> Vec<Trial>; 11] = [
     reauthentication::list,
     tls::list,
     leadership::list,
+    single::list,
     restarts::list,
     outages::list,
 ];

@@ -25,7 +25,10 @@ pub(crate) const TO_EXPIRED: &str = "stale";
 /// Nobody's, until a test adds it to a configuration.
 pub(crate) const ADDED: &str = "added";
 
-const DOMAINS: [&str; 8] = [
+/// Plaintext, on one port that says nothing about the broker.
+pub(crate) const SINGLE: &str = "single";
+
+const DOMAINS: [&str; 9] = [
     TO_PLAIN,
     TO_MTLS,
     TO_SASL,
@@ -34,6 +37,7 @@ const DOMAINS: [&str; 8] = [
     TO_WRONG_NAME,
     TO_EXPIRED,
     ADDED,
+    SINGLE,
 ];
 
 /// The name in bootstrap.servers.

@@ -8,7 +8,7 @@ use libtest_mimic::Trial;
 
 use crate::arms::Arms;
 use crate::brokers::{FOURTH, ports};
-use crate::clients::{Flow, metadata};
+use crate::clients::{Flow, Front, metadata};
 use crate::conversations::{brokers_in, ensure_only_advertised};
 use crate::fixture::{Fixture, LazyFixture, alone, is_direct};
 use crate::namespaces::broker_ip;
@@ -21,7 +21,7 @@ pub(crate) fn list(fixture: &LazyFixture) -> Vec<Trial> {
             "outages::{client}_loses_and_doubles_nothing_when_a_broker_is_killed_and_returns"
         );
         trials.push(alone(fixture, &name, move |fixture| {
-            kill_the_leader(fixture, client)
+            kill_the_leader(fixture, client, fixture.front())
         }));
     }
     trials.push(alone(
@@ -40,16 +40,16 @@ const BETWEEN: usize = 200;
 const FORGET_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// What Narrows says of a broker that clients dial and that is down, or has left the cluster.
-fn absent(node_id: u8) -> [String; 2] {
+pub(crate) fn absent(node_id: u8) -> [String; 2] {
     [
         format!("{}:{} can't be reached", broker_ip(node_id), ports::PLAIN),
         format!("has no broker {node_id} now"),
     ]
 }
 
-fn kill_the_leader(fixture: &Fixture, client: &'static str) -> Result<()> {
+/// The broker that leads, node 2, is killed and returns, under a producer and a consumer.
+pub(crate) fn kill_the_leader(fixture: &Fixture, client: &'static str, front: Front) -> Result<()> {
     fixture.announce(&absent(2).each_ref().map(String::as_str));
-    let front = fixture.front();
     let arms = Arms::start(fixture, client, front.clone(), "2,3,1")?;
     let topic = arms.topic().to_owned();
     let consume = [format!("topic={topic}"), format!("group=g-{topic}")];

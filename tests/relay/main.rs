@@ -42,6 +42,7 @@ mod reload;
 mod samples;
 mod sasl;
 mod shared_address;
+mod single;
 mod tls;
 mod tls_hostile;
 mod tls_memory;

@@ -1,0 +1,216 @@
+//! Scheme `single`: the whole cluster behind one plaintext `host:port`, and nothing said to the
+//! clients but `bootstrap.servers`. The names of the trials are the matrix of clients and uses.
+//!
+//! Every client that keeps its connections apart by node id works with one name for all brokers.
+//! Two don't. kafkajs 2.2.4 takes brokers with equal addresses for one and writes to a connection
+//! that it has closed ("write after end"); librdkafka before 2.10 (kcat of Debian 12 has 2.0.2) lists
+//! and produces, but its consumer can stop for good. They need a name for each broker, on the same
+//! one port.
+
+use std::collections::BTreeMap;
+
+use anyhow::Result;
+use libtest_mimic::Trial;
+use serde_json::json;
+
+use crate::arms::Arms;
+use crate::brokers::{PASSWORD, ports, version_under_test};
+use crate::clients::{Front, metadata, run};
+use crate::conversations::{ensure_only_advertised, exchange};
+use crate::fixture::{Fixture, LazyFixture, alone, is_direct, sharing};
+use crate::leadership;
+use crate::names;
+use crate::namespaces::{NARROWS_FOR_CLIENTS, NODE_IDS, Side, broker_ip};
+use crate::narrows::{Narrows, own_port};
+use crate::outages;
+use crate::sasl::credentials;
+
+/// What clients are told of a broker's host.
+#[derive(Clone, Copy, Debug)]
+enum Hosts {
+    /// The same for all.
+    Equal,
+    /// A name for each.
+    Named,
+}
+
+pub(crate) fn list(fixture: &LazyFixture) -> Vec<Trial> {
+    if is_direct() {
+        return Vec::new();
+    }
+    let mut trials = Vec::new();
+    for client in [
+        "java",
+        "java-4.3.1",
+        "java-3.9.2",
+        "confluent",
+        "kafka-python",
+        "aiokafka",
+        "franz-go",
+    ] {
+        trials.push(conversation(fixture, client, Hosts::Equal));
+    }
+    for client in ["java", "kafkajs", "kcat", "confluent"] {
+        trials.push(conversation(fixture, client, Hosts::Named));
+    }
+    let name = "single::kcat_lists_the_brokers_behind_one_address";
+    trials.push(sharing(fixture, name, list_by_kcat));
+    trials.extend(scenarios(fixture));
+    for mechanism in ["PLAIN", "SCRAM-SHA-256"] {
+        for client in ["java", "confluent", "franz-go"] {
+            let name = format!("single::{client}_logs_in_with_{mechanism}_behind_one_port");
+            trials.push(sharing(fixture, &name, move |fixture| {
+                log_in(fixture, client, mechanism)
+            }));
+        }
+    }
+    for client in ["java", "confluent", "franz-go"] {
+        let name =
+            format!("single::{client}_loses_and_doubles_nothing_while_the_leader_moves_behind_it");
+        trials.push(sharing(fixture, &name, move |fixture| {
+            let (narrows, front) = start(fixture, Hosts::Equal)?;
+            leadership::follow(fixture, client, &front, &front.plain, &[])?;
+            narrows.ensure_quiet()
+        }));
+        let name =
+            format!("single::{client}_loses_and_doubles_nothing_when_a_broker_behind_it_is_killed");
+        trials.push(alone(fixture, &name, move |fixture| {
+            let (narrows, front) = start(fixture, Hosts::Equal)?;
+            narrows.announce(&outages::absent(2).each_ref().map(String::as_str));
+            outages::kill_the_leader(fixture, client, front)?;
+            narrows.ensure_quiet()
+        }));
+    }
+    let name = "single::java_loses_and_doubles_nothing_when_narrows_is_killed_and_restarted";
+    trials.push(sharing(fixture, name, restart));
+    trials
+}
+
+fn conversation(fixture: &LazyFixture, client: &'static str, hosts: Hosts) -> Trial {
+    let hosts_text = match hosts {
+        Hosts::Equal => "one_address",
+        Hosts::Named => "one_port_and_many_names",
+    };
+    let name = format!("single::{client}_gets_back_every_record_from_behind_{hosts_text}");
+    sharing(fixture, &name, move |fixture| {
+        let (narrows, front) = start(fixture, hosts)?;
+        let topic = fixture.namespaces.unique(&format!("single-{client}"));
+        fixture.cluster.admin_client.create(&topic, 6)?;
+        let asked = [format!("topic={topic}")];
+        let metadata = metadata(fixture, client, &front, &front.plain, &asked)?;
+        ensure_only_advertised(&metadata, &front.brokers)?;
+        exchange(fixture, client, &front, &front.plain, &topic, &[])?;
+        narrows.ensure_quiet()
+    })
+}
+
+fn list_by_kcat(fixture: &Fixture) -> Result<()> {
+    let (narrows, front) = start(fixture, Hosts::Equal)?;
+    let metadata = metadata(fixture, "kcat", &front, &front.plain, &[])?;
+    ensure_only_advertised(&metadata, &front.brokers)?;
+    narrows.ensure_quiet()
+}
+
+/// What only some clients can do, each scenario judging itself.
+fn scenarios(fixture: &LazyFixture) -> Vec<Trial> {
+    let mut scenarios = vec![
+        ("java", "transaction"),
+        ("java", "kip848"),
+        ("java", "admin"),
+        ("java-4.3.1", "admin"),
+        ("java-3.9.2", "perf"),
+    ];
+    if !version_under_test().starts_with("3.") {
+        scenarios.push(("java", "share"));
+    }
+    let trial = |(client, scenario): (&'static str, &'static str)| {
+        let name = format!("single::{client}_does_{scenario}_behind_one_address");
+        sharing(fixture, &name, move |fixture| {
+            let (narrows, front) = start(fixture, Hosts::Equal)?;
+            let topic = fixture.namespaces.unique(&format!("single-{scenario}"));
+            if scenario != "admin" {
+                // Which creates its own.
+                fixture.cluster.admin_client.create(&topic, 6)?;
+            }
+            let options = [
+                format!("topic={topic}"),
+                format!("count={}", if scenario == "perf" { 20_000 } else { 200 }),
+                format!("tag={topic}"),
+                format!("group=g-{topic}"),
+            ];
+            run(fixture, client, &front, &front.plain, scenario, &options)?;
+            narrows.ensure_quiet()
+        })
+    };
+    scenarios.into_iter().map(trial).collect()
+}
+
+fn log_in(fixture: &Fixture, client: &str, mechanism: &str) -> Result<()> {
+    let (narrows, front) = start(fixture, Hosts::Equal)?;
+    let topic = fixture.namespaces.unique("single-sasl");
+    fixture.cluster.admin_client.create(&topic, 6)?;
+    let credentials = credentials(mechanism, PASSWORD);
+    exchange(fixture, client, &front, &front.sasl, &topic, &credentials)?;
+    narrows.ensure_sound()
+}
+
+fn restart(fixture: &Fixture) -> Result<()> {
+    let (narrows, front) = start(fixture, Hosts::Equal)?;
+    let arms = Arms::start(fixture, "java", front, "2,3,1")?;
+    for _ in 0..2 {
+        arms.await_more(200)?;
+        narrows.kill()?;
+        narrows.start_again(&fixture.namespaces)?;
+    }
+    arms.await_more(200)?;
+    arms.finish(fixture).map(drop)
+}
+
+/// A Narrows of the trial's own with one port for a cluster, and what its clients are given.
+fn start(fixture: &Fixture, hosts: Hosts) -> Result<(Narrows, Front)> {
+    let narrows = fixture.own_narrows_with(|slot| {
+        let cluster = |port: u16| {
+            let servers = [1, 2].map(|node| format!("{}:{port}", broker_ip(node)));
+            json!({"bootstrap_servers": servers})
+        };
+        let host = match hosts {
+            Hosts::Equal => NARROWS_FOR_CLIENTS.to_string(),
+            Hosts::Named => names::pattern(names::SINGLE),
+        };
+        let listener = |cluster: &str, port: u16| {
+            json!({
+                "cluster": cluster,
+                "bind": format!("{NARROWS_FOR_CLIENTS}:{port}"),
+                "address": {"scheme": "single", "advertised_host": host},
+            })
+        };
+        Ok(json!({
+            "clusters": {"plain": cluster(ports::PLAIN), "sasl": cluster(ports::SASL)},
+            "listeners": {
+                "plain": listener("plain", own_port(slot)),
+                "sasl": listener("sasl", own_port(slot) + 1),
+            },
+        }))
+    })?;
+    let port = own_port(narrows.slot());
+    let (bootstrap, brokers): (String, BTreeMap<_, _>) = match hosts {
+        Hosts::Equal => {
+            let host = NARROWS_FOR_CLIENTS.to_string();
+            let at = |id: u8| (i64::from(id), (host.clone(), port));
+            (host.clone(), NODE_IDS.map(at).into())
+        }
+        Hosts::Named => (
+            names::bootstrap(names::SINGLE),
+            names::brokers(names::SINGLE, port),
+        ),
+    };
+    let front = Front {
+        side: Side::Clients,
+        plain: format!("{bootstrap}:{port}"),
+        sasl: format!("{bootstrap}:{}", port + 1),
+        reauth: String::new(),
+        sasl_brokers: brokers.clone(),
+        brokers,
+    };
+    Ok((narrows, front))
+}
