@@ -17,6 +17,7 @@ mod arms;
 mod brokers;
 mod clients;
 mod conversations;
+mod doctor;
 mod features;
 mod fixture;
 #[path = "../no_loss/judge.rs"]
@@ -54,6 +55,7 @@ const LISTS: [fn(&LazyFixture) -> Vec<Trial>; 12] = [
     operations::list,
     features::list,
     sasl::list,
+    doctor::list,
     reauthentication::list,
     tls::list,
     leadership::list,

@@ -93,14 +93,14 @@ fn come_and_go(fixture: &Fixture) -> Result<()> {
     admin_client.ask(&format!("replicas {topic} 0 {FOURTH},1,2"))?;
     admin_client.move_leader(&topic, FOURTH)?;
     producer.await_more(BETWEEN)?;
-    let metadata = metadata(
+    let joined = metadata(
         fixture,
         "java",
         &front,
         &front.plain,
         &[format!("topic={topic}")],
     )?;
-    let seen = brokers_in(&metadata)?;
+    let seen = brokers_in(&joined)?;
     ensure!(
         seen == front.brokers,
         "metadata shows {seen:?} where {:?} is advertised",
@@ -111,14 +111,14 @@ fn come_and_go(fixture: &Fixture) -> Result<()> {
     admin_client.move_leader(&topic, 1)?;
     fixture.cluster.remove_fourth()?;
     producer.await_more(BETWEEN)?;
-    let metadata = metadata(
+    let left = metadata(
         fixture,
         "java",
         &front,
         &front.plain,
         &[format!("topic={topic}")],
     )?;
-    ensure_only_advertised(&metadata, &front.brokers)?;
+    ensure_only_advertised(&left, &front.brokers)?;
     if !is_direct() {
         forget_the_fourth(fixture)?;
     }
