@@ -7,8 +7,8 @@ use crate::auth::Credentials;
 use crate::broker::{ExchangeError, ProbeError};
 use crate::net::resolve;
 use crate::net::stream::Stream;
+use crate::observe::text::Shown;
 use crate::protocol::doctor_requests::{self, Offered, Topology};
-use crate::protocol::own_requests::Handshake;
 use crate::types::BrokerAddress;
 use std::net::SocketAddr;
 
@@ -35,7 +35,12 @@ pub async fn examine(target: &Target, progress: &(dyn Fn(&str) + Sync)) -> Repor
     if let Err((stage, trouble)) = walk.go(&mut report).await {
         report.problem(stage, &trouble);
     }
-    if report.is_fine() {
+    // Clients expect the name that they dial, and none can be told to expect another one.
+    let is_renamed = target
+        .tls
+        .as_ref()
+        .is_some_and(|tls| tls.server_name().is_some());
+    if report.is_fine() && !is_renamed {
         report.clients = clients::configurations(target);
     }
     report
@@ -69,7 +74,6 @@ impl Walk<'_> {
         let address = &self.target.bootstrap;
         self.resolve(report).await?;
         (self.progress)(&format!("connecting to {address}"));
-        let at = |stage| move |trouble| (stage, trouble);
         let reached = self.reach.open(address).await;
         let mut reached = reached.map_err(|trouble| (stage_of(&trouble), trouble))?;
         report.fine(Stage::Connect, reached.peer.to_string());
@@ -89,12 +93,9 @@ impl Walk<'_> {
         }
         report.fine(Stage::Versions, software(&offered));
         report.offered = Some(offered);
-        let reached = self
-            .log_in(reached, report)
-            .await
-            .map_err(at(Stage::Sasl))?;
-        let topology = self.topology(reached, report).await;
-        let (peer, topology) = topology.map_err(at(Stage::Metadata))?;
+        let reached = self.log_in(reached, report).await;
+        let reached = reached.map_err(|trouble| (Stage::Sasl, trouble))?;
+        let (peer, topology) = self.topology(reached, report).await?;
         (self.progress)(&format!("looking at {} brokers", topology.brokers.len()));
         let credentials = self.target.credentials.as_ref();
         brokers::examine(credentials, self.reach, peer, &topology, report).await;
@@ -118,56 +119,49 @@ impl Walk<'_> {
         }
     }
 
-    /// What the listener says of logins, and the login, if one is wanted. Returns a connection on
-    /// which requests can go on.
+    /// The login, if one is wanted. Returns a connection on which requests can go on.
     async fn log_in(&self, reached: Reached, report: &mut Report) -> Result<Reached, Trouble> {
+        let Some(credentials) = &self.target.credentials else {
+            return Ok(reached);
+        };
         let address = &self.target.bootstrap;
-        (self.progress)(&format!("asking {address} for logins"));
-        let offered = login::mechanisms(self.reach, address).await?;
-        match (offered, &self.target.credentials) {
-            (Handshake::Demanded(offered), None) => {
-                let offered = login::list(&offered);
-                let fact = format!("{address} demands a login, by {offered}");
-                Err(Trouble::new(Code::SASL_REQUIRED, fact))
-            }
-            (Handshake::NotDemanded, Some(credentials)) => {
-                let mechanism = credentials.mechanism;
-                let fact = format!("{address} has no SASL, and {mechanism} was asked for");
-                Err(Trouble::new(Code::SASL_NOT_OFFERED, fact))
-            }
-            (Handshake::NotDemanded | Handshake::Unclear(_), None) => {
-                report.fine(Stage::Sasl, "no login is demanded");
-                Ok(reached)
-            }
-            (_, Some(credentials)) => {
-                let mut reached = self.reach.open(address).await?;
-                let text = format!(
-                    "logged in as {} by {}",
-                    credentials.user, credentials.mechanism
-                );
-                enter(self.reach, address, &mut reached, credentials).await?;
-                report.fine(Stage::Sasl, text);
-                Ok(reached)
-            }
-        }
+        (self.progress)(&format!("logging in at {address}"));
+        let mut reached = self.reach.open(address).await?;
+        enter(self.reach, address, &mut reached, credentials).await?;
+        let (user, mechanism) = (Shown::name(&credentials.user), credentials.mechanism);
+        report.fine(Stage::Sasl, format!("logged in as {user} by {mechanism}"));
+        Ok(reached)
     }
 
     async fn topology(
         &self,
         mut reached: Reached,
         report: &mut Report,
-    ) -> Result<(SocketAddr, Topology), Trouble> {
+    ) -> Result<(SocketAddr, Topology), Stop> {
         let address = &self.target.bootstrap;
         (self.progress)(&format!("asking {address} for the brokers"));
         let topic = self.target.topic.as_deref();
-        let topology = topology(self.reach, address, &mut reached.stream, topic).await?;
+        let topology = match topology(self.reach, address, &mut reached.stream, topic).await {
+            Ok(topology) => topology,
+            Err(trouble) => {
+                let demanded = login::demanded(self.reach, address, &trouble).await;
+                let demanded = demanded.map(|offered| {
+                    let fact = format!("{address} demands a login, by {offered}");
+                    (Stage::Sasl, Trouble::new(Code::SASL_REQUIRED, fact))
+                });
+                return Err(demanded.unwrap_or((Stage::Metadata, trouble)));
+            }
+        };
+        if self.target.credentials.is_none() {
+            report.fine(Stage::Sasl, "no login is demanded");
+        }
         let count = topology.brokers.len();
         if count == 0 {
             let fact = format!("{address} says that its cluster has no brokers");
-            return Err(Trouble::new(Code::NO_BROKERS, fact));
+            return Err((Stage::Metadata, Trouble::new(Code::NO_BROKERS, fact)));
         }
         let id = topology.cluster_id.as_deref().unwrap_or("without an id");
-        let id = crate::observe::text::Shown::name(id).to_string();
+        let id = Shown::name(id).to_string();
         report.fine(Stage::Metadata, format!("cluster {id}, {count} brokers"));
         report.topology = Some(topology.clone());
         Ok((reached.peer, topology))
@@ -204,7 +198,8 @@ pub(super) async fn enter(
     if login::log_in(reach, address, &mut reached.stream, credentials).await? {
         return Ok(());
     }
-    let fact = format!("{address} has no SASL, unlike the bootstrap server");
+    let mechanism = credentials.mechanism;
+    let fact = format!("{address} has no SASL, and {mechanism} was asked for");
     Err(Trouble::new(Code::SASL_NOT_OFFERED, fact))
 }
 

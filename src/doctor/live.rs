@@ -14,7 +14,6 @@ use crate::listener::ListenerSettings;
 use crate::net::resolve;
 use crate::observe::text::Shown;
 use crate::protocol::doctor_requests::Topology;
-use crate::protocol::own_requests::Handshake;
 use crate::types::BrokerAddress;
 
 /// A report for each cluster, and one for this machine.
@@ -153,10 +152,11 @@ async fn describe(
     mut reached: Reached,
     report: &mut Report,
 ) -> Result<Described, (Stage, Trouble)> {
-    let demanded = login::mechanisms(reach, server).await;
-    match demanded.map_err(|trouble| (Stage::Sasl, trouble))? {
-        Handshake::Demanded(offered) => {
-            let offered = login::list(&offered);
+    let topology = match topology(reach, server, &mut reached.stream, None).await {
+        Ok(topology) => topology,
+        Err(trouble) => {
+            let demanded = login::demanded(reach, server, &trouble).await;
+            let offered = demanded.ok_or((Stage::Metadata, trouble))?;
             let text = format!(
                 "a login is demanded ({offered}), which Narrows leaves to clients: brokers can't \
                  be looked at from here; `narrows doctor --sasl` through a listener can"
@@ -164,12 +164,8 @@ async fn describe(
             report.fine(Stage::Sasl, text);
             return Ok(None);
         }
-        Handshake::NotDemanded | Handshake::Unclear(_) => {
-            report.fine(Stage::Sasl, "no login is demanded");
-        }
-    }
-    let topology = topology(reach, server, &mut reached.stream, None).await;
-    let topology = topology.map_err(|trouble| (Stage::Metadata, trouble))?;
+    };
+    report.fine(Stage::Sasl, "no login is demanded");
     let id = topology.cluster_id.as_deref().unwrap_or("none");
     let shown = Shown::name(id).to_string();
     if let Some(pinned) = cluster.cluster_id.as_deref().filter(|pinned| *pinned != id) {

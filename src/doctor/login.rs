@@ -17,20 +17,23 @@ const TOKENS_MAX: usize = 4;
 /// Asked for where no login is wanted, to see whether one is demanded.
 const ANY_MECHANISM: &str = "PLAIN";
 
-/// What a listener says of logins. A connection that has served for this is of no further use.
-pub(super) async fn mechanisms(
+/// The mechanisms of a listener that has closed over Metadata, if that was because it demands a
+/// login. No listener is asked that answers Metadata: one without SASL takes it for an attempt to
+/// log in, and so does a Narrows in between, which warns of it.
+pub(super) async fn demanded(
     reach: &Reach,
     address: &BrokerAddress,
-) -> Result<Handshake, Trouble> {
-    let mut reached = reach.open(address).await?;
-    ask_for_login(
-        &mut reached.stream,
-        &reach.name,
-        ANY_MECHANISM,
-        reach.timeout,
-    )
-    .await
-    .map_err(|error| unanswered(address, &error))
+    trouble: &Trouble,
+) -> Option<String> {
+    if trouble.code != Code::METADATA_FAILED {
+        return None;
+    }
+    let mut reached = reach.open(address).await.ok()?;
+    let stream = &mut reached.stream;
+    match ask_for_login(stream, &reach.name, ANY_MECHANISM, reach.timeout).await {
+        Ok(Handshake::Demanded(offered)) => Some(list(&offered)),
+        _ => None,
+    }
 }
 
 /// Logs in on a connection. `Ok(false)` when the listener has no SASL.
@@ -62,7 +65,7 @@ pub(super) async fn log_in(
 }
 
 /// Mechanisms, safe to print.
-pub(super) fn list(mechanisms: &[String]) -> String {
+fn list(mechanisms: &[String]) -> String {
     Shown::name(&mechanisms.join(", ")).to_string()
 }
 

@@ -152,3 +152,14 @@ async fn a_topic_that_the_user_may_not_write_to() {
     )
     .await;
 }
+
+#[tokio::test]
+async fn a_record_that_does_not_come_back() {
+    let script = Script {
+        topic: Some("orders"),
+        loses_records: true,
+        ..Script::default()
+    };
+    let target = with_topic(target(script.start().await));
+    expect(&target, "record_differs", &["0 bytes at offset 42"]).await;
+}

@@ -37,6 +37,10 @@ pub(crate) struct Script {
     pub(crate) login: Option<(&'static [&'static str], &'static str, &'static str)>,
     /// A PROXY protocol header must come first.
     pub(crate) expects_proxy_header: bool,
+    /// The api keys that were asked for.
+    pub(crate) asked: Arc<Mutex<Vec<i16>>>,
+    /// What is fetched is not what was written.
+    pub(crate) loses_records: bool,
     /// It has no Metadata.
     pub(crate) is_controller: bool,
     pub(crate) topic: Option<&'static str>,
@@ -52,6 +56,8 @@ impl Default for Script {
             node: None,
             login: None,
             expects_proxy_header: false,
+            asked: Arc::default(),
+            loses_records: false,
             is_controller: false,
             topic: None,
             records: Arc::new(Mutex::new(Some(Vec::new()))),
@@ -160,6 +166,7 @@ fn answer(
     session: &mut Session,
 ) -> Option<Vec<u8>> {
     let (key, version) = (frame.clone().get_i16(), frame.slice(2..).get_i16());
+    script.asked.lock().unwrap().push(key);
     let header_version = if key == API_VERSIONS && version >= 3 {
         2
     } else {
@@ -310,7 +317,10 @@ fn produce(body: &mut Bytes, script: &Script) -> ProduceResponse {
 }
 
 fn fetch(script: &Script) -> FetchResponse {
-    let records = script.records.lock().unwrap().clone().unwrap();
+    let mut records = script.records.lock().unwrap().clone().unwrap();
+    if script.loses_records {
+        records.clear();
+    }
     let partition = PartitionData::default()
         .with_aborted_transactions(Some(Vec::new()))
         .with_records(Some(records.into()));

@@ -30,6 +30,17 @@ async fn a_listener_that_demands_a_login_is_told_with_its_mechanisms() {
     expect(&target, "sasl_required", &words).await;
 }
 
+/// A listener without SASL takes it for an attempt to log in, and Narrows warns of that.
+#[tokio::test]
+async fn a_listener_that_answers_is_not_asked_for_a_login() {
+    let script = Script::default();
+    let asked = script.asked.clone();
+    let report = report(&target(script.start().await)).await;
+    assert!(report.is_fine(), "{}", report.table(false));
+    let asked = asked.lock().unwrap();
+    assert!(asked.contains(&3) && !asked.contains(&17), "{asked:?}");
+}
+
 #[tokio::test]
 async fn the_right_password_opens_every_broker() {
     let target = target(demanding(&["PLAIN"]).start().await);

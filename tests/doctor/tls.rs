@@ -66,6 +66,25 @@ async fn a_good_certificate_is_shown_with_its_names_and_its_days() {
 }
 
 #[tokio::test]
+async fn a_name_that_only_doctor_expects_is_no_configuration_for_clients() {
+    let trust = Trust::new();
+    let address = start(&trust.issue(&["kafka.example.com"], (-1, 90))).await;
+    let tls = trust.tls(None);
+    let name = Some("kafka.example.com".into());
+    let tls = ClientTls::new(tls.authorities().clone(), None, name, Verify::Full).unwrap();
+    let target = Target {
+        tls: Some(tls),
+        ..target(address)
+    };
+    let report = report(&target).await;
+    assert!(
+        report.is_fine() && report.clients.is_empty(),
+        "{}",
+        report.table(false)
+    );
+}
+
+#[tokio::test]
 async fn a_certificate_that_expires_soon_is_a_warning() {
     let trust = Trust::new();
     let address = start(&trust.issue(OWN, (-90, 3))).await;
