@@ -47,7 +47,7 @@ pub enum Malformed {
     /// More partitions, groups or resources than there is room for.
     #[error("it names more partitions, groups or resources than there is room for")]
     TooManyKeys,
-    /// A request of an API that can't be parted, or in two versions at once.
+    /// A request that is one broker's as a whole, or any broker's.
     #[error("the request can't be split")]
     NotSplittable,
 }

@@ -281,6 +281,10 @@ fn merged_answers_say_what_one_broker_would_have_said() -> Result<()> {
             let whole = says(oracle, What::Request, of, &frame)?;
             let elements = list.elements(&whole["body"]);
             let keys: Vec<_> = elements.iter().map(|(key, _)| key.clone()).collect();
+            // Any broker can answer it.
+            if keys.is_empty() {
+                return Ok(());
+            }
             let cluster = Cluster::sampled(oracle, of, response_list, &keys, random)?;
             let (assignment, count) = assignment(keys.len(), random);
             // A key that stands twice has one leader.

@@ -25,6 +25,13 @@ impl Layout {
         let mut fields = self.response.iter();
         fields.any(|field| matches!(field.role, Role::Topics | Role::Items))
     }
+
+    /// Whether responses of a version have an error for the whole, which is set instead of one for
+    /// each key.
+    pub(super) fn has_error(&self, version: i16) -> bool {
+        let mut fields = self.response.iter();
+        fields.any(|field| field.role == Role::Error && field.is_in(version))
+    }
 }
 
 /// The error codes of what has no answer. They are retriable in every client, and are what clients

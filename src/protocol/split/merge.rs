@@ -1,6 +1,6 @@
 //! Writes the one response to a request of which several brokers had a piece each.
 
-use super::index::{Index, Item, Partition, TopicKey, Until};
+use super::index::{Index, Item, TopicKey, Until};
 use super::layout::{Errors, Field, Form, Kind, Layout, Role, put_count, put_string};
 use super::{Failure, Outcome, Piece};
 use crate::protocol::wire::{Malformed, Reader, Unread, put_varint, varint_bytes};
@@ -110,13 +110,12 @@ impl<'a> Response<'a> {
     /// A response that says of every key of a request the same error.
     pub(super) fn of_error(layout: &Layout, form: Form, request: &Index<'a>, error: i16) -> Self {
         let mut response = Self::default();
-        let is_whole = |field: &Field| field.role == Role::Error && field.is_in(form.version);
-        if layout.response.iter().any(is_whole) {
+        if layout.has_error(form.version) {
             response.error = error;
             return response;
         }
         let places = vec![(None, Place::Error(error)); request.partitions.len()];
-        response.topics = by_topic(request, &places);
+        response.topics = by_topic(request, &Asked::of(request), &places);
         let places = vec![(None, Place::Error(error)); request.items.len()];
         response.items = by_item(request, &places);
         response
@@ -130,47 +129,43 @@ impl<'a> Response<'a> {
         answers: &[Option<Answer<'a>>],
     ) -> Self {
         let mut slots = slots(request.partitions.len(), pieces, errors);
-        let topics = first_topics(request);
-        let mut keys = BTreeMap::new();
-        for (key, partition) in request.partitions.iter().enumerate() {
-            keys.entry((topic_of(request, &topics, partition), partition.partition))
-                .or_insert(key);
-        }
-        let mut rests = BTreeMap::new();
+        let asked = Asked::of(request);
+        let mut rests = vec![None; asked.topics.len()];
         for (piece, answer) in numbered(answers) {
             // Its partitions are not there: what the whole lacks, a client would take for lost.
             let is_wrong = answer.error(Role::FetchError) != 0;
+            let topics = asked.topics_of(&answer.index);
             for said in answer.index.partitions.iter().filter(|_| !is_wrong) {
-                let Some(in_answer) = answer.index.topics.get(said.topic as usize) else {
+                let Some(topic) = topics.get(said.topic as usize).copied().flatten() else {
                     continue;
                 };
-                let Some(topic) = topics.get(&in_answer.key).copied() else {
-                    continue;
-                };
-                let key = keys.get(&(Some(topic), said.partition));
-                let slot = key.and_then(|key| slots.get_mut(*key));
+                let key = asked.first(topic, said.partition);
+                let slot = key.and_then(|key| slots.get_mut(key));
                 // No broker speaks for another one's partitions.
                 let Some(slot) = slot.filter(|(of, _)| *of == Some(piece)) else {
                     continue;
                 };
                 let bytes = answer.body.get(said.at.clone()).unwrap_or_default();
                 slot.1 = Place::Said(bytes);
-                let rest = answer.body.get(in_answer.array.end..in_answer.at.end);
-                rests.entry(in_answer.key).or_insert(rest);
+                let in_answer = answer.index.topics.get(said.topic as usize);
+                if let (Some(rest @ None), Some(of)) = (rests.get_mut(topic), in_answer) {
+                    *rest = answer.body.get(of.array.end..of.at.end);
+                }
             }
         }
         let mut response = Self::default();
         response.take_rest(answers);
-        response.topics = by_topic(request, &slots);
-        for topic in &mut response.topics {
-            topic.rest = rests.get(&topic.key).copied().flatten();
+        response.topics = by_topic(request, &asked, &slots);
+        for (topic, rest) in response.topics.iter_mut().zip(rests) {
+            topic.rest = rest;
         }
         response
     }
 
     /// The response in which every group, transactional id or resource of a request stands once.
     pub(super) fn of_items(
-        errors: Errors,
+        layout: &Layout,
+        form: Form,
         request: &Index<'a>,
         pieces: &[Piece<'_>],
         answers: &[Option<Answer<'a>>],
@@ -181,7 +176,7 @@ impl<'a> Response<'a> {
             Outcome::Failed(failure) => Some(failure),
             _ => None,
         });
-        let mut slots = slots(request.items.len(), pieces, errors);
+        let mut slots = slots(request.items.len(), pieces, layout.errors);
         let mut keys = BTreeMap::new();
         for (key, item) in request.items.iter().enumerate() {
             keys.entry((item.kind, item.name)).or_insert(key);
@@ -196,11 +191,14 @@ impl<'a> Response<'a> {
                 }
             }
         }
-        // AddPartitionsToTxn alone has an error for the whole beside its items.
-        response.error = error_of(answers)
-            .or(failed.map(|failure| code(errors, failure)))
-            .unwrap_or_default();
-        response.items = by_item(request, &slots);
+        // AddPartitionsToTxn alone has an error for the whole, instead of its items.
+        if layout.has_error(form.version) {
+            let failed = failed.map(|failure| code(layout.errors, failure));
+            response.error = error_of(answers).or(failed).unwrap_or_default();
+        }
+        if response.error == 0 {
+            response.items = by_item(request, &slots);
+        }
         response
     }
 
@@ -398,45 +396,85 @@ fn error_of(answers: &[Option<Answer<'_>>]) -> Option<i16> {
     errors.find(|error| *error != 0)
 }
 
-/// The different topics of a request's partitions, numbered in their order.
-fn first_topics<'a>(request: &Index<'a>) -> BTreeMap<TopicKey<'a>, usize> {
-    let mut topics = BTreeMap::new();
-    for partition in &request.partitions {
-        if let Some(topic) = request.topics.get(partition.topic as usize) {
-            let next = topics.len();
-            topics.entry(topic.key).or_insert(next);
-        }
-    }
-    topics
+/// The partitions that a request asks for, by numbers of their topics.
+struct Asked<'a> {
+    /// The different topics, in the order of the partitions.
+    topics: Vec<TopicKey<'a>>,
+    numbers: BTreeMap<TopicKey<'a>, usize>,
+    /// Topic, partition and position, ascending, of each partition where it stands first.
+    firsts: Vec<(usize, i32, usize)>,
 }
 
-/// The number of a partition's topic among the different ones.
-fn topic_of(
-    request: &Index<'_>,
-    topics: &BTreeMap<TopicKey<'_>, usize>,
-    partition: &Partition,
-) -> Option<usize> {
-    let topic = request.topics.get(partition.topic as usize)?;
-    topics.get(&topic.key).copied()
+impl<'a> Asked<'a> {
+    fn of(request: &Index<'a>) -> Self {
+        let mut asked = Self {
+            topics: Vec::new(),
+            numbers: BTreeMap::new(),
+            firsts: Vec::with_capacity(request.partitions.len()),
+        };
+        // A topic's partitions stand side by side.
+        let runs = request.partitions.chunk_by(|a, b| a.topic == b.topic);
+        let mut position = 0;
+        for run in runs {
+            let topic = run.first().map(|partition| partition.topic as usize);
+            let Some(topic) = topic.and_then(|topic| request.topics.get(topic)) else {
+                continue;
+            };
+            let topics = &mut asked.topics;
+            let number = *asked.numbers.entry(topic.key).or_insert_with(|| {
+                topics.push(topic.key);
+                topics.len() - 1
+            });
+            for partition in run {
+                asked.firsts.push((number, partition.partition, position));
+                position += 1;
+            }
+        }
+        asked.firsts.sort_unstable();
+        asked
+            .firsts
+            .dedup_by_key(|(topic, partition, _)| (*topic, *partition));
+        asked
+    }
+
+    /// The numbers of another message's topics.
+    fn topics_of(&self, other: &Index<'_>) -> Vec<Option<usize>> {
+        let topics = other.topics.iter();
+        topics
+            .map(|topic| self.numbers.get(&topic.key).copied())
+            .collect()
+    }
+
+    /// Where a partition stands first.
+    fn first(&self, topic: usize, partition: i32) -> Option<usize> {
+        let key = |(topic, partition, _): &(usize, i32, usize)| (*topic, *partition);
+        let found = self
+            .firsts
+            .binary_search_by_key(&(topic, partition), key)
+            .ok()?;
+        self.firsts.get(found).map(|(_, _, position)| *position)
+    }
 }
 
 /// The partitions of a request, each once, by topic, with what is said of them.
-fn by_topic<'a>(request: &Index<'a>, slots: &[Slot<'a>]) -> Vec<MergedTopic<'a>> {
-    let topics = first_topics(request);
-    let mut numbered: Vec<_> = topics.iter().map(|(key, number)| (*number, *key)).collect();
-    numbered.sort_unstable();
-    let of_key = |(_, key)| MergedTopic {
-        key,
+fn by_topic<'a>(
+    request: &Index<'a>,
+    asked: &Asked<'a>,
+    slots: &[Slot<'a>],
+) -> Vec<MergedTopic<'a>> {
+    let of_key = |key: &TopicKey<'a>| MergedTopic {
+        key: *key,
         partitions: Vec::new(),
         rest: None,
     };
-    let mut merged: Vec<_> = numbered.into_iter().map(of_key).collect();
-    let mut seen = BTreeSet::new();
-    for (partition, (_, place)) in request.partitions.iter().zip(slots) {
-        let topic = topic_of(request, &topics, partition);
-        if seen.insert((topic, partition.partition))
-            && let Some(topic) = topic.and_then(|topic| merged.get_mut(topic))
-        {
+    let mut merged: Vec<_> = asked.topics.iter().map(of_key).collect();
+    let numbers = asked.topics_of(request);
+    for (position, (partition, (_, place))) in request.partitions.iter().zip(slots).enumerate() {
+        let Some(topic) = numbers.get(partition.topic as usize).copied().flatten() else {
+            continue;
+        };
+        let is_first = asked.first(topic, partition.partition) == Some(position);
+        if let Some(topic) = merged.get_mut(topic).filter(|_| is_first) {
             topic.partitions.push((partition.partition, *place));
         }
     }

@@ -264,7 +264,7 @@ impl Request<'_> {
             Keys::OfAll => Response::of_all(layout, form, &index, pieces, &answers),
             Keys::Partitions => Response::of_partitions(errors, &index, pieces, &answers),
             Keys::Coordinated(_) | Keys::Resources => {
-                Response::of_items(errors, &index, pieces, &answers)
+                Response::of_items(layout, form, &index, pieces, &answers)
             }
         };
         response.join_endpoints(layout, form, &answers)?;
