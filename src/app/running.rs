@@ -190,13 +190,15 @@ impl Running {
                         listener = %wanted.name, %cluster, scheme, bind, bootstrap, brokers, tls,
                         "listening"
                     );
-                    Arc::new(ListenerContext::new(
+                    let context = Arc::new(ListenerContext::new(
                         wanted.name.clone(),
                         setup,
                         runtime.shared.clone(),
                         metrics,
                         stop,
-                    ))
+                    ));
+                    runtime.watch_map(Arc::clone(&context));
+                    context
                 }
             };
             self.listeners.insert(wanted.name.clone(), context);
@@ -369,6 +371,16 @@ impl Runtime {
         self.tasks
             .spawn_vital(name, &stop, async move { running.keep_fresh(&until).await });
         (cluster, stop)
+    }
+
+    /// Has a listener say which brokers have no address there, until it is not wanted any more.
+    fn watch_map(&self, listener: Arc<ListenerContext>) {
+        self.tasks.spawn(async move {
+            tokio::select! {
+                () = listener.stop().draining() => {}
+                () = listener.watch_map() => {}
+            }
+        });
     }
 
     /// Ends what is not wanted any more as a drain does: requests in flight are answered, for so

@@ -143,11 +143,7 @@ impl Overview {
     /// The broker map of each listener, and what is known of each cluster.
     pub(super) fn to_json(&self) -> Value {
         let shown = self.shown.load();
-        let mut problems: Vec<_> = shown
-            .clusters
-            .iter()
-            .flat_map(|one| standing(one))
-            .collect();
+        let mut problems = standing(&shown);
         let incidents = self.incidents.latest(INCIDENTS_SHOWN);
         problems.extend(incidents.iter().map(problem_json));
         let state = if self.readiness().ready {
@@ -182,22 +178,28 @@ impl Overview {
     }
 }
 
-/// What is wrong with a cluster now, and goes away when it is over.
-fn standing(cluster: &Cluster) -> Vec<Value> {
-    let problem = |text| {
+/// What is wrong with clusters and listeners now, and goes away when it is over.
+fn standing(shown: &Running) -> Vec<Value> {
+    let problem = |(owner, name, cause, text): (&str, String, &str, String)| {
         json!({
-            "cluster": cluster.name().to_string(),
-            "cause": "brokers_share_address",
+            owner: name,
+            "cause": cause,
             "at": rfc3339(unix_seconds()),
             "seconds_ago": 0,
             "last": text,
         })
     };
-    cluster
-        .shared_addresses()
-        .into_iter()
-        .map(problem)
-        .collect()
+    let clusters = shown.clusters.iter().flat_map(|cluster| {
+        let texts = cluster.shared_addresses().into_iter();
+        let name = cluster.name().to_string();
+        texts.map(move |text| ("cluster", name.clone(), "brokers_share_address", text))
+    });
+    let listeners = shown.listeners.iter().filter_map(|(_, listener)| {
+        let text = listener.unmapped_text()?;
+        let name = listener.listener().to_string();
+        Some(("listener", name, "broker_outside_node_ids", text))
+    });
+    clusters.chain(listeners).map(problem).collect()
 }
 
 fn happened_at(incident: &Incident) -> String {

@@ -13,8 +13,10 @@
 
 use super::broker_address::BrokerAddressRule;
 use super::claims::{Answer, Claim, DueClaim, Verdict};
+use crate::observe::text::Shown;
 use crate::protocol::rewrite::{BrokerList, ListedBroker};
 use crate::types::{BrokerAddress, NodeId};
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -24,6 +26,9 @@ use tokio_util::sync::CancellationToken;
 /// How long a broker must be missing from every list before it counts as removed. A broker that
 /// lags behind the controller catches up within milliseconds.
 pub const ABSENCE: Duration = Duration::from_secs(2);
+
+/// The longest name, with the root's dot (RFC 1035, section 2.3.4).
+const HOST_BYTES_MAX: usize = 254;
 
 /// More brokers than any cluster has: the rest of a longer list is not believed.
 const BROKERS_MAX: usize = 10_000;
@@ -399,6 +404,16 @@ impl View {
     }
 }
 
+/// A host from a list. What is longer than a name can be (RFC 1035) can't be dialled, and is kept
+/// only as far as a line of the log bears.
+fn bounded(host: &str) -> Cow<'_, str> {
+    if host.len() <= HOST_BYTES_MAX {
+        Cow::Borrowed(host)
+    } else {
+        Cow::Owned(Shown::name(host).to_string())
+    }
+}
+
 impl Known {
     /// A list has these brokers. Whether that is news. Of a broker that stands in it twice, the
     /// address that is known counts, or else the first.
@@ -427,7 +442,8 @@ impl Known {
         };
         let was_absent = broker.absent_since.take().is_some();
         self.is_recount_due |= was_absent;
-        let is_there = |at: &BrokerAddress| *at.host == *seen.host && at.port == seen.port;
+        let host = bounded(&seen.host);
+        let is_there = |at: &BrokerAddress| *at.host == *host && at.port == seen.port;
         if !broker.advertised.as_ref().is_some_and(is_there) {
             return false;
         }
@@ -440,7 +456,7 @@ impl Known {
     /// A list has a broker that is not known, or elsewhere. Whether that is news already.
     fn present(&mut self, seen: &ListedBroker, now: Instant) -> bool {
         let advertised = BrokerAddress {
-            host: seen.host.as_str().into(),
+            host: (&*bounded(&seen.host)).into(),
             port: seen.port,
         };
         let address = self.dialled(seen.node, &advertised);
@@ -792,6 +808,20 @@ mod tests {
         view.learn(&sighting("c", &[(0, "a")]), Source::Own, now);
         view.learn(&sighting("c", &[(0, "a")]), Source::Own, now + ABSENCE);
         assert!(presumed.gone.is_cancelled());
+    }
+
+    #[test]
+    fn a_host_that_is_longer_than_any_name_is_kept_in_short() {
+        let view = View::new(None);
+        let now = Instant::now();
+        let long = "h".repeat(32 * 1024);
+        let list = sighting("c", &[(1, &long)]);
+        assert_eq!(view.learn(&list, Source::Own, now), Learned::Changed);
+        let address = view.locate(NodeId(1)).unwrap().address.to_string();
+        assert!(address.ends_with("…(32768 bytes):9092"), "{address}");
+        assert!(address.len() < 200, "{}", address.len());
+        assert_eq!(view.learn(&list, Source::Own, now), Learned::Nothing);
+        assert_eq!(view.due_claims(10, now), []);
     }
 
     #[test]

@@ -4,6 +4,7 @@ use super::credentials::Awaited;
 use super::lane::Pools;
 use super::reach::Reach;
 use super::state::Observer;
+use super::unmapped::Unmapped;
 use super::{ListenerTls, SessionSettings, Splice};
 use crate::address::{Advertised, Scheme};
 use crate::cluster::Cluster;
@@ -20,14 +21,15 @@ use arc_swap::ArcSwap;
 use std::collections::{BTreeMap, BTreeSet, btree_map};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
-use tracing::{error, warn};
+use std::time::{Duration, Instant};
+use tokio::sync::Notify;
+use tracing::warn;
 
 /// The code of the problem that clients come to no broker.
 const NO_BROKER_CONNECTION: &str = "no_broker_connection";
 
-/// A hostile broker could name any number of nodes.
-const UNMAPPED_MAX: usize = 1000;
+/// How often brokers without an address are looked for when nothing has changed.
+const MAP_INTERVAL: Duration = Duration::from_secs(60);
 
 /// What a listener is told, swapped whole by a reload. Sessions that stand keep the limits they
 /// began with; what clients are told of brokers is always what stands here now.
@@ -99,8 +101,10 @@ pub struct ListenerContext {
     metrics: ListenerMetrics,
     /// When its sessions end, if Narrows goes on without it.
     stop: Stop,
-    /// The node ids that responses named and that have no address here.
-    unmapped: Mutex<BTreeSet<NodeId>>,
+    /// The brokers that have no address here.
+    unmapped: Unmapped,
+    /// It has been told something else.
+    changed: Notify,
     reach: Reach,
     /// Clients that have been closed so that they come again, for a broker that is known now.
     awaited: Awaited,
@@ -124,7 +128,8 @@ impl ListenerContext {
             shared,
             metrics,
             stop,
-            unmapped: Mutex::default(),
+            unmapped: Unmapped::default(),
+            changed: Notify::new(),
             reach: Reach::default(),
             awaited: Awaited::default(),
             connections: Mutex::default(),
@@ -136,16 +141,41 @@ impl ListenerContext {
         self.setup.load_full()
     }
 
-    /// From now on it is told this. What was said of unmapped nodes is forgotten: they may have an
-    /// address now.
+    /// From now on it is told this.
     pub fn change(&self, setup: ListenerState) {
         self.setup.store(Arc::new(setup));
-        self.unmapped
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clear();
-        self.metrics.unmapped(0);
+        self.compare_with_map();
+        self.changed.notify_one();
         self.reach.reset();
+    }
+
+    /// Watches the broker map for brokers that have no address here, for ever.
+    pub async fn watch_map(&self) {
+        loop {
+            let cluster = Arc::clone(&self.setup().cluster);
+            let mut changes = cluster.view().changes();
+            changes.borrow_and_update();
+            self.compare_with_map();
+            self.unmapped.tell(&self.listener);
+            tokio::select! {
+                // An error means that the view is gone, which `cluster` holds.
+                _ = changes.changed() => {}
+                () = self.changed.notified() => {}
+                // What was held back is told then.
+                () = tokio::time::sleep(MAP_INTERVAL) => {}
+            }
+        }
+    }
+
+    fn compare_with_map(&self) {
+        let setup = self.setup();
+        let is_unmapped =
+            |node: &NodeId| matches!(setup.scheme.advertise(*node), Advertised::Unmapped(_));
+        let brokers = setup.cluster.view().brokers();
+        let nodes = brokers.into_iter().map(|(node, _)| node);
+        let nodes: BTreeSet<_> = nodes.filter(is_unmapped).collect();
+        self.metrics.unmapped(nodes.len());
+        self.unmapped.are(nodes);
     }
 
     /// When its sessions end.
@@ -163,14 +193,14 @@ impl ListenerContext {
         &self.metrics
     }
 
-    /// The node ids that clients were told an address of where nobody listens.
+    /// The brokers that have no address here.
     pub fn unmapped(&self) -> Vec<NodeId> {
-        self.unmapped
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .iter()
-            .copied()
-            .collect()
+        self.unmapped.nodes().into_iter().collect()
+    }
+
+    /// What is wrong with that, if there are any.
+    pub fn unmapped_text(&self) -> Option<String> {
+        self.unmapped.text(&self.listener)
     }
 
     /// A connection has come for `target`.
@@ -269,16 +299,9 @@ impl ListenerContext {
     }
 
     fn note_unmapped(&self, node: NodeId) {
-        let mut unmapped = self.unmapped.lock().unwrap_or_else(PoisonError::into_inner);
-        if unmapped.len() < UNMAPPED_MAX && unmapped.insert(node) {
-            self.metrics.unmapped(unmapped.len());
-            error!(
-                listener = %self.listener, %node,
-                "broker {node} is outside node_ids, so clients can't reach it: add it to \
-                 listeners.{}.address.node_ids",
-                self.listener,
-            );
-        }
+        self.unmapped.named(node);
+        self.metrics.unmapped(self.unmapped.nodes().len());
+        self.unmapped.tell(&self.listener);
     }
 }
 

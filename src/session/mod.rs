@@ -37,6 +37,7 @@ mod state;
 mod tests;
 mod tls;
 mod tunnel;
+mod unmapped;
 mod watch;
 
 pub use crate::protocol::admission::{ConfigAddresses, Unvetted};

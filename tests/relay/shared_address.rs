@@ -116,6 +116,56 @@ async fn a_broker_that_no_list_has_had_is_dialled_by_the_rule_where_nobody_may_b
 }
 
 #[tokio::test]
+async fn a_broker_outside_node_ids_is_told_as_soon_as_the_map_has_it_and_over_a_reload() {
+    const UNMAPPED: &str = "narrows_unmapped_nodes{listener=\"external\"}";
+    let zero = Broker::alone(0).await;
+    let _seven = Broker::member(7, &zero.cluster).await;
+    let proxy = Proxy::start(&[&zero]).await;
+    proxy.announce("broker 7 is outside node_ids");
+    until("the map to be looked at", || proxy.metric(UNMAPPED) == 1).await;
+    let problem = || proxy.problem("broker_outside_node_ids");
+    let text = problem()["last"].as_str().unwrap().to_owned();
+    assert!(
+        text.contains("add it to listeners.external.address.node_ids"),
+        "{text}"
+    );
+    // Another reload than one of its ids changes nothing.
+    let reload = |change: fn(&mut narrows::app::Settings)| {
+        let mut settings = proxy.narrows.settings();
+        change(&mut settings);
+        proxy.narrows.reload(settings).unwrap();
+    };
+    reload(|settings| settings.listeners[0].connections_max = Some(99));
+    assert_eq!(proxy.metric(UNMAPPED), 1);
+    assert!(!problem().is_null());
+}
+
+#[tokio::test]
+async fn many_clients_of_a_broker_that_is_down_make_few_dials() {
+    let zero = Broker::alone(0).await;
+    let one = Broker::member(1, &zero.cluster).await;
+    let proxy = Proxy::start(&[&zero]).await;
+    drop(one);
+    let mut clients = Vec::new();
+    for _ in 0..40 {
+        let mut client = proxy.connect_to(1).await;
+        client.send(&request(OFFSET_COMMIT, 6, 1, b"body")).await;
+        clients.push(client);
+    }
+    for client in &mut clients {
+        assert_eq!(client.frame().await, None);
+    }
+    proxy.until_closed("dial_failed", 40).await;
+    let text = proxy.narrows.metrics().render();
+    let dials = text
+        .lines()
+        .filter(|line| line.starts_with("narrows_broker_dial_failures_total{"));
+    let count = |line: &str| line.rsplit(' ').next()?.parse::<u64>().ok();
+    let dials: u64 = dials.filter_map(count).sum();
+    assert!((1..20).contains(&dials), "{dials} dials for 40 clients");
+}
+
+#[tokio::test]
 async fn a_name_that_does_not_resolve_is_said_to_be_what_the_broker_advertises() {
     let mut zero = Broker::alone(0).await;
     let proxy = Proxy::start(&[&zero]).await;
