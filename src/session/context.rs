@@ -299,9 +299,10 @@ impl ListenerContext {
     }
 
     fn note_unmapped(&self, node: NodeId) {
-        self.unmapped.named(node);
-        self.metrics.unmapped(self.unmapped.nodes().len());
-        self.unmapped.tell(&self.listener);
+        if let Some(count) = self.unmapped.named(node) {
+            self.metrics.unmapped(count);
+            self.unmapped.tell(&self.listener);
+        }
     }
 }
 

@@ -24,7 +24,7 @@ pub(super) struct Unmapped {
 #[derive(Debug)]
 struct State {
     nodes: BTreeSet<NodeId>,
-    /// Those of them that the log has had.
+    /// Those of them that the log has had: never others.
     told: BTreeSet<NodeId>,
     lines: Throttle,
 }
@@ -50,22 +50,21 @@ impl Unmapped {
         state.nodes = nodes;
     }
 
-    /// A response has named one.
-    pub(super) fn named(&self, node: NodeId) {
+    /// A response has named one. How many there are now, if that is news.
+    pub(super) fn named(&self, node: NodeId) -> Option<usize> {
         let mut state = self.lock();
-        if state.nodes.len() < NODES_MAX {
-            state.nodes.insert(node);
-        }
+        let is_new = state.nodes.len() < NODES_MAX && state.nodes.insert(node);
+        is_new.then_some(state.nodes.len())
     }
 
     /// Says who has come since the last line, if it is time for one.
     pub(super) fn tell(&self, listener: &ListenerName) {
         let mut state = self.lock();
-        let new: BTreeSet<_> = state.nodes.difference(&state.told).copied().collect();
-        if new.is_empty() {
+        if state.nodes.len() == state.told.len() {
             return;
         }
         if let Some(suppressed) = state.lines.admit(Instant::now()) {
+            let new: BTreeSet<_> = state.nodes.difference(&state.told).copied().collect();
             let text = text(listener, &new);
             state.told.extend(new);
             error!(%listener, suppressed, "{text}");
@@ -133,7 +132,8 @@ mod tests {
     #[test]
     fn what_responses_name_is_bounded_and_the_map_counts() {
         let unmapped = Unmapped::default();
-        (0..5_000).for_each(|node| unmapped.named(NodeId(node)));
+        let news = (0..5_000).filter_map(|node| unmapped.named(NodeId(node)));
+        assert_eq!(news.last(), Some(NODES_MAX));
         assert_eq!(unmapped.nodes().len(), NODES_MAX);
         unmapped.are([NodeId(7)].into());
         assert_eq!(unmapped.nodes(), [NodeId(7)].into());

@@ -313,6 +313,7 @@ async fn a_node_id_that_loses_its_port_ends_the_sessions_there_and_no_others() {
     let mut broker = Broker::alone(0).await;
     let mut one = Broker::member(1, &broker.cluster).await;
     let proxy = Proxy::start(&[&broker]).await;
+    proxy.announce("broker 1 is outside node_ids");
     let mut stays = proxy.connect_to(0).await;
     let mut arrival = established(&mut stays, &mut broker).await;
     let mut goes = proxy.connect_to(1).await;
