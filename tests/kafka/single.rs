@@ -15,7 +15,7 @@ use serde_json::json;
 
 use crate::arms::Arms;
 use crate::brokers::{PASSWORD, ports, version_under_test};
-use crate::clients::{Front, metadata, run};
+use crate::clients::{self, Front, run};
 use crate::conversations::{ensure_only_advertised, exchange};
 use crate::fixture::{Fixture, LazyFixture, alone, is_direct, sharing};
 use crate::leadership;
@@ -97,7 +97,7 @@ fn conversation(fixture: &LazyFixture, client: &'static str, hosts: Hosts) -> Tr
         let topic = fixture.namespaces.unique(&format!("single-{client}"));
         fixture.cluster.admin_client.create(&topic, 6)?;
         let asked = [format!("topic={topic}")];
-        let metadata = metadata(fixture, client, &front, &front.plain, &asked)?;
+        let metadata = clients::metadata(fixture, client, &front, &front.plain, &asked)?;
         ensure_only_advertised(&metadata, &front.brokers)?;
         exchange(fixture, client, &front, &front.plain, &topic, &[])?;
         narrows.ensure_quiet()
@@ -106,7 +106,7 @@ fn conversation(fixture: &LazyFixture, client: &'static str, hosts: Hosts) -> Tr
 
 fn list_by_kcat(fixture: &Fixture) -> Result<()> {
     let (narrows, front) = start(fixture, Hosts::Equal)?;
-    let metadata = metadata(fixture, "kcat", &front, &front.plain, &[])?;
+    let metadata = clients::metadata(fixture, "kcat", &front, &front.plain, &[])?;
     ensure_only_advertised(&metadata, &front.brokers)?;
     narrows.ensure_quiet()
 }
