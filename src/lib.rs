@@ -30,6 +30,10 @@
 //!    response is. Most flow through untouched. One that names brokers is walked by its schema
 //!    ([`protocol::walk`]) as it arrives, and its addresses are replaced ([`protocol::rewrite`]);
 //!    records are stepped over. What it says about the cluster teaches the view.
+//!
+//!    With scheme `single` an address says nothing about the broker. There steps 2 and 4 look at what
+//!    the client asks ([`protocol::split`]), the session opens a connection to each broker that is
+//!    needed, and the answers go out in the client's order.
 //! 6. Either side closes, the broker leaves the cluster, or Narrows drains ([`lifecycle`]): the
 //!    session ends with one cause, which is a line in the log and a count in the metrics
 //!    ([`observe`]), shown on the [`admin`] port.

@@ -5,6 +5,9 @@
 //! relay until either side closes, the broker leaves, or Narrows drains; say once why it ended.
 //! [`requests`] and [`responses`] look at the bytes, [`relay`] moves them between the client and a
 //! [`link`] to its broker, [`owed`] says whose answer comes next, [`state`] is what they share.
+//! Where the client's address does not say which broker it means, [`routing`] finds out by what it
+//! asks; a session then can have several [`links`], and a request for several brokers is split and
+//! its answers are merged ([`routed`], [`merge`]).
 //! [`watch`] sees to it that no wait lasts for ever, and [`close`] ends both connections.
 //! [`passthrough`] and [`tunnel`] carry a TLS stream that is not for Narrows; [`cause`] is how any
 //! of it can end.
