@@ -48,7 +48,7 @@ use fixture::LazyFixture;
 use libtest_mimic::Trial;
 
 /// Those that have the fixture for themselves come last, so that the others run side by side.
-const LISTS: [fn(&LazyFixture) -> Vec<Trial>; 12] = [
+const LISTS: &[fn(&LazyFixture) -> Vec<Trial>] = &[
     leak_canary::list,
     conversations::list,
     wire::list,
@@ -72,7 +72,7 @@ fn main() -> ExitCode {
         .ok()
         .and_then(|rounds| rounds.parse().ok())
         .unwrap_or(1);
-    for list in std::iter::repeat_n(&LISTS, rounds).flatten() {
+    for list in std::iter::repeat_n(LISTS, rounds).flatten() {
         trials.extend(list(&fixture));
     }
     let conclusion = libtest_mimic::run(&arguments, trials);
