@@ -16,6 +16,7 @@ use crate::listener::{LimitsSettings, ListenerSettings};
 use crate::observe::LogSettings;
 use crate::session::SessionSettings;
 use crate::types::ClusterName;
+use std::time::Duration;
 
 /// All settings; `None` when the reader has noted a problem with any of them.
 pub(super) fn settings(reader: &mut Reader) -> Option<Settings> {
@@ -50,7 +51,10 @@ pub(super) fn settings(reader: &mut Reader) -> Option<Settings> {
         listeners: listeners.into_iter().collect::<Option<_>>()?,
         admin: admin?,
         limits: limits?,
-        session: session?,
+        session: SessionSettings {
+            drain_spread: drain?.timeout / 2,
+            ..session?
+        },
         reload: reload?,
         drain: drain?,
         log: log?,
@@ -137,6 +141,7 @@ fn session(reader: &mut Reader) -> Option<SessionSettings> {
     let handshake = reader.duration(&keys::TLS_HANDSHAKE_TIMEOUT, "");
     let first_frame = reader.duration(&keys::FIRST_FRAME_TIMEOUT, "");
     let frame_progress = reader.duration(&keys::FRAME_PROGRESS_TIMEOUT, "");
+    let age_max = reader.duration(&keys::CONNECTION_AGE_MAX, "");
     let half_close = reader.duration(&keys::HALF_CLOSE_TIMEOUT, "");
     let unvetted = reader.one(&keys::UNVETTED, "", parse::unvetted);
     let configs = reader.one(&keys::DESCRIBE_CONFIGS, "", parse::describe_configs);
@@ -159,6 +164,8 @@ fn session(reader: &mut Reader) -> Option<SessionSettings> {
         first_frame_timeout: first_frame?,
         frame_progress_timeout: frame_progress?,
         half_close_timeout: half_close?,
+        connection_age_max: age_max.map(|age| (!age.is_zero()).then_some(age))?,
+        drain_spread: Duration::ZERO,
         unvetted: unvetted?,
         config_addresses: configs?,
         splice: splice?,

@@ -217,6 +217,11 @@ keys! {
          sends no more of it or the other takes no more: twice the time after which clients give \
          a request up (request.timeout.ms). A consumer that stops reading in the middle of a \
          response for longer needs more.";
+    CONNECTION_AGE_MAX = "limits.connection_age_max", duration(ZERO, DAY),
+        Value("0s"), None,
+        "How long a connection may stand, a tenth more or less; `0s`: as long as both sides want. It \
+         ends where nothing is in flight, and its client comes again: so clients spread over replicas \
+         that came later. Not for TLS that passes through.";
     HALF_CLOSE_TIMEOUT = "limits.half_close_timeout", duration(ZERO, HOUR),
         Value("10s"), None,
         "How long Narrows waits for pending responses after a client has closed its sending side.";
@@ -246,7 +251,8 @@ keys! {
         "How long Narrows is \"not ready\" and still accepts connections, so that a load balancer notices.";
     DRAIN_TIMEOUT = "drain.timeout", duration(ZERO, HOUR),
         Value("30s"), None,
-        "How long requests in flight may take after that.";
+        "How long requests in flight may take after that. Within half of it connections end broker \
+         by broker, since some clients give up when all are gone at once.";
 
     LOG_LEVEL = "log.level", Text,
         Value("info"), Some("--log-level"),

@@ -290,6 +290,9 @@ pub enum Cause {
         /// How many there may be.
         max: usize,
     },
+    /// The connection has stood as long as it may.
+    #[error("the connection has reached its age (limits.connection_age_max)")]
+    AgeReached,
     /// Narrows is going down, and nothing was in flight.
     #[error("Narrows is draining")]
     Drained,
@@ -398,6 +401,7 @@ impl Cause {
             Self::ProvisionalBrokerWrong(_) => ("provisional_broker_wrong", Narrows, Routine),
             Self::LoginElsewhere(_) => ("login_elsewhere", Narrows, Routine),
             Self::LimitReached { limit, .. } => (limit.label(), turned_away_for(*limit), Warning),
+            Self::AgeReached => ("age_reached", Narrows, Routine),
             Self::Drained => ("drained", Narrows, Routine),
             Self::Aborted => ("aborted", Narrows, Warning),
         }

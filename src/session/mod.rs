@@ -17,6 +17,7 @@ mod cause;
 mod close;
 mod context;
 mod credentials;
+mod ending;
 mod first_bytes;
 mod in_flight;
 mod lane;

@@ -138,6 +138,20 @@ impl Relay {
         self.links.current_mut().identity.settled();
     }
 
+    /// Whether nothing is in flight, and nothing of the client's waits.
+    pub(super) fn is_idle(&self) -> bool {
+        self.is_through() && !self.requests.has_bytes()
+    }
+
+    /// Whether everything that has been begun is through.
+    fn is_through(&self) -> bool {
+        !self.requests.is_mid_frame()
+            && self.requests.is_flushed()
+            && self.state.owed.is_empty()
+            && self.links.iter().all(BrokerLink::is_through)
+            && self.client.is_drained()
+    }
+
     /// What has been carried so far.
     pub(super) fn traffic(&self) -> Traffic {
         Traffic {
@@ -258,11 +272,7 @@ impl Relay {
     /// Whether an ending session has nothing left to do.
     fn poll_end(&mut self, cx: &mut Context<'_>) -> Option<Cause> {
         self.ending.as_ref()?;
-        let is_through = !self.requests.is_mid_frame()
-            && self.requests.is_flushed()
-            && self.state.owed.is_empty()
-            && self.links.iter().all(BrokerLink::is_through)
-            && self.client.is_drained();
+        let is_through = self.is_through();
         let is_late = self
             .deadline
             .as_mut()

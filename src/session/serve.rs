@@ -4,6 +4,7 @@ use super::arrival::read_until;
 use super::cause::Cause;
 use super::close;
 use super::context::SessionObserver;
+use super::ending::{self, Ending};
 use super::first_bytes;
 use super::in_flight::{self, InFlight};
 use super::lane::{Pools, Scan};
@@ -27,6 +28,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::task::Poll;
+use std::time::Duration;
 use tokio::time::Instant;
 use tracing::debug;
 
@@ -238,7 +240,7 @@ impl Session<'_> {
     async fn relay(&mut self, relay: &mut Relay) -> Cause {
         let stop = self.entry.stop.clone();
         let cluster = Arc::clone(&self.entry.setup.cluster);
-        let mut is_draining = false;
+        let mut ending = Ending::new(self.entry.setup.session.connection_age_max);
         let mut errand: Option<Errand> = None;
         loop {
             let gone = relay.link().gone.clone();
@@ -250,6 +252,7 @@ impl Session<'_> {
                     located.await;
                 }
             };
+            let is_draining = ending.is_draining();
             let done = tokio::select! {
                 biased;
                 event = relay.run() => match event {
@@ -277,9 +280,14 @@ impl Session<'_> {
                     Box::pin(self.settle(relay)).await;
                     Ok(())
                 }
-                () = stop.draining(), if !is_draining => {
-                    is_draining = true;
-                    relay.end(Cause::Drained);
+                () = stop.draining(), if !ending.is_draining() => {
+                    ending.drain(self.drain_turn(relay));
+                    Ok(())
+                }
+                () = ending.due() => {
+                    if let Some(cause) = ending.why(relay.is_idle()) {
+                        relay.end(cause);
+                    }
                     Ok(())
                 }
                 () = gone.cancelled() => Err(Cause::BrokerGone(relay.link().target)),
@@ -290,6 +298,18 @@ impl Session<'_> {
                 return cause;
             }
         }
+    }
+
+    /// How long after the begin of a drain it is the turn of this session's broker.
+    fn drain_turn(&self, relay: &Relay) -> Duration {
+        let Entry { setup, target, .. } = self.entry;
+        let node = match target {
+            Target::Broker(node) => Some(*node),
+            Target::Bootstrap => relay.link().node,
+        };
+        let brokers = setup.cluster.view().brokers();
+        let place = node.and_then(|node| brokers.iter().position(|(known, _)| *known == node));
+        ending::turn(place, brokers.len(), setup.session.drain_spread)
     }
 
     /// The broker has answered Narrows' own request.

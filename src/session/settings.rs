@@ -23,6 +23,10 @@ pub struct SessionSettings {
     pub tls_handshake_timeout: Duration,
     /// How long the pending responses of a client that has closed its sending side are waited for.
     pub half_close_timeout: Duration,
+    /// How long a connection may stand; without it, as long as both sides want.
+    pub connection_age_max: Option<Duration>,
+    /// Over how long a drain closes connections, broker by broker.
+    pub drain_spread: Duration,
     /// What to do with API keys and versions that are newer than Narrows' table.
     pub unvetted: Unvetted,
     /// What to do with addresses of nodes that DescribeConfigs shows.

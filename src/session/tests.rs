@@ -100,6 +100,8 @@ pub(super) fn state() -> Session {
         first_frame_timeout: Duration::from_secs(1),
         frame_progress_timeout: Duration::from_secs(1),
         half_close_timeout: Duration::from_secs(1),
+        connection_age_max: None,
+        drain_spread: Duration::ZERO,
         unvetted: Unvetted::Hide,
         config_addresses: ConfigAddresses::Mask,
         splice: Splice::Auto,

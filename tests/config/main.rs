@@ -73,6 +73,8 @@ fn settings(clusters: Vec<ClusterSettings>, listeners: Vec<ListenerSettings>) ->
             first_frame_timeout: Duration::from_secs(600),
             frame_progress_timeout: Duration::from_secs(60),
             half_close_timeout: Duration::from_secs(10),
+            connection_age_max: None,
+            drain_spread: Duration::from_secs(15),
             unvetted: Unvetted::Hide,
             config_addresses: ConfigAddresses::Mask,
             splice: Splice::Auto,

@@ -240,6 +240,8 @@ fn settings(bootstrap: SocketAddr, bootstrap_servers: &[SocketAddr]) -> Settings
             first_frame_timeout: 10 * second,
             frame_progress_timeout: 10 * second,
             half_close_timeout: 10 * second,
+            connection_age_max: None,
+            drain_spread: Duration::ZERO,
             unvetted: Unvetted::Hide,
             config_addresses: ConfigAddresses::Mask,
             splice: Splice::Auto,

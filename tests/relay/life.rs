@@ -194,3 +194,73 @@ async fn run_out_of_file_descriptors() {
     };
     within("Narrows to accept again", recovered).await;
 }
+
+#[tokio::test]
+async fn a_drain_closes_broker_by_broker_and_serves_those_whose_turn_has_not_come() {
+    let mut zero = Broker::alone(0).await;
+    let mut one = Broker::member(1, &zero.cluster).await;
+    let proxy = Proxy::start_with(&[&zero], |settings| {
+        settings.session.drain_spread = Duration::from_secs(2);
+    })
+    .await;
+    let mut any = proxy.connect().await;
+    let mut any_arrival = any.ask(&mut zero).await;
+    any_arrival.send(&opaque(1, b"answer")).await;
+    any.frame().await.unwrap();
+    let mut first = proxy.connect_to(0).await;
+    let mut first_arrival = first.ask(&mut zero).await;
+    first_arrival.send(&opaque(1, b"answer")).await;
+    first.frame().await.unwrap();
+    let mut last = proxy.connect_to(1).await;
+    let mut last_arrival = last.ask(&mut one).await;
+    last_arrival.send(&opaque(1, b"answer")).await;
+    last.frame().await.unwrap();
+
+    let script = async {
+        assert_eq!(any.frame().await, None);
+        // The two brokers are not gone by then.
+        for (client, arrival) in [
+            (&mut first, &mut first_arrival),
+            (&mut last, &mut last_arrival),
+        ] {
+            client.send(&request(OFFSET_COMMIT, 6, 2, b"")).await;
+            arrival.frame().await.unwrap();
+            arrival.send(&opaque(2, b"answer")).await;
+            assert_eq!(client.frame().await, Some(opaque(2, b"answer")));
+        }
+        assert_eq!(first.frame().await, None);
+        last.send(&request(OFFSET_COMMIT, 6, 3, b"")).await;
+        last_arrival.frame().await.unwrap();
+        last_arrival.send(&opaque(3, b"answer")).await;
+        assert_eq!(last.frame().await, Some(opaque(3, b"answer")));
+        assert_eq!(last.frame().await, None);
+        drop((any, first, last));
+    };
+    let (is_drained, ()) = within("the drain", async {
+        tokio::join!(proxy.narrows.drain(), script)
+    })
+    .await;
+    assert!(is_drained);
+    assert_eq!((proxy.closed("drained"), proxy.active()), (3, 0));
+}
+
+#[tokio::test]
+async fn an_old_connection_ends_when_nothing_is_in_flight_and_its_client_comes_again() {
+    let mut broker = Broker::alone(0).await;
+    let proxy = Proxy::start_with(&[&broker], |settings| {
+        settings.session.connection_age_max = Some(Duration::from_millis(50));
+    })
+    .await;
+    let mut client = proxy.connect().await;
+    let mut arrival = client.ask(&mut broker).await;
+    // It is old by now, and somebody waits for an answer.
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert_eq!(proxy.closed("age_reached"), 0);
+    arrival.send(&opaque(1, b"answer")).await;
+    assert_eq!(client.frame().await, Some(opaque(1, b"answer")));
+    assert_eq!(client.frame().await, None);
+    drop(client);
+    proxy.until_closed("age_reached", 1).await;
+    let mut again = proxy.connect().await;
+    again.ask(&mut broker).await;
+}
