@@ -38,6 +38,10 @@ type UnderWay = Mutex<HashMap<Arc<str>, watch::Receiver<Option<Answer>>>>;
 
 impl Default for Resolver {
     /// By the system: its hosts file, its servers and its search domains.
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "on a thread of its own, which nobody waits for"
+    )]
     fn default() -> Self {
         Self::by(Arc::new(|host| Ok((host, 0).to_socket_addrs()?.collect())))
     }
