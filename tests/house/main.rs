@@ -90,7 +90,7 @@ const LIBRARIES: [(&str, &[&str]); 35] = [
     ("tracing_subscriber", &["observe"]),
     ("webpki_roots", &["net"]),
     ("x509_parser", &["net"]),
-    ("zeroize", &["auth"]),
+    ("zeroize", &["auth", "session"]),
 ];
 const EVERYWHERE: &[&str] = &[];
 
