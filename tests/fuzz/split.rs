@@ -1,6 +1,6 @@
-//! Any bytes as a request that several brokers must serve, and any as what a broker answers: nothing
-//! is lost between what a request needs and what its pieces need, and a merged response is one that
-//! a broker could have sent.
+//! Any bytes as a request that several brokers must serve, and any as what a broker answers:
+//! nothing is lost between what a request needs and what its pieces need, and a merged response is
+//! one that a broker could have sent.
 
 #![no_main]
 

@@ -28,8 +28,8 @@ use keys::{GROUPS, Items, Key, List, Partitions, RESOURCES, TOPICS};
 const SEEDS: u64 = 10;
 /// Brokers that a request is parted between, at most.
 const PIECES: u64 = 4;
-/// An API whose requests are parted: key, from which version, where keys stand in the request and in
-/// the response.
+/// An API whose requests are parted: key, from which version, where keys stand in the request and
+/// in the response.
 type Parted = (i16, i16, List, List);
 
 const PARTED: [Parted; 17] = [

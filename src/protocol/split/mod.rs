@@ -2,11 +2,11 @@
 //! each, and the merge of their answers into the one that the client waits for.
 //!
 //! A client of the scheme `single` may put into one request what several brokers must serve: the
-//! partitions of several leaders, the groups of several coordinators, the settings of named brokers.
-//! [`Request::needs`] lists what it asks for, key by key; whoever knows the cluster says which key
-//! goes to which piece; [`Request::split`] writes the pieces, and [`Request::merge`] one response in
-//! which every key of the request stands exactly once, in the request's order, with what its broker
-//! answered or the error that says that it could not be asked.
+//! partitions of several leaders, the groups of several coordinators, the settings of named
+//! brokers. [`Request::needs`] lists what it asks for, key by key; whoever knows the cluster says
+//! which key goes to which piece; [`Request::split`] writes the pieces, and [`Request::merge`] one
+//! response in which every key of the request stands exactly once, in the request's order, with
+//! what its broker answered or the error that says that it could not be asked.
 //!
 //! Node ids are the cluster's own, and every piece is of the request's version, as the answers are.
 //! What is not understood stays as it is: records are stepped over, fields behind the keys are kept
@@ -111,7 +111,8 @@ pub struct Request<'a> {
 pub struct Piece<'a> {
     /// The broker that it was for, if one was known.
     pub node: Option<NodeId>,
-    /// The positions of its keys in what [`Request::needs`] gave; unused where every broker is asked.
+    /// The positions of its keys in what [`Request::needs`] gave; unused where every broker is
+    /// asked.
     pub keys: &'a [usize],
     /// What came of it.
     pub outcome: Outcome<'a>,
@@ -139,9 +140,9 @@ pub enum Failure {
     Unanswered,
 }
 
-/// The first thing that a request needs of one broker only, from the beginning of its frame: `bytes`
-/// of `frame_bytes` have arrived, both without the length in front. [`Unread::Incomplete`] says that
-/// more are needed; with a whole frame it is never said.
+/// The first thing that a request needs of one broker only, from the beginning of its frame:
+/// `bytes` of `frame_bytes` have arrived, both without the length in front. [`Unread::Incomplete`]
+/// says that more are needed; with a whole frame it is never said.
 pub fn first_need(
     api: &'static Api,
     version: i16,
@@ -208,10 +209,10 @@ impl Request<'_> {
         })
     }
 
-    /// Its pieces, each a frame with its length in front. Key `i` goes to piece `assignment[i]`, and
-    /// to none if there is no such piece. Everything else is in every piece, but for what a Fetch
-    /// says of sessions: its pieces have none (session id 0, epoch −1), and a share of the bytes
-    /// that the client can take.
+    /// Its pieces, each a frame with its length in front. Key `i` goes to piece `assignment[i]`,
+    /// and to none if there is no such piece. Everything else is in every piece, but for what a
+    /// Fetch says of sessions: its pieces have none (session id 0, epoch −1), and a share of the
+    /// bytes that the client can take.
     ///
     /// Where every broker is asked, and where there is one key, all pieces are the request.
     ///
@@ -237,8 +238,9 @@ impl Request<'_> {
     }
 
     /// The response to the client, a frame with its length in front: every key once, in the
-    /// request's order. A key that no piece has counts as not sent, and one that its broker's answer
-    /// lacks as unanswered. Where every broker is asked, one that fails fails the whole response.
+    /// request's order. A key that no piece has counts as not sent, and one that its broker's
+    /// answer lacks as unanswered. Where every broker is asked, one that fails fails the whole
+    /// response.
     ///
     /// `Err` if an answer can't be read: it is no broker's, or the broker's fault.
     pub fn merge(&self, pieces: &[Piece<'_>]) -> Result<Vec<u8>, Malformed> {
@@ -334,8 +336,8 @@ enum Keys {
 }
 
 impl Keys {
-    /// Whether the request is one broker's as a whole: it is about one group or transactional id, or
-    /// names none.
+    /// Whether the request is one broker's as a whole: it is about one group or transactional id,
+    /// or names none.
     fn is_of_one(self, index: &Index<'_>) -> bool {
         let is_listed = matches!(self, Self::Coordinated(_) | Self::Resources);
         is_listed && (index.items.is_empty() || index.is_of_one())

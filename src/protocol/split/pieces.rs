@@ -18,8 +18,8 @@ enum Edit {
     Keys,
 }
 
-/// The pieces of a request, each with its length in front: piece `i` has the keys `chosen[i]`, which
-/// are positions in the index, ascending.
+/// The pieces of a request, each with its length in front: piece `i` has the keys `chosen[i]`,
+/// which are positions in the index, ascending.
 pub(super) fn pieces(
     request: &Request<'_>,
     index: &Index<'_>,
@@ -64,8 +64,8 @@ fn edits(frame: &[u8], index: &Index<'_>, pieces: usize) -> Vec<(Range<usize>, E
     edits
 }
 
-/// What each of so many brokers may send, so that together they stay below what the client can take,
-/// and wait for no more than the client does.
+/// What each of so many brokers may send, so that together they stay below what the client can
+/// take, and wait for no more than the client does.
 fn share(bytes: i32, pieces: usize) -> i32 {
     let pieces = i32::try_from(pieces).unwrap_or(i32::MAX).max(1);
     if bytes > 0 {

@@ -274,7 +274,8 @@ fn every_api_that_names_keys_is_looked_at_here() {
     let routed = APIS
         .iter()
         .filter(|api| !matches!(api.route, Route::Any | Route::Connection | Route::None));
-    // WriteTxnMarkers comes from brokers and administrators, and is refused where it would be parted.
+    // WriteTxnMarkers comes from brokers and administrators, and is refused where it would be
+    // parted.
     let routed: BTreeSet<_> = routed.map(|api| api.key).filter(|key| *key != 27).collect();
     assert_eq!(tested, routed);
 }

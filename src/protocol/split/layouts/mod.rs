@@ -1,8 +1,8 @@
 //! Where keys stand in requests and responses, API by API, from the message schemas of Kafka 3.9.2
 //! and 4.4.0, and what is said of a key whose broker gave no answer.
 //!
-//! WriteTxnMarkers and what any broker serves are not here. The tests of `tests/oracle` read what is
-//! written by these layouts with Kafka's own classes, in every version.
+//! WriteTxnMarkers and what any broker serves are not here. The tests of `tests/oracle` read what
+//! is written by these layouts with Kafka's own classes, in every version.
 
 mod brokers;
 mod group;
@@ -68,8 +68,8 @@ const COORDINATOR_NOT_AVAILABLE: i16 = 15;
 const NOT_COORDINATOR: i16 = 16;
 const SHARE_SESSION_NOT_FOUND: i16 = 122;
 
-/// A batch that was sent may stand in the log: REQUEST_TIMED_OUT says so. NETWORK_EXCEPTION must not
-/// be said, which librdkafka takes for "not persisted" and sarama for final.
+/// A batch that was sent may stand in the log: REQUEST_TIMED_OUT says so. NETWORK_EXCEPTION must
+/// not be said, which librdkafka takes for "not persisted" and sarama for final.
 const PRODUCED: Errors = Errors {
     unanswered: REQUEST_TIMED_OUT,
     ..LED

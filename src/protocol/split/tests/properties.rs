@@ -1,5 +1,5 @@
-//! What holds for any bytes as a request and any as a broker's answer, checked by the unit tests and
-//! by the fuzz target `split`.
+//! What holds for any bytes as a request and any as a broker's answer, checked by the unit tests
+//! and by the fuzz target `split`.
 
 use super::protocol::header;
 use super::protocol::split::{Failure, FirstNeed, Needs, Outcome, Piece, Request, first_need};
