@@ -56,14 +56,11 @@ def merge(below, above):
             below[key] = value
 
 
-def text(
-    *parts, chart=CHART, kube_version="1.34.0", release="r", is_checked=True, program="helm"
-):
-    """What Helm writes for these values; without a look at the schema, for what is to come."""
-    unchecked = [] if is_checked else ["--skip-schema-validation"]
+def text(*parts, chart=CHART, kube_version="1.34.0", release="r", program="helm"):
+    """What Helm writes for these values."""
     return helm(
         "template", release, chart, "--namespace=ns", f"--kube-version={kube_version}",
-        *unchecked, "--values=-", given=json.dumps(values(*parts)), program=program,
+        "--values=-", given=json.dumps(values(*parts)), program=program,
     )
 
 

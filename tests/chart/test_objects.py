@@ -225,8 +225,7 @@ class Others(unittest.TestCase):
             "autoscaling": {"enabled": True},
             "config": {"limits": {"connection_age_max": "1h"}},
         }
-        # The schema has no such key yet.
-        objects = render(PORT, given, is_checked=False)
+        objects = render(PORT, given)
         scaler = one(objects, "HorizontalPodAutoscaler")["spec"]
         deployment = one(objects, "Deployment")
         self.assertEqual(scaler["scaleTargetRef"]["name"], deployment["metadata"]["name"])

@@ -92,8 +92,8 @@ makes an object is reached only after these: templates/deployment.yaml includes 
 {{- end -}}
 {{- end -}}
 {{- if $values.autoscaling.enabled -}}
-{{- if not (dig "limits" "connection_age_max" "" $config) -}}
-{{- fail (printf "autoscaling needs config.limits.connection_age_max: Kafka clients keep their connections, so that new pods would stay idle without it. Narrows %s has no such key yet: set replicas instead" .Chart.AppVersion) -}}
+{{- if regexMatch "^0*(ms|s|m|h)?$" (dig "limits" "connection_age_max" "" $config | toString) -}}
+{{- fail "autoscaling needs config.limits.connection_age_max, such as 1h: Kafka clients keep their connections, so that new pods would stay idle without it" -}}
 {{- end -}}
 {{- if gt (int $values.autoscaling.minReplicas) (int $values.autoscaling.maxReplicas) -}}
 {{- fail (printf "autoscaling.minReplicas is %d, above autoscaling.maxReplicas, %d" (int $values.autoscaling.minReplicas) (int $values.autoscaling.maxReplicas)) -}}
