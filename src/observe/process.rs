@@ -1,7 +1,7 @@
 //! The usual `process_*` metrics, from `/proc/self`. Where there is no such thing they are left
 //! out.
 
-use super::metrics::{Family, counter, gauge};
+use super::metrics::families::{Family, counter, gauge};
 use std::fmt::Write;
 use std::fs;
 

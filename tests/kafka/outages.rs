@@ -81,6 +81,10 @@ fn come_and_go(fixture: &Fixture) -> Result<()> {
     let admin_client = &fixture.cluster.admin_client;
     admin_client.place(&topic, "1,2,3")?;
     let front = fixture.front();
+    let metadata_of = |topic: &str| {
+        let options = [format!("topic={topic}")];
+        metadata(fixture, "java", &front, &front.plain, &options)
+    };
     let options = [
         format!("topic={topic}"),
         "tag=f".to_owned(),
@@ -93,14 +97,7 @@ fn come_and_go(fixture: &Fixture) -> Result<()> {
     admin_client.ask(&format!("replicas {topic} 0 {FOURTH},1,2"))?;
     admin_client.move_leader(&topic, FOURTH)?;
     producer.await_more(BETWEEN)?;
-    let joined = metadata(
-        fixture,
-        "java",
-        &front,
-        &front.plain,
-        &[format!("topic={topic}")],
-    )?;
-    let seen = brokers_in(&joined)?;
+    let seen = brokers_in(&metadata_of(&topic)?)?;
     ensure!(
         seen == front.brokers,
         "metadata shows {seen:?} where {:?} is advertised",
@@ -111,14 +108,7 @@ fn come_and_go(fixture: &Fixture) -> Result<()> {
     admin_client.move_leader(&topic, 1)?;
     fixture.cluster.remove_fourth()?;
     producer.await_more(BETWEEN)?;
-    let left = metadata(
-        fixture,
-        "java",
-        &front,
-        &front.plain,
-        &[format!("topic={topic}")],
-    )?;
-    ensure_only_advertised(&left, &front.brokers)?;
+    ensure_only_advertised(&metadata_of(&topic)?, &front.brokers)?;
     if !is_direct() {
         forget_the_fourth(fixture)?;
     }

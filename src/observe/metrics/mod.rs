@@ -13,7 +13,7 @@
 mod api;
 mod cluster;
 mod durations;
-mod families;
+pub(super) mod families;
 mod limits;
 mod listener;
 mod page;
@@ -33,7 +33,6 @@ use std::sync::Arc;
 
 pub use cluster::ClusterMetrics;
 pub use families::{FAMILIES, Family, Kind};
-pub(super) use families::{counter, gauge};
 pub use limits::{Limit, LimitMetrics};
 pub use listener::{BulkTransfers, CopyReason, Direction, ListenerMetrics, UNIDENTIFIED};
 pub use page::markdown;
