@@ -3,11 +3,11 @@
 
 use super::examine::{enter, topology};
 use super::reach::Reach;
-use super::{Code, Report, Stage, Trouble};
+use super::{Code, Report, Stage, Trouble, identify};
 use crate::auth::Credentials;
 use crate::net::resolve;
 use crate::observe::text::Shown;
-use crate::protocol::doctor_requests::{AdvertisedBroker, Topology};
+use crate::protocol::doctor_requests::{self, AdvertisedBroker, Topology};
 use crate::protocol::own_requests;
 use crate::types::{BrokerAddress, NodeId};
 use futures_util::StreamExt;
@@ -26,6 +26,8 @@ pub(super) struct Visit {
     /// How far it went, as the end of a sentence; empty when nothing answered.
     seen: String,
     troubles: Vec<(Severity, Trouble)>,
+    /// Whether it says that it is the broker that is meant; `None` when it can't tell.
+    confirmed: Option<bool>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -42,15 +44,31 @@ pub(super) async fn examine(
     topology: &Topology,
     report: &mut Report,
 ) {
-    for trouble in shared(topology) {
-        report.problem(Stage::Broker, &trouble);
-    }
     let brokers = topology.brokers.iter().take(BROKERS_MAX);
     let visits = brokers.map(|broker| visit(credentials, reach, bootstrap, topology, broker));
     let visits: Vec<_> = futures_util::stream::iter(visits)
         .buffered(AT_ONCE)
         .collect()
         .await;
+    for shared in shared(topology) {
+        let mut nodes = topology.brokers.iter().zip(&visits);
+        let is_told_apart = nodes.all(|(broker, visit)| {
+            !shared.nodes.contains(&broker.node) || visit.confirmed == Some(true)
+        });
+        let text = shared.text();
+        if is_told_apart {
+            report.fine(
+                Stage::Broker,
+                format!("{text}, and each confirms its node id there"),
+            );
+        } else if identify::is_narrows(reach, &shared.address).await {
+            let text = format!("{text}, where Narrows tells them apart by what is asked");
+            report.fine(Stage::Broker, text);
+        } else {
+            let trouble = Trouble::new(Code::BROKERS_SHARE_ADDRESS, text);
+            report.problem(Stage::Broker, &trouble);
+        }
+    }
     for (broker, visit) in topology.brokers.iter().zip(visits) {
         let is_fine = visit.troubles.is_empty();
         for (severity, trouble) in &visit.troubles {
@@ -65,24 +83,36 @@ pub(super) async fn examine(
     }
 }
 
-/// Two nodes at one host and port: whoever dials it can't choose between them.
-fn shared(topology: &Topology) -> Vec<Trouble> {
-    let mut at: BTreeMap<(String, i32), Vec<NodeId>> = BTreeMap::new();
-    for broker in &topology.brokers {
-        let place = (broker.host.to_ascii_lowercase(), broker.port);
-        at.entry(place).or_default().push(broker.node);
+/// Several nodes at one host and port: whoever dials it can't choose between them, unless what
+/// listens there is told which one is meant, or finds it out, as Narrows with scheme `single`.
+struct Shared {
+    address: BrokerAddress,
+    nodes: Vec<NodeId>,
+}
+
+impl Shared {
+    fn text(&self) -> String {
+        let nodes: Vec<_> = self.nodes.iter().map(ToString::to_string).collect();
+        let nodes = nodes.join(", ");
+        let nodes = Shown::name(&nodes);
+        format!("brokers {nodes} all advertise {}", self.address)
     }
-    let several = at.into_iter().filter(|(_, nodes)| nodes.len() > 1);
-    let trouble = |((host, port), nodes): ((String, i32), Vec<NodeId>)| {
-        let nodes: Vec<_> = nodes.iter().map(ToString::to_string).collect();
-        let (nodes, host) = (nodes.join(", "), Shown::name(&host).to_string());
-        let fact = format!(
-            "brokers {} all advertise {host}:{port}",
-            Shown::name(&nodes)
-        );
-        Trouble::new(Code::BROKERS_SHARE_ADDRESS, fact)
-    };
-    several.map(trouble).collect()
+}
+
+fn shared(topology: &Topology) -> Vec<Shared> {
+    let mut at: BTreeMap<BrokerAddress, Vec<NodeId>> = BTreeMap::new();
+    for broker in &topology.brokers {
+        // What can't be dialled is told of each.
+        let Ok(mut address) = address(broker) else {
+            continue;
+        };
+        address.host = address.host.to_ascii_lowercase().into();
+        at.entry(address).or_default().push(broker.node);
+    }
+    let all = at
+        .into_iter()
+        .map(|(address, nodes)| Shared { address, nodes });
+    all.filter(|shared| shared.nodes.len() > 1).collect()
 }
 
 fn told(broker: &AdvertisedBroker) -> String {
@@ -114,6 +144,7 @@ async fn visit(
     let stopped = |trouble| Visit {
         seen: String::new(),
         troubles: vec![(Severity::Problem, trouble)],
+        confirmed: None,
     };
     let host = broker.host.to_ascii_lowercase();
     if host.trim_end_matches('.').ends_with(NARROWS_PLACEHOLDER) {
@@ -134,8 +165,12 @@ async fn visit(
     let elsewhere = leads_elsewhere(bootstrap.ip(), broker, &resolved);
     match meet(credentials, reach, &address, cluster, broker).await {
         // It can be reached from here all the same: by a VPN, say.
-        Ok(seen) => Visit {
-            seen,
+        Ok(confirmed) => Visit {
+            seen: match confirmed {
+                Some(_) => "answers, and confirms its node id".to_owned(),
+                None => "answers; brokers before 4.4 don't confirm their node id".to_owned(),
+            },
+            confirmed,
             troubles: elsewhere
                 .map(|trouble| (Severity::Warning, trouble))
                 .into_iter()
@@ -183,55 +218,49 @@ fn is_public(address: IpAddr) -> bool {
     !is_private(address) && !address.is_loopback() && !address.is_unspecified()
 }
 
-/// Connects, and asks who is there: as the end of a sentence.
+/// Connects, and asks who is there: whether it confirms to be the one that is meant.
+///
+/// That question comes first, as clients of Kafka 4.4 ask it: before a login, brokers answer
+/// ApiVersions once and no second time, and a proxy may go by it.
 async fn meet(
     credentials: Option<&Credentials>,
     reach: &Reach,
     address: &BrokerAddress,
     cluster: &Topology,
     broker: &AdvertisedBroker,
-) -> Result<String, Trouble> {
+) -> Result<Option<bool>, Trouble> {
     let of_broker = |trouble: Trouble| of_broker(broker, trouble);
-    let (mut reached, _) = reach.greet(address).await.map_err(of_broker)?;
-    // Before a login, brokers answer ApiVersions once and no second time.
-    if let Some(credentials) = credentials {
-        enter(reach, address, &mut reached, credentials)
-            .await
-            .map_err(of_broker)?;
-    }
-    let confirmed = match &cluster.cluster_id {
-        Some(id) => identity(reach, &mut reached, id, broker.node).await,
-        None => None,
+    let mut reached = reach.open(address).await.map_err(of_broker)?;
+    let name = reach.name.as_bytes();
+    let request = match &cluster.cluster_id {
+        Some(id) => own_requests::identity_request(name, id, broker.node),
+        None => doctor_requests::versions_request(name),
     };
+    let confirmed = match reach.ask(&mut reached.stream, &request).await {
+        Ok(answer) => own_requests::read_identity(&answer),
+        Err(error) => {
+            let trouble = reach.unanswered(address, error.into()).await;
+            return Err(of_broker(trouble));
+        }
+    };
+    let confirmed = confirmed.filter(|_| cluster.cluster_id.is_some());
     if confirmed == Some(false) {
         let fact = format!("{} is not that broker, it says", told(broker));
         return Err(Trouble::new(Code::BROKER_WRONG_NODE, fact));
     }
-    let seen = topology(reach, address, &mut reached.stream, None)
-        .await
-        .map_err(of_broker)?;
+    if let Some(credentials) = credentials {
+        let entered = enter(reach, address, &mut reached, credentials).await;
+        entered.map_err(of_broker)?;
+    }
+    let seen = topology(reach, address, &mut reached.stream, None).await;
+    let seen = seen.map_err(of_broker)?;
     if seen.cluster_id != cluster.cluster_id {
         let id = seen.cluster_id.as_deref().unwrap_or("none");
         let id = Shown::name(id).to_string();
         let fact = format!("{} belongs to another cluster ({id})", told(broker));
         return Err(Trouble::new(Code::BROKER_WRONG_CLUSTER, fact));
     }
-    Ok(match confirmed {
-        Some(_) => "answers, and confirms its node id".to_owned(),
-        None => "answers; brokers before 4.4 don't confirm their node id".to_owned(),
-    })
-}
-
-/// Whether the broker says that it is this one; `None` when it can't tell.
-async fn identity(
-    reach: &Reach,
-    reached: &mut super::reach::Reached,
-    cluster_id: &str,
-    node: NodeId,
-) -> Option<bool> {
-    let request = own_requests::identity_request(reach.name.as_bytes(), cluster_id, node);
-    let answer = reach.ask(&mut reached.stream, &request).await.ok()?;
-    own_requests::read_identity(&answer)
+    Ok(confirmed)
 }
 
 /// The same trouble, told of a broker that clients are sent to.
@@ -269,10 +298,8 @@ mod tests {
             brokers: brokers.into(),
             ..Topology::default()
         };
-        let troubles = shared(&topology);
-        assert_eq!(troubles.len(), 1);
-        assert_eq!(troubles[0].code, Code::BROKERS_SHARE_ADDRESS);
-        assert_eq!(troubles[0].fact, "brokers 1, 2 all advertise kafka:9092");
+        let shared: Vec<_> = shared(&topology).iter().map(Shared::text).collect();
+        assert_eq!(shared, ["brokers 1, 2 all advertise kafka:9092"]);
     }
 
     #[test]

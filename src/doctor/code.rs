@@ -233,7 +233,7 @@ codes! {
 
     BROKERS_SHARE_ADDRESS "brokers_share_address"
     "Several brokers advertise one address, so that a client can't choose the leader of a partition."
-    "give every broker an address of its own (advertised.listeners), or put Narrows in front and say where it dials each (clusters.NAME.broker_address)"
+    "give every broker an address of its own (advertised.listeners), or put Narrows in front (clusters.NAME.broker_address says where it dials each; its scheme single tells them apart on one port)"
 
     BROKER_CLOSED "broker_closed"
     "The broker's address accepts connections, and does not answer as a broker."

@@ -36,6 +36,13 @@ pub(super) fn by_first_bytes(address: &BrokerAddress, first: [u8; 4], is_tls: bo
     Trouble::new(code, format!("{fact} at {address}{inside}"))
 }
 
+/// Whether Narrows listens there, which only its own answer to HTTP tells: asked where much speaks
+/// for a problem, since brokers log it.
+pub(super) async fn is_narrows(reach: &Reach, address: &BrokerAddress) -> bool {
+    let trouble = as_talker(reach, address).await;
+    trouble.is_some_and(|trouble| trouble.code == Code::NARROWS_BROKER_AWAY)
+}
+
 /// What closed or stayed silent when it was asked in plaintext.
 pub(super) async fn behind_plaintext(reach: &Reach, address: &BrokerAddress) -> Option<Trouble> {
     if let Some(trouble) = as_tls(reach, address).await {

@@ -9,6 +9,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
 use tempfile::TempDir;
+use tokio::net::TcpListener;
 
 /// A configuration in a folder, whose listener is at a loopback address that no other test has.
 struct Configured {
@@ -285,4 +286,38 @@ async fn a_narrows_whose_brokers_are_away_is_told_from_a_web_server() {
         &["Narrows listens at", "/status"],
     )
     .await;
+}
+
+#[tokio::test]
+async fn one_port_of_narrows_for_all_brokers_is_no_address_that_they_share() {
+    let listeners = [
+        TcpListener::bind("127.0.0.1:0").await.unwrap(),
+        TcpListener::bind("127.0.0.1:0").await.unwrap(),
+    ];
+    let ports = [0, 1].map(|at: usize| i32::from(listeners[at].local_addr().unwrap().port()));
+    let script = Script {
+        brokers: vec![
+            (1, "127.0.0.1".to_owned(), ports[0]),
+            (2, "127.0.0.1".to_owned(), ports[1]),
+        ],
+        ..Script::default()
+    };
+    for listener in listeners {
+        script.clone().start_on(listener);
+    }
+    let configured = Configured::with(&format!("127.0.0.1:{}", ports[0]), "", "");
+    let (file, host) = (
+        configured.folder.path().join("narrows.yaml"),
+        configured.host,
+    );
+    let text = std::fs::read_to_string(&file).unwrap();
+    let (before, _) = text.split_once("    address:").unwrap();
+    let single = format!("    address: {{scheme: single, advertised_host: {host}}}\n");
+    std::fs::write(&file, before.to_owned() + &single).unwrap();
+    let _running = configured.run().await;
+    let report = report(&target((host, PORT).into())).await;
+    let table = report.table(false);
+    assert!(report.is_fine(), "{table}");
+    let expected = format!("brokers 1, 2 all advertise {host}:{PORT}, where Narrows tells them");
+    assert!(table.contains(&expected), "{table}");
 }

@@ -5,6 +5,7 @@ use anyhow::{Result, ensure};
 use libtest_mimic::Trial;
 
 use crate::brokers::{PASSWORD, USER, version_under_test};
+use crate::clients::Front;
 use crate::fixture::{Fixture, LazyFixture, sharing};
 
 pub(crate) fn list(fixture: &LazyFixture) -> Vec<Trial> {
@@ -26,7 +27,7 @@ fn find_nothing(fixture: &Fixture) -> Result<()> {
     let topic = fixture.namespaces.unique("doctor");
     fixture.cluster.admin_client.create(&topic, 3)?;
     let front = fixture.front();
-    let (exit, text) = examine(fixture, &front.plain, &["--topic", &topic])?;
+    let (exit, text) = examine(fixture, &front, &front.plain, &["--topic", &topic])?;
     ensure!(exit == Some(0), "{text}");
     ensure!(text.contains("one record to"), "{text}");
     // Kafka 4.4 has ApiVersions v5 (KIP-1242).
@@ -42,20 +43,24 @@ fn log_in(fixture: &Fixture, mechanism: &str) -> Result<()> {
     // That is what doctor asks without a login.
     fixture.announce(&[r#""cause":"login_missing""#]);
     let front = fixture.front();
-    let (exit, text) = examine(fixture, &front.sasl, &[])?;
+    let (exit, text) = examine(fixture, &front, &front.sasl, &[])?;
     ensure!(exit == Some(1) && text.contains("#sasl_required"), "{text}");
 
     let login = ["--sasl", mechanism, "--user", USER];
-    let (exit, text) = examine(fixture, &front.sasl, &login)?;
+    let (exit, text) = examine(fixture, &front, &front.sasl, &login)?;
     ensure!(exit == Some(0), "{text}");
     ensure!(!text.contains(PASSWORD), "the password is printed: {text}");
     Ok(())
 }
 
 /// The exit code, and what is printed.
-fn examine(fixture: &Fixture, bootstrap: &str, options: &[&str]) -> Result<(Option<i32>, String)> {
+pub(crate) fn examine(
+    fixture: &Fixture,
+    front: &Front,
+    bootstrap: &str,
+    options: &[&str],
+) -> Result<(Option<i32>, String)> {
     let program = env!("CARGO_BIN_EXE_narrows");
-    let front = fixture.front();
     let mut command = fixture.namespaces.command(front.side, program);
     command
         .args(["doctor", "--bootstrap", bootstrap])

@@ -9,7 +9,7 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use libtest_mimic::Trial;
 use serde_json::json;
 
@@ -17,6 +17,7 @@ use crate::arms::Arms;
 use crate::brokers::{PASSWORD, ports, version_under_test};
 use crate::clients::{self, Front, run};
 use crate::conversations::{ensure_only_advertised, exchange};
+use crate::doctor;
 use crate::fixture::{Fixture, LazyFixture, alone, is_direct, sharing};
 use crate::leadership;
 use crate::names;
@@ -55,6 +56,8 @@ pub(crate) fn list(fixture: &LazyFixture) -> Vec<Trial> {
     }
     let name = "single::kcat_lists_the_brokers_behind_one_address";
     trials.push(sharing(fixture, name, list_by_kcat));
+    let name = "single::doctor_sees_no_trouble_in_one_address_for_all_brokers";
+    trials.push(sharing(fixture, name, be_examined));
     trials.extend(scenarios(fixture));
     for mechanism in ["PLAIN", "SCRAM-SHA-256"] {
         for client in ["java", "confluent", "franz-go"] {
@@ -151,6 +154,14 @@ fn log_in(fixture: &Fixture, client: &str, mechanism: &str) -> Result<()> {
     fixture.cluster.admin_client.create(&topic, 6)?;
     let credentials = credentials(mechanism, PASSWORD);
     exchange(fixture, client, &front, &front.sasl, &topic, &credentials)?;
+    narrows.ensure_sound()
+}
+
+/// Doctor sees one address for all brokers, and no trouble.
+fn be_examined(fixture: &Fixture) -> Result<()> {
+    let (narrows, front) = start(fixture, Hosts::Equal)?;
+    let (exit, text) = doctor::examine(fixture, &front, &front.plain, &[])?;
+    ensure!(exit == Some(0) && text.contains("all advertise"), "{text}");
     narrows.ensure_sound()
 }
 
