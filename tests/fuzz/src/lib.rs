@@ -5,9 +5,9 @@
 pub mod address;
 #[path = "../../../src/net/hello.rs"]
 pub mod hello;
-#[path = "../../../src/net/proxy_header.rs"]
-pub mod proxy_header;
 #[path = "../../../src/protocol/mod.rs"]
 pub mod protocol;
+#[path = "../../../src/net/proxy_header.rs"]
+pub mod proxy_header;
 #[path = "../../../src/types/mod.rs"]
 pub mod types;
