@@ -312,7 +312,16 @@ mod tests {
             })
             .collect();
         let (dialler, _) = dialler(vec![at, alive.local_addr().unwrap()]);
-        let peer = dial(&dialler, port, &[]).await.unwrap();
+        // It would be waited for in vain for an hour.
+        let settings = DialSettings {
+            connect_timeout: Duration::from_secs(3_600),
+            ..SETTINGS
+        };
+        let kafka = kafka(port);
+        let security = Security::default();
+        let dialled = dialler.dial(&kafka, &settings, &security, &[]);
+        let dialled = tokio::time::timeout(Duration::from_secs(60), dialled).await;
+        let (_, peer) = dialled.expect("the next address is tried").unwrap();
         assert_eq!(peer, alive.local_addr().unwrap());
         let is_dead = dialler.lock().dead_until.contains_key(&at);
         assert!(is_dead, "who was overtaken comes last the next time");

@@ -60,6 +60,25 @@ async fn a_front_that_accepts_and_closes_is_not_taken_for_a_broker_that_demands_
 }
 
 #[tokio::test]
+async fn a_wrong_pin_is_told_by_its_key_and_nothing_of_that_cluster_is_believed() {
+    let broker = Broker::alone(0).await;
+    let _shared = crate::alloc::shared().await;
+    let proxy = Proxy::begin(&[broker.address], |settings| {
+        settings.clusters[0].cluster_id = Some("another-cluster".into());
+    });
+    proxy.announce("but clusters.orders.cluster_id is another-cluster");
+    proxy.announce("no broker of the cluster can be asked for metadata");
+    proxy.until_refreshed().await;
+    let at = broker.address;
+    let text = format!(
+        "{at} belongs to cluster the-cluster, not to another-cluster (clusters.orders.cluster_id)"
+    );
+    assert_eq!(refresh(&proxy), text);
+    let known = proxy.metric("narrows_brokers_known{cluster=\"orders\"}");
+    assert_eq!(known, 0);
+}
+
+#[tokio::test]
 async fn brokers_that_demand_a_login_are_asked_for_metadata_once_and_then_only_for_the_demand() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
