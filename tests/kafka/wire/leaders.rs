@@ -137,18 +137,14 @@ fn fetch_behind_records(fixture: &Fixture) -> Result<()> {
             fetched >= RECORDS_BYTES,
             "only {fetched} bytes of records were fetched"
         );
-        for node in &mut expected.node_endpoints {
-            ways.advertise(&mut node.host, &mut node.port)?;
-        }
-        // Narrows' host is shorter than the broker's, so that it fits where its length was sent.
+        // Narrows' host is shorter than the broker's by one byte, which no padding fills where the
+        // length was sent: the endpoints are left out.
         ensure!(
-            answer.node_endpoints == expected.node_endpoints,
-            "v{version}: {:?} instead of {:?}",
-            answer.node_endpoints,
-            expected.node_endpoints
+            answer.node_endpoints.is_empty(),
+            "v{version}: {:?} where nothing fits",
+            answer.node_endpoints
         );
         expected.node_endpoints.clear();
-        answer.node_endpoints.clear();
         answer.unknown_tagged_fields.clear();
         ensure!(
             answer == expected,
