@@ -37,6 +37,7 @@ pub const MODULES: &[&str] = &[
     "narrows::session::requests",
     "narrows::session::responses",
     "narrows::session::routed",
+    "narrows::session::routing",
     "narrows::session::serve",
     "narrows::session::unmapped",
 ];

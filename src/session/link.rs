@@ -122,7 +122,10 @@ impl BrokerLink {
         cx: &mut Context<'_>,
         state: &mut SessionState,
     ) -> Poll<Result<bool, Cause>> {
-        let held_bytes_max = state.settings.held_response_bytes_max;
+        let settings = &state.settings;
+        let held_bytes_max = settings
+            .held_response_bytes_max
+            .max(settings.frame_bytes_max + 4);
         // It may have come together with what was before it.
         let (responses, _, mut with) = self.reading(state);
         responses.scan(&mut with)?;

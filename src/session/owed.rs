@@ -63,13 +63,6 @@ impl Owed {
     }
 
     /// Narrows answers the client's last request itself, with this frame.
-    #[cfg_attr(
-        not(test),
-        expect(
-            dead_code,
-            reason = "who ends a login or enforces a policy will answer; the order is tested here"
-        )
-    )]
     pub(super) fn push_own(&mut self, frame: Bytes) {
         self.count += 1;
         self.queue.push_back(Turn::Own(frame));

@@ -423,11 +423,16 @@ impl Responses {
             || is_taught
             || api.response(response.version) == ResponseReading::Whole;
         if is_held {
+            // A part of an answer is as large as the answer of a broker may be.
+            let limit = match response.to {
+                Recipient::Part => LENGTH_BYTES + settings.frame_bytes_max,
+                Recipient::Client | Recipient::Own(_) => settings.held_response_bytes_max,
+            };
             let too_large = Cause::ResponseTooLarge {
                 api: api.name,
-                limit: settings.held_response_bytes_max,
+                limit,
             };
-            return if total > settings.held_response_bytes_max {
+            return if total > limit {
                 Err(too_large)
             } else {
                 Ok(At::Whole(response, total))

@@ -42,6 +42,13 @@ impl Session<'_> {
         let needed = match &wanted {
             Wanted::Broker(node) => vec![*node],
             Wanted::Split(split) => split.nodes.iter().flatten().copied().collect(),
+            Wanted::Answer {
+                answer,
+                request_bytes,
+            } => {
+                relay.answer(answer.clone(), *request_bytes);
+                return Ok(None);
+            }
             Wanted::Leaders(topics) => {
                 relay.send_own(in_flight::leaders_request(topics));
                 return Ok(None);
@@ -129,7 +136,12 @@ impl Session<'_> {
         let Some(node) = node else { return };
         let awaited = self.entry.context.awaited();
         let now = Instant::now();
-        if let Some(awaited_here) = self.awaited_here.take() {
+        // Unless this connection was the one that was expected, that one is still to come.
+        if let Some(awaited_here) = self
+            .awaited_here
+            .take()
+            .filter(|_| relay.is_broker_unknown())
+        {
             awaited.note(self.source, awaited_here, now);
         }
         awaited.note(self.source, node, now);
@@ -149,13 +161,20 @@ impl Session<'_> {
                 relay.go_on();
             }
             Wanted::Split(split) => relay.split(split)?,
-            Wanted::Leaders(_) | Wanted::Coordinator(..) => relay.go_on(),
+            Wanted::Leaders(_) | Wanted::Coordinator(..) | Wanted::Answer { .. } => relay.go_on(),
         }
         Ok(())
     }
 }
 
 impl Relay {
+    /// Answers the client's next request in the brokers' place.
+    fn answer(&mut self, answer: Bytes, request_bytes: usize) {
+        self.take_out(request_bytes);
+        self.state.owed.push_own(answer);
+        self.is_split();
+    }
+
     /// Sends the pieces of the client's next request to their brokers.
     fn split(&mut self, split: Split) -> Result<(), Cause> {
         let Split {
@@ -174,6 +193,12 @@ impl Relay {
             .get(4..8)
             .and_then(|bytes| bytes.first_chunk())
             .map_or(0, |bytes| i32::from_be_bytes(*bytes));
+        // One piece alone is answered by its broker, as the client reads it.
+        let is_merged = nodes.len() > 1;
+        let to = match is_merged {
+            true => Recipient::Part,
+            false => Recipient::Client,
+        };
         let mut parts = Vec::new();
         let current = self.link().id;
         for (index, (node, piece)) in nodes.into_iter().zip(pieces).enumerate() {
@@ -200,14 +225,18 @@ impl Relay {
                         api: Some(request.api),
                         version: request.version,
                         correlation_id,
-                        to: Recipient::Part,
+                        to,
                     }));
+                }
+                if is_answered && !is_merged {
+                    let id = link.id;
+                    self.state.owed.push_broker(id);
                 }
             }
         }
         self.take_out(request.frame.len());
         self.state.observer.request_forwarded(request.api.key);
-        if is_answered {
+        if is_answered && is_merged {
             self.state.owed.push_merge(Merge::new(request, parts));
         }
         self.is_split();

@@ -20,6 +20,7 @@ use super::cause::Cause;
 use super::credentials::Passing;
 use super::merge::Whole;
 use crate::cluster::Cluster;
+use crate::observe::text::Shown;
 use crate::protocol::header::{self, RequestHeader};
 use crate::protocol::leaders;
 use crate::protocol::split::{
@@ -31,6 +32,7 @@ use crate::types::NodeId;
 use bytes::Bytes;
 use std::collections::VecDeque;
 use std::sync::Arc;
+use tracing::debug;
 
 /// A request up to this size is held until it is whole where all of it must be looked at; a larger
 /// one goes where its first key belongs.
@@ -77,6 +79,13 @@ pub(super) enum Wanted {
     Coordinator(CoordinatorKind, Arc<str>),
     /// Split it.
     Split(Split),
+    /// Answer it.
+    Answer {
+        /// With this frame.
+        answer: Bytes,
+        /// Its size without its length.
+        request_bytes: usize,
+    },
 }
 
 /// A request that several brokers must serve.
@@ -158,7 +167,7 @@ impl Routing {
         }
     }
 
-    /// The request that was to be split has been.
+    /// The request that was to be split or answered has been.
     pub(super) fn is_split(&mut self) {
         self.wanted = None;
         self.given_up.clear();
@@ -186,7 +195,7 @@ impl Routing {
             Some(Wanted::Coordinator(kind, key)) => {
                 self.learn_coordinators(version, frame, &(kind, Some(key)));
             }
-            Some(Wanted::Broker(_) | Wanted::Split(_)) | None => {}
+            Some(Wanted::Broker(_) | Wanted::Split(_) | Wanted::Answer { .. }) | None => {}
         }
     }
 
@@ -293,7 +302,9 @@ impl Routing {
             .view()
             .cluster_id()
             .is_none_or(|own| own.as_bytes() == cluster_id);
-        if !is_ours || named.0 < 0 {
+        if !is_ours {
+            let cluster_id = Shown::name(cluster_id);
+            debug!(%cluster_id, node = %named, "the client takes this for another cluster: a broker tells it so");
             return Place::Here;
         }
         if node == Some(named) || self.given_up.contains(&Wanted::Broker(named)) {
@@ -350,7 +361,17 @@ impl Routing {
         let needs = whole.needs().map_err(Unread::Malformed)?;
         let routes = self.cluster.routes();
         let targets: Vec<Option<NodeId>> = match needs {
-            Needs::Any | Needs::FetchSession => return Ok(Place::Here),
+            Needs::Any => return Ok(Place::Here),
+            Needs::FetchSession if self.stage != Stage::PerRequest => return Ok(Place::Here),
+            // The session is one broker's, and nobody knows which one's: the client begins anew.
+            Needs::FetchSession => {
+                let answer = whole.unknown_session().map_err(Unread::Malformed)?;
+                let request_bytes = request.frame_bytes;
+                return Ok(self.want(Wanted::Answer {
+                    answer: answer.into(),
+                    request_bytes,
+                }));
+            }
             Needs::All => {
                 let brokers = self.cluster.view().brokers();
                 brokers.into_iter().map(|(node, _)| Some(node)).collect()
@@ -399,6 +420,8 @@ impl Routing {
         nodes.dedup();
         match nodes.as_slice() {
             [] | [None] => return Place::Here,
+            // A session would be one broker's: a Fetch that may go elsewhere next time has none.
+            [Some(_)] if self.stage == Stage::PerRequest && request.api == table::FETCH => {}
             [Some(only)] => return self.go_to(*only, node),
             _ => {}
         }

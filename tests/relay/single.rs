@@ -4,13 +4,15 @@ use crate::broker::{Arrival, Broker};
 use crate::client::{Client, Proxy};
 use crate::frames::{API_VERSIONS, SASL_AUTHENTICATE, SASL_HANDSHAKE, header, opaque, request};
 use crate::samples::{METADATA, close};
+use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use kafka_protocol::messages::metadata_response::{
     MetadataResponsePartition, MetadataResponseTopic,
 };
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use kafka_protocol::messages::produce_response::{PartitionProduceResponse, TopicProduceResponse};
 use kafka_protocol::messages::{
-    BrokerId, MetadataResponse, ProduceRequest, ProduceResponse, TopicName,
+    BrokerId, FetchRequest, FetchResponse, MetadataResponse, ProduceRequest, ProduceResponse,
+    TopicName,
 };
 use kafka_protocol::protocol::{Decodable, Encodable, StrBytes};
 use narrows::address::{Scheme, SingleScheme};
@@ -326,4 +328,69 @@ async fn after_a_login_by_scram_the_client_comes_again_and_is_carried_straight_t
         Some(api_versions(9, "the-cluster", 1))
     );
     assert!(!zero.has_arrivals());
+}
+
+const FETCH: i16 = 1;
+const FETCH_VERSION: i16 = 11;
+
+/// A Fetch v11 in this session for these partitions.
+fn fetch(correlation_id: i32, (session, epoch): (i32, i32), partitions: &[i32]) -> Vec<u8> {
+    let of = |partition: &i32| FetchPartition::default().with_partition(*partition);
+    let topic = FetchTopic::default()
+        .with_topic(TopicName(StrBytes::from_static_str(TOPIC)))
+        .with_partitions(partitions.iter().map(of).collect());
+    let topics = if partitions.is_empty() {
+        Vec::new()
+    } else {
+        vec![topic]
+    };
+    let fetch = FetchRequest::default()
+        .with_session_id(session)
+        .with_session_epoch(epoch)
+        .with_topics(topics);
+    let mut body = Vec::new();
+    fetch.encode(&mut body, FETCH_VERSION).unwrap();
+    request(FETCH, FETCH_VERSION, correlation_id, &body)
+}
+
+/// The session that a Fetch is of.
+fn session_of(frame: &[u8]) -> (i32, i32) {
+    assert_eq!(header(frame).key, FETCH);
+    let mut body = bytes::Bytes::copy_from_slice(&frame[4 + 8 + 2 + "scripted".len()..]);
+    let fetch = FetchRequest::decode(&mut body, FETCH_VERSION).unwrap();
+    (fetch.session_id, fetch.session_epoch)
+}
+
+#[tokio::test]
+async fn a_connection_to_several_brokers_fetches_without_a_session() {
+    let (mut zero, mut one, proxy) = two().await;
+    let (mut client, mut first) = begun(&proxy, &mut zero).await;
+    client.send(&produce(2, &[0])).await;
+    let asked = first.frame().await.unwrap();
+    answer_leaders(&mut first, &asked, &[0, 1]).await;
+    first.frame().await.unwrap();
+    first.send(&produced(2, &[0], 0)).await;
+    client.frame().await.unwrap();
+    // A connection of one broker keeps its session.
+    client.send(&fetch(3, (0, 0), &[0])).await;
+    assert_eq!(session_of(&first.frame().await.unwrap()), (0, 0));
+    first.send(&opaque(3, b"fetched")).await;
+    client.frame().await.unwrap();
+    // From the second broker on there are none, and one that was begun is not known any more.
+    client.send(&fetch(4, (0, 0), &[1])).await;
+    let mut second = one.next().await;
+    client.send(&fetch(5, (0, 0), &[0])).await;
+    assert_eq!(session_of(&first.frame().await.unwrap()), (0, -1));
+    client.send(&fetch(6, (7, 1), &[])).await;
+    second.send(&opaque(4, b"fetched")).await;
+    first.send(&opaque(5, b"fetched")).await;
+    for id in [4, 5] {
+        assert_eq!(client.frame().await, Some(opaque(id, b"fetched")));
+    }
+    let answer = client.frame().await.unwrap();
+    assert_eq!(header_of(&answer), 6);
+    let mut body = bytes::Bytes::copy_from_slice(&answer[8..]);
+    let response = FetchResponse::decode(&mut body, FETCH_VERSION).unwrap();
+    // FETCH_SESSION_ID_NOT_FOUND
+    assert_eq!((response.error_code, response.session_id), (70, 0));
 }
