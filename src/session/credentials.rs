@@ -79,13 +79,17 @@ impl fmt::Debug for Passing {
     }
 }
 
-/// How long a client may take to come again. Clients wait 50 ms to 1 s, and more each time.
-const COMES_WITHIN: Duration = Duration::from_secs(2);
+/// How long a client may take to come again: librdkafka waits up to 10 s between two attempts.
+const COMES_WITHIN: Duration = Duration::from_secs(15);
 /// More sources are not remembered, and not more brokers for one of them.
 const SOURCES_MAX: usize = 10_000;
 const WANTED_MAX: usize = 100;
 
 /// Which brokers the next connections of a source are meant for, as far as closed ones have said.
+///
+/// A client has several connections, and nothing tells which one comes again. The one that was
+/// closed last is the likeliest. What it is given may be wrong; then it is closed again, says anew
+/// what it wants, and the others' wishes still stand.
 #[derive(Debug, Default)]
 pub(super) struct Awaited {
     sources: Mutex<HashMap<IpAddr, VecDeque<(NodeId, Instant)>>>,
@@ -96,38 +100,34 @@ impl Awaited {
     pub(super) fn note(&self, source: IpAddr, node: NodeId, now: Instant) {
         let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
         if sources.len() >= SOURCES_MAX {
-            sources.retain(|_, wanted| {
-                wanted
-                    .back()
-                    .is_some_and(|(_, since)| now.duration_since(*since) < COMES_WITHIN)
-            });
+            sources.retain(|_, wanted| wanted.iter().any(|(_, since)| is_due(*since, now)));
         }
         if sources.len() >= SOURCES_MAX && !sources.contains_key(&source) {
             return;
         }
         let wanted = sources.entry(source).or_default();
-        if wanted.len() < WANTED_MAX {
-            wanted.push_back((node, now));
-        }
+        wanted.retain(|(other, _)| *other != node);
+        wanted.push_front((node, now));
+        wanted.truncate(WANTED_MAX);
     }
 
-    /// The broker that a new connection from `source` is probably meant for.
+    /// The broker that a new connection from `source` is probably meant for. The next one is given
+    /// another, if there is one.
     pub(super) fn take(&self, source: IpAddr, now: Instant) -> Option<NodeId> {
         let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
         let wanted = sources.get_mut(&source)?;
-        let is_due = |since: &Instant| now.duration_since(*since) < COMES_WITHIN;
-        let mut found = None;
-        while let Some((node, since)) = wanted.pop_front() {
-            if is_due(&since) {
-                found = Some(node);
-                break;
-            }
-        }
-        if wanted.is_empty() {
+        wanted.retain(|(_, since)| is_due(*since, now));
+        let Some(first) = wanted.pop_front() else {
             sources.remove(&source);
-        }
-        found
+            return None;
+        };
+        wanted.push_back(first);
+        Some(first.0)
     }
+}
+
+fn is_due(since: Instant, now: Instant) -> bool {
+    now.duration_since(since) < COMES_WITHIN
 }
 
 #[cfg(test)]
@@ -166,17 +166,32 @@ mod tests {
     }
 
     #[test]
-    fn who_comes_again_in_time_is_expected_once_and_in_order() {
+    fn who_was_closed_last_is_expected_first_and_the_others_behind() {
         let awaited = Awaited::default();
         let start = Instant::now();
         awaited.note(SOURCE, NodeId(2), start);
-        awaited.note(SOURCE, NodeId(3), start + COMES_WITHIN);
+        awaited.note(SOURCE, NodeId(3), start);
+        let mut take = |now| awaited.take(SOURCE, now);
+        assert_eq!(take(start), Some(NodeId(3)));
+        assert_eq!(take(start), Some(NodeId(2)));
+        awaited.note(SOURCE, NodeId(2), start);
+        assert_eq!(take(start), Some(NodeId(2)), "it has said so again");
+    }
+
+    #[test]
+    fn who_does_not_come_in_time_is_forgotten() {
+        let awaited = Awaited::default();
+        let start = Instant::now();
+        awaited.note(SOURCE, NodeId(2), start);
+        awaited.note(SOURCE, NodeId(3), start + COMES_WITHIN / 2);
         let later = start + COMES_WITHIN;
+        assert_eq!(awaited.take(SOURCE, later), Some(NodeId(3)));
         assert_eq!(
             awaited.take(SOURCE, later),
             Some(NodeId(3)),
             "2 is too late"
         );
-        assert_eq!(awaited.take(SOURCE, later), None);
+        assert_eq!(awaited.take(SOURCE, later + COMES_WITHIN), None);
+        assert!(awaited.sources.lock().unwrap().is_empty());
     }
 }

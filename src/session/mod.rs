@@ -56,7 +56,6 @@ pub use watch::{WaitsFor, Way};
 
 use crate::net::buffer::Buffer;
 use crate::net::stream::Stream;
-use crate::types::NodeId;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use tokio::net::TcpStream;
@@ -150,7 +149,6 @@ pub async fn run(incoming: Incoming, record: &mut SessionRecord) -> Cause {
     let mut session = Session {
         entry: &entry,
         source,
-        awaited_here: None,
         accepted_at,
         newcomer: Some(newcomer),
         record,
@@ -168,8 +166,6 @@ pub async fn run(incoming: Incoming, record: &mut SessionRecord) -> Cause {
 struct Session<'a> {
     entry: &'a Entry,
     source: IpAddr,
-    /// The broker that this connection was expected to be meant for, until it turns out to be.
-    awaited_here: Option<NodeId>,
     accepted_at: tokio::time::Instant,
     newcomer: Option<Newcomer>,
     record: &'a mut SessionRecord,

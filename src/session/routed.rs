@@ -135,16 +135,7 @@ impl Session<'_> {
     fn send_away(&mut self, relay: &mut Relay, node: Option<NodeId>) {
         let Some(node) = node else { return };
         let awaited = self.entry.context.awaited();
-        let now = Instant::now();
-        // Unless this connection was the one that was expected, that one is still to come.
-        if let Some(awaited_here) = self
-            .awaited_here
-            .take()
-            .filter(|_| relay.is_broker_unknown())
-        {
-            awaited.note(self.source, awaited_here, now);
-        }
-        awaited.note(self.source, node, now);
+        awaited.note(self.source, node, Instant::now());
         relay.end(Cause::LoginElsewhere(Target::Broker(node)));
     }
 

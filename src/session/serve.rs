@@ -84,11 +84,6 @@ impl Session<'_> {
             Err(cause) => return Err(close::refuse(client, cause, &entry.stop).await),
         };
         self.newcomer = None;
-        self.awaited_here = state.routing.as_ref().and_then(|routing| {
-            let is_open = routing.named().is_none();
-            let now = std::time::Instant::now();
-            is_open.then(|| entry.context.awaited().take(self.source, now))?
-        });
         let (connection, target) = match self.dial(&client, &state).await {
             Ok(connection) => connection,
             Err(cause) => return Err(close::refuse(client, cause, &entry.stop).await),
@@ -132,8 +127,15 @@ impl Session<'_> {
         let half_close = setup.session.half_close_timeout;
         let client_id = state.identity.client_id();
         let connect = async {
-            let named = state.routing.as_ref().and_then(|routing| routing.named());
-            if let Some(named) = named.or(self.awaited_here) {
+            let awaited = || {
+                let now = std::time::Instant::now();
+                self.entry.context.awaited().take(self.source, now)
+            };
+            let named = state
+                .routing
+                .as_ref()
+                .and_then(|routing| routing.named().or_else(awaited));
+            if let Some(named) = named {
                 let target = Target::Broker(named);
                 if let Ok(connection) = setup.cluster.connect(target, client_id).await {
                     return Ok((connection, target));
