@@ -171,7 +171,7 @@ mod tests {
         let start = Instant::now();
         awaited.note(SOURCE, NodeId(2), start);
         awaited.note(SOURCE, NodeId(3), start);
-        let mut take = |now| awaited.take(SOURCE, now);
+        let take = |now| awaited.take(SOURCE, now);
         assert_eq!(take(start), Some(NodeId(3)));
         assert_eq!(take(start), Some(NodeId(2)));
         awaited.note(SOURCE, NodeId(2), start);
