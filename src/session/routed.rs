@@ -40,7 +40,7 @@ impl Session<'_> {
         wanted: Wanted,
     ) -> Result<Option<Errand>, Cause> {
         let needed = match &wanted {
-            Wanted::Broker(node) => vec![*node],
+            Wanted::Broker(node) | Wanted::Named(node) => vec![*node],
             Wanted::Split(split) => split.nodes.iter().flatten().copied().collect(),
             Wanted::Answer {
                 answer,
@@ -127,6 +127,11 @@ impl Session<'_> {
             link.node = Some(node);
             links.add(link);
         }
+        if let Wanted::Named(node) = reached.wanted
+            && relay.links().to_node(node).is_none()
+        {
+            return Err(Cause::BrokerGone(Target::Broker(node)));
+        }
         self.reached(relay, reached.wanted)
     }
 
@@ -141,7 +146,7 @@ impl Session<'_> {
 
     fn reached(&mut self, relay: &mut Relay, wanted: Wanted) -> Result<(), Cause> {
         match wanted {
-            Wanted::Broker(node) => {
+            Wanted::Broker(node) | Wanted::Named(node) => {
                 let is_found = relay.links().choose(node);
                 if is_found && relay.is_broker_unknown() {
                     relay.links().let_others_go();

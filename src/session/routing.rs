@@ -14,7 +14,9 @@
 //! Whom a key belongs to is looked up in what is known ([`Routes`](crate::cluster::routes::Routes)).
 //! Where it is not known, the requests wait while Narrows asks on the client's own connection, which
 //! is logged in where brokers demand that. Where nobody knows, the request goes to the broker at
-//! hand, which answers as Kafka does to a request that has come to the wrong broker.
+//! hand, which answers as Kafka does to a request that has come to the wrong broker. But a node that
+//! the client has named is that node or nobody: another broker would tell the client that it has come
+//! to another cluster.
 
 use super::cause::Cause;
 use super::credentials::Passing;
@@ -71,8 +73,10 @@ type Asked = (CoordinatorKind, Option<Arc<str>>);
 /// What must be done before the next request can go on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Wanted {
-    /// Make the link to this broker the current one.
+    /// Make the link to this broker the current one: it is said to be the one that can serve it.
     Broker(NodeId),
+    /// The same: the client itself has named it. Nobody answers in its place.
+    Named(NodeId),
     /// Ask who leads the partitions of these topics.
     Leaders(Vec<TopicRef>),
     /// Ask who coordinates this.
@@ -148,7 +152,7 @@ impl Routing {
     /// The broker that the first request names, before there is any link.
     pub(super) fn named(&self) -> Option<NodeId> {
         match self.wanted {
-            Some(Wanted::Broker(node)) => Some(node),
+            Some(Wanted::Broker(node) | Wanted::Named(node)) => Some(node),
             _ => None,
         }
     }
@@ -156,6 +160,11 @@ impl Routing {
     /// Whether nothing has said yet whom the client means.
     pub(super) fn is_open(&self) -> bool {
         self.stage == Stage::Open
+    }
+
+    /// Whether it is the client that has named it.
+    pub(super) fn is_named(&self) -> bool {
+        matches!(self.wanted, Some(Wanted::Named(_)))
     }
 
     /// What was wanted has been done: the next request is looked at again.
@@ -195,7 +204,10 @@ impl Routing {
             Some(Wanted::Coordinator(kind, key)) => {
                 self.learn_coordinators(version, frame, &(kind, Some(key)));
             }
-            Some(Wanted::Broker(_) | Wanted::Split(_) | Wanted::Answer { .. }) | None => {}
+            Some(
+                Wanted::Broker(_) | Wanted::Named(_) | Wanted::Split(_) | Wanted::Answer { .. },
+            )
+            | None => {}
         }
     }
 
@@ -307,12 +319,12 @@ impl Routing {
             debug!(%cluster_id, node = %named, "the client takes this for another cluster: a broker tells it so");
             return Place::Here;
         }
-        if node == Some(named) || self.given_up.contains(&Wanted::Broker(named)) {
+        if node == Some(named) {
             self.stage = Stage::Named;
             self.login.take();
             return Place::Here;
         }
-        self.want(Wanted::Broker(named))
+        self.want(Wanted::Named(named))
     }
 
     /// By the first key alone.

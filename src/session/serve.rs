@@ -135,10 +135,18 @@ impl Session<'_> {
                 .routing
                 .as_ref()
                 .and_then(|routing| routing.named().or_else(awaited));
+            // In the place of a broker that the client has named nobody answers: it would be taken
+            // for another cluster's. As a refused connection does, this tells it to look again.
+            let is_named = state
+                .routing
+                .as_ref()
+                .is_some_and(|routing| routing.is_named());
             if let Some(named) = named {
                 let target = Target::Broker(named);
-                if let Ok(connection) = setup.cluster.connect(target, client_id).await {
-                    return Ok((connection, target));
+                match setup.cluster.connect(target, client_id).await {
+                    Ok(connection) => return Ok((connection, target)),
+                    Err(error) if is_named => return Err(error.into()),
+                    Err(_) => {}
                 }
             }
             let connection = setup.cluster.connect(*target, client_id).await?;

@@ -154,6 +154,19 @@ async fn another_clusters_id_is_for_a_broker_to_refuse() {
 }
 
 #[tokio::test]
+async fn nobody_answers_in_the_place_of_a_broker_that_the_client_names() {
+    let (zero, one, proxy) = two().await;
+    one.stop_accepting().await;
+    drop(one);
+    proxy.announce("can't be reached");
+    let mut client = proxy.connect().await;
+    client.send(&api_versions(1, "the-cluster", 1)).await;
+    assert_eq!(client.rest().await, b"");
+    proxy.until_closed("dial_failed", 1).await;
+    assert!(!zero.has_arrivals());
+}
+
+#[tokio::test]
 async fn the_first_request_that_only_one_broker_can_serve_takes_the_connection_there() {
     let (mut zero, mut one, proxy) = two().await;
     let (mut client, mut any) = begun(&proxy, &mut zero).await;
