@@ -2,8 +2,8 @@
 //! configuration.
 //!
 //! `identify(advertise(node)) == node` for every node id that has an address: every replica of
-//! Narrows gives the same answer, before the first client connects. (With `single` nothing but what a
-//! client asks says which broker it means.) One file per scheme.
+//! Narrows gives the same answer, before the first client connects. (With `single` nothing but what
+//! a client asks says which broker it means.) One file per scheme.
 
 pub mod port;
 pub mod single;
