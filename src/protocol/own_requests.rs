@@ -102,13 +102,9 @@ pub fn metadata_request(name: &[u8], correlation_id: i32) -> Vec<u8> {
 pub fn read_metadata(frame: &[u8]) -> Result<BrokerList, Malformed> {
     let asked = OwnRequest::Metadata;
     let frame_bytes = frame.len().saturating_sub(LENGTH_BYTES);
-    let mut rewrite =
+    let rewrite =
         Rewrite::new(asked.api(), asked.version(), frame_bytes).ok_or(Malformed::TooLong)?;
-    rewrite.push(frame.get(PREFIX_BYTES..).ok_or(Malformed::TooLong)?)?;
-    if !rewrite.is_ready() {
-        return Err(Malformed::TooLong);
-    }
-    Ok(rewrite.finish(frame, 0, &NoAdvertise)?.sighting)
+    Ok(rewrite.edit_whole(frame, &NoAdvertise)?.sighting)
 }
 
 /// An ApiVersions request that says which broker Narrows means to speak to, with its length in

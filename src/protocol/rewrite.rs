@@ -31,10 +31,9 @@ use super::walk::{self, Endpoint, Marks, RESPONSE_PREFIX_BYTES, Walker};
 use super::wire::Malformed;
 use crate::types::{AdvertisedAddress, NodeId};
 use splice::Edits;
+use std::borrow::Cow;
 use std::collections::HashSet;
 
-/// The length in front of a frame.
-const LENGTH_BYTES: usize = 4;
 /// What an address has room for, its group's or topic's name included, where many are held.
 const HELD_BYTES_PER_ADDRESS: usize = 64;
 
@@ -101,48 +100,33 @@ impl Rewrite {
         })
     }
 
-    /// Edits a whole response, `frame` with its length in front; a session that holds `bytes_max` of
-    /// one takes so many addresses. Nothing changes where nothing in it is rewritten.
-    pub fn of_whole(
-        api: &Api,
-        version: i16,
+    /// Edits a response that is there as a whole, `frame` with its length in front.
+    pub fn edit_whole(
+        mut self,
         frame: &[u8],
-        bytes_max: usize,
         advertise: &dyn Advertise,
     ) -> Result<Edited, Malformed> {
-        let frame_bytes = frame.len().saturating_sub(LENGTH_BYTES);
-        let Some(rewrite) = Self::new(api, version, frame_bytes) else {
-            return Ok(Edited {
-                bytes: None,
-                sighting: BrokerList::default(),
-            });
-        };
-        let mut rewrite = rewrite.holding(bytes_max);
         let body = frame.get(PREFIX_BYTES..).ok_or(Malformed::TooLong)?;
-        let walked = PREFIX_BYTES + rewrite.push(body)?;
-        if !rewrite.is_ready() {
+        let walked = PREFIX_BYTES + self.push(body)?;
+        if !self.is_ready() {
             return Err(Malformed::TooLong);
         }
-        let masked = rewrite.take_masked();
-        let mut masking = frame.to_vec();
-        for Masked { range, with } in &masked {
-            let value = masking.get_mut(range.clone()).ok_or(Malformed::TooLong)?;
-            value.fill(*with);
+        let mut frame = Cow::Borrowed(frame);
+        for Masked { range, with } in self.take_masked() {
+            let value = frame.to_mut().get_mut(range).ok_or(Malformed::TooLong)?;
+            value.fill(with);
         }
-        let (held, rest) = masking.split_at(walked);
-        let edited = rewrite.finish(held, 0, advertise)?;
-        let bytes = match edited.bytes {
-            Some(mut bytes) => {
+        let (held, rest) = frame.split_at(walked);
+        let Edited { bytes, sighting } = self.finish(held, 0, advertise)?;
+        let bytes = match (bytes, &frame) {
+            (Some(mut bytes), _) => {
                 bytes.extend_from_slice(rest);
                 Some(bytes)
             }
-            None if masked.is_empty() => None,
-            None => Some(masking),
+            (None, Cow::Owned(masked)) => Some(masked.clone()),
+            (None, Cow::Borrowed(_)) => None,
         };
-        Ok(Edited {
-            bytes,
-            sighting: edited.sighting,
-        })
+        Ok(Edited { bytes, sighting })
     }
 
     /// The same for a session that holds so many bytes of one response: an address may take 64 of

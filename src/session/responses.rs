@@ -493,11 +493,15 @@ fn rewritten(
         matches!(api.treatment, Treatment::Mask { .. })
             && state.settings.config_addresses == ConfigAddresses::Pass
     };
-    let Some(api) = response.api.filter(|api| !is_unmasked(api)) else {
+    let api = response.api.filter(|api| !is_unmasked(api));
+    let frame_bytes = frame.len().saturating_sub(LENGTH_BYTES);
+    let rewrite = api.and_then(|api| Rewrite::new(api, response.version, frame_bytes));
+    let Some((api, rewrite)) = api.zip(rewrite) else {
         return Ok(frame.to_vec());
     };
     let bytes_max = state.settings.held_response_bytes_max;
-    let edited = Rewrite::of_whole(api, response.version, frame, bytes_max, &*state.observer)?;
+    let rewrite = rewrite.holding(bytes_max);
+    let edited = rewrite.edit_whole(frame, &*state.observer)?;
     state.observer.brokers_seen(edited.sighting);
     Ok(match edited.bytes {
         Some(bytes) => {
