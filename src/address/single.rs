@@ -3,7 +3,8 @@
 //! The address says nothing about the broker: the session finds out by what the client asks
 //! ([`crate::session`]). Node ids stay the brokers' own, so that clients, which tell connections
 //! apart by node id, open one for each broker. Some tell them apart by `host:port` instead: for
-//! them the host can be a pattern with `{node_id}`, names under one wildcard record that all lead here.
+//! them the host can be a pattern with `{node_id}`, names under one wildcard record that all lead
+//! here.
 
 use super::sni::PLACEHOLDER;
 use super::{Advertised, Bind};

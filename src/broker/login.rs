@@ -4,7 +4,7 @@
 use super::exchange::{Exchange, ExchangeError};
 use crate::net::stream::Stream;
 use crate::protocol::rewrite::PREFIX_BYTES;
-use crate::protocol::table::Api;
+use crate::protocol::table::Treatment;
 use crate::protocol::{header, sasl};
 use std::time::Duration;
 
@@ -44,9 +44,9 @@ pub async fn log_in<'a>(
 fn error_code(request: &[u8], response: &[u8]) -> Option<i16> {
     let frame = request.get(4..)?;
     let header = header::read(frame, frame.len()).ok()?;
-    let api: &Api = header.api?;
+    let api = header.api?;
     let body = response.get(PREFIX_BYTES..)?;
-    if api.treatment == crate::protocol::table::Treatment::Handshake {
+    if api.treatment == Treatment::Handshake {
         return sasl::read_error(body).ok();
     }
     let is_flexible = api.is_flexible(header.version);

@@ -360,9 +360,9 @@ impl Observer for SessionObserver {
             return;
         }
         self.cluster.learn(&sighting, Source::Passing);
+        let is_first = self.target == Target::Bootstrap && !self.has_told.swap(true, Relaxed);
         // With scheme single every broker has the address that this client has come by.
-        let is_told = self.target == Target::Bootstrap && !self.context.setup().scheme.is_single();
-        if is_told && !self.has_told.swap(true, Relaxed) {
+        if is_first && !self.context.setup().scheme.is_single() {
             self.context.brokers_told();
         }
     }

@@ -111,7 +111,7 @@ pub(super) enum Place {
     Here,
     /// More of it must arrive first.
     Incomplete,
-    /// Not on before what is [wanted](Routing::take_wanted) is done.
+    /// Not on before what is [wanted](Routing::wanted) is done.
     Waits,
 }
 
