@@ -1,8 +1,8 @@
 //! Every advertised broker as a client would meet it: does its name resolve, can it be reached, is
 //! it the one that was meant?
 
-use super::examine::{enter, topology};
 use super::reach::Reach;
+use super::steps::{enter, topology};
 use super::{Code, Report, Stage, Trouble, identify};
 use crate::auth::Credentials;
 use crate::net::resolve;

@@ -4,8 +4,9 @@
 //! and the same deadlines; then the [`host`] is looked at. Where brokers demand a login, Narrows
 //! has none of its own, and so their list can't be asked for.
 
-use super::examine::{certificate, is_controller, software, stage_of, topology};
-use super::reach::{Reach, Reached, unresolved};
+use super::diagnosis::unresolved;
+use super::reach::{Reach, Reached};
+use super::steps::{certificate, is_controller, software, topology};
 use super::{Code, Report, Stage, Trouble, brokers, host, login};
 use crate::address::Advertised;
 use crate::app::Settings;
@@ -53,7 +54,7 @@ async fn examine(
     }
     // One that answers is enough to run; the others are missed when it fails.
     for trouble in failed {
-        let stage = stage_of(&trouble);
+        let stage = Stage::of(&trouble);
         match first {
             Some(_) => report.warn(stage, &trouble),
             None => report.problem(stage, &trouble),

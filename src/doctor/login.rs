@@ -1,7 +1,8 @@
 //! SASL as a client does it: which mechanisms a listener has, and whether a login works.
 
+use super::diagnosis::refused_late;
 use super::errors;
-use super::reach::{Reach, refused_late};
+use super::reach::Reach;
 use super::{Code, Trouble};
 use crate::auth::{AuthError, Credentials, Login, NONCE_BYTES, Step};
 use crate::broker::{ExchangeError, ProbeError, ask_for_login};

@@ -5,14 +5,15 @@
 //! a client would. Each thing that is wrong has a stable [`Code`] with its cure. What answers is
 //! never trusted: every wait has a deadline, every length a bound, every text is escaped.
 //!
-//! [`reach`] opens one connection and says why there is none; [`identify`] finds out what speaks
-//! where Kafka does not; [`explain`] says what a number or a text in a client's log means;
+//! [`reach`] opens one connection, [`diagnosis`] says why there is none, and [`identify`] finds out
+//! what speaks where Kafka does not; [`explain`] says what a number or a text in a client's log means;
 //! [`clients`] writes the configuration that a client needs. [`live()`] asks the same of what Narrows
 //! is configured for, from where it runs (`narrows check --live`), and of its [`host`].
 
 mod brokers;
 pub mod clients;
 mod code;
+mod diagnosis;
 pub mod errors;
 mod examine;
 pub mod explain;
@@ -24,6 +25,7 @@ mod reach;
 mod record;
 mod report;
 mod round_trip;
+mod steps;
 
 pub use code::{CODES, Code, markdown};
 pub use examine::examine;

@@ -35,6 +35,16 @@ pub enum Stage {
 }
 
 impl Stage {
+    /// The step at which a connection failed.
+    pub(super) fn of(trouble: &Trouble) -> Self {
+        match trouble.code.word() {
+            word if word.starts_with("dns_") => Self::Resolve,
+            word if word.starts_with("connect_") => Self::Connect,
+            word if word.starts_with("tls_") => Self::Tls,
+            _ => Self::Versions,
+        }
+    }
+
     /// The word in the table and in JSON.
     pub fn word(self) -> &'static str {
         match self {

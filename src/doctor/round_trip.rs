@@ -2,8 +2,8 @@
 //! can work. Only where a topic was named.
 
 use super::brokers::address;
-use super::examine::enter;
 use super::reach::{Reach, Reached};
+use super::steps::enter;
 use super::{Code, Report, Stage, Target, Trouble, errors, record};
 use crate::app::unix_seconds;
 use crate::broker::ExchangeError;

@@ -3,7 +3,7 @@
 use super::cause::Cause;
 use super::in_flight::{InFlight, Recipient};
 use super::lane::{Filled, Lane, Pools};
-use super::owed::LinkId;
+use super::link_id::LinkId;
 use super::provisional::BrokerIdentity;
 use super::requests::RequestContext;
 use super::responses::{Answered, ResponseContext, Responses};

@@ -6,7 +6,7 @@
 
 use super::cause::Cause;
 use super::link::BrokerLink;
-use super::owed::LinkId;
+use super::link_id::LinkId;
 use crate::types::NodeId;
 use std::future::{Future, poll_fn};
 use std::task::Poll;

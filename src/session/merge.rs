@@ -1,7 +1,7 @@
 //! A request that several brokers answer together: its pieces, and what has come of them.
 
 use super::cause::Cause;
-use super::owed::LinkId;
+use super::link_id::LinkId;
 use crate::protocol::rewrite::PREFIX_BYTES;
 use crate::protocol::split::{Failure, Outcome, Piece, Request};
 use crate::protocol::table::Api;

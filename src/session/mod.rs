@@ -22,6 +22,7 @@ mod first_bytes;
 mod in_flight;
 mod lane;
 mod link;
+mod link_id;
 mod links;
 mod login;
 mod merge;

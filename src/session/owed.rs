@@ -5,18 +5,10 @@
 //! (a broker, another broker, Narrows itself), somebody must know whose turn it is: this does. An
 //! answer that has come before its turn waits where it is, in its connection or here.
 
+use super::link_id::LinkId;
 use super::merge::Merge;
 use bytes::Bytes;
 use std::collections::VecDeque;
-
-/// One of a session's connections to brokers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct LinkId(pub(super) u16);
-
-impl LinkId {
-    /// The connection that a session begins with.
-    pub(super) const FIRST: Self = Self(0);
-}
 
 /// The answers that are to come, the next one first.
 #[derive(Debug, Default)]

@@ -8,7 +8,7 @@ use super::cause::Cause;
 use super::first_bytes::{DetectedProtocol, FirstBytes};
 use super::in_flight::{Expected, InFlight, Recipient, Response};
 use super::lane::{OpaqueAhead, Scan};
-use super::owed::LinkId;
+use super::link_id::LinkId;
 use super::provisional::BrokerIdentity;
 use super::routing::{Arriving, Place};
 use super::state::SessionState;

@@ -8,7 +8,7 @@
 use super::cause::Cause;
 use super::in_flight::{Expected, InFlight, Recipient, Response};
 use super::lane::{OpaqueAhead, Scan};
-use super::owed::LinkId;
+use super::link_id::LinkId;
 use super::requests::LENGTH_BYTES;
 use super::routing::Routing;
 use super::settings::SessionSettings;

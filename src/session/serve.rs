@@ -9,7 +9,7 @@ use super::first_bytes;
 use super::in_flight::{self, InFlight};
 use super::lane::{Pools, Scan};
 use super::link::BrokerLink;
-use super::owed::LinkId;
+use super::link_id::LinkId;
 use super::provisional::BrokerIdentity;
 use super::relay::{Event, Relay};
 use super::requests::{self, RequestContext, Requests};

@@ -5,7 +5,7 @@ mod leaks;
 
 use super::in_flight::{self, Expected, InFlight, Recipient, Response};
 use super::lane::Scan;
-use super::owed::LinkId;
+use super::link_id::LinkId;
 use super::provisional::BrokerIdentity;
 use super::requests::{BEGINNING_BYTES_MAX, RequestContext, Requests};
 use super::responses::{Answered, ResponseContext, Responses};

@@ -1,7 +1,7 @@
 //! The relay alone, between a scripted client and a scripted broker.
 
 use super::super::lane::{Pools, Scan};
-use super::super::owed::LinkId;
+use super::super::link_id::LinkId;
 use super::super::requests::{RequestContext, Requests};
 use super::super::tests::{request, state};
 use super::*;
