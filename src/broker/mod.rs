@@ -14,5 +14,5 @@ pub use dialler::Dialler;
 pub use exchange::{Exchange, ExchangeError};
 pub use login::{LoginError, log_in};
 pub use own_name::OwnName;
-pub use probe::{ProbeError, ask, ask_for_login};
+pub use probe::{ProbeError, ask, ask_for_login, ask_offers};
 pub use resolver::Resolver;

@@ -4,6 +4,7 @@
 use super::exchange::{Exchange, ExchangeError};
 use super::own_name::OwnName;
 use crate::net::stream::Stream;
+use crate::protocol::api_versions::Offers;
 use crate::protocol::own_requests::{self, Handshake};
 use crate::protocol::rewrite::BrokerList;
 use crate::protocol::wire::Malformed;
@@ -50,6 +51,20 @@ pub async fn ask(
         return Err(ProbeError::WrongBroker);
     }
     Ok(own_requests::read_metadata(&exchange.receive().await?)?)
+}
+
+/// Asks a broker which API versions it offers, which it says before a login too; `None` if it does
+/// not. A connection that has served for this is of no further use: where a login is demanded, it
+/// could be asked once only.
+pub async fn ask_offers(
+    stream: &mut Stream,
+    name: &OwnName,
+    timeout: Duration,
+) -> Result<Option<Offers>, ProbeError> {
+    let mut exchange = Exchange::begin(stream, timeout);
+    let request = own_requests::offers_request(name.as_bytes(), 1);
+    exchange.send(&request).await?;
+    Ok(own_requests::read_offers(&exchange.receive().await?))
 }
 
 /// Asks a broker that has closed over Metadata whether that is because it demands a login, with a

@@ -7,7 +7,9 @@
 pub mod broker_address;
 mod claims;
 pub mod connect;
+pub mod misled;
 mod moves;
+mod offers;
 pub mod refresh;
 pub mod routes;
 mod sharing;
@@ -71,6 +73,7 @@ pub struct Cluster {
     refreshes: refresh::Refreshes,
     verified: verified::Verified,
     routes: routes::Routes,
+    offered: offers::Offered,
     buffers: BufferPool,
     dialler: Dialler,
     metrics: ClusterMetrics,
@@ -104,6 +107,7 @@ impl Cluster {
             refreshes: refresh::Refreshes::default(),
             verified: verified::Verified::default(),
             routes: routes::Routes::default(),
+            offered: offers::Offered::default(),
             buffers,
             dialler,
             metrics,

@@ -104,7 +104,7 @@ impl Cluster {
 }
 
 /// Runs all of these until each is done.
-async fn all(futures: impl Iterator<Item = impl Future<Output = ()>>) {
+pub(super) async fn all(futures: impl Iterator<Item = impl Future<Output = ()>>) {
     let mut running: Vec<Pin<Box<_>>> = futures.map(Box::pin).collect();
     let mut done = pin!(poll_fn(|cx| {
         running.retain_mut(|future| future.as_mut().poll(cx).is_pending());

@@ -60,6 +60,9 @@ pub(super) struct Lines {
     pub(super) sharing: Throttle,
     pub(super) moved: Throttle,
     pub(super) flapping: Throttle,
+    pub(super) mixed: Throttle,
+    pub(super) elsewhere: Throttle,
+    pub(super) half_named: Throttle,
 }
 
 /// How a refresh ended.
@@ -92,6 +95,9 @@ impl Default for Refreshes {
                 sharing: Throttle::every(LINE_INTERVAL),
                 moved: Throttle::every(Duration::from_secs(10)),
                 flapping: Throttle::every(LINE_INTERVAL),
+                mixed: Throttle::every(Duration::from_secs(10)),
+                elsewhere: Throttle::every(LINE_INTERVAL),
+                half_named: Throttle::every(LINE_INTERVAL),
             }),
         }
     }
@@ -163,6 +169,7 @@ impl Cluster {
             () = stop.aborted() => {}
             () = self.refresh_for_ever() => {}
             () = self.settle_claims_for_ever() => {}
+            () = self.ask_offers_for_ever() => {}
         }
     }
 

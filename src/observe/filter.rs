@@ -23,7 +23,9 @@ pub const MODULES: &[&str] = &[
     "narrows::app::run",
     "narrows::app::running",
     "narrows::cli::run",
+    "narrows::cluster::misled",
     "narrows::cluster::moves",
+    "narrows::cluster::offers",
     "narrows::cluster::refresh",
     "narrows::cluster::sharing",
     "narrows::listener",
@@ -37,7 +39,6 @@ pub const MODULES: &[&str] = &[
     "narrows::session::requests",
     "narrows::session::responses",
     "narrows::session::routed",
-    "narrows::session::routing",
     "narrows::session::serve",
     "narrows::session::unmapped",
 ];

@@ -94,18 +94,33 @@ pub fn read_software(body: &[u8]) -> Result<(&[u8], &[u8]), Malformed> {
     Ok((text()?, text()?))
 }
 
-/// The cluster id and the node that the body of an ApiVersions request of v5 or newer names
-/// (KIP-1242): whom the client takes the broker for. `None` if it does not name both.
-pub fn read_expected_node(body: &[u8], version: i16) -> Option<(&[u8], NodeId)> {
-    if version < 5 {
-        return None;
-    }
+/// Whom a client takes a broker for (KIP-1242).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExpectedBroker<'a> {
+    /// It does not say so.
+    Any,
+    /// For this node of the cluster with this id.
+    Node(&'a [u8], NodeId),
+    /// It names one of the two only, which no broker understands.
+    Half,
+}
+
+/// Whom the body of an ApiVersions request says that the client means, from v5 on. What can't be
+/// read names nobody.
+pub fn read_expected_broker(body: &[u8], version: i16) -> ExpectedBroker<'_> {
     let mut reader = Reader::whole(body);
-    reader.compact_string().ok()?;
-    reader.compact_string().ok()?;
-    let cluster_id = reader.compact_string().ok()??;
-    let node = NodeId(reader.int32().ok()?);
-    (node.0 >= 0).then_some((cluster_id, node))
+    let mut read = || {
+        reader.compact_string()?;
+        reader.compact_string()?;
+        Ok::<_, Unread>((reader.compact_string()?, NodeId(reader.int32()?)))
+    };
+    match read() {
+        Err(_) => ExpectedBroker::Any,
+        Ok(_) if version < 5 => ExpectedBroker::Any,
+        Ok((None, node)) if node.0 < 0 => ExpectedBroker::Any,
+        Ok((Some(cluster_id), node)) if node.0 >= 0 => ExpectedBroker::Node(cluster_id, node),
+        Ok(_) => ExpectedBroker::Half,
+    }
 }
 
 /// The mechanism in the body of a SaslHandshake request, v0 and v1.
@@ -133,6 +148,28 @@ mod tests {
         }
         frame.extend_from_slice(&acks.to_be_bytes());
         frame
+    }
+
+    #[test]
+    fn api_versions_names_a_node_of_a_cluster_or_half_of_that_or_nobody() {
+        let body = |cluster_id: &[u8], node: i32| {
+            [b"\x02c\x021", cluster_id, &node.to_be_bytes(), b"\0"].concat()
+        };
+        let read = |cluster_id: &[u8], node| {
+            let body = body(cluster_id, node);
+            match read_expected_broker(&body, 5) {
+                ExpectedBroker::Any => None,
+                ExpectedBroker::Half => Some(None),
+                ExpectedBroker::Node(cluster_id, node) => Some(Some((cluster_id.to_vec(), node))),
+            }
+        };
+        assert_eq!(read(b"\x04abc", 7), Some(Some((b"abc".into(), NodeId(7)))));
+        assert_eq!(read(b"\x04abc", -1), Some(None));
+        assert_eq!(read(b"\0", 7), Some(None));
+        assert_eq!(read(b"\0", -1), None);
+        let named = body(b"\x04abc", 7);
+        assert_eq!(read_expected_broker(&named, 4), ExpectedBroker::Any);
+        assert_eq!(read_expected_broker(&named[..9], 5), ExpectedBroker::Any);
     }
 
     #[test]

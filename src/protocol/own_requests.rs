@@ -3,13 +3,15 @@
 //! Metadata v4 for no topics, which every broker since 0.11 knows, names the cluster and all its
 //! brokers. ApiVersions v5 carries the cluster id and node id that the broker is expected to have
 //! (KIP-1242): Kafka 4.4 answers REBOOTSTRAP_REQUIRED when they are not its own, older brokers
-//! answer that they don't know the version. SaslHandshake v1, which every broker since 1.0 knows,
+//! answer that they don't know the version. ApiVersions v0 is answered by all of them, before a
+//! login too. SaslHandshake v1, which every broker since 1.0 knows,
 //! shows whether a listener demands a login: one that does names its mechanisms, another one answers
 //! ILLEGAL_SASL_STATE.
 //!
 //! All are written by hand: the `kafka-protocol` crate knows ApiVersions up to v4 only, and the
 //! tests read what is written here by the crate as far as it goes.
 
+use super::api_versions::Offers;
 use super::rewrite::{Advertise, BrokerList, PREFIX_BYTES, Rewrite};
 use super::split::{CoordinatorKind, TopicRef};
 use super::table::{self, Api};
@@ -24,6 +26,8 @@ pub enum OwnRequest {
     Metadata,
     /// ApiVersions: are you this node of this cluster? See [`identity_request`].
     Identity,
+    /// ApiVersions: what do you offer? See [`offers_request`].
+    Offers,
     /// SaslHandshake: do you demand a login? See [`handshake_request`].
     Handshake,
     /// Metadata: who leads the partitions of these topics? See [`leaders_request`].
@@ -37,7 +41,7 @@ impl OwnRequest {
     pub fn api(self) -> &'static Api {
         match self {
             Self::Metadata | Self::Leaders => table::METADATA,
-            Self::Identity => table::API_VERSIONS,
+            Self::Identity | Self::Offers => table::API_VERSIONS,
             Self::Handshake => table::SASL_HANDSHAKE,
             Self::Coordinator => table::FIND_COORDINATOR,
         }
@@ -48,6 +52,8 @@ impl OwnRequest {
         match self {
             Self::Metadata => 4,
             Self::Identity => 5,
+            // Every broker answers it with all that it offers.
+            Self::Offers => 0,
             Self::Handshake => 1,
             // The first in which topics can be asked for by id (Kafka 3.1).
             Self::Leaders => 12,
@@ -135,6 +141,16 @@ pub fn read_identity(frame: &[u8]) -> Option<bool> {
         Ok(REBOOTSTRAP_REQUIRED) => Some(false),
         _ => None,
     }
+}
+
+/// An ApiVersions request that every broker since 0.10 knows, with its length in front.
+pub fn offers_request(name: &[u8], correlation_id: i32) -> Vec<u8> {
+    closed(OwnRequest::Offers.begin(name, correlation_id))
+}
+
+/// What the broker offers; `None` if it does not say so. `frame` answers an [`offers_request`].
+pub fn read_offers(frame: &[u8]) -> Option<Offers> {
+    Offers::read(frame.get(PREFIX_BYTES..)?, OwnRequest::Offers.version())
 }
 
 /// A Metadata request for these topics, with its length in front. None is created by it.
@@ -281,6 +297,16 @@ mod tests {
             b"\x04abc\0\0\0\x05\0",
         ];
         assert_eq!(rest, expected.concat());
+    }
+
+    #[test]
+    fn what_a_broker_offers_is_asked_for_in_the_version_that_all_know() {
+        let frame = offers_request(b"narrows-1", 7);
+        let expected = b"\0\0\0\x13\0\x12\0\0\0\0\0\x07\0\x09narrows-1";
+        assert_eq!(frame, expected);
+        let answer = b"\0\0\0\x10\0\0\0\x07\0\0\0\0\0\x01\0\x12\0\0\0\x05";
+        assert!(read_offers(answer).is_some());
+        assert!(read_offers(&answer[..8]).is_none());
     }
 
     #[test]

@@ -83,6 +83,7 @@ impl BrokerLink {
     ) -> (&'a mut Lane<Responses>, &'a mut Stream, ResponseContext<'a>) {
         let with = ResponseContext {
             link: self.id,
+            node: self.node,
             in_flight: &mut self.in_flight,
             answered: &mut self.answered,
             state,

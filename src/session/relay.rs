@@ -218,6 +218,35 @@ impl Relay {
         routing.is_some_and(|routing| routing.is_open())
     }
 
+    /// The session ends so: where it is a broker that has ended it, that one may come back as another
+    /// version.
+    pub(super) fn note_lost(&self, cause: &Cause) {
+        let is_broker = matches!(
+            cause,
+            Cause::BrokerClosed | Cause::BrokerFailed(_) | Cause::BrokerGone(_)
+        );
+        if is_broker {
+            self.lost(self.links.reading());
+            self.lost(self.links.current());
+        }
+    }
+
+    fn lost(&self, link: &BrokerLink) {
+        if let (Some(routing), Some(node)) = (&self.state.routing, link.node) {
+            routing.lost(node);
+        }
+    }
+
+    /// Drops the links that are closed.
+    fn drop_closed(&mut self) {
+        let has_broken = |link: &&BrokerLink| link.is_closed && !link.is_leaving;
+        self.links
+            .iter()
+            .filter(has_broken)
+            .for_each(|link| self.lost(link));
+        self.links.drop_closed();
+    }
+
     /// The first link is there: the request that named its broker need not wait any more.
     pub(super) fn first_broker_reached(&mut self) {
         let routing = self.state.routing.as_ref();
@@ -507,7 +536,7 @@ impl Relay {
                 link.is_closed = true;
             }
         }
-        self.links.drop_closed();
+        self.drop_closed();
         Poll::Pending
     }
 
@@ -542,7 +571,7 @@ impl Relay {
                 }
             }
         }
-        self.links.drop_closed();
+        self.drop_closed();
         let Some(merge) = self.state.owed.merge() else {
             return Poll::Ready(Ok(()));
         };

@@ -20,6 +20,7 @@ use crate::protocol::rewrite::{BrokerList, PREFIX_BYTES, Rewrite};
 use crate::protocol::table::{self, Api, ResponseReading, Route, Treatment};
 use crate::protocol::wire::Malformed;
 use crate::protocol::{api_versions, errors, sasl};
+use crate::types::NodeId;
 use bytes::Bytes;
 use tracing::{debug, trace};
 
@@ -29,6 +30,8 @@ pub(super) struct ResponseContext<'a> {
     pub(super) state: &'a mut SessionState,
     pub(super) in_flight: &'a mut InFlight,
     pub(super) link: LinkId,
+    /// Which broker is there, where it is known.
+    pub(super) node: Option<NodeId>,
     pub(super) answered: &'a mut Option<Answered>,
 }
 
@@ -310,7 +313,11 @@ impl Responses {
             }
             (_, Some(Treatment::Negotiate)) => {
                 let unvetted = state.settings.unvetted;
-                let cut = api_versions::cut(body, response.version, unvetted).map_err(malformed)?;
+                let version = response.version;
+                let routing = state.routing.as_deref();
+                let common = routing.and_then(|routing| routing.offered(with.node, version, body));
+                let cut = api_versions::cut(body, version, unvetted, common.as_deref())
+                    .map_err(malformed)?;
                 let length =
                     i32::try_from(PREFIX_BYTES - LENGTH_BYTES + cut.len()).unwrap_or(i32::MAX);
                 let mut out = length.to_be_bytes().to_vec();

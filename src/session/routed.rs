@@ -57,6 +57,16 @@ impl Session<'_> {
                 relay.send_own(in_flight::coordinator_request(*kind, key));
                 return Ok(None);
             }
+            Wanted::Offers => {
+                let cluster = Arc::clone(&self.entry.setup.cluster);
+                return Ok(Some(Box::pin(async move {
+                    cluster.await_offers().await;
+                    Reached {
+                        wanted,
+                        connections: Vec::new(),
+                    }
+                })));
+            }
         };
         let missing: Vec<_> = needed
             .into_iter()
@@ -157,7 +167,10 @@ impl Session<'_> {
                 relay.go_on();
             }
             Wanted::Split(split) => relay.split(split)?,
-            Wanted::Leaders(_) | Wanted::Coordinator(..) | Wanted::Answer { .. } => relay.go_on(),
+            Wanted::Leaders(_)
+            | Wanted::Coordinator(..)
+            | Wanted::Offers
+            | Wanted::Answer { .. } => relay.go_on(),
         }
         Ok(())
     }

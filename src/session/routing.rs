@@ -22,8 +22,10 @@ use super::cause::Cause;
 use super::credentials::Passing;
 use super::merge::Whole;
 use crate::cluster::Cluster;
+use crate::cluster::misled::Misled;
 use crate::observe::text::Shown;
-use crate::protocol::header::{self, RequestHeader};
+use crate::protocol::api_versions::Offers;
+use crate::protocol::header::{self, ExpectedBroker, RequestHeader};
 use crate::protocol::leaders;
 use crate::protocol::split::{
     self, CoordinatorKind, FirstNeed, Needs, PartitionRef, Request, TopicRef,
@@ -34,7 +36,6 @@ use crate::types::NodeId;
 use bytes::Bytes;
 use std::collections::VecDeque;
 use std::sync::Arc;
-use tracing::debug;
 
 /// A request up to this size is held until it is whole where all of it must be looked at; a larger
 /// one goes where its first key belongs.
@@ -81,6 +82,8 @@ pub(super) enum Wanted {
     Leaders(Vec<TopicRef>),
     /// Ask who coordinates this.
     Coordinator(CoordinatorKind, Arc<str>),
+    /// Learn what each broker offers.
+    Offers,
     /// Split it.
     Split(Split),
     /// Answer it.
@@ -205,10 +208,37 @@ impl Routing {
                 self.learn_coordinators(version, frame, &(kind, Some(key)));
             }
             Some(
-                Wanted::Broker(_) | Wanted::Named(_) | Wanted::Split(_) | Wanted::Answer { .. },
+                Wanted::Broker(_)
+                | Wanted::Named(_)
+                | Wanted::Offers
+                | Wanted::Split(_)
+                | Wanted::Answer { .. },
             )
             | None => {}
         }
+    }
+
+    /// A broker says which versions it offers: what all brokers have in common, since any of them may
+    /// get the client's later requests. `None` where only the one counts that the client has named,
+    /// and where nothing is known.
+    pub(super) fn offered(
+        &self,
+        node: Option<NodeId>,
+        version: i16,
+        body: &[u8],
+    ) -> Option<Arc<Offers>> {
+        if let Some((node, offers)) = node.zip(Offers::read(body, version)) {
+            self.cluster.learn_offers(node, offers);
+        }
+        match self.stage {
+            Stage::Named => None,
+            Stage::Open | Stage::Pinned | Stage::PerRequest => self.cluster.common_offers(),
+        }
+    }
+
+    /// The connection to a broker has broken: it may be another version when it is back.
+    pub(super) fn lost(&self, node: NodeId) {
+        self.cluster.doubt_offers(node);
     }
 
     /// What can't be read teaches nothing; whether it may pass is judged elsewhere.
@@ -276,7 +306,7 @@ impl Routing {
             return Ok(Place::Incomplete);
         }
         let placed = if request.api == table::API_VERSIONS {
-            Ok(self.place_named(request, node))
+            Ok(self.place_api_versions(request, node))
         } else if matches!(
             request.api.route,
             Route::Any | Route::Connection | Route::None
@@ -302,12 +332,21 @@ impl Routing {
     }
 
     /// ApiVersions can say which node the client means. Half of it, or another cluster's id, is for
-    /// a broker to refuse.
-    fn place_named(&mut self, request: Arriving<'_>, node: Option<NodeId>) -> Place {
+    /// a broker to refuse. Where it names none, what all brokers offer must be known.
+    fn place_api_versions(&mut self, request: Arriving<'_>, node: Option<NodeId>) -> Place {
         let body = request.frame.get(request.header.body_at..).unwrap_or(&[]);
-        let Some((cluster_id, named)) = header::read_expected_node(body, request.header.version)
-        else {
-            return Place::Here;
+        let (cluster_id, named) = match header::read_expected_broker(body, request.version) {
+            ExpectedBroker::Node(cluster_id, named) => (cluster_id, named),
+            ExpectedBroker::Half => {
+                self.cluster.misled(&client(body), Misled::Half);
+                return Place::Here;
+            }
+            ExpectedBroker::Any => {
+                return match self.cluster.knows_offers() {
+                    true => Place::Here,
+                    false => self.want(Wanted::Offers),
+                };
+            }
         };
         let is_ours = self
             .cluster
@@ -315,8 +354,8 @@ impl Routing {
             .cluster_id()
             .is_none_or(|own| own.as_bytes() == cluster_id);
         if !is_ours {
-            let cluster_id = Shown::name(cluster_id);
-            debug!(%cluster_id, node = %named, "the client takes this for another cluster: a broker tells it so");
+            let misled = Misled::Elsewhere(cluster_id, named);
+            self.cluster.misled(&client(body), misled);
             return Place::Here;
         }
         if node == Some(named) {
@@ -475,6 +514,12 @@ impl Routing {
         self.wanted = Some(wanted);
         Place::Waits
     }
+}
+
+/// The library that has sent an ApiVersions request from v3 on, safe to print.
+fn client(body: &[u8]) -> String {
+    let (name, version) = header::read_software(body).unwrap_or_default();
+    format!("{} {}", Shown::name(name), Shown::name(version))
 }
 
 /// The topics of which some partition has no known leader, each once.

@@ -45,6 +45,7 @@ impl Session<'_> {
         for link in relay.links().iter() {
             self.entry.setup.cluster.forget_verified(link.peer);
         }
+        relay.note_lost(&cause);
         let oldest = relay.link().in_flight.oldest();
         let is_under_way = relay.state.sasl.is_incomplete();
         let cause = relay.state.login.explain(cause, oldest, is_under_way);
@@ -342,7 +343,7 @@ impl Session<'_> {
                 return Ok(());
             }
             // Asked on connections of Narrows' own only.
-            OwnRequest::Identity | OwnRequest::Handshake => {}
+            OwnRequest::Identity | OwnRequest::Offers | OwnRequest::Handshake => {}
         }
         self.settle(relay).await;
         Ok(())

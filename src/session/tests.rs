@@ -142,6 +142,7 @@ impl Direction for Responses {
             state: &mut session.state,
             in_flight: &mut session.in_flight,
             link: LinkId::FIRST,
+            node: None,
             answered: &mut session.answered,
         }
     }

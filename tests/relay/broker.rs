@@ -1,7 +1,7 @@
 //! Scripted brokers on loopback: they answer Narrows' own questions, and hand each client's
 //! connection to the test.
 
-use crate::frames::{SASL_HANDSHAKE, answer_narrows, header, opaque};
+use crate::frames::{API_VERSIONS, SASL_HANDSHAKE, answer_narrows, header, opaque};
 use crate::within;
 use socket2::SockRef;
 use std::collections::BTreeMap;
@@ -16,10 +16,12 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 /// What the brokers of a cluster say about it.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct ClusterState {
     pub(crate) cluster_id: String,
     pub(crate) nodes: BTreeMap<i32, SocketAddr>,
+    /// The body of each one's answer to ApiVersions v0; another does not say what it offers.
+    pub(crate) offers: BTreeMap<SocketAddr, Vec<u8>>,
     /// Close when Narrows asks before anybody has authenticated, and name the mechanisms when it
     /// asks for them.
     pub(crate) demands_sasl: bool,
@@ -52,8 +54,7 @@ impl Broker {
     pub(crate) async fn alone(id: i32) -> Self {
         let cluster = ClusterState {
             cluster_id: "the-cluster".into(),
-            nodes: BTreeMap::new(),
-            demands_sasl: false,
+            ..ClusterState::default()
         };
         Self::member(id, &Arc::new(Mutex::new(cluster))).await
     }
@@ -142,6 +143,7 @@ async fn serve_probes(
     arrivals: mpsc::UnboundedSender<Arrival>,
 ) {
     stream.set_nodelay(true).unwrap();
+    let address = stream.local_addr().unwrap();
     while let Some(frame) = read_frame(&mut stream).await {
         if frame.len() < 12 || !header(&frame).is_narrows {
             let _ = arrivals.send(Arrival {
@@ -152,7 +154,12 @@ async fn serve_probes(
         }
         let answer = {
             let cluster = cluster.lock().unwrap();
+            let offers = cluster.offers.get(&address);
             match (header(&frame).key, cluster.demands_sasl) {
+                // Also before a login.
+                (API_VERSIONS, _) if header(&frame).version == 0 && offers.is_some() => {
+                    opaque(header(&frame).correlation_id, offers.unwrap())
+                }
                 (SASL_HANDSHAKE, true) => opaque(header(&frame).correlation_id, MECHANISMS),
                 (_, true) => return,
                 (SASL_HANDSHAKE, false) => {

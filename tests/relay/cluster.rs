@@ -89,7 +89,7 @@ async fn with_all_bootstrap_servers_down_narrows_starts_and_serves_as_soon_as_on
     let cluster = ClusterState {
         cluster_id: "c".into(),
         nodes: BTreeMap::from([(0, address)]),
-        demands_sasl: false,
+        ..ClusterState::default()
     };
     let broker = Broker::listening(
         TcpListener::bind(address).await.unwrap(),
@@ -182,7 +182,7 @@ async fn whoever_has_a_brokers_address_but_is_another_one_gets_no_byte_of_a_clie
         let cluster = ClusterState {
             cluster_id: cluster_id.into(),
             nodes,
-            demands_sasl: false,
+            ..ClusterState::default()
         };
         let taken = take_over(&one, cluster).await;
         let mut client = proxy.connect_to(1).await;

@@ -12,7 +12,7 @@ use tracing::subscriber::DefaultGuard;
 
 /// What is logged on this thread, which is all that a test runs on.
 #[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<u8>>>);
+pub(crate) struct Lines(Arc<Mutex<Vec<u8>>>);
 
 impl Write for Lines {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -25,7 +25,7 @@ impl Write for Lines {
 }
 
 impl Lines {
-    fn collect(level: Level) -> (Self, DefaultGuard) {
+    pub(crate) fn collect(level: Level) -> (Self, DefaultGuard) {
         let lines = Self::default();
         let writer = lines.clone();
         let subscriber = tracing_subscriber::fmt()
@@ -38,7 +38,7 @@ impl Lines {
     }
 
     /// Those of modules that begin like this.
-    fn of(&self, module: &str) -> Vec<Value> {
+    pub(crate) fn of(&self, module: &str) -> Vec<Value> {
         let text = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
         let lines = text.lines().map(|line| serde_json::from_str(line).unwrap());
         let is_of = |line: &Value| line["target"].as_str().unwrap().starts_with(module);

@@ -50,6 +50,7 @@ mod tls_peers;
 mod trace;
 mod trust;
 mod tunnel;
+mod versions;
 mod waits;
 mod warnings;
 

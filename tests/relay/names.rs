@@ -12,7 +12,6 @@ use narrows::address::{NodeIdRanges, Scheme, SniScheme};
 use narrows::app::Settings;
 use narrows::listener::{ProxyMode, ProxyProtocol};
 use narrows::types::{ClusterName, ListenerName};
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
@@ -208,8 +207,7 @@ async fn two() -> Two {
     for name in ["the-cluster", "other-cluster"] {
         let cluster = ClusterState {
             cluster_id: name.into(),
-            nodes: BTreeMap::new(),
-            demands_sasl: false,
+            ..ClusterState::default()
         };
         let cluster = Arc::new(Mutex::new(cluster));
         clusters.push(vec![

@@ -498,7 +498,7 @@ async fn a_cluster_in_the_place_of_another_is_not_mixed_up_with_it() {
     let cluster = ClusterState {
         cluster_id: "new".into(),
         nodes: BTreeMap::from([(0, address)]),
-        demands_sasl: false,
+        ..ClusterState::default()
     };
     let listener = tokio::net::TcpListener::bind(address).await.unwrap();
     let mut new = Broker::listening(listener, &Arc::new(Mutex::new(cluster)));

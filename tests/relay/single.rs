@@ -24,7 +24,7 @@ const TOPIC: &str = "orders";
 const CREATE_TOPICS: i16 = 19;
 
 /// Two brokers, nodes 0 and 1, behind one address. Narrows is told of the first alone.
-async fn two() -> (Broker, Broker, Proxy) {
+pub(crate) async fn two() -> (Broker, Broker, Proxy) {
     let zero = Broker::alone(0).await;
     let one = Broker::member(1, &zero.cluster).await;
     let proxy = Proxy::start_with(&[&zero], |settings| {
@@ -38,7 +38,7 @@ async fn two() -> (Broker, Broker, Proxy) {
 }
 
 /// ApiVersions v5, which names whom the client means.
-fn api_versions(correlation_id: i32, cluster_id: &str, node: i32) -> Vec<u8> {
+pub(crate) fn api_versions(correlation_id: i32, cluster_id: &str, node: i32) -> Vec<u8> {
     let mut body = vec![2, b'c', 2, b'1', cluster_id.len() as u8 + 1];
     body.extend(cluster_id.as_bytes());
     body.extend(node.to_be_bytes());

@@ -14,7 +14,6 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::server::WebPkiClientVerifier;
 use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, RootCertStore, ServerConfig, SupportedProtocolVersion};
-use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -95,8 +94,7 @@ impl Pki {
     pub(crate) async fn broker_behind_tls(&self, id: i32) -> (Broker, Front) {
         let cluster = ClusterState {
             cluster_id: "the-cluster".into(),
-            nodes: BTreeMap::new(),
-            demands_sasl: false,
+            ..ClusterState::default()
         };
         let broker = Broker::unlisted(&Arc::new(Mutex::new(cluster))).await;
         let front = Front::of(&broker, server_config(&self.broker, None)).await;

@@ -11,7 +11,6 @@ use crate::tls_peers::{Front, Pki, exchange, named_client, server_config};
 use crate::{move_clock, until, within};
 use narrows::session::ListenerTls;
 use rustls::version::{TLS12, TLS13};
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
@@ -169,8 +168,7 @@ async fn names_lead_to_the_brokers_tls_port_where_that_is_another() {
     // Nodes on two addresses, with the same port for TLS on each, as brokers in a cluster have it.
     let cluster = ClusterState {
         cluster_id: "the-cluster".into(),
-        nodes: BTreeMap::new(),
-        demands_sasl: false,
+        ..ClusterState::default()
     };
     let cluster = Arc::new(Mutex::new(cluster));
     let mut brokers = Vec::new();

@@ -82,12 +82,12 @@ fn an_answer_is_cut_to_the_table_and_all_else_in_it_stays() {
     for version in CRATE_VERSIONS {
         let body = answer(version, &offered);
         assert_eq!(
-            cut(&body, version, Unvetted::Hide).unwrap(),
+            cut(&body, version, Unvetted::Hide, None).unwrap(),
             answer(version, &hidden),
             "v{version}"
         );
         assert_eq!(
-            cut(&body, version, Unvetted::Pass).unwrap(),
+            cut(&body, version, Unvetted::Pass, None).unwrap(),
             answer(version, &passed),
             "v{version}"
         );
@@ -104,7 +104,7 @@ fn an_answer_of_vetted_offers_stays_byte_for_byte() {
     for version in CRATE_VERSIONS {
         let body = answer(version, &offered);
         assert_eq!(
-            cut(&body, version, Unvetted::Hide).unwrap(),
+            cut(&body, version, Unvetted::Hide, None).unwrap(),
             body,
             "v{version}"
         );
@@ -119,7 +119,7 @@ fn a_broker_that_does_not_know_the_version_answers_in_the_form_of_v0() {
     expected[..2].copy_from_slice(&UNSUPPORTED_VERSION.to_be_bytes());
     for version in [0, 3, 4, 5, TOO_NEW] {
         assert_eq!(
-            cut(&body, version, Unvetted::Hide).unwrap(),
+            cut(&body, version, Unvetted::Hide, None).unwrap(),
             expected,
             "asked in v{version}"
         );
@@ -135,7 +135,7 @@ fn an_answer_cut_short_in_its_offers_or_with_a_count_that_lies_is_malformed() {
         let offers_end = 2 + if version >= 3 { 1 } else { 4 } + 2 * offer_bytes;
         for length in 0..offers_end {
             assert!(
-                cut(&body[..length], version, Unvetted::Hide).is_err(),
+                cut(&body[..length], version, Unvetted::Hide, None).is_err(),
                 "v{version}: {length} bytes"
             );
         }
@@ -147,7 +147,7 @@ fn an_answer_cut_short_in_its_offers_or_with_a_count_that_lies_is_malformed() {
         let behind = if version >= 3 { 3 } else { 6 };
         let hostile = [&body[..2], count, &body[behind..]].concat();
         assert!(
-            cut(&hostile, version, Unvetted::Hide).is_err(),
+            cut(&hostile, version, Unvetted::Hide, None).is_err(),
             "v{version}"
         );
     }
@@ -160,7 +160,7 @@ proptest! {
     ) {
         let body = answer(version, &offers);
         for unvetted in [Unvetted::Hide, Unvetted::Pass] {
-            let mut bytes = Bytes::from(cut(&body, version, unvetted).unwrap());
+            let mut bytes = Bytes::from(cut(&body, version, unvetted, None).unwrap());
             let seen = ApiVersionsResponse::decode(&mut bytes, version).unwrap();
             prop_assert!(bytes.is_empty());
             for offer in &seen.api_keys {
@@ -183,8 +183,8 @@ proptest! {
 
     #[test]
     fn random_bytes_are_cut_or_malformed_and_never_a_panic(body in prop::collection::vec(any::<u8>(), 0..200), version in -1i16..7) {
-        let _ = cut(&body, version, Unvetted::Hide);
-        let _ = cut(&body, version, Unvetted::Pass);
+        let _ = cut(&body, version, Unvetted::Hide, None);
+        let _ = cut(&body, version, Unvetted::Pass, None);
     }
 }
 
@@ -193,7 +193,7 @@ fn the_minimum_of_0_that_brokers_advertise_for_produce_is_offered_to_clients() {
     // KAFKA-18659: older librdkafka turns compression off when it finds no overlap.
     for version in CRATE_VERSIONS {
         let body = answer(version, &[(0, 0, 13)]);
-        let mut cut = Bytes::from(cut(&body, version, Unvetted::Hide).unwrap());
+        let mut cut = Bytes::from(cut(&body, version, Unvetted::Hide, None).unwrap());
         let seen = ApiVersionsResponse::decode(&mut cut, version).unwrap();
         let offer = &seen.api_keys[0];
         assert_eq!(
@@ -209,5 +209,63 @@ fn an_unsupported_version_in_a_form_that_nobody_reads_becomes_an_empty_list() {
     // librdkafka's mock cluster 2.12 on a request of v3: count 1 in one byte, ApiVersions 0-2
     // without tags, throttle.
     let mock = [0, 35, 1, 0, 18, 0, 0, 0, 2, 0, 0, 0, 0];
-    assert_eq!(cut(&mock, 3, Unvetted::Hide).unwrap(), [0, 35, 0, 0, 0, 0]);
+    assert_eq!(
+        cut(&mock, 3, Unvetted::Hide, None).unwrap(),
+        [0, 35, 0, 0, 0, 0]
+    );
+}
+
+/// What a broker says in an answer of this version.
+fn offers(version: i16, offers: &[(i16, i16, i16)]) -> Offers {
+    Offers::read(&answer(version, offers), version).unwrap()
+}
+
+#[test]
+fn what_two_brokers_offer_both_is_what_a_client_is_offered_of_either() {
+    let old = [(0, 0, 11), (1, 4, 17), (2, 1, 9), (18, 0, 4)];
+    let new = [(0, 3, 13), (1, 18, 18), (18, 0, 5), (32_000, 0, 1)];
+    let both = [(0, 3, 11), (18, 0, 4)];
+    for version in CRATE_VERSIONS {
+        let common = offers(version, &old).common(&offers(version, &new));
+        assert_eq!(common, offers(0, &both));
+        assert_eq!(offers(version, &new).common(&offers(version, &old)), common);
+        for one in [&old[..], &new[..]] {
+            let body = answer(version, one);
+            assert_eq!(
+                cut(&body, version, Unvetted::Pass, Some(&common)).unwrap(),
+                answer(version, &both),
+                "v{version}"
+            );
+        }
+    }
+    // A broker that does not know the version names ApiVersions alone, in the form of v0.
+    let common = offers(0, &both);
+    let mut refusal = answer(0, &[(18, 0, 5)]);
+    let mut expected = answer(0, &[(18, 0, 4)]);
+    for body in [&mut refusal, &mut expected] {
+        body[..2].copy_from_slice(&UNSUPPORTED_VERSION.to_be_bytes());
+    }
+    assert_eq!(
+        cut(&refusal, 5, Unvetted::Hide, Some(&common)).unwrap(),
+        expected
+    );
+}
+
+#[test]
+fn only_a_whole_answer_says_what_a_broker_offers() {
+    for version in CRATE_VERSIONS {
+        let body = answer(version, &[(0, 0, 13), (18, 0, 4)]);
+        assert!(Offers::read(&body, version).is_some());
+        let refused = [&UNSUPPORTED_VERSION.to_be_bytes(), &body[2..]].concat();
+        assert_eq!(Offers::read(&refused, version), None);
+        assert_eq!(Offers::read(&body[..8], version), None);
+        let keys = 100..100 + APIS_MAX as i16;
+        let mut long: Vec<_> = keys.map(|key| (key, 0, 0)).collect();
+        long[0].0 = 18;
+        assert!(Offers::read(&answer(version, &long), version).is_some());
+        long.push((1, 0, 0));
+        assert_eq!(Offers::read(&answer(version, &long), version), None);
+        let without_itself = answer(version, &[(0, 0, 13)]);
+        assert_eq!(Offers::read(&without_itself, version), None);
+    }
 }
