@@ -1,6 +1,7 @@
 """Brokers that come, go and move; a client through Narrows, and one beside it that dials them."""
 
 import contextlib
+import functools
 import pathlib
 
 import cluster
@@ -9,7 +10,7 @@ from cluster import Failure, until
 from load import judge, judge_beside
 from narrows import PORT, installed
 
-SECONDS = 600
+SECONDS = 900
 
 
 @contextlib.contextmanager
@@ -42,7 +43,7 @@ def broker_killed(world):
         through.goes_on()
         world.kafka.await_ready(3)
         new = cluster.address_of(world.kafka.pod(1))
-        until("records through the broker's new address", lambda: leads(world, release, 1), pause=2)
+        await_leader(world, release, 1)
         through.goes_on(50)
         direct.goes_on(50)
         if new == old:
@@ -53,6 +54,12 @@ def broker_killed(world):
 def kill(world, *numbers):
     pods = [f"pod/{world.kafka.name}-{number}" for number in numbers]
     world.backstage.kubectl("delete", *pods, "--grace-period=0", "--force")
+
+
+def await_leader(world, release, number):
+    """Waits until a broker that has started has caught up, and leads, so that records go to it."""
+    leads_now = functools.partial(leads, world, release, number)
+    until(f"a partition led by broker {number}", leads_now, pause=2)
 
 
 def leads(world, release, number):
@@ -76,7 +83,7 @@ def address_reused(world):
         if cluster.address_of(world.kafka.pod(2)) != old:
             raise Failure(f"broker 2 did not get {old}, the address that broker 1 had")
         for number in (1, 2):
-            until(f"records on broker {number}", lambda n=number: leads(world, release, n), pause=2)
+            await_leader(world, release, number)
         through.goes_on(50)
         direct.goes_on(50)
         return f"broker 2 at {old}, where broker 1 was; {verdict(through, direct)}"
@@ -127,7 +134,7 @@ def fourth_broker(world):
         # New topics get replicas on all brokers, so that some partitions are led by the new one.
         with world.load_outside(bootstrap, "on-four-brokers") as newcomer:
             newcomer.started().goes_on(200)
-            until("a leader on the fourth broker", lambda: leads(world, release, 3), pause=2)
+            await_leader(world, release, 3)
             judge(newcomer.ended())
         return verdict(through, direct)
 

@@ -1,6 +1,7 @@
 """The cluster, by kubectl and helm: commands that end, and waits that have an end.
 
-Every wait here is bounded; what a case may take in all is bounded by main.py.
+Every wait here is bounded, and ends as soon as it can: the bounds are for a machine on which much else
+runs. What a case may take in all is bounded by main.py.
 """
 
 import json
@@ -35,7 +36,7 @@ def run(*command, given=None, seconds=COMMAND_SECONDS):
     return done.stdout
 
 
-def until(what, probe, seconds=90, pause=0.5):
+def until(what, probe, seconds=240, pause=0.5):
     """Calls `probe` until it gives something true, and gives it back; `what` names what is awaited.
 
     A Failure in a probe counts as not yet, and is told when the time is over.

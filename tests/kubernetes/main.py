@@ -34,10 +34,11 @@ def main():
     try:
         with deadline(OPEN_SECONDS):
             world.open()
-        for one in chosen:
-            verdict = tried(world, one)
-            passed += verdict == "ok"
-            failed += verdict == "FAILED"
+        for world.round in range(options.times):
+            for one in chosen:
+                verdict = tried(world, one)
+                passed += verdict == "ok"
+                failed += verdict == "FAILED"
     except (Failure, Late) as failure:
         print(f"the cluster could not be made ready: {failure}")
         failed += 1
@@ -60,9 +61,11 @@ def arguments():
     parser.add_argument("--next-address")
     parser.add_argument("--dns-override")
     parser.add_argument("--cpu-file")
+    parser.add_argument("--more-nodes")
     parser.add_argument("--image")
     parser.add_argument("--scheme", default="port", choices=["port", "single"])
     parser.add_argument("--kafka", default="4.3.1")
+    parser.add_argument("--times", type=int, default=1)
     parser.add_argument("--keep", action="store_true")
     parser.add_argument("--list", action="store_true")
     return parser.parse_args()

@@ -37,6 +37,9 @@ def oracle(_world):
     judge_beside(failed, failed)
     judge_beside(sound, failed)
     expect("through Narrows alone", lambda: judge_beside(failed, sound))
+    broken = "broken consume org.example.LateException: of"
+    here, there = (Journal(t, [*SOUND, f"{broken} topic {t}"]) for t in ("here", "there"))
+    judge_beside(here, there)
     return f"{len(PLANTED)} kinds of harm"
 
 

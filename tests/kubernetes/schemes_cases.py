@@ -51,7 +51,8 @@ def metadata(world, bootstrap, *more):
 def kcat_round(world, bootstrap):
     """Writes three records by kcat and reads them back."""
     sent = "one\ntwo\nthree\n"
-    out = world.outside("kcat", "-b", bootstrap, "-t", "kcat-round", "-X", "topic.acks=all")
+    topic = world.topic("kcat-round")
+    out = world.outside("kcat", "-b", bootstrap, "-t", topic, "-X", "topic.acks=all")
     cluster.run(*out, "-P", given=sent, seconds=60)
     read = cluster.run(*out, "-C", "-o", "beginning", "-e", "-q", seconds=60)
     if sorted(read.split()) != sorted(sent.split()):

@@ -4,17 +4,20 @@ import contextlib
 import pathlib
 import shlex
 import shutil
+import subprocess
 import tempfile
 
 import cluster
 import kafka
 import narrows
-from cluster import Failure, NotRun
+from cluster import Failure, NotRun, until
 from load import Load
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 NARROWS_IMAGE = "localhost/narrows:0.1.0"
 KAFKA_IMAGE = "localhost/narrows-test-kafka"
+# Marks the nodes that a case uses, by the name of the run.
+NODE_LABEL = "narrows.test/run"
 # What Narrows runs under everywhere: the strictest that Kubernetes has.
 RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted"}
 
@@ -27,15 +30,17 @@ class World:
         self.work = ROOT / "target/kubernetes"
         self.work.mkdir(parents=True, exist_ok=True)
         self.scratch = tempfile.TemporaryDirectory(prefix="narrows-kubernetes-")
-        run = pathlib.Path(self.scratch.name).name.rpartition("-")[2].replace("_", "x")
+        self.run = pathlib.Path(self.scratch.name).name.rpartition("-")[2].replace("_", "x")
         commands = (options.kubectl, options.helm)
         # Kafka's pods are a fixture, and may need what Narrows must not have.
-        self.backstage = cluster.Cluster(*commands, f"narrows-test-{run}-kafka")
-        self.place = cluster.Cluster(*commands, f"narrows-test-{run}")
+        self.backstage = cluster.Cluster(*commands, f"narrows-test-{self.run}-kafka")
+        self.place = cluster.Cluster(*commands, f"narrows-test-{self.run}")
         self.kafka_image = f"{KAFKA_IMAGE}:{options.kafka}"
         self.image = NARROWS_IMAGE
         self.classes = None
         self.kafka = None
+        # How often all cases have been run before: their topics must be new ones.
+        self.round = 0
         self.journals = self.work / "clients"
         shutil.rmtree(self.journals, ignore_errors=True)
         self.journals.mkdir()
@@ -144,16 +149,24 @@ class World:
         java = self.outside(
             "java", "-Xmx128m", *kafka.JVM, kafka.CLIENT_LOG, *flags, "-cp", jars, "Load"
         )
-        return Load(java, bootstrap, topic, self.journals, rate, properties)
+        return Load(java, bootstrap, self.topic(topic), self.journals, rate, properties)
 
-    def load_inside(self, topic, rate=50, bootstrap=None):
+    def load_through(self, release, topic, rate=50):
+        """A client outside that has a release's address alone."""
+        return self.load_outside(f"{release.address()}:{narrows.PORT}", topic, rate)
+
+    def load_inside(self, topic, rate=50):
         """The same client in a pod, which dials the brokers: what happens without Narrows."""
         java = self.backstage.kubectl_words(
             "exec", "-i", "client", "--",
             "/jre/bin/java", "-Xmx128m", *kafka.JVM, kafka.CLIENT_LOG,
             "-cp", "/classes:/kafka/*", "Load",
         )
-        return Load(java, bootstrap or self.kafka.bootstrap, topic, self.journals, rate)
+        return Load(java, self.kafka.bootstrap, self.topic(topic), self.journals, rate)
+
+    def topic(self, name):
+        """A topic of this round's own."""
+        return f"{name}-{self.round}" if self.round else name
 
     def needs(self, option, what):
         """The value of an option, or the case is not run."""
@@ -161,3 +174,44 @@ class World:
         if not value:
             raise NotRun(f"needs --{option.replace('_', '-')}: {what}")
         return value
+
+    @contextlib.contextmanager
+    def more_nodes(self, count):
+        """So many nodes by name, labelled, for as long as a block lasts: added ones, or the cluster's."""
+        with self.added_nodes(count) as nodes:
+            try:
+                for node in nodes:
+                    self.place.kubectl("label", "node", node, f"{NODE_LABEL}={self.run}")
+                yield nodes
+            finally:
+                for node in nodes:
+                    self.place.kubectl("uncordon", node)
+                    self.place.kubectl("label", "node", node, f"{NODE_LABEL}-")
+
+    @contextlib.contextmanager
+    def added_nodes(self, count):
+        before = self.ready_nodes()
+        if not self.options.more_nodes:
+            if len(before) < count:
+                raise NotRun(f"needs {count} nodes, or --more-nodes: a command that adds some")
+            yield before[:count]
+            return
+        added = []
+        words = [*shlex.split(self.options.more_nodes), str(count)]
+        with subprocess.Popen(words) as process:
+            try:
+                until(f"{count} nodes", lambda: len(self.ready_nodes()) == len(before) + count)
+                added = [node for node in self.ready_nodes() if node not in before]
+                yield added
+            finally:
+                process.terminate()
+                for node in added:
+                    self.place.kubectl("delete", "node", node)
+
+    def ready_nodes(self):
+        """The names of the nodes that take pods."""
+        return [
+            cluster.name_of(node)
+            for node in self.place.get("nodes")
+            if cluster.is_ready(node) and not node["spec"].get("taints")
+        ]

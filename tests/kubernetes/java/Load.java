@@ -33,7 +33,7 @@ import org.apache.kafka.common.serialization.StringSerializer;
  */
 public class Load {
     private static final Duration POLL = Duration.ofMillis(200);
-    private static final Duration LAST_READ = Duration.ofSeconds(60);
+    private static final Duration LAST_READ = Duration.ofSeconds(120);
     private static final int PARTITIONS = 6;
     private static final int KEYS = 12;
 
@@ -96,7 +96,7 @@ public class Load {
     private void produce() {
         Properties settings = with(Map.of(
                 "acks", "all",
-                "delivery.timeout.ms", "120000",
+                "delivery.timeout.ms", "240000",
                 "request.timeout.ms", "10000",
                 "key.serializer", StringSerializer.class.getName(),
                 "value.serializer", StringSerializer.class.getName()));
@@ -169,7 +169,7 @@ public class Load {
                 left.removeIf(part -> consumer.position(part) >= ends.get(part));
             }
             if (!left.isEmpty()) {
-                say("broken read-all not read to its end: " + left);
+                say("broken read-all NotReadToItsEnd: " + left);
             }
         } catch (Exception error) {
             say("broken read-all " + error);
