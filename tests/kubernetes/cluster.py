@@ -1,7 +1,7 @@
 """The cluster, by kubectl and helm: commands that end, and waits that have an end.
 
-Every wait here is bounded, and ends as soon as it can: the bounds are for a machine on which much else
-runs. What a case may take in all is bounded by main.py.
+Every wait here is bounded, and ends as soon as it can: the bounds are for a machine on which much
+else runs. What a case may take in all is bounded by main.py.
 """
 
 import json

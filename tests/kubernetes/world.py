@@ -177,7 +177,7 @@ class World:
 
     @contextlib.contextmanager
     def more_nodes(self, count):
-        """So many nodes by name, labelled, for as long as a block lasts: added ones, or the cluster's."""
+        """So many nodes by name, labelled, while a block lasts: added ones, or the cluster's."""
         with self.added_nodes(count) as nodes:
             try:
                 for node in nodes:
