@@ -40,6 +40,7 @@ mod sasl;
 mod single;
 mod tls;
 mod trap;
+mod upgrade;
 mod wire;
 
 use std::process::ExitCode;
@@ -60,6 +61,7 @@ const LISTS: &[fn(&LazyFixture) -> Vec<Trial>] = &[
     tls::list,
     leadership::list,
     single::list,
+    upgrade::list,
     restarts::list,
     outages::list,
 ];
