@@ -323,6 +323,21 @@ class Others(unittest.TestCase):
         self.assertEqual(made["spec"]["containers"][0]["args"][:2], ["check", "--live"])
         self.assertEqual(made["spec"]["automountServiceAccountToken"], False)
 
+    def test_helm_test_goes_the_way_of_clients_to_every_listener(self):
+        doctor = {"args": ["--ca", "/secrets/narrows-tls/ca.crt"], "env": {"A": "b"}}
+        made = one(render(SNI, {"helmTest": {"doctor": doctor}}), "Pod")["spec"]["containers"][1]
+        self.assertEqual(made["name"], "doctor-external")
+        self.assertEqual(
+            made["args"],
+            ["doctor", "--bootstrap=kafka.example.com:9092", "--tls", "--wait=30s", *doctor["args"]],
+        )
+        self.assertEqual(made["env"], [{"name": "A", "value": "b"}])
+        without = one(render(PORT, {"helmTest": {"doctor": {"enabled": False}}}), "Pod")
+        self.assertEqual([c["name"] for c in without["spec"]["containers"]], ["check"])
+        for plain in (PORT, SINGLE):
+            args = one(render(plain), "Pod")["spec"]["containers"][1]["args"]
+            self.assertNotIn("--tls", args)
+
     def test_names_and_namespace_can_be_given(self):
         given = {"fullnameOverride": "edge", "namespaceOverride": "other", "commonLabels": {"a": "b"}}
         for made in render(SNI, given):
