@@ -11,6 +11,8 @@ import unittest
 import chart
 
 UNIT = chart.ROOT / "charts/image/narrows.service"
+# An address and ports that no connection of this machine is given by chance.
+BIND = ("127.39.9.2", 19092)
 
 
 class Service(unittest.TestCase):
@@ -23,14 +25,14 @@ class Service(unittest.TestCase):
             manager.bind(str(path))
             manager.settimeout(60)
             narrows = subprocess.Popen(
-                [chart.NARROWS, "run", "--bootstrap-servers=127.0.0.1:1", "--bind=127.0.0.1:39092",
+                [chart.NARROWS, "run", "--bootstrap-servers=127.0.0.1:1", f"--bind={BIND[0]}:{BIND[1]}",
                  "--advertised-host=localhost", "--node-ids=0"],
                 env={**os.environ, "NOTIFY_SOCKET": str(path)},
                 stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
             )
             self.addCleanup(narrows.kill)
             self.assertEqual(manager.recv(64), b"READY=1")
-            socket.create_connection(("127.0.0.1", 39092)).close()
+            socket.create_connection(BIND).close()
             narrows.send_signal(signal.SIGTERM)
             self.assertEqual(manager.recv(64), b"STOPPING=1")
             self.assertEqual(narrows.wait(60), 0)
