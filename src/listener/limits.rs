@@ -275,6 +275,11 @@ impl Limits {
         ])
     }
 
+    /// How many connections have not sent their first request.
+    pub fn newcomers(&self) -> usize {
+        self.lock().newcomers
+    }
+
     fn show(&self, state: &State) {
         let metrics = &self.shared.metrics;
         let count = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
