@@ -12,6 +12,7 @@ mod connection;
 mod limits;
 mod opening;
 mod proxy_protocol;
+mod rate;
 
 pub use binding::{Binding, BindingState, Identification};
 pub use limits::{Capacity, Limits, LimitsSettings, descriptors_for};
