@@ -22,7 +22,6 @@ pub const MODULES: &[&str] = &[
     "narrows::app::reload",
     "narrows::app::run",
     "narrows::app::running",
-    "narrows::app::upgrade",
     "narrows::cli::run",
     "narrows::cluster::misled",
     "narrows::cluster::moves",

@@ -11,6 +11,8 @@ const UNKNOWN_SERVER_ERROR: i16 = -1;
 
 /// NOT_LEADER_OR_FOLLOWER: the client asked a broker that does not lead the partition.
 pub const NOT_LEADER: i16 = 6;
+/// NOT_COORDINATOR: the client asked a broker that does not coordinate the group or transaction.
+pub const NOT_COORDINATOR: i16 = 16;
 
 /// Every code that has a name, with it.
 pub fn all() -> impl Iterator<Item = (i16, &'static str)> {

@@ -262,6 +262,7 @@ impl Responses {
                 if response.to == Recipient::Client {
                     with.state.login.answered(&response);
                     note_error(&response, bytes, with.state);
+                    judge(&response, bytes.get(..total), with);
                 }
                 self.place(response, frame_bytes, bytes, with.state)?
             }
@@ -296,6 +297,9 @@ impl Responses {
                 return Ok(());
             }
             (to @ Recipient::Part, _) => {
+                if let (Some(routing), Some(api)) = (&state.routing, response.api) {
+                    routing.judge(with.node, api, response.version, frame);
+                }
                 let frame = rewritten(&response, frame, state).map_err(malformed)?;
                 let frame = Bytes::from(frame);
                 *with.answered = Some(Answered { to, frame });
@@ -477,6 +481,19 @@ fn note_error(response: &Response, frame: &[u8], state: &SessionState) {
     let Some(api) = response.api else { return };
     if let Some(error) = errors::of_response(api, response.version, frame) {
         state.observer.kafka_error(api.key, errors::name(error));
+    }
+}
+
+/// A response that refuses something holds no records.
+const REFUSAL_BYTES_MAX: usize = 4096;
+
+/// A response that has arrived as a whole may say that the request has come to the wrong broker.
+fn judge(response: &Response, frame: Option<&[u8]>, with: &ResponseContext<'_>) {
+    let Some((routing, api)) = with.state.routing.as_ref().zip(response.api) else {
+        return;
+    };
+    if let Some(frame) = frame.filter(|frame| frame.len() <= REFUSAL_BYTES_MAX) {
+        routing.judge(with.node, api, response.version, frame);
     }
 }
 

@@ -114,13 +114,16 @@ impl Session<'_> {
 
     /// Brokers have been reached, or could not be.
     pub(super) fn arrived(&mut self, relay: &mut Relay, reached: Reached) -> Result<(), Cause> {
+        let mut is_to_be_placed_again = false;
         for (node, connected) in reached.connections {
-            // Who can't be reached is left out: the broker at hand answers what is for that one as
-            // Kafka does to whoever has come to the wrong broker.
+            // Who can't be reached is left out: another one may be its successor, and else the
+            // broker at hand answers what is for that one as Kafka does to whoever has come to the
+            // wrong broker.
             let connection = match connected {
                 Ok(connection) => connection,
                 Err(error) => {
                     debug!(%node, "the client's next request is for a broker that can't be reached: {error}");
+                    is_to_be_placed_again |= relay.unreachable(node);
                     continue;
                 }
             };
@@ -141,6 +144,10 @@ impl Session<'_> {
             && relay.links().to_node(node).is_none()
         {
             return Err(Cause::BrokerGone(Target::Broker(node)));
+        }
+        if is_to_be_placed_again {
+            relay.go_on();
+            return Ok(());
         }
         self.reached(relay, reached.wanted)
     }
@@ -177,6 +184,12 @@ impl Session<'_> {
 }
 
 impl Relay {
+    /// A broker can't be reached; whether the client's next request is to be looked at again.
+    fn unreachable(&mut self, node: NodeId) -> bool {
+        let routing = self.state.routing.as_mut();
+        routing.is_some_and(|routing| routing.unreachable(node))
+    }
+
     /// Answers the client's next request in the brokers' place.
     fn answer(&mut self, answer: Bytes, request_bytes: usize) {
         self.take_out(request_bytes);

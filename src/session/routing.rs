@@ -28,7 +28,7 @@ use crate::protocol::api_versions::Offers;
 use crate::protocol::header::{self, ExpectedBroker, RequestHeader};
 use crate::protocol::leaders;
 use crate::protocol::split::{
-    self, CoordinatorKind, Failure, FirstNeed, Needs, PartitionRef, Request, TopicRef,
+    self, CoordinatorKind, FirstNeed, Needs, PartitionRef, Request, TopicRef,
 };
 use crate::protocol::table::{self, Api, Route, Treatment};
 use crate::protocol::wire::Unread;
@@ -172,10 +172,47 @@ impl Routing {
 
     /// What was wanted has been done: the next request is looked at again.
     pub(super) fn done(&mut self) {
-        if let Some(done) = self.wanted.take()
-            && self.given_up.len() < TRIED_MAX
-        {
-            self.given_up.push(done);
+        match self.wanted.take() {
+            Some(Wanted::Split(_)) | None => {}
+            Some(done) => self.give_up(done),
+        }
+    }
+
+    fn give_up(&mut self, tried: Wanted) {
+        if self.given_up.len() < TRIED_MAX {
+            self.given_up.push(tried);
+        }
+    }
+
+    /// A broker that the next request needs can't be reached; whether another one may have taken
+    /// over from it, so that the request is to be looked at again.
+    pub(super) fn unreachable(&mut self, node: NodeId) -> bool {
+        self.cluster.routes().unreachable(node);
+        let is_movable = match &self.wanted {
+            Some(Wanted::Split(split)) => {
+                !matches!(split.request.api.route, Route::Node | Route::All)
+            }
+            _ => false,
+        };
+        if is_movable {
+            self.give_up(Wanted::Broker(node));
+        }
+        is_movable && self.given_up.len() < TRIED_MAX
+    }
+
+    /// A whole response of the broker `node` passes; `frame` begins with its length. Where it
+    /// refuses to be whom it was taken for, that is not believed any more.
+    pub(super) fn judge(&self, node: Option<NodeId>, api: &Api, version: i16, frame: &[u8]) {
+        let Some(node) = node.filter(|_| self.stage != Stage::Named) else {
+            return;
+        };
+        let refusals = split::refusals(api, version, frame);
+        let routes = self.cluster.routes();
+        for refused in &refusals.partitions {
+            routes.refused(&refused.partition, node, refused.leader);
+        }
+        if refusals.is_of_coordinator {
+            routes.coordinator_refused(node);
         }
     }
 
@@ -417,15 +454,14 @@ impl Routing {
             // The session is one broker's, and nobody knows which one's: the client begins anew.
             Needs::FetchSession => {
                 let answer = whole.unknown_session().map_err(Unread::Malformed)?;
-                return Ok(self.answer(answer, request));
+                let request_bytes = request.frame_bytes;
+                return Ok(self.want(Wanted::Answer {
+                    answer: answer.into(),
+                    request_bytes,
+                }));
             }
             Needs::All => {
                 let brokers = self.cluster.view().brokers();
-                // One broker is meant, and each would move its own replicas.
-                if request.api == table::ALTER_REPLICA_LOG_DIRS && brokers.len() > 1 {
-                    let failed = whole.failed(Failure::NoBroker);
-                    return Ok(self.answer(failed.map_err(Unread::Malformed)?, request));
-                }
                 brokers.into_iter().map(|(node, _)| Some(node)).collect()
             }
             Needs::Nodes(nodes) => nodes,
@@ -505,14 +541,6 @@ impl Routing {
             self.stage = Stage::PerRequest;
         }
         self.want(Wanted::Broker(wanted))
-    }
-
-    /// Narrows answers the request itself.
-    fn answer(&mut self, answer: Vec<u8>, request: Arriving<'_>) -> Place {
-        self.want(Wanted::Answer {
-            answer: answer.into(),
-            request_bytes: request.frame_bytes,
-        })
     }
 
     /// Once for each request: what has been tried in vain is left to the broker at hand.

@@ -50,7 +50,6 @@ impl Session<'_> {
         let is_under_way = relay.state.sasl.is_incomplete();
         let cause = relay.state.login.explain(cause, oldest, is_under_way);
         self.record.client = relay.state.identity.to_string();
-        self.record.principal = relay.state.identity.principal();
         self.record.traffic = Some(Box::new(relay.traffic()));
         Box::pin(relay.close()).await;
         cause
@@ -148,7 +147,7 @@ impl Session<'_> {
                 match setup.cluster.connect(target, client_id).await {
                     Ok(connection) => return Ok((connection, target)),
                     Err(error) if is_named => return Err(error.into()),
-                    Err(_) => {}
+                    Err(_) => setup.cluster.routes().unreachable(named),
                 }
             }
             let connection = setup.cluster.connect(*target, client_id).await?;

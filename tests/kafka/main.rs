@@ -40,7 +40,6 @@ mod sasl;
 mod single;
 mod tls;
 mod trap;
-mod upgrade;
 mod wire;
 
 use std::process::ExitCode;
@@ -61,7 +60,6 @@ const LISTS: &[fn(&LazyFixture) -> Vec<Trial>] = &[
     tls::list,
     leadership::list,
     single::list,
-    upgrade::list,
     restarts::list,
     outages::list,
 ];

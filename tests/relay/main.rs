@@ -36,9 +36,6 @@ mod page;
 #[path = "../pki/mod.rs"]
 mod pki;
 mod plain;
-#[path = "../life/process.rs"]
-#[expect(dead_code, reason = "tests/life needs more of it")]
-mod process;
 mod proxy_protocol;
 mod reload;
 #[path = "../../src/protocol/samples.rs"]
@@ -46,6 +43,7 @@ mod samples;
 mod sasl;
 mod shared_address;
 mod single;
+mod single_moves;
 mod tls;
 mod tls_hostile;
 mod tls_memory;
@@ -53,7 +51,6 @@ mod tls_peers;
 mod trace;
 mod trust;
 mod tunnel;
-mod upgrade;
 mod versions;
 mod waits;
 mod warnings;

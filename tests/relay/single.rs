@@ -4,9 +4,6 @@ use crate::broker::{Arrival, Broker};
 use crate::client::{Client, Proxy};
 use crate::frames::{API_VERSIONS, SASL_AUTHENTICATE, SASL_HANDSHAKE, header, opaque, request};
 use crate::samples::{METADATA, close};
-use kafka_protocol::messages::alter_replica_log_dirs_request::{
-    AlterReplicaLogDir, AlterReplicaLogDirTopic,
-};
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use kafka_protocol::messages::metadata_response::{
     MetadataResponsePartition, MetadataResponseTopic,
@@ -14,30 +11,35 @@ use kafka_protocol::messages::metadata_response::{
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use kafka_protocol::messages::produce_response::{PartitionProduceResponse, TopicProduceResponse};
 use kafka_protocol::messages::{
-    AlterReplicaLogDirsRequest, AlterReplicaLogDirsResponse, BrokerId, FetchRequest, FetchResponse,
-    MetadataResponse, ProduceRequest, ProduceResponse, TopicName,
+    BrokerId, FetchRequest, FetchResponse, MetadataResponse, ProduceRequest, ProduceResponse,
+    TopicName,
 };
 use kafka_protocol::protocol::{Decodable, Encodable, StrBytes};
 use narrows::address::{Scheme, SingleScheme};
 
-const PRODUCE: i16 = 0;
-const PRODUCE_VERSION: i16 = 7;
-const TOPIC: &str = "orders";
+pub(crate) const PRODUCE: i16 = 0;
+pub(crate) const PRODUCE_VERSION: i16 = 7;
+pub(crate) const TOPIC: &str = "orders";
 /// An api that any broker can serve.
-const CREATE_TOPICS: i16 = 19;
+pub(crate) const CREATE_TOPICS: i16 = 19;
 
 /// Two brokers, nodes 0 and 1, behind one address. Narrows is told of the first alone.
 pub(crate) async fn two() -> (Broker, Broker, Proxy) {
     let zero = Broker::alone(0).await;
     let one = Broker::member(1, &zero.cluster).await;
-    let proxy = Proxy::start_with(&[&zero], |settings| {
+    let proxy = single(&zero).await;
+    (zero, one, proxy)
+}
+
+/// A Narrows with one address for the whole cluster, which is told of one broker alone.
+pub(crate) async fn single(broker: &Broker) -> Proxy {
+    Proxy::start_with(&[broker], |settings| {
         let listener = &mut settings.listeners[0];
         let bind = listener.scheme.binds()[0].address;
         let scheme = SingleScheme::new(bind, "kafka.example.com", bind.port()).unwrap();
         listener.scheme = Scheme::Single(scheme);
     })
-    .await;
-    (zero, one, proxy)
+    .await
 }
 
 /// ApiVersions v5, which names whom the client means.
@@ -50,7 +52,7 @@ pub(crate) fn api_versions(correlation_id: i32, cluster_id: &str, node: i32) -> 
 }
 
 /// A Produce for these partitions.
-fn produce(correlation_id: i32, partitions: &[i32]) -> Vec<u8> {
+pub(crate) fn produce(correlation_id: i32, partitions: &[i32]) -> Vec<u8> {
     let data = |partition: &i32| {
         PartitionProduceData::default()
             .with_index(*partition)
@@ -68,7 +70,7 @@ fn produce(correlation_id: i32, partitions: &[i32]) -> Vec<u8> {
 }
 
 /// Which partitions a Produce is for.
-fn partitions_of(frame: &[u8]) -> Vec<i32> {
+pub(crate) fn partitions_of(frame: &[u8]) -> Vec<i32> {
     assert_eq!(header(frame).key, PRODUCE);
     let mut body = bytes::Bytes::copy_from_slice(&frame[4 + 8 + 2 + "scripted".len()..]);
     let produce = ProduceRequest::decode(&mut body, PRODUCE_VERSION).unwrap();
@@ -78,11 +80,21 @@ fn partitions_of(frame: &[u8]) -> Vec<i32> {
 }
 
 /// The answer of the broker that leads these partitions; the offset says which broker it was.
-fn produced(correlation_id: i32, partitions: &[i32], offset: i64) -> Vec<u8> {
+pub(crate) fn produced(correlation_id: i32, partitions: &[i32], offset: i64) -> Vec<u8> {
+    produced_or_not(correlation_id, partitions, offset, 0)
+}
+
+/// The answer of a broker that does not lead them: NOT_LEADER_OR_FOLLOWER.
+pub(crate) fn refused(correlation_id: i32, partitions: &[i32]) -> Vec<u8> {
+    produced_or_not(correlation_id, partitions, -1, 6)
+}
+
+fn produced_or_not(correlation_id: i32, partitions: &[i32], offset: i64, error: i16) -> Vec<u8> {
     let of = |partition: &i32| {
         PartitionProduceResponse::default()
             .with_index(*partition)
             .with_base_offset(offset)
+            .with_error_code(error)
     };
     let topic = TopicProduceResponse::default()
         .with_name(TopicName(StrBytes::from_static_str(TOPIC)))
@@ -94,7 +106,7 @@ fn produced(correlation_id: i32, partitions: &[i32], offset: i64) -> Vec<u8> {
 }
 
 /// What a client reads of such an answer: each partition with its offset.
-fn offsets(frame: &[u8]) -> Vec<(i32, i64)> {
+pub(crate) fn offsets(frame: &[u8]) -> Vec<(i32, i64)> {
     let mut body = bytes::Bytes::copy_from_slice(&frame[8..]);
     let response = ProduceResponse::decode(&mut body, PRODUCE_VERSION).unwrap();
     let of_topic = |topic: &TopicProduceResponse| topic.partition_responses.clone();
@@ -104,7 +116,7 @@ fn offsets(frame: &[u8]) -> Vec<(i32, i64)> {
 }
 
 /// Answers Narrows' question who leads: partition `i` is led by `leaders[i]`.
-async fn answer_leaders(arrival: &mut Arrival, frame: &[u8], leaders: &[i32]) {
+pub(crate) async fn answer_leaders(arrival: &mut Arrival, frame: &[u8], leaders: &[i32]) {
     let asked = header(frame);
     assert!(asked.is_narrows, "Narrows asks who leads");
     assert_eq!((asked.key, asked.version), (METADATA, 12));
@@ -124,7 +136,7 @@ async fn answer_leaders(arrival: &mut Arrival, frame: &[u8], leaders: &[i32]) {
 }
 
 /// A client that has asked for something that any broker can serve, at node 0.
-async fn begun(proxy: &Proxy, zero: &mut Broker) -> (Client, Arrival) {
+pub(crate) async fn begun(proxy: &Proxy, zero: &mut Broker) -> (Client, Arrival) {
     let mut client = proxy.connect().await;
     client.send(&request(CREATE_TOPICS, 2, 1, b"any")).await;
     let mut arrival = zero.next().await;
@@ -237,7 +249,7 @@ async fn a_request_for_two_brokers_is_split_and_its_answers_become_one() {
 }
 
 /// The correlation id of a response.
-fn header_of(response: &[u8]) -> i32 {
+pub(crate) fn header_of(response: &[u8]) -> i32 {
     i32::from_be_bytes(response[4..8].try_into().unwrap())
 }
 
@@ -346,11 +358,15 @@ async fn after_a_login_by_scram_the_client_comes_again_and_is_carried_straight_t
     assert!(!zero.has_arrivals());
 }
 
-const FETCH: i16 = 1;
-const FETCH_VERSION: i16 = 11;
+pub(crate) const FETCH: i16 = 1;
+pub(crate) const FETCH_VERSION: i16 = 11;
 
 /// A Fetch v11 in this session for these partitions.
-fn fetch(correlation_id: i32, (session, epoch): (i32, i32), partitions: &[i32]) -> Vec<u8> {
+pub(crate) fn fetch(
+    correlation_id: i32,
+    (session, epoch): (i32, i32),
+    partitions: &[i32],
+) -> Vec<u8> {
     let of = |partition: &i32| FetchPartition::default().with_partition(*partition);
     let topic = FetchTopic::default()
         .with_topic(TopicName(StrBytes::from_static_str(TOPIC)))
@@ -370,7 +386,7 @@ fn fetch(correlation_id: i32, (session, epoch): (i32, i32), partitions: &[i32]) 
 }
 
 /// The session that a Fetch is of.
-fn session_of(frame: &[u8]) -> (i32, i32) {
+pub(crate) fn session_of(frame: &[u8]) -> (i32, i32) {
     assert_eq!(header(frame).key, FETCH);
     let mut body = bytes::Bytes::copy_from_slice(&frame[4 + 8 + 2 + "scripted".len()..]);
     let fetch = FetchRequest::decode(&mut body, FETCH_VERSION).unwrap();
@@ -409,40 +425,4 @@ async fn a_connection_to_several_brokers_fetches_without_a_session() {
     let response = FetchResponse::decode(&mut body, FETCH_VERSION).unwrap();
     // FETCH_SESSION_ID_NOT_FOUND
     assert_eq!((response.error_code, response.session_id), (70, 0));
-}
-
-const ALTER_REPLICA_LOG_DIRS: i16 = 34;
-
-#[tokio::test]
-async fn a_replica_is_moved_to_another_directory_on_no_broker_that_was_not_named() {
-    let (mut zero, mut one, proxy) = two().await;
-    let (mut client, mut first) = begun(&proxy, &mut zero).await;
-    let topic = AlterReplicaLogDirTopic::default()
-        .with_name(TopicName(StrBytes::from_static_str(TOPIC)))
-        .with_partitions(vec![3]);
-    let directory = AlterReplicaLogDir::default()
-        .with_path(StrBytes::from_static_str("/data"))
-        .with_topics(vec![topic]);
-    let mut body = Vec::new();
-    let asked = AlterReplicaLogDirsRequest::default().with_dirs(vec![directory]);
-    asked.encode(&mut body, 1).unwrap();
-    client
-        .send(&request(ALTER_REPLICA_LOG_DIRS, 1, 2, &body))
-        .await;
-    let answer = client.frame().await.unwrap();
-    let mut answer = bytes::Bytes::copy_from_slice(&answer[8..]);
-    let answer = AlterReplicaLogDirsResponse::decode(&mut answer, 1).unwrap();
-    let partition = &answer.results[0].partitions[0];
-    // BROKER_NOT_AVAILABLE
-    assert_eq!((partition.partition_index, partition.error_code), (3, 8));
-    assert!(!one.has_arrivals());
-    client.send(&request(CREATE_TOPICS, 2, 3, b"any")).await;
-    assert_eq!(header(&first.frame().await.unwrap()).correlation_id, 3);
-    // Whose connection is known to be one broker's has it done there.
-    let mut named = proxy.connect().await;
-    named.send(&api_versions(1, "the-cluster", 1)).await;
-    let mut arrival = one.next().await;
-    let asked = request(ALTER_REPLICA_LOG_DIRS, 1, 2, &body);
-    named.send(&asked).await;
-    assert_eq!(arrival.frame().await, Some(asked));
 }

@@ -20,6 +20,9 @@ mod layout;
 mod layouts;
 mod merge;
 mod pieces;
+mod refusals;
+
+pub use refusals::{Refusals, Refused, refusals};
 
 use crate::protocol::table::{Api, Route};
 use crate::protocol::wire::{Malformed, Reader, Unread};

@@ -7,7 +7,7 @@ mod quorum;
 mod share;
 mod socket;
 mod tokens;
-pub(crate) mod versions;
+mod versions;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

@@ -1,0 +1,78 @@
+//! What a response says of a request that has come to the wrong broker: which partitions that one
+//! does not lead, who leads them where it says that (KIP-951), and that it does not coordinate.
+
+use super::index::{Index, TopicKey, Until};
+use super::{Keys, PartitionRef, form, keys, topic_ref};
+use crate::protocol::errors::{NOT_COORDINATOR, NOT_LEADER};
+use crate::protocol::rewrite::PREFIX_BYTES;
+use crate::protocol::table::Api;
+use crate::protocol::wire::Reader;
+use crate::types::NodeId;
+
+/// What a broker has refused to be.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Refusals {
+    /// The leader of these partitions.
+    pub partitions: Vec<Refused>,
+    /// The coordinator of what it was asked for.
+    pub is_of_coordinator: bool,
+}
+
+/// One that it does not lead.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// The partition.
+    pub partition: PartitionRef,
+    /// Who leads it, and in which epoch, if that is said.
+    pub leader: Option<(NodeId, i32)>,
+}
+
+/// What a whole response refuses; `frame` begins with its length. One that can't be read refuses
+/// nothing: whether it may pass is judged elsewhere.
+pub fn refusals(api: &Api, version: i16, frame: &[u8]) -> Refusals {
+    read(api, version, frame).unwrap_or_default()
+}
+
+fn read(api: &Api, version: i16, frame: &[u8]) -> Option<Refusals> {
+    let (keys, layout) = keys(api)?;
+    let mut reader = Reader::whole(frame.get(PREFIX_BYTES..)?);
+    if api.header_versions(version)?.response > 0 {
+        reader.skip_tags().ok()?;
+    }
+    let body = frame.get(PREFIX_BYTES + reader.position()..)?;
+    let form = form(api, version);
+    let index = Index::read(Reader::whole(body), layout.response, form, Until::End).ok()?;
+    let refused = |partition: &super::index::Partition| {
+        let topic: TopicKey<'_> = index.topics.get(partition.topic as usize)?.key;
+        let leader = partition.leader.filter(|(leader, _)| *leader >= 0);
+        Some(Refused {
+            partition: PartitionRef {
+                topic: topic_ref(topic),
+                partition: partition.partition,
+            },
+            leader: leader.map(|(leader, epoch)| (NodeId(leader), epoch)),
+        })
+    };
+    Some(match keys {
+        Keys::Partitions => {
+            let wrong = index.partitions.iter();
+            let wrong = wrong.filter(|partition| partition.error == NOT_LEADER);
+            Refusals {
+                partitions: wrong.filter_map(refused).collect(),
+                is_of_coordinator: false,
+            }
+        }
+        Keys::Coordinated(_) => {
+            let whole = index.number(super::Role::Error, body).unwrap_or_default();
+            let of_partitions = index.partitions.iter().map(|partition| partition.error);
+            let of_items = index.items.iter().map(|item| item.error);
+            let mut errors = of_partitions.chain(of_items);
+            Refusals {
+                partitions: Vec::new(),
+                is_of_coordinator: whole == i32::from(NOT_COORDINATOR)
+                    || errors.any(|error| error == NOT_COORDINATOR),
+            }
+        }
+        Keys::Resources | Keys::OfAll => Refusals::default(),
+    })
+}
