@@ -2,10 +2,9 @@
 //! that it takes a connection for (KIP-1242). The broker answers it; this is for whoever wonders why
 //! that client comes again and again.
 
-use super::Cluster;
+use super::{Cluster, now};
 use crate::observe::text::Shown;
 use crate::types::NodeId;
-use std::time::Instant;
 use tracing::info;
 
 /// What is wrong with a client's idea.
@@ -26,7 +25,7 @@ impl Cluster {
                 Misled::Elsewhere(..) => &mut lines.elsewhere,
                 Misled::Half => &mut lines.half_named,
             };
-            line.admit(Instant::now())
+            line.admit(now())
         };
         let Some(suppressed) = suppressed else { return };
         let cluster = self.name();

@@ -1,14 +1,14 @@
 //! Looks into what lists say of brokers' addresses: see [`claims`](super::claims).
 
-use super::Cluster;
 use super::claims::{Answer, DueClaim};
+use super::{Cluster, now};
 use crate::broker::{self, OwnName, ProbeError};
 use crate::protocol::rewrite::{BrokerList, ListedBroker};
 use crate::types::{BrokerAddress, NodeId};
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::task::Poll;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tracing::{info, warn};
 
 /// Claims that are looked into at once; when a whole cluster moves, the rest waits.
@@ -21,21 +21,25 @@ impl Cluster {
     pub(super) async fn settle_claims_for_ever(&self) {
         loop {
             self.view.claimed().await;
-            let due = self.view.due_claims(AT_ONCE, Instant::now());
-            for claim in due.iter().filter(|claim| claim.is_flapping) {
-                self.warn_of_flapping(claim);
-            }
-            all(due.iter().map(|claim| self.settle_claim(claim))).await;
+            self.settle_due_claims().await;
             tokio::time::sleep(GAP).await;
         }
     }
 
-    pub(super) async fn settle_claim(&self, claim: &DueClaim) {
+    pub(super) async fn settle_due_claims(&self) {
+        let due = self.view.due_claims(AT_ONCE, now());
+        for claim in due.iter().filter(|claim| claim.is_flapping) {
+            self.warn_of_flapping(claim);
+        }
+        all(due.iter().map(|claim| self.settle_claim(claim))).await;
+    }
+
+    async fn settle_claim(&self, claim: &DueClaim) {
         let (known, claimed) = tokio::join!(
             self.who_is_at(claim.node, &claim.known),
             self.who_is_at(claim.node, &claim.claimed),
         );
-        if self.view.settle(claim, known, claimed, Instant::now()) {
+        if self.view.settle(claim, known, claimed, now()) {
             self.broker_moved(claim.node, &claim.known, &claim.claimed);
         }
     }
@@ -43,7 +47,7 @@ impl Cluster {
     /// The map has the broker at its new address.
     pub(super) fn broker_moved(&self, node: NodeId, from: &BrokerAddress, to: &BrokerAddress) {
         let cluster = self.name();
-        if let Some(suppressed) = self.refreshes.lines().moved.admit(Instant::now()) {
+        if let Some(suppressed) = self.refreshes.lines().moved.admit(now()) {
             info!(%cluster, suppressed, "broker {node} has moved from {from} to {to}");
         }
         self.map_changed();
@@ -84,7 +88,7 @@ impl Cluster {
     }
 
     fn warn_of_flapping(&self, claim: &DueClaim) {
-        let Some(suppressed) = self.refreshes.lines().flapping.admit(Instant::now()) else {
+        let Some(suppressed) = self.refreshes.lines().flapping.admit(now()) else {
             return;
         };
         let cluster = self.name();

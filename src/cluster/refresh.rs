@@ -9,7 +9,7 @@
 //! is away (a port forward, a sidecar, a balancer) closes connections just as such a listener does.
 
 use super::view::{Learned, Source};
-use super::{Cluster, ConnectError};
+use super::{Cluster, ConnectError, now};
 use crate::broker::{self, OwnName};
 use crate::lifecycle::Stop;
 use crate::observe::text::Shown;
@@ -19,7 +19,7 @@ use crate::protocol::rewrite::BrokerList;
 use crate::types::BrokerAddress;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::sync::{Notify, watch};
 use tracing::{info, warn};
 
@@ -212,7 +212,7 @@ impl Cluster {
         let cluster = self.name();
         match &outcome {
             Outcome::Failed(why) => {
-                if let Some(suppressed) = self.refreshes.lines().failed.admit(Instant::now()) {
+                if let Some(suppressed) = self.refreshes.lines().failed.admit(now()) {
                     warn!(%cluster, suppressed, "no broker of the cluster can be asked for \
                                                  metadata, trying again: {why}");
                 }
@@ -282,7 +282,7 @@ impl Cluster {
             }
         }
         if let Some(stranger) = stranger
-            && self.view.insist(&stranger, is_unanimous, Instant::now())
+            && self.view.insist(&stranger, is_unanimous, now())
         {
             self.map_changed();
             return Outcome::Fresh;
@@ -355,7 +355,7 @@ impl Cluster {
 
     /// Takes in what a response says, and acts on it.
     pub fn learn(&self, sighting: &BrokerList, source: Source) -> Learned {
-        let lesson = self.view.learn(sighting, source, Instant::now());
+        let lesson = self.view.learn(sighting, source, now());
         match &lesson {
             Learned::Nothing => {}
             Learned::Changed => self.map_changed(),
@@ -371,7 +371,7 @@ impl Cluster {
         let count = i64::try_from(brokers.len()).unwrap_or(i64::MAX);
         self.metrics.brokers_known.set(count);
         self.note_sharing();
-        let Some(suppressed) = self.refreshes.lines().map.admit(Instant::now()) else {
+        let Some(suppressed) = self.refreshes.lines().map.admit(now()) else {
             return;
         };
         let cluster = self.name();
@@ -387,7 +387,7 @@ impl Cluster {
     }
 
     fn warn_of_stranger(&self, expected: &str, seen: &str) {
-        let line = self.refreshes.lines().wrong_cluster.admit(Instant::now());
+        let line = self.refreshes.lines().wrong_cluster.admit(now());
         let Some(suppressed) = line else { return };
         let cluster = self.name();
         let expected = Shown::name(expected).to_string();

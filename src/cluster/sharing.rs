@@ -1,10 +1,9 @@
 //! Says that brokers advertise one address: whoever dials it reaches any of them, and the client
 //! hears from a broker that does not lead its partitions.
 
-use super::Cluster;
 use super::view::Sharing;
+use super::{Cluster, now};
 use crate::types::NodeId;
-use std::time::Instant;
 use tracing::{error, info};
 
 /// More node ids than this are not in a sentence.
@@ -35,7 +34,7 @@ impl Cluster {
             }
             return;
         };
-        let line = self.refreshes.lines().sharing.admit(Instant::now());
+        let line = self.refreshes.lines().sharing.admit(now());
         if let Some(suppressed) = line {
             error!(%cluster, suppressed, "{}", self.sharing_text(first));
         }

@@ -1,5 +1,7 @@
 //! A cluster between names that a test makes up and scripted brokers on loopback.
 
+mod told;
+
 use super::*;
 use crate::cluster::view::Source;
 use crate::observe::metrics::Metrics;
@@ -9,13 +11,15 @@ use crate::types::{NodeId, Target};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Mutex;
-use std::time::Instant;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 const API_VERSIONS: i16 = 18;
 const UNSUPPORTED_VERSION: i16 = 35;
 const REBOOTSTRAP_REQUIRED: i16 = 129;
+/// The cluster id of all samples, and another one.
+const CLUSTER: &[u8] = b"the-cluster";
+const CLUSTER_ANEW: &[u8] = b"new-cluster";
 
 /// What a scripted broker says.
 #[derive(Debug, Default)]
@@ -24,6 +28,8 @@ pub(super) struct Says {
     pub(super) identity: Option<i32>,
     /// The brokers in its list.
     pub(super) list: Vec<(i32, String, u16)>,
+    /// Its cluster was made anew, with another id.
+    pub(super) is_made_anew: bool,
 }
 
 /// A broker that answers what Narrows asks.
@@ -58,6 +64,7 @@ impl Scripted {
         *self.says.lock().unwrap() = Says {
             identity,
             list: list.collect(),
+            is_made_anew: false,
         };
     }
 }
@@ -98,7 +105,12 @@ fn answer(frame: &[u8], says: &Says) -> Vec<u8> {
         .iter()
         .map(|(id, host, port)| node(*id, host, *port))
         .collect();
-    response(METADATA, 4, correlation_id, &Shape::of(&nodes))
+    let mut list = response(METADATA, 4, correlation_id, &Shape::of(&nodes));
+    if says.is_made_anew {
+        let at = list.windows(CLUSTER.len()).position(|id| id == CLUSTER);
+        list[at.unwrap()..][..CLUSTER.len()].copy_from_slice(CLUSTER_ANEW);
+    }
+    list
 }
 
 /// A cluster in front of these bootstrap servers, for which names stand for addresses.
@@ -236,36 +248,11 @@ async fn a_list_that_lags_behind_cuts_no_connection() {
     .await;
 }
 
-#[tokio::test]
-async fn two_listeners_of_one_broker_cut_no_connection_and_are_told_of() {
-    local(async {
-        let (zero, one, cluster) = two().await;
-        let gone = cluster.view().locate(NodeId(1)).unwrap().gone;
-        let other = Scripted::at("127.0.0.1:0").await;
-        other.say(
-            None,
-            &[(0, LOCAL, zero.at.port()), (1, LOCAL, other.at.port())],
-        );
-        learn(&cluster, &[(1, other.at.port())]);
-        let [claim] = &cluster.view().due_claims(9, Instant::now())[..] else {
-            panic!("no claim")
-        };
-        cluster.settle_claim(claim).await;
-        learn(&cluster, &[(1, one.at.port())]);
-        learn(&cluster, &[(1, other.at.port())]);
-        let later = Instant::now() + Duration::from_secs(60);
-        let [claim] = &cluster.view().due_claims(9, later)[..] else {
-            panic!("no claim")
-        };
-        assert!(claim.is_flapping);
-        assert_eq!(
-            (claim.known.port, claim.claimed.port),
-            (one.at.port(), other.at.port())
-        );
-        assert!(!gone.is_cancelled());
-        assert_eq!(port_of(&cluster, 1).await, one.at.port());
-    })
-    .await;
+/// Lets time pass without waiting for it.
+async fn move_clock(by: Duration) {
+    tokio::time::pause();
+    tokio::time::advance(by).await;
+    tokio::time::resume();
 }
 
 #[tokio::test]
@@ -282,6 +269,118 @@ async fn a_broker_whose_address_is_dead_is_found_at_once_where_lists_claim_that_
         learn(&cluster, &[(1, new.at.port())]);
         assert_eq!(port_of(&cluster, 1).await, new.at.port());
         assert!(gone.is_cancelled(), "connections to the old address end");
+    })
+    .await;
+}
+
+/// A broker of a cluster that has been made anew since Narrows learned its id, and how each refresh
+/// ends, so long after the one before.
+async fn refreshed_anew(pauses: &[Duration]) -> (Cluster, Vec<bool>) {
+    let broker = Scripted::at("127.0.0.1:0").await;
+    let cluster = cluster(&[&broker.at.to_string()], &[]);
+    broker.say(None, &[(1, LOCAL, broker.at.port())]);
+    assert_eq!(cluster.refresh_once().await, refresh::Outcome::Fresh);
+    broker.say(None, &[(7, LOCAL, broker.at.port())]);
+    broker.says.lock().unwrap().is_made_anew = true;
+    let mut believed = Vec::new();
+    for pause in pauses {
+        move_clock(*pause).await;
+        believed.push(cluster.refresh_once().await == refresh::Outcome::Fresh);
+    }
+    (cluster, believed)
+}
+
+#[tokio::test]
+async fn refreshes_believe_in_another_cluster_after_half_a_minute_and_five_times_its_word() {
+    let second = Duration::from_secs(1);
+    for (pauses, expected) in [
+        // Often, but not for long: what a broker needs that is away for a moment.
+        (vec![second / 10; 20], vec![false; 20]),
+        // For long, but not often.
+        (vec![20 * second; 4], vec![false; 4]),
+        // Both.
+        (
+            vec![second, second, second, second, second, 30 * second],
+            vec![false, false, false, false, false, true],
+        ),
+    ] {
+        let (cluster, believed) = local(refreshed_anew(&pauses)).await;
+        assert_eq!(believed, expected);
+        let is_new = expected.contains(&true);
+        let (id, node) = if is_new {
+            (CLUSTER_ANEW, 7)
+        } else {
+            (CLUSTER, 1)
+        };
+        assert_eq!(cluster.view().cluster_id().unwrap().as_bytes(), id);
+        let nodes: Vec<_> = cluster
+            .view()
+            .brokers()
+            .into_iter()
+            .map(|(node, _)| node)
+            .collect();
+        assert_eq!(nodes, [NodeId(node)]);
+    }
+}
+
+#[tokio::test]
+async fn one_word_of_the_cluster_itself_ends_what_a_stranger_has_insisted_on() {
+    local(async {
+        let broker = Scripted::at("127.0.0.1:0").await;
+        let cluster = cluster(&[&broker.at.to_string()], &[]);
+        broker.say(None, &[(1, LOCAL, broker.at.port())]);
+        for round in 0..3 {
+            assert_eq!(
+                cluster.refresh_once().await,
+                refresh::Outcome::Fresh,
+                "{round}"
+            );
+            broker.says.lock().unwrap().is_made_anew = true;
+            for _ in 0..3 {
+                assert_ne!(cluster.refresh_once().await, refresh::Outcome::Fresh);
+                move_clock(Duration::from_secs(20)).await;
+            }
+            broker.says.lock().unwrap().is_made_anew = false;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn who_answers_at_an_address_is_asked_anew_after_any_doubt_and_always_where_an_id_is_pinned()
+{
+    local(async {
+        let (_zero, one, cluster) = two().await;
+        let connect = || cluster.connect(Target::Broker(NodeId(1)), None);
+        let other = |says: &Scripted| says.say(Some(7), &[]);
+        assert!(connect().await.is_ok());
+        other(&one);
+        assert!(connect().await.is_ok(), "it has said so a moment ago");
+        // A connection there has ended.
+        cluster.forget_verified(one.at);
+        assert!(connect().await.is_err());
+        // Nobody has answered there for a moment.
+        one.say(Some(1), &[]);
+        assert!(connect().await.is_ok());
+        let at = one.at;
+        drop(one);
+        tokio::task::yield_now().await;
+        assert!(connect().await.is_err());
+        let taken = Scripted::at(&at.to_string()).await;
+        other(&taken);
+        // For so long the refusal is everybody's.
+        move_clock(Duration::from_secs(1)).await;
+        assert!(connect().await.is_err());
+        // An id is pinned.
+        taken.say(Some(1), &[]);
+        let pinned = ClusterSettings {
+            cluster_id: Some(String::from_utf8(CLUSTER.into()).unwrap()),
+            ..ClusterSettings::clone(&cluster.settings())
+        };
+        cluster.change(pinned);
+        assert!(connect().await.is_ok());
+        other(&taken);
+        assert!(connect().await.is_err());
     })
     .await;
 }

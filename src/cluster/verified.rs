@@ -1,5 +1,6 @@
 //! Which addresses have said who they are, and until when that holds.
 
+use super::now;
 use crate::types::NodeId;
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -24,7 +25,7 @@ impl Verified {
     pub(super) fn holds(&self, peer: SocketAddr, node: Option<NodeId>) -> bool {
         self.lock()
             .get(&(peer, node))
-            .is_some_and(|until| Instant::now() < *until)
+            .is_some_and(|until| now() < *until)
     }
 
     pub(super) fn note(&self, peer: SocketAddr, node: Option<NodeId>) {
@@ -32,7 +33,7 @@ impl Verified {
         if until.len() >= ENTRIES_MAX {
             until.clear();
         }
-        until.insert((peer, node), Instant::now() + VERIFIED);
+        until.insert((peer, node), now() + VERIFIED);
     }
 
     /// Something has happened to a connection to this address, or none could be made: whoever is

@@ -21,7 +21,7 @@ use arc_swap::ArcSwap;
 use std::collections::{BTreeMap, BTreeSet, btree_map};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::sync::Notify;
 use tracing::warn;
 
@@ -261,7 +261,7 @@ impl ListenerContext {
     /// A client has been told the brokers' addresses, or a broker behind TLS that passes through
     /// has told it some. When no client comes by any, that is a problem.
     pub(super) fn brokers_told(&self) {
-        let now = Instant::now();
+        let now = tokio::time::Instant::now().into_std();
         let Some(unreached) = self.reach.told(now) else {
             return;
         };

@@ -200,6 +200,30 @@ async fn whoever_has_a_brokers_address_but_is_another_one_gets_no_byte_of_a_clie
     }
 }
 
+#[tokio::test]
+async fn an_address_that_changes_hands_under_a_connection_gets_no_byte_of_who_comes_at_once() {
+    let (zero, mut one, _) = two().await;
+    let proxy = Proxy::start(&[&zero]).await;
+    proxy.announce("a broker answered for another cluster id");
+    let mut client = proxy.connect_to(1).await;
+    let arrival = client.ask(&mut one).await;
+    // Trusted so lately that nobody would be asked, but for the end of this connection.
+    drop(arrival);
+    assert_eq!(client.frame().await, None);
+    let nodes = BTreeMap::from([(0, zero.address), (1, one.address)]);
+    let other = ClusterState {
+        cluster_id: "another-cluster".into(),
+        nodes,
+        ..ClusterState::default()
+    };
+    let taken = take_over(&one, other).await;
+    let mut client = proxy.connect_to(1).await;
+    client.send(&request(OFFSET_COMMIT, 6, 1, b"secret")).await;
+    assert_eq!(client.frame().await, None);
+    proxy.until_closed("wrong_broker", 1).await;
+    assert!(!taken.has_arrivals());
+}
+
 impl ClusterState {
     fn clone_from_true(&mut self, other: &Broker) {
         let other = other.cluster.lock().unwrap();
