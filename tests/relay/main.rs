@@ -37,6 +37,7 @@ mod page;
 mod pki;
 mod plain;
 mod proxy_protocol;
+mod reach;
 mod reload;
 #[path = "../../src/protocol/samples.rs"]
 mod samples;
