@@ -93,3 +93,15 @@ fn a_start_says_what_runs_and_where() {
     process.signal(SIGTERM);
     assert_eq!(process.ended().0.code(), Some(0));
 }
+
+#[test]
+fn the_soft_limit_of_open_files_is_raised_to_the_hard_one() {
+    let address = own_address();
+    let config = file(&configuration(address, ""));
+    let narrows = env!("CARGO_BIN_EXE_narrows");
+    let mut shell = std::process::Command::new("sh");
+    let script = "ulimit -Sn 1024; ulimit -Hn 4096; exec \"$1\" run --config \"$2\"";
+    shell.args(["-c", script, "sh", narrows]).arg(config.path());
+    let process = Process::read(shell, address);
+    assert_eq!(process.metric("process_max_fds"), 4096);
+}
