@@ -21,7 +21,8 @@ pub(super) fn of_value(key: &Key, text: &str) -> Option<Fault> {
         return Some(unfilled());
     }
     match key.kind {
-        Kind::Duration { .. } => bare_number(text),
+        Kind::Duration { .. } => bare_number(text).or_else(|| other_duration(key, text)),
+        Kind::Bytes { .. } => other_size(key, text),
         Kind::Choice(words) => other_word(key, words, text),
         Kind::Text if *key == keys::LOG_LEVEL => other_level(text),
         Kind::Text => with_protocol(text),
@@ -71,6 +72,63 @@ fn bare_number(text: &str) -> Option<Fault> {
             format!("write {text}s for seconds, {text}ms for milliseconds"),
         )
     })
+}
+
+/// `30 seconds`, `1.5s` and `PT30S`.
+fn other_duration(key: &Key, text: &str) -> Option<Fault> {
+    const UNITS: [(&str, &[&str]); 4] = [
+        (
+            "ms",
+            &["ms", "msec", "msecs", "milli", "millis", "millisecond"],
+        ),
+        ("s", &["s", "sec", "secs", "second"]),
+        ("m", &["m", "min", "mins", "minute"]),
+        ("h", &["h", "hr", "hrs", "hour"]),
+    ];
+    let lower = text.to_ascii_lowercase();
+    let (number, unit) = number_and_unit(lower.strip_prefix("pt").unwrap_or(&lower))?;
+    let is_named = |names: &&[&str]| {
+        names.contains(&unit)
+            || unit
+                .strip_suffix('s')
+                .is_some_and(|one| names.contains(&one))
+    };
+    let at = UNITS.iter().position(|(_, names)| is_named(&names))?;
+    let instead = match number.split_once('.') {
+        None => format!("{number}{}", UNITS[at].0),
+        Some((whole, tenths)) => {
+            // A fraction becomes an integer of the next smaller unit.
+            let smaller = [1, 1_000, 60, 60][at];
+            let scale = 10u64.checked_pow(u32::try_from(tenths.len()).ok()?)?;
+            let tenths = tenths.parse::<u64>().ok()?.checked_mul(smaller)?;
+            let whole = whole.parse::<u64>().ok()?.checked_mul(smaller)?;
+            let is_exact = at > 0 && tenths % scale == 0;
+            is_exact.then(|| format!("{}{}", whole + tenths / scale, UNITS[at - 1].0))?
+        }
+    };
+    let is_taken = parse::duration(key.kind.durations())(&instead).is_ok();
+    is_taken.then(|| Fault::new("not a duration", format!("write {instead}")))
+}
+
+/// `100MB` and `64k`, by which few mean powers of ten.
+fn other_size(key: &Key, text: &str) -> Option<Fault> {
+    let lower = text.to_ascii_lowercase();
+    let (number, unit) = number_and_unit(&lower)?;
+    let unit = match unit {
+        "k" | "kb" | "ki" | "kib" => "KiB",
+        "m" | "mb" | "mi" | "mib" => "MiB",
+        "g" | "gb" | "gi" | "gib" => "GiB",
+        _ => return None,
+    };
+    let instead = format!("{number}{unit}");
+    let is_taken = parse::bytes(key.kind.bytes())(&instead).is_ok();
+    is_taken.then(|| Fault::new("not a size in bytes", format!("write {instead}")))
+}
+
+fn number_and_unit(text: &str) -> Option<(&str, &str)> {
+    let end = text.find(|c: char| !c.is_ascii_digit() && c != '.')?;
+    let (number, unit) = text.split_at(end);
+    (!number.is_empty()).then_some((number, unit.trim()))
 }
 
 fn other_word(key: &Key, words: &[&str], text: &str) -> Option<Fault> {
@@ -144,7 +202,13 @@ pub(super) fn of_section(pattern: &[&str], value: &Value) -> Option<String> {
                     .to_owned(),
             );
         }
+        ["listeners", "*", "address"] if is_scheme(&lower) => {
+            return Some(line(&keys::SCHEME, &lower));
+        }
         ["listeners", "*", "address"] => return Some(line(&keys::ADVERTISED_HOST, text)),
+        ["admin"] if text.parse::<u16>().is_ok() => {
+            return Some(line(&keys::ADMIN_BIND, &format!("127.0.0.1:{text}")));
+        }
         _ => {}
     }
     let of_kind = keys::KEYS.iter().filter(|key| inside(key));
@@ -163,6 +227,11 @@ pub(super) fn of_section(pattern: &[&str], value: &Value) -> Option<String> {
         }
     }
     None
+}
+
+/// Whether a text is one of the schemes.
+fn is_scheme(text: &str) -> bool {
+    matches!(keys::SCHEME.kind, Kind::Choice(words) if words.contains(&text))
 }
 
 /// Whether the text can only be meant for this key among its neighbours.

@@ -131,7 +131,7 @@ pub(super) fn bind(text: &str) -> Result<SocketAddr, Fault> {
 /// Bootstrap servers, at least one. Every one that can't be read is told.
 pub(super) fn bootstrap_servers(items: &[&str]) -> Result<Vec<BrokerAddress>, Fault> {
     let cure = "write host:port, or [address]:port for IPv6; several as a list or with commas";
-    if items.is_empty() {
+    if items.iter().all(|item| item.is_empty()) {
         return Err(Fault::new("the list is empty", cure));
     }
     let mut servers = Vec::new();

@@ -153,6 +153,8 @@ impl Reader {
             Value::Dict(_, table) if key.kind == Kind::BrokerAddresses => {
                 table.iter().map(line).collect()
             }
+            // `kafka-0: 9092`
+            Value::Dict(..) if key.kind == Kind::HostPorts => item(&value).map(|text| vec![text]),
             value => scalar(value)
                 .map(|text| text.split(',').map(|item| item.trim().to_owned()).collect()),
         };

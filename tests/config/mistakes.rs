@@ -57,6 +57,16 @@ fn servers_as_other_programs_write_them_get_the_list_to_write() {
             "write kafka-0:9092, without the blank",
         ),
         (
+            "{kafka-0: 9092}",
+            "the blank behind the colon makes a key of `kafka-0`",
+            "write kafka-0:9092, without the blank",
+        ),
+        (
+            "','",
+            "the list is empty",
+            "write host:port, or [address]:port for IPv6; several as a list or with commas",
+        ),
+        (
             "['{{ .Values.kafka }}']",
             "a template stands here that nobody has filled in: `{{ ... }}`",
             "render it first (`helm template`), or write the value itself",
@@ -102,6 +112,31 @@ fn words_of_other_programs_get_the_word_to_write() {
         ("log: debug", "log", "write `log: {level: debug}`"),
         ("drain: 30s", "drain", "write `drain: {delay: 30s}`"),
         ("reload: 0s", "reload", "write `reload: {interval: 0s}`"),
+        ("drain: {timeout: 30 Seconds}", "drain.timeout", "write 30s"),
+        ("drain: {timeout: 500msec}", "drain.timeout", "write 500ms"),
+        ("drain: {timeout: PT1M}", "drain.timeout", "write 1m"),
+        ("drain: {timeout: 1.5s}", "drain.timeout", "write 1500ms"),
+        ("drain: {timeout: 0.5 min}", "drain.timeout", "write 30s"),
+        (
+            "drain: {timeout: 1.0001s}",
+            "drain.timeout",
+            "write an integer and a unit (ms, s, m, h), from 0s to 1h",
+        ),
+        (
+            "drain: {timeout: 9999999 hours}",
+            "drain.timeout",
+            "write an integer and a unit (ms, s, m, h), from 0s to 1h",
+        ),
+        (
+            "limits: {frame_bytes_max: 100MB}",
+            "limits.frame_bytes_max",
+            "write 100MiB",
+        ),
+        (
+            "limits: {frame_bytes_max: 64k}",
+            "limits.frame_bytes_max",
+            "write 64KiB",
+        ),
     ] {
         let problem = only_problem("admin:", &format!("{keys}\nadmin:"));
         assert_eq!(
@@ -157,6 +192,37 @@ fn words_of_other_programs_get_the_word_to_write() {
             "{keys}"
         );
     }
+}
+
+#[test]
+fn a_section_as_one_value_gets_the_section_to_write() {
+    let address = &ISSUE_EXAMPLE[ISSUE_EXAMPLE.find("    address:").unwrap()..];
+    let address = &address[..address.find("\nadmin:").unwrap()];
+    for (from, to, key, cure) in [
+        (
+            address,
+            "    address: single\n",
+            "listeners.external.address",
+            "write `address: {scheme: single}`",
+        ),
+        (
+            address,
+            "    address: kafka.example.com\n",
+            "listeners.external.address",
+            "write `address: {advertised_host: kafka.example.com}`",
+        ),
+    ] {
+        let text = ISSUE_EXAMPLE.replacen(from, to, 1);
+        let problems = Given::file(&text).load().unwrap_err();
+        let problem = problems.list.iter().find(|problem| problem.key == key);
+        assert_eq!(problem.unwrap().cure, cure, "{problems}");
+    }
+    let text = ISSUE_EXAMPLE.split("\nadmin:").next().unwrap().to_owned() + "\nadmin: 9190\n";
+    let problems = Given::file(&text).load().unwrap_err();
+    assert_eq!(
+        problems.list[0].cure,
+        "write `admin: {bind: 127.0.0.1:9190}`"
+    );
 }
 
 #[test]
