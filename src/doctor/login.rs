@@ -109,7 +109,9 @@ const AUTHENTICATION_FAILED: i16 = 58;
 fn denied(address: &BrokerAddress, credentials: &Credentials, answer: &TokenAnswer) -> Trouble {
     let (user, mechanism) = (Shown::name(&credentials.user), credentials.mechanism);
     let said = answer.message.as_deref().map_or(String::new(), |message| {
-        format!(", \"{}\"", Shown::name(message))
+        // Some say the token again that they refuse, and that of PLAIN is the password.
+        let message = message.replace(credentials.password.expose(), "***");
+        format!(", \"{}\"", Shown::name(&message))
     });
     let error = errors::name(answer.error);
     let fact = format!("{address} refuses user {user} by {mechanism} ({error}{said})");

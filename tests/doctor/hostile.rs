@@ -1,6 +1,9 @@
 //! Peers that send any bytes at all: the report comes, whatever they are.
 
+use crate::kafka::{Garbled, Script};
+use crate::logins::alice;
 use crate::{IMPATIENT, expect, peers, report, target};
+use narrows::auth::Mechanism;
 use narrows::doctor::Target;
 use proptest::prelude::*;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -52,6 +55,41 @@ proptest! {
         });
         let text = report.table(true) + &report.json().to_string() + &report.short();
         prop_assert!(text.chars().all(|c| c == '\n' || !c.is_control()), "{text:?}");
+    }
+}
+
+/// Produce, Fetch, Metadata, SaslHandshake, ApiVersions and SaslAuthenticate: all that doctor asks.
+const ASKED: [i16; 6] = [0, 1, 3, 17, 18, 36];
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(32))]
+
+    #[test]
+    fn any_bytes_behind_the_truth_at_any_stage_end_in_a_report_without_the_password(
+        api_key in prop::sample::select(&ASKED[..]),
+        kept in 0..120usize,
+        bytes in prop::collection::vec(
+            prop_oneof![Just(0), Just(1), Just(0x7f), Just(0x80), Just(0xff), any::<u8>()],
+            0..80,
+        ),
+    ) {
+        let script = Script {
+            login: Some((&["PLAIN"], "alice", "hunter2")),
+            topic: Some("orders"),
+            garbled: Some(Garbled { api_key, kept, bytes }),
+            ..Script::default()
+        };
+        let report = Runtime::new().unwrap().block_on(async {
+            let target = Target {
+                topic: Some("orders".to_owned()),
+                timeout: IMPATIENT,
+                ..target(script.start().await)
+            };
+            report(&alice(target, Mechanism::Plain, "hunter2")).await
+        });
+        let text = report.table(true) + &report.json().to_string() + &report.short();
+        prop_assert!(text.chars().all(|c| c == '\n' || !c.is_control()), "{text:?}");
+        prop_assert!(!text.contains("hunter2"), "{text}");
     }
 }
 

@@ -41,11 +41,25 @@ pub(crate) struct Script {
     pub(crate) asked: Arc<Mutex<Vec<i16>>>,
     /// What is fetched is not what was written.
     pub(crate) loses_records: bool,
+    /// What it answers to requests of one kind is the truth up to a point, and these bytes from
+    /// there on.
+    pub(crate) garbled: Option<Garbled>,
+    /// What it says to a login that it refuses.
+    pub(crate) refusal: &'static str,
     /// It has no Metadata.
     pub(crate) is_controller: bool,
     pub(crate) topic: Option<&'static str>,
     /// What has been written to the topic; `None` where writing is not allowed.
     pub(crate) records: Arc<Mutex<Option<Vec<u8>>>>,
+}
+
+/// See [`Script::garbled`].
+#[derive(Clone, Debug)]
+pub(crate) struct Garbled {
+    pub(crate) api_key: i16,
+    /// So many bytes of the true body stay, or all.
+    pub(crate) kept: usize,
+    pub(crate) bytes: Vec<u8>,
 }
 
 impl Default for Script {
@@ -58,6 +72,8 @@ impl Default for Script {
             expects_proxy_header: false,
             asked: Arc::default(),
             loses_records: false,
+            garbled: None,
+            refusal: "Invalid username or password",
             is_controller: false,
             topic: None,
             records: Arc::new(Mutex::new(Some(Vec::new()))),
@@ -157,6 +173,7 @@ async fn serve(mut stream: impl AsyncRead + AsyncWrite + Unpin, script: &Script,
 const API_VERSIONS: i16 = 18;
 const SASL_HANDSHAKE: i16 = 17;
 const SASL_AUTHENTICATE: i16 = 36;
+const CORRELATION_ID_BYTES: usize = 4;
 
 /// The response, or `None` to close.
 fn answer(
@@ -201,6 +218,14 @@ fn answer(
             .unwrap(),
         1 => fetch(script).encode(&mut out, version).unwrap(),
         _ => return None,
+    }
+    if let Some(garbled) = script
+        .garbled
+        .as_ref()
+        .filter(|garbled| garbled.api_key == key)
+    {
+        out.truncate(CORRELATION_ID_BYTES + garbled.kept);
+        out.extend_from_slice(&garbled.bytes);
     }
     Some(out)
 }
@@ -264,7 +289,7 @@ fn authenticate(
     }
     SaslAuthenticateResponse::default()
         .with_error_code(58)
-        .with_error_message(Some(text("Invalid username or password")))
+        .with_error_message(Some(text(script.refusal)))
 }
 
 fn metadata(script: &Script, own: SocketAddr) -> MetadataResponse {

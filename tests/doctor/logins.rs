@@ -1,7 +1,7 @@
 //! SASL: demanded, refused, not there, and as it should be.
 
 use crate::kafka::Script;
-use crate::{expect, report, target};
+use crate::{expect, only_problem, report, target};
 use narrows::auth::{Credentials, Mechanism, Secret};
 use narrows::doctor::Target;
 
@@ -12,7 +12,7 @@ fn demanding(mechanisms: &'static [&'static str]) -> Script {
     }
 }
 
-fn alice(target: Target, mechanism: Mechanism, password: &str) -> Target {
+pub(crate) fn alice(target: Target, mechanism: Mechanism, password: &str) -> Target {
     Target {
         credentials: Some(Credentials {
             mechanism,
@@ -61,6 +61,22 @@ async fn a_wrong_password() {
         "Invalid username or password",
     ];
     expect(&target, "sasl_login_failed", &words).await;
+}
+
+#[tokio::test]
+async fn a_broker_that_says_the_password_again_does_not_have_it_printed() {
+    let script = Script {
+        refusal: "no user for token \0alice\0tr0ub4dor&3",
+        ..demanding(&["PLAIN"])
+    };
+    let target = target(script.start().await);
+    let target = alice(target, Mechanism::Plain, "tr0ub4dor&3");
+    let report = report(&target).await;
+    let (code, sentence) = only_problem(&report);
+    assert_eq!(code, "sasl_login_failed");
+    assert!(sentence.contains("no user for token"), "{sentence}");
+    let shown = report.table(true) + &report.json().to_string() + &report.short();
+    assert!(!shown.contains("tr0ub4dor"), "{shown}");
 }
 
 #[tokio::test]
