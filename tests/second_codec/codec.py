@@ -1,20 +1,28 @@
 """kafka-python's codec as a judge of what Narrows rewrites: a batch a call.
 
     codec.py generate SEED COUNT   writes COUNT random responses of every version that names brokers
-    codec.py judge                 reads what Narrows made of them, and says what is wrong
+    codec.py judge [TABLE]         reads what Narrows made of them, and says what is wrong; TABLE is
+                                   what it may offer of each API, KEY:FIRST:LAST with commas
+    codec.py requests SEED COUNT   writes COUNT random requests of every API and version
+    codec.py offers SEED COUNT     writes COUNT random ApiVersions responses of every version
 
 A line is `key version frame`, to the judge `key version original rewritten`; frames are in hex, with
-their length in front.
+their length in front. With requests a line ends with what Narrows must read of it: the correlation
+id, the client id (`-` for none, or `=` and hex), how many bytes the body has, and 1 if the broker answers.
 """
 
+import importlib
 import math
+import pkgutil
 import random
 import sys
 import uuid
 
+import kafka.protocol
 from kafka.protocol.admin import DescribeClusterResponse, DescribeQuorumResponse
+from kafka.protocol.api_message import ApiMessage
 from kafka.protocol.consumer import FetchResponse
-from kafka.protocol.metadata import FindCoordinatorResponse, MetadataResponse
+from kafka.protocol.metadata import ApiVersionsResponse, FindCoordinatorResponse, MetadataResponse
 from kafka.protocol.producer import ProduceResponse
 
 # The first version in which each names brokers (Narrows passes on earlier ones as they are), and the newest that it lets
@@ -42,10 +50,51 @@ def advertised(node_id):
 
 
 def main():
-    if sys.argv[1] == "generate":
-        generate(random.Random(int(sys.argv[2])), int(sys.argv[3]))
-    else:
+    if sys.argv[1] == "judge":
         judge()
+    else:
+        write = {"generate": generate, "requests": requests, "offers": offers}[sys.argv[1]]
+        write(random.Random(int(sys.argv[2])), int(sys.argv[3]))
+
+
+def requests(chance, count):
+    for request in sorted(all_requests(), key=lambda request: request.API_KEY):
+        for version in range(request.min_version, request.max_version + 1):
+            for _ in range(count):
+                message = request(version=version, **Maker(chance, version, large=False).fields(request._struct))
+                number, client = chance.randrange(2**31), chance.choice([None, "", "rdkafka", "\u4e16" * 40])
+                message.with_header(correlation_id=number, client_id=client)
+                frame = bytes(message.encode(header=True, framed=True)).hex()
+                body = len(message.encode())
+                is_answered = int(request.API_KEY != 0 or message.acks != 0)
+                client = "-" if client is None else "=" + client.encode().hex()
+                print(request.API_KEY, version, frame, number, client, body, is_answered)
+
+
+def all_requests():
+    for module in pkgutil.walk_packages(kafka.protocol.__path__, "kafka.protocol."):
+        importlib.import_module(module.name)
+    waiting, found = [ApiMessage], set()
+    while waiting:
+        message = waiting.pop()
+        waiting += message.__subclasses__()
+        if message.__name__.endswith("Request") and getattr(message, "API_KEY", None) is not None:
+            found.add(message)
+    return found
+
+
+def offers(chance, count):
+    for version in range(ApiVersionsResponse.max_version + 1):
+        for _ in range(count):
+            fields = Maker(chance, version, large=False).fields(ApiVersionsResponse._struct)
+            keys = chance.sample(range(100), chance.randrange(100))
+            ranges = [(key, *sorted(chance.choices(range(25), k=2))) for key in keys]
+            item = next(field for field in ApiVersionsResponse._struct._fields if field.name == "api_keys").array_of
+            names = ("api_key", "min_version", "max_version")
+            fields |= {"error_code": 0, "api_keys": [item(version=version, **dict(zip(names, one))) for one in ranges]}
+            message = ApiVersionsResponse(version=version, **fields)
+            message.with_header(correlation_id=chance.randrange(2**31))
+            print(18, version, bytes(message.encode(header=True, framed=True)).hex())
 
 
 def versions():
@@ -158,6 +207,8 @@ def judge():
 
 def check(key, version, original, rewritten):
     """Whether the original flowed with its length sent; raises where the rewritten one says something else."""
+    if key == 18:
+        return check_offers(version, original, rewritten)
     response, _, _ = RESPONSES[key]
     assert PLANTED.encode() not in rewritten, "a broker's host has leaked"
     assert int.from_bytes(rewritten[:4], "big") == len(rewritten) - 4, "its length is wrong"
@@ -179,6 +230,25 @@ def check(key, version, original, rewritten):
         # Written again it is the same: nothing was there but what was read.
         assert bytes(says.encode(header=True, framed=True)) == rewritten, "bytes that say nothing"
     return has_streamed
+
+
+def check_offers(version, original, cut):
+    """Whether what is left is what both the broker and the table have; the rest must be the broker's."""
+    assert int.from_bytes(cut[:4], "big") == len(cut) - 4, "its length is wrong"
+    expected = ApiVersionsResponse.decode(original, version=version, header=True, framed=True)
+    says = ApiVersionsResponse.decode(cut, version=version, header=True, framed=True)
+    assert says.header.correlation_id == expected.header.correlation_id, "another correlation id"
+    table = {key: (first, last) for key, first, last in (map(int, row.split(":")) for row in sys.argv[2].split(","))}
+    kept = []
+    for offer in expected.api_keys:
+        first, last = table.get(offer.api_key, (1, 0))
+        offer.min_version, offer.max_version = max(offer.min_version, first), min(offer.max_version, last)
+        if offer.min_version <= offer.max_version:
+            kept.append(offer)
+    expected.api_keys = kept
+    wanted, found = expected.to_dict(json=False), says.to_dict(json=False)
+    assert wanted == found, f"expected {difference(wanted, found)}"
+    return False
 
 
 def replace(key, version, message):

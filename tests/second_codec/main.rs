@@ -1,7 +1,8 @@
-//! What Narrows rewrites, as kafka-python reads it: a codec that shares no code with Kafka's own
-//! message classes (tests/oracle) nor with the crate of the scripted peers.
+//! What Narrows rewrites, as kafka-python reads it, and what it reads, as kafka-python writes it: a
+//! codec that shares no code with Kafka's own message classes (tests/oracle) nor with the crate of
+//! the scripted peers.
 //!
-//! A batch is made and judged by `codec.py`; here it goes through Narrows' rewrite, in pieces.
+//! A batch is made and judged by `codec.py`; here it goes through Narrows' code, a rewrite in pieces.
 
 #![allow(
     clippy::unwrap_used,
@@ -9,8 +10,10 @@
     reason = "a failed expectation is the result of a test"
 )]
 
+use narrows::protocol::admission::{self, Unvetted};
 use narrows::protocol::rewrite::{Advertise, PREFIX_BYTES, Rewrite};
-use narrows::protocol::table;
+use narrows::protocol::table::{self, Versions};
+use narrows::protocol::{api_versions, header};
 use narrows::types::{AdvertisedAddress, NodeId};
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -35,23 +38,72 @@ impl Advertise for Advertised {
 
 #[test]
 fn kafka_python_reads_in_every_rewritten_response_what_was_there_but_for_the_addresses() {
-    let given = std::env::var("NARROWS_SEED").ok();
-    let seed = given.map_or_else(|| fastrand::u64(..), |seed| seed.parse().unwrap());
-    println!("again with NARROWS_SEED={seed}");
-    fastrand::seed(seed);
-    let generated = codec(&["generate", &seed.to_string(), &MESSAGES.to_string()], "");
     let mut batch = String::new();
-    for line in generated.lines() {
-        let (key, rest) = line.split_once(' ').unwrap();
-        let (version, hex) = rest.split_once(' ').unwrap();
-        let original = unhex(hex);
-        let rewritten = rewritten(key.parse().unwrap(), version.parse().unwrap(), &original);
+    for line in generated("generate").lines() {
+        let (key, version, original) = message(line);
+        let rewritten = rewritten(key, version, &original);
         let _ = writeln!(batch, "{line} {}", to_hex(&rewritten));
     }
     let verdict = codec(&["judge"], &batch);
     print!("{verdict}");
     let streamed = verdict.split(" judged, ").nth(1).unwrap();
     assert!(!streamed.starts_with("0 "), "no response has streamed");
+}
+
+#[test]
+fn the_header_of_every_request_of_kafka_python_is_read_as_it_was_written() {
+    for line in generated("requests").lines() {
+        let (key, version, frame) = message(line);
+        let expected: Vec<_> = line.split(' ').skip(3).collect();
+        let frame = &frame[4..];
+        let header = header::read(frame, frame.len()).unwrap_or_else(|_| panic!("{line}"));
+        let client = header.client_id.map(|id| format!("={}", to_hex(id)));
+        let found = [
+            header.correlation_id.to_string(),
+            client.unwrap_or_else(|| "-".to_owned()),
+            (frame.len() - header.body_at).to_string(),
+            u8::from(header.is_answered).to_string(),
+        ];
+        assert_eq!((header.api_key, header.version), (key, version));
+        assert_eq!(found[..], expected[..], "{line}");
+    }
+}
+
+#[test]
+fn kafka_python_is_offered_what_both_the_broker_and_the_table_have() {
+    let mut batch = String::new();
+    for line in generated("offers").lines() {
+        let (_, version, original) = message(line);
+        let (prefix, body) = original.split_at(PREFIX_BYTES);
+        let body = api_versions::cut(body, version, Unvetted::Hide, None).unwrap();
+        let mut frame = [prefix, &body].concat();
+        let length = u32::try_from(frame.len() - 4).unwrap();
+        frame[..4].copy_from_slice(&length.to_be_bytes());
+        let _ = writeln!(batch, "{line} {}", to_hex(&frame));
+    }
+    let rows = (0..=i16::from(u8::MAX)).filter_map(|key| {
+        let Versions { min, max } = admission::admitted(table::api(key)?, Unvetted::Hide)?;
+        Some(format!("{key}:{min}:{max}"))
+    });
+    let rows: Vec<_> = rows.collect();
+    print!("{}", codec(&["judge", &rows.join(",")], &batch));
+}
+
+/// Random messages of `codec.py`, [`MESSAGES`] of each version.
+fn generated(what: &str) -> String {
+    let given = std::env::var("NARROWS_SEED").ok();
+    let seed = given.map_or_else(|| fastrand::u64(..), |seed| seed.parse().unwrap());
+    println!("again with NARROWS_SEED={seed}");
+    fastrand::seed(seed);
+    codec(&[what, &seed.to_string(), &MESSAGES.to_string()], "")
+}
+
+/// Key, version and frame of a line.
+fn message(line: &str) -> (i16, i16, Vec<u8>) {
+    let mut words = line.split(' ');
+    let mut next = || words.next().unwrap();
+    let (key, version) = (next().parse().unwrap(), next().parse().unwrap());
+    (key, version, unhex(next()))
 }
 
 /// What `codec.py` says; fails where it does.
