@@ -197,6 +197,23 @@ impl Cluster {
         Ok(())
     }
 
+    /// Stands still: its connections stay, and nothing moves on them.
+    pub(crate) fn freeze(&self, node_id: u8) -> Result<()> {
+        self.signal(node_id, Signal::SIGSTOP)
+    }
+
+    /// Goes on after a [`Self::freeze`].
+    pub(crate) fn thaw(&self, node_id: u8) -> Result<()> {
+        self.signal(node_id, Signal::SIGCONT)
+    }
+
+    fn signal(&self, node_id: u8, signal: Signal) -> Result<()> {
+        let nodes = self.nodes();
+        let child = nodes.get(&node_id);
+        let child = child.with_context(|| format!("broker {node_id} does not run"))?;
+        Ok(kill(Pid::from_raw(i32::try_from(child.id())?), signal)?)
+    }
+
     /// Starts a node that was killed or stopped, under its id and with its data; does not wait for
     /// it.
     pub(crate) fn start_again(&self, namespaces: &Namespaces, node_id: u8) -> Result<()> {

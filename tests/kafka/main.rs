@@ -17,7 +17,9 @@ mod arms;
 mod brokers;
 mod clients;
 mod conversations;
+mod dns;
 mod doctor;
+mod faults;
 mod features;
 mod fixture;
 #[path = "../no_loss/judge.rs"]
@@ -53,6 +55,7 @@ const LISTS: &[fn(&LazyFixture) -> Vec<Trial>] = &[
     conversations::list,
     wire::list,
     operations::list,
+    dns::list,
     features::list,
     sasl::list,
     doctor::list,
@@ -60,6 +63,7 @@ const LISTS: &[fn(&LazyFixture) -> Vec<Trial>] = &[
     tls::list,
     leadership::list,
     single::list,
+    faults::list,
     restarts::list,
     outages::list,
 ];

@@ -6,7 +6,7 @@ use std::thread;
 
 use anyhow::Result;
 
-use crate::namespaces::{NARROWS_FOR_CLIENTS, Namespaces, Side};
+use crate::namespaces::{Entrance, NARROWS_FOR_CLIENTS, Namespaces, Side};
 
 /// Relays every connection to a broker, byte for byte, and says where it listens. Ends with the
 /// process.
@@ -15,7 +15,14 @@ pub(crate) fn start(namespaces: &Namespaces, broker: SocketAddr) -> Result<Socke
         TcpListener::bind((NARROWS_FOR_CLIENTS, 0))
     })??;
     let address = listener.local_addr()?;
-    let namespace = namespaces.entrance(Side::Narrows)?;
+    let entrance = namespaces.entrance(Side::Narrows)?;
+    serve(listener, entrance, broker);
+    Ok(address)
+}
+
+/// Relays whatever comes to the listener to a broker as a namespace reaches it. Ends with the
+/// process.
+pub(crate) fn serve(listener: TcpListener, namespace: Entrance, broker: SocketAddr) {
     thread::spawn(move || {
         if namespace.enter().is_err() {
             return;
@@ -25,7 +32,6 @@ pub(crate) fn start(namespaces: &Namespaces, broker: SocketAddr) -> Result<Socke
             let _ = relay(client, broker);
         }
     });
-    Ok(address)
 }
 
 fn relay(client: TcpStream, broker: SocketAddr) -> io::Result<()> {
