@@ -144,15 +144,14 @@ fn ask(client: &mut TcpStream) -> Result<()> {
 
 /// A network namespace that ends with its last process and socket. On it: loopback, a way to broker
 /// 1 at [`BROKER`], and what a test starts.
-struct Island<'a> {
-    fixture: &'a Fixture,
+struct Island {
     namespace: File,
     folder: PathBuf,
     log: String,
 }
 
-impl<'a> Island<'a> {
-    fn make(fixture: &'a Fixture, name: &str) -> Result<Self> {
+impl Island {
+    fn make(fixture: &Fixture, name: &str) -> Result<Self> {
         let made = thread::spawn(|| -> Result<File> {
             unshare(CloneFlags::CLONE_NEWNET)?;
             let up = Command::new("ip")
@@ -166,7 +165,6 @@ impl<'a> Island<'a> {
         let folder = fixture.namespaces.scratch().join(&name);
         fs::create_dir_all(&folder)?;
         let island = Self {
-            fixture,
             namespace,
             folder,
             log: name,
