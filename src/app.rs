@@ -10,6 +10,7 @@ mod run;
 mod running;
 mod start_error;
 mod status;
+mod upgrade;
 mod verdict;
 mod watch;
 
@@ -17,7 +18,8 @@ use crate::admin::{self, AdminSettings, Pages};
 use crate::cluster::ClusterSettings;
 use crate::lifecycle::{DrainSettings, Stop, Tasks};
 use crate::listener::{Capacity, Limits, LimitsSettings, ListenerSettings};
-use crate::net::{descriptors, socket};
+use crate::net::descriptors;
+use crate::net::passed::PassedSockets;
 use crate::observe::LogSettings;
 use crate::observe::metrics::Metrics;
 use crate::protocol::table;
@@ -25,7 +27,7 @@ use crate::session::{Resources, SessionSettings};
 use listener_text::ListenerText;
 use running::{Running, Runtime};
 use status::Overview;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tracing::{error, info, warn};
@@ -70,11 +72,23 @@ pub struct Narrows {
     overview: Arc<Overview>,
     runtime: Runtime,
     running: Mutex<Running>,
+    /// Open as long as it is served.
+    admin: Weak<TcpListener>,
+    admin_handed_over: Stop,
 }
 
 impl Narrows {
     /// Binds every port and starts every part. Must be called inside a tokio runtime.
     pub fn start(settings: Settings) -> Result<Self, StartError> {
+        Self::start_on(settings, &mut PassedSockets::default())
+    }
+
+    /// Starts on sockets that were passed, and binds those that were not.
+    pub(super) fn start_on(
+        settings: Settings,
+        passed: &mut PassedSockets,
+    ) -> Result<Self, StartError> {
+        upgrade::settle(passed, &settings)?;
         let metrics = Arc::new(Metrics::new(
             table::APIS.iter().map(|api| (api.key, api.name)),
         ));
@@ -99,13 +113,16 @@ impl Narrows {
             sessions,
             stop,
         };
-        let admin = settings.admin.map(bind_admin).transpose()?;
+        let admin = settings.admin.map(|admin| bind_admin(admin, passed));
+        let admin = admin.transpose()?.map(Arc::new);
         let mut running = Running::none(settings.clone());
-        running.apply(settings, &runtime)?;
+        running.apply(settings, passed, &runtime)?;
         let narrows = Self {
             overview,
             runtime,
+            admin_handed_over: Stop::default(),
             running: Mutex::new(running),
+            admin: admin.as_ref().map(Arc::downgrade).unwrap_or_default(),
         };
         narrows.runtime.metrics.loaded(true, unix_seconds());
         narrows.show();
@@ -149,6 +166,11 @@ impl Narrows {
         );
         self.overview.set_not_ready();
         tokio::time::sleep(delay).await;
+        self.end_sessions(timeout).await
+    }
+
+    /// Takes no connection any more and ends those that stand; whether all have within `timeout`.
+    async fn end_sessions(&self, timeout: Duration) -> bool {
         self.runtime.stop.drain();
         let is_drained = tokio::time::timeout(timeout, self.runtime.sessions.ended())
             .await
@@ -220,7 +242,7 @@ impl Narrows {
         self.overview.show(clusters, listeners, certificates);
     }
 
-    fn run_admin(&self, admin: Option<TcpListener>) {
+    fn run_admin(&self, admin: Option<Arc<TcpListener>>) {
         let Some(socket) = admin else { return };
         let ready = self.overview.clone();
         let status = self.overview.clone();
@@ -236,12 +258,18 @@ impl Narrows {
         };
         let stop = self.runtime.stop.clone();
         let tasks = self.runtime.tasks.clone();
-        let aborted = async move { stop.aborted().await };
-        let serve = admin::serve(socket, Arc::new(pages), tasks, aborted);
-        let stop = &self.runtime.stop;
+        // It goes on through a drain, but not where another process has its socket.
+        let handed_over = self.admin_handed_over.clone();
+        let ended = async move {
+            tokio::select! {
+                () = stop.aborted() => {}
+                () = handed_over.draining() => {}
+            }
+        };
+        let serve = admin::serve(socket, Arc::new(pages), tasks, ended);
         self.runtime
             .tasks
-            .spawn_vital("the admin port", stop, serve);
+            .spawn_vital("the admin port", &self.admin_handed_over, serve);
     }
 }
 
@@ -253,7 +281,12 @@ fn capacity() -> Capacity {
     }
 }
 
-fn bind_admin(settings: AdminSettings) -> Result<TcpListener, StartError> {
+fn bind_admin(
+    settings: AdminSettings,
+    passed: &mut PassedSockets,
+) -> Result<TcpListener, StartError> {
     let address = settings.bind;
-    socket::listen(address).map_err(|reason| StartError::Admin { address, reason })
+    passed
+        .listen(address)
+        .map_err(|reason| StartError::Admin { address, reason })
 }

@@ -7,6 +7,7 @@
 //! nothing were missing.
 
 mod notify;
+mod successor;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use notify::{ServiceState, notify};
+pub use successor::{Successor, SuccessorError, tell_predecessor};
 
 /// How Narrows goes down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

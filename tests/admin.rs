@@ -32,7 +32,12 @@ async fn start(pages: Pages) -> Admin {
     let shutdown = async {
         let _ = stopped.await;
     };
-    let serving = tokio::spawn(serve(listener, Arc::new(pages), Tasks::default(), shutdown));
+    let serving = tokio::spawn(serve(
+        Arc::new(listener),
+        Arc::new(pages),
+        Tasks::default(),
+        shutdown,
+    ));
     Admin {
         address,
         stop,

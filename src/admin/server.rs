@@ -45,7 +45,7 @@ const ACCEPT_LOG_INTERVAL: Duration = Duration::from_secs(60);
 /// at once, the others when their response is out, in [`PARTING_TIMEOUT`] at the latest (await
 /// `tasks` for that).
 pub async fn serve(
-    listener: TcpListener,
+    listener: Arc<TcpListener>,
     pages: Arc<Pages>,
     tasks: Tasks,
     shutdown: impl Future<Output = ()>,

@@ -5,6 +5,7 @@
 //! `narrows_last_reload_success`, and the status page say why.
 
 use super::{Narrows, Settings, StartError};
+use crate::net::passed::PassedSockets;
 use crate::observe::logs;
 use crate::observe::time::{rfc3339, unix_seconds};
 use serde_json::json;
@@ -49,7 +50,7 @@ impl Narrows {
                 return Err(ReloadError::Fixed(fixed));
             }
             let filter = settings.log.level.clone();
-            running.apply(settings, &self.runtime)?;
+            running.apply(settings, &mut PassedSockets::default(), &self.runtime)?;
             logs::set_filter(&filter);
         }
         self.show();

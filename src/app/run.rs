@@ -1,13 +1,16 @@
 //! The life of a process: reads the settings, runs Narrows, reloads it when its files change or a
-//! SIGHUP asks for it, and drains it at a SIGTERM or SIGINT.
+//! SIGHUP asks for it, has another process take its place at a SIGUSR2, and drains it at a SIGTERM
+//! or SIGINT.
 //!
 //! Signals are heard from the first moment on, whatever else goes on. Files are read on a thread
 //! that nobody joins ([`detached`]): one may be a FIFO that nobody writes to, or lie on a mount
 //! that hangs, and the process must be able to end all the same.
 
+use super::upgrade::{self, Upgrade};
 use super::watch::Watch;
 use super::{ConfiguredValue, Narrows, Settings, StartError};
-use crate::lifecycle::{ServiceState, detached, notify};
+use crate::lifecycle::{ServiceState, detached, notify, tell_predecessor};
+use crate::net::passed::PassedSockets;
 use crate::observe::logs::{self, LogError};
 use std::fmt;
 use std::io;
@@ -55,8 +58,14 @@ pub enum RunError<E: fmt::Display> {
     #[error("{0}")]
     Start(StartError),
     /// The system lets no signal through.
-    #[error("can't listen for SIGTERM, SIGINT and SIGHUP: {0}")]
+    #[error("can't listen for SIGTERM, SIGINT, SIGHUP and SIGUSR2: {0}")]
     Signals(io::Error),
+    /// The process that this one was to replace has gone.
+    #[error(
+        "the process that this one was to replace has ended, or was told to, before this one was \
+         ready ({0}): start Narrows anew"
+    )]
+    Predecessor(io::Error),
     /// A task that must live as long as the process has ended.
     #[error("{0} has ended by itself, which is a bug: Narrows has drained and ends")]
     TaskEnded(String),
@@ -64,14 +73,16 @@ pub enum RunError<E: fmt::Display> {
 
 /// Runs Narrows until a signal ends it: SIGTERM or SIGINT drains, a second one ends at once.
 /// SIGHUP, or a change of the files that the settings come from, has everything read again by
-/// `read`, which may block. `config_file` is only told.
+/// `read`, which may block. SIGUSR2 starts the process that takes this one's place. `passed` is
+/// what was passed to this one; `config_file` is only told.
 ///
 /// Starts the process's log, by the settings that were read first.
 pub async fn run<E: fmt::Display + Send + 'static>(
     config_file: Option<PathBuf>,
+    mut passed: PassedSockets,
     read: impl Fn() -> Reading<E> + Send + Sync + 'static,
 ) -> Result<(), RunError<E>> {
-    let (mut signals, hang_up) = Signals::new().map_err(RunError::Signals)?;
+    let (mut signals, requests) = Signals::new().map_err(RunError::Signals)?;
     let read = Arc::new(read);
     let reader = Arc::clone(&read);
     let first = detached("config-reader", move || read_first(&*reader));
@@ -94,23 +105,35 @@ pub async fn run<E: fmt::Display + Send + 'static>(
             .map(|admin| tracing::field::display(admin.bind)),
         "Narrows starts"
     );
-    let narrows = Narrows::start(settings).map_err(RunError::Start)?;
+    let narrows = Narrows::start_on(settings, &mut passed).map_err(RunError::Start)?;
     narrows.show_configured(&configured);
+    if let Some(predecessor) = passed.take_predecessor() {
+        tell_predecessor(&predecessor).map_err(RunError::Predecessor)?;
+    }
     tell_manager(ServiceState::Ready);
-    let wish = live(&narrows, (&mut signals, hang_up), watch, read).await;
-    tell_manager(ServiceState::Stopping);
-    match wish {
+    match live(&narrows, (&mut signals, requests), watch, read).await {
         Wish::Signal(name) => {
+            tell_manager(ServiceState::Stopping);
             info!("{name} received");
-            end(&narrows, &mut signals, Some(name)).await;
+            end(&narrows, narrows.drain(), &mut signals, Some(name)).await;
+            Ok(())
+        }
+        Wish::HandedOver(successor) => {
+            tell_manager(ServiceState::MainProcess(successor));
+            info!(
+                successor,
+                "another process accepts connections now: this one ends when its own are answered"
+            );
+            end(&narrows, narrows.make_way(), &mut signals, None).await;
             Ok(())
         }
         Wish::TaskEnded(task) => {
+            tell_manager(ServiceState::Stopping);
             error!(
                 "{task} has ended by itself, which is a bug: draining, since Narrows can't do its \
                  work without it"
             );
-            end(&narrows, &mut signals, None).await;
+            end(&narrows, narrows.drain(), &mut signals, None).await;
             Err(RunError::TaskEnded(task))
         }
     }
@@ -130,16 +153,19 @@ struct Signals {
 }
 
 impl Signals {
-    /// From now on they are heard, and SIGHUP, the second, is too.
-    fn new() -> io::Result<(Self, Signal)> {
+    /// From now on they are heard, and so are those that ask for something else.
+    fn new() -> io::Result<(Self, Requests)> {
         let terminate = signal(SignalKind::terminate())?;
         let interrupt = signal(SignalKind::interrupt())?;
-        let hang_up = signal(SignalKind::hangup())?;
+        let requests = Requests {
+            reload: signal(SignalKind::hangup())?,
+            upgrade: signal(SignalKind::user_defined2())?,
+        };
         let ends = Self {
             terminate,
             interrupt,
         };
-        Ok((ends, hang_up))
+        Ok((ends, requests))
     }
 
     /// Waits for a signal to end. Cancel-safe.
@@ -151,9 +177,17 @@ impl Signals {
     }
 }
 
+/// The signals that ask for something else: SIGHUP and SIGUSR2.
+struct Requests {
+    reload: Signal,
+    upgrade: Signal,
+}
+
 /// Why a life ends.
 enum Wish {
     Signal(&'static str),
+    /// The process with this id has taken its place.
+    HandedOver(u32),
     TaskEnded(String),
 }
 
@@ -185,7 +219,7 @@ impl<E> Read<E> {
 /// meanwhile has everything read once more behind it.
 async fn live<E: fmt::Display + Send + 'static>(
     narrows: &Narrows,
-    (signals, mut hang_up): (&mut Signals, Signal),
+    (signals, mut requests): (&mut Signals, Requests),
     mut watch: Watch,
     read: Arc<impl Fn() -> Reading<E> + Send + Sync + 'static>,
 ) -> Wish {
@@ -200,13 +234,21 @@ async fn live<E: fmt::Display + Send + 'static>(
     };
     let mut reading = None;
     let mut is_wanted_again = false;
+    let mut upgrade = None;
     loop {
         let interval = narrows.settings().reload.interval;
         let is_reading = reading.is_some();
         tokio::select! {
             name = signals.end() => return Wish::Signal(name),
             task = narrows.vital_ended() => return Wish::TaskEnded(task),
-            _ = hang_up.recv() => {
+            _ = requests.upgrade.recv(), if upgrade.is_none() => upgrade = Upgrade::begin(narrows),
+            successor = upgrade::finished(&mut upgrade) => {
+                upgrade = None;
+                if let Some(successor) = successor {
+                    return Wish::HandedOver(successor);
+                }
+            }
+            _ = requests.reload.recv() => {
                 info!("SIGHUP received: reloading");
                 is_wanted_again |= is_reading;
                 reading.get_or_insert_with(|| begin(watch.files()));
@@ -250,10 +292,15 @@ async fn finished<E>(reading: &mut Option<UnderWay<E>>) -> Option<Read<E>> {
     result.await
 }
 
-/// Drains; a second signal ends at once.
-async fn end(narrows: &Narrows, signals: &mut Signals, first: Option<&'static str>) {
+/// Waits for the drain; a second signal ends at once.
+async fn end(
+    narrows: &Narrows,
+    drain: impl Future<Output = bool>,
+    signals: &mut Signals,
+    first: Option<&'static str>,
+) {
     let began = Instant::now();
-    let mut drained = pin!(narrows.drain());
+    let mut drained = pin!(drain);
     loop {
         tokio::select! {
             _ = &mut drained => break,

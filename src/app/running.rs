@@ -14,12 +14,15 @@ use crate::listener::{
     self, BindError, Binding, BindingState, Identification, Limits, ListenerSettings,
 };
 use crate::net::own_sockets::OwnSockets;
+use crate::net::passed::PassedSockets;
 use crate::observe::metrics::{Metrics, UNIDENTIFIED};
 use crate::session::{ListenerContext, ListenerState, Resources};
 use crate::types::{ClusterName, ListenerName};
 use std::collections::BTreeMap;
+use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tracing::info;
@@ -37,6 +40,10 @@ pub(super) struct Running {
 struct OpenBinding {
     binding: Arc<Binding>,
     stop: Stop,
+    /// Part of `stop`: only the socket.
+    accepting: Stop,
+    /// Open as long as connections are accepted.
+    socket: Weak<TcpListener>,
 }
 
 /// What parts are made with, and run by.
@@ -67,6 +74,7 @@ impl Running {
     pub(super) fn apply(
         &mut self,
         settings: Settings,
+        passed: &mut PassedSockets,
         runtime: &Runtime,
     ) -> Result<(), StartError> {
         for listener in &settings.listeners {
@@ -80,7 +88,7 @@ impl Running {
                 return Err(StartError::NoCluster { listener, cluster });
             }
         }
-        let mut sockets = self.bind(&settings.listeners)?;
+        let mut sockets = self.bind(&settings.listeners, passed)?;
         // Before any broker is dialled.
         let binds = settings.listeners.iter().flat_map(|one| one.scheme.binds());
         runtime
@@ -98,6 +106,7 @@ impl Running {
     fn bind(
         &self,
         listeners: &[ListenerSettings],
+        passed: &mut PassedSockets,
     ) -> Result<BTreeMap<SocketAddr, TcpListener>, StartError> {
         let mut sockets = BTreeMap::new();
         let mut errors = Vec::<BindError>::new();
@@ -105,7 +114,7 @@ impl Running {
             let is_new = |address: &SocketAddr| {
                 !self.bindings.contains_key(address) && !sockets.contains_key(address)
             };
-            match listener::bind(settings, is_new) {
+            match listener::bind(settings, is_new, passed) {
                 Ok(bound) => sockets.extend(bound),
                 Err(failed) => errors.extend(failed),
             }
@@ -251,22 +260,30 @@ impl Running {
                     limits,
                     session,
                 };
-                let binding = Arc::new(Binding::new(state));
-                let accept = listener::accept(
-                    socket,
-                    Arc::clone(&binding),
-                    runtime.sessions.clone(),
-                    stop.clone(),
-                );
-                let name = format!("accepting connections on {address}");
-                runtime.tasks.spawn_vital(name, &stop, accept);
-                self.bindings.insert(address, OpenBinding { binding, stop });
+                let open = open(socket, Arc::new(Binding::new(state)), stop, runtime);
+                self.bindings.insert(address, open);
             }
         }
-        for OpenBinding { binding, stop } in before.into_values() {
+        for OpenBinding { binding, stop, .. } in before.into_values() {
             stop.drain();
             runtime.retire(binding.state().stop.clone(), settings.drain);
         }
+    }
+
+    /// The sockets that connections are accepted on, once more, for another process.
+    pub(super) fn copies_of_sockets(&self) -> io::Result<Vec<OwnedFd>> {
+        let sockets = self
+            .bindings
+            .values()
+            .filter_map(|one| one.socket.upgrade());
+        sockets
+            .map(|socket| socket.as_fd().try_clone_to_owned())
+            .collect()
+    }
+
+    /// Accepts no connection any more; those that stand go on.
+    pub(super) fn stop_accepting(&self) {
+        self.bindings.values().for_each(|one| one.accepting.drain());
     }
 
     /// How connections to each address are to be identified, and a listener there: those that share one agree on
@@ -321,6 +338,26 @@ impl Running {
             }
         }
         plan_bindings
+    }
+}
+
+/// Begins to accept connections.
+fn open(socket: TcpListener, binding: Arc<Binding>, stop: Stop, runtime: &Runtime) -> OpenBinding {
+    let socket = Arc::new(socket);
+    let accepting = stop.child();
+    let accept = listener::accept(
+        Arc::clone(&socket),
+        Arc::clone(&binding),
+        runtime.sessions.clone(),
+        (accepting.clone(), stop.clone()),
+    );
+    let name = format!("accepting connections on {}", binding.state().address);
+    runtime.tasks.spawn_vital(name, &accepting, accept);
+    OpenBinding {
+        binding,
+        stop,
+        accepting,
+        socket: Arc::downgrade(&socket),
     }
 }
 

@@ -25,6 +25,9 @@ pub enum StartError {
         /// What the system said.
         reason: io::Error,
     },
+    /// Sockets that were passed, and that no bind has; with the bind that has the same port.
+    #[error("{}", passed_text(.0))]
+    Passed(Vec<(SocketAddr, Option<SocketAddr>)>),
     /// A listener names a cluster that the settings lack.
     #[error("listener {listener} leads to cluster {cluster}, which does not exist")]
     NoCluster {
@@ -33,6 +36,21 @@ pub enum StartError {
         /// The cluster's name.
         cluster: ClusterName,
     },
+}
+
+/// A line for each; nobody passes ten thousand.
+fn passed_text(sockets: &[(SocketAddr, Option<SocketAddr>)]) -> String {
+    let line = |(socket, bind): &(SocketAddr, Option<SocketAddr>)| {
+        let cure = match bind {
+            Some(bind) => format!("pass one of {bind} (ListenStream={bind})"),
+            None => "take it out of the socket unit, or add the bind that it was meant for".into(),
+        };
+        format!(
+            "the socket {socket} was passed (LISTEN_FDS), but nothing is configured to bind that \
+             address, so clients would wait there for ever: {cure}"
+        )
+    };
+    sockets.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
 fn bind_errors_text(errors: &[BindError]) -> String {

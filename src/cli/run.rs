@@ -4,6 +4,7 @@ use super::{ConfigArgs, EXIT_CONFIGURATION};
 use crate::app::{self, ConfiguredValue, Reading, RunError};
 
 use crate::config::{Entry, Loaded, Problems, Sources, keys, load, log_settings};
+use crate::net::passed::PassedSockets;
 use crate::observe::LogFilter;
 use crate::observe::logs::{self, LogFormat, LogSettings};
 use std::fmt;
@@ -14,12 +15,20 @@ pub(super) fn run(args: ConfigArgs) -> ExitCode {
     let sources = args.sources();
     let file = sources.file.clone();
     let mut guess = told_format(&sources);
+    // While there is no other thread.
+    let passed = match PassedSockets::from_environment() {
+        Ok(passed) => passed,
+        Err(error) => {
+            say(guess, &[error.to_string()]);
+            return ExitCode::FAILURE;
+        }
+    };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build();
     let ended = match runtime {
         Ok(runtime) => {
-            let ended = runtime.block_on(app::run(file, move || read(&sources)));
+            let ended = runtime.block_on(app::run(file, passed, move || read(&sources)));
             // Its blocking threads may wait for a file system or a resolver that does not answer.
             runtime.shutdown_background();
             ended
@@ -42,7 +51,7 @@ pub(super) fn run(args: ConfigArgs) -> ExitCode {
             ExitCode::from(EXIT_CONFIGURATION)
         }
         // The log is running by now.
-        RunError::Start(_) | RunError::TaskEnded(_) => {
+        RunError::Start(_) | RunError::Predecessor(_) | RunError::TaskEnded(_) => {
             error.to_string().lines().for_each(|line| error!("{line}"));
             ExitCode::FAILURE
         }

@@ -4,8 +4,8 @@
 //!
 //! What a broker offers is learnt from each of its answers that passes, and where none has, by a
 //! question of Narrows' own, which a broker answers before a login too. It is asked again when a
-//! connection to it has broken, since it may be of another version when it is back, and else once in a
-//! while. A client's ApiVersions waits for a broker that has never said it, or may offer something else
+//! connection to it has broken and when it has been missing from the map, since it may be of another
+//! version when it is back, and else once in a while. A client's ApiVersions waits for a broker that has never said it, or may offer something else
 //! now, but not for [long](PATIENCE): one that is away counts with what it last said, or not at all.
 //! So a client can hold on to a version that a broker does not have; that broker says so itself
 //! (UNSUPPORTED_VERSION).
@@ -167,6 +167,16 @@ impl Offered {
         if let Some(broker) = self.lock().brokers.get_mut(&node) {
             broker.question = Question::Due;
         }
+    }
+
+    /// These are the brokers of the cluster now: those that have left are asked when they are back.
+    pub(super) fn left_but(&self, nodes: &BTreeSet<NodeId>) {
+        let mut known = self.lock();
+        let left = known
+            .brokers
+            .iter_mut()
+            .filter(|(node, _)| !nodes.contains(node));
+        left.for_each(|(_, broker)| broker.question = Question::Due);
     }
 
     /// These are the brokers of the cluster: others count no more, when they have been away for some

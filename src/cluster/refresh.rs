@@ -368,6 +368,8 @@ impl Cluster {
     /// The broker map is another one, or its brokers are dialled elsewhere.
     pub(super) fn map_changed(&self) {
         let brokers = self.view.brokers();
+        self.offered
+            .left_but(&brokers.iter().map(|(node, _)| *node).collect());
         let count = i64::try_from(brokers.len()).unwrap_or(i64::MAX);
         self.metrics.brokers_known.set(count);
         self.note_sharing();

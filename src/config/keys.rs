@@ -183,6 +183,11 @@ keys! {
         Nothing("three quarters of connections_max"), None,
         "How many of them one source may have: an IPv4 address or an IPv6 network of 64 bits, as \
          the PROXY protocol says it.";
+    CONNECTIONS_PER_SOURCE_RATE = "limits.connections_per_source_rate", COUNT,
+        Nothing("any number"), None,
+        "How many connections a second one source may open, and ten times as many at once, since a \
+         client dials all brokers together. Not limited unless you say so: everybody behind a NAT \
+         is one source, and all come at once when a replica goes.";
     NEWCOMERS_MAX = "limits.newcomers_max", COUNT,
         Nothing("half of connections_max"), None,
         "How many of them may not have sent their first request yet; half of these may be from \

@@ -8,6 +8,9 @@ use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 
+/// That all is bound; also what a process says to the one that it replaces.
+pub(super) const READY: &str = "READY=1";
+
 /// What the process has come to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ServiceState {
@@ -15,6 +18,8 @@ pub enum ServiceState {
     Ready,
     /// It goes down because it was told to.
     Stopping,
+    /// From now on this process is the service.
+    MainProcess(u32),
 }
 
 /// Tells the service manager, where there is one that wants to know. Never waits: an error is that
@@ -32,8 +37,9 @@ fn notify_at(socket: &OsStr, state: ServiceState) -> io::Result<()> {
         _ => SocketAddr::from_pathname(socket)?,
     };
     let text = match state {
-        ServiceState::Ready => "READY=1",
-        ServiceState::Stopping => "STOPPING=1",
+        ServiceState::Ready => READY.to_owned(),
+        ServiceState::Stopping => "STOPPING=1".to_owned(),
+        ServiceState::MainProcess(id) => format!("MAINPID={id}"),
     };
     let datagrams = UnixDatagram::unbound()?;
     datagrams.set_nonblocking(true)?;
@@ -65,8 +71,11 @@ mod tests {
         let name = format!("narrows-notify-{}", std::process::id());
         let address = SocketAddr::from_abstract_name(name.as_bytes()).unwrap();
         let manager = UnixDatagram::bind_addr(&address).unwrap();
-        notify_at(OsStr::new(&format!("@{name}")), ServiceState::Stopping).unwrap();
+        let at = format!("@{name}");
+        notify_at(OsStr::new(&at), ServiceState::Stopping).unwrap();
         assert_eq!(received(&manager), "STOPPING=1");
+        notify_at(OsStr::new(&at), ServiceState::MainProcess(77)).unwrap();
+        assert_eq!(received(&manager), "MAINPID=77");
     }
 
     #[test]

@@ -33,6 +33,8 @@ pub(super) struct Connection {
     pub(super) accepted_at: tokio::time::Instant,
     /// What was agreed with the client, and who its certificate says it is.
     pub(super) tls: Option<(Negotiated, Option<String>)>,
+    /// The server name in its TLS hello, safe to print.
+    pub(super) server_name: Option<Box<str>>,
     pub(super) session: SessionRecord,
 }
 
@@ -48,6 +50,7 @@ impl Connection {
             is_accepted: false,
             accepted_at: tokio::time::Instant::now(),
             tls: None,
+            server_name: None,
             session: SessionRecord::default(),
         }
     }
@@ -137,8 +140,10 @@ impl Connection {
         let SessionRecord {
             broker,
             client,
+            principal,
             traffic,
         } = session;
+        let (principal, server_name) = (principal.as_deref(), self.server_name.as_deref());
         let traffic = traffic.as_deref();
         let requests = traffic.and_then(|traffic| traffic.requests);
         let bytes_to_broker = traffic.map(|traffic| traffic.bytes_to_broker);
@@ -163,8 +168,8 @@ impl Connection {
         let cause_code = cause.code();
         if cause.severity() == Severity::Routine {
             debug!(
-                connection = id, %listener, bind, %peer, via, %meant_for, %broker, %client, tls,
-                certificate, requests, bytes_to_broker, bytes_to_client, seconds,
+                connection = id, %listener, bind, %peer, via, %meant_for, %broker, %client, principal, tls,
+                server_name, certificate, requests, bytes_to_broker, bytes_to_client, seconds,
                 cause = cause_code, side, "session ended: {cause}"
             );
             return;
@@ -173,8 +178,8 @@ impl Connection {
         let incidents = &self.binding.resources.incidents;
         if let Some(suppressed) = incidents.note(key, &cause.to_string(), Instant::now()) {
             warn!(
-                connection = id, %listener, bind, %peer, via, %meant_for, %broker, %client, tls,
-                certificate, requests, bytes_to_broker, bytes_to_client, seconds,
+                connection = id, %listener, bind, %peer, via, %meant_for, %broker, %client, principal, tls,
+                server_name, certificate, requests, bytes_to_broker, bytes_to_client, seconds,
                 cause = cause_code, side, suppressed, "session ended: {cause}"
             );
         }

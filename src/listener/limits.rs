@@ -17,12 +17,14 @@
 //! source, but never all; and newcomers, who have not sent a request yet, can't take the places of
 //! those that have.
 
+use super::rate::Rates;
 use crate::observe::metrics::{Limit, LimitMetrics, ListenerMetrics};
 use crate::session::Cause;
 use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tracing::warn;
 
@@ -33,6 +35,8 @@ pub struct LimitsSettings {
     pub connections_max: Option<usize>,
     /// Client connections from one source address.
     pub connections_per_source_max: Option<usize>,
+    /// New connections a second from one source address; without it, any number.
+    pub connections_per_source_rate: Option<usize>,
     /// Connections that have not sent their first request.
     pub newcomers_max: Option<usize>,
     /// TLS handshakes that wait to be computed.
@@ -71,6 +75,8 @@ struct Maxima {
     per_source: usize,
     newcomers: usize,
     handshakes: usize,
+    /// New connections a second of one source.
+    source_rate: Option<usize>,
 }
 
 impl Maxima {
@@ -94,6 +100,7 @@ impl Maxima {
                 .unwrap_or(three_quarters),
             newcomers: settings.newcomers_max.unwrap_or(half),
             handshakes: settings.tls_handshakes_waiting_max.unwrap_or(handshakes),
+            source_rate: settings.connections_per_source_rate,
         }
     }
 
@@ -124,6 +131,7 @@ struct State {
     newcomers: usize,
     handshakes: usize,
     sources: HashMap<Source, Counts>,
+    rates: Rates<Source>,
 }
 
 #[derive(Debug, Default)]
@@ -158,6 +166,7 @@ impl Limits {
             newcomers: 0,
             handshakes: 0,
             sources: HashMap::new(),
+            rates: Rates::default(),
         };
         let shared = Shared {
             capacity,
@@ -191,9 +200,11 @@ impl Limits {
             per_source,
             newcomers,
             handshakes,
+            source_rate,
         } = maxima;
         let metrics = &self.shared.metrics;
         metrics.set_max([connections, per_source, newcomers, handshakes]);
+        metrics.set_source_rate_max(source_rate);
     }
 
     /// Lets one more connection in, which counts at `listener` for as long as the permit lives.
@@ -262,17 +273,28 @@ impl Limits {
             .max();
         let of = |limit: Limit, in_use: usize, max: usize| json!({ "limit": limit.label(), "in_use": in_use, "max": max });
         let maxima = state.maxima;
-        json!([
+        let rate = maxima.source_rate.map(|max| {
+            let busiest = state.rates.busiest(max, Instant::now());
+            of(Limit::SourceRate, busiest, max)
+        });
+        let mut limits = vec![
             of(Limit::Connections, state.connections, maxima.connections),
             // Of the source that has the most.
             of(
                 Limit::SourceConnections,
                 largest.unwrap_or(0),
-                maxima.per_source
+                maxima.per_source,
             ),
             of(Limit::Newcomers, state.newcomers, maxima.newcomers),
             of(Limit::Handshakes, state.handshakes, maxima.handshakes),
-        ])
+        ];
+        limits.extend(rate);
+        limits.into()
+    }
+
+    /// How many connections have not sent their first request.
+    pub fn newcomers(&self) -> usize {
+        self.lock().newcomers
     }
 
     fn show(&self, state: &State) {
@@ -305,6 +327,12 @@ impl State {
                 newcomers,
                 maxima.newcomers_per_source(),
             )?;
+        }
+        if let Some(max) = maxima.source_rate
+            && !self.rates.admit(source, max, Instant::now())
+        {
+            let limit = Limit::SourceRate;
+            return Err(Cause::LimitReached { limit, max });
         }
         // Nothing is noted of a source that has no connection: there are too many addresses.
         let counts = self.sources.entry(source).or_default();
@@ -461,6 +489,7 @@ mod tests {
                 per_source,
                 newcomers,
                 handshakes,
+                source_rate: _,
             } = Maxima::new(settings, Capacity { descriptors, cores });
             [connections, per_source, newcomers, handshakes]
         };
@@ -513,6 +542,27 @@ mod tests {
         assert_eq!(in_use(&limits), [0, 0, 0]);
         assert_eq!(listener.active.get(), 0);
         assert!(limits.admit(&listener, source("192.0.2.1")).is_ok());
+    }
+
+    #[test]
+    fn a_source_that_dials_too_often_is_turned_away_and_others_are_not() {
+        let (limits, listener) = limits(LimitsSettings {
+            connections_per_source_rate: Some(1),
+            ..LimitsSettings::default()
+        });
+        let fast = source("192.0.2.1");
+        let refused = std::iter::repeat_with(|| limits.admit(&listener, fast))
+            .take(100)
+            .find_map(Result::err)
+            .unwrap();
+        assert_eq!(refused.code(), "connections_per_source_rate");
+        assert!(limits.admit(&listener, source("192.0.2.2")).is_ok());
+        let shown = limits.to_json();
+        assert_eq!(shown[4]["limit"], "connections_per_source_rate");
+        assert_eq!(shown[4]["max"], 1);
+        limits.change(LimitsSettings::default());
+        assert!(limits.admit(&listener, fast).is_ok());
+        assert!(limits.to_json().get(4).is_none(), "no limit, no row");
     }
 
     #[test]

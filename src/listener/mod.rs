@@ -12,6 +12,7 @@ mod connection;
 mod limits;
 mod opening;
 mod proxy_protocol;
+mod rate;
 
 pub use binding::{Binding, BindingState, Identification};
 pub use limits::{Capacity, Limits, LimitsSettings, descriptors_for};
@@ -19,6 +20,7 @@ pub use proxy_protocol::{ProxyMode, ProxyProtocol};
 
 use crate::address::Scheme;
 use crate::lifecycle::{Stop, Tasks};
+use crate::net::passed::PassedSockets;
 use crate::net::socket;
 use crate::observe::throttle::Throttle;
 use crate::session::ListenerTls;
@@ -90,10 +92,12 @@ pub fn bind_cure(error: &io::Error, instead: &str) -> String {
     }
 }
 
-/// Binds every socket of a listener that `is_new`, or says of each that can't be bound why.
+/// Binds every socket of a listener that `is_new` and was not passed, or says of each that can't be
+/// bound why.
 pub fn bind(
     settings: &ListenerSettings,
     is_new: impl Fn(&SocketAddr) -> bool,
+    passed: &mut PassedSockets,
 ) -> Result<Vec<(SocketAddr, TcpListener)>, Vec<BindError>> {
     let mut sockets = Vec::new();
     let mut errors = Vec::new();
@@ -104,7 +108,7 @@ pub fn bind(
         .filter(|bind| is_new(&bind.address))
     {
         let address = bind.address;
-        match socket::listen(address) {
+        match passed.listen(address) {
             Ok(socket) => sockets.push((address, socket)),
             Err(reason) => {
                 let meant_for = bind
@@ -126,13 +130,19 @@ pub fn bind(
     }
 }
 
-/// Accepts connections until it has to stop. Each gets a task among the `sessions`.
-pub async fn accept(socket: TcpListener, binding: Arc<Binding>, sessions: Tasks, stop: Stop) {
+/// Accepts connections until `accepting` has to stop. Each gets a task among the `sessions`, which
+/// stops with `stop`.
+pub async fn accept(
+    socket: Arc<TcpListener>,
+    binding: Arc<Binding>,
+    sessions: Tasks,
+    (accepting, stop): (Stop, Stop),
+) {
     let mut warnings = Throttle::every(ACCEPT_WARN_INTERVAL);
     loop {
         let accepted = tokio::select! {
             accepted = socket.accept() => accepted.and_then(tuned),
-            () = stop.draining() => return,
+            () = accepting.draining() => return,
         };
         let state = binding.state();
         match accepted {
@@ -158,7 +168,7 @@ pub async fn accept(socket: TcpListener, binding: Arc<Binding>, sessions: Tasks,
                 // socket stays readable: without a pause this would spin.
                 tokio::select! {
                     () = tokio::time::sleep(ACCEPT_PAUSE) => {}
-                    () = stop.draining() => return,
+                    () = accepting.draining() => return,
                 }
             }
         }

@@ -13,6 +13,7 @@ use crate::net::hello::{self, Hello};
 use crate::net::socket;
 use crate::net::stream::Stream;
 use crate::net::tls::{self, HandshakeError, ServerTls, TlsStream};
+use crate::observe::text::Shown;
 use crate::session::{
     self, Cause, DETECTION_BYTES, DetectedProtocol, Entry, FirstBytes, Incoming, IncomingClient,
     ListenerTls,
@@ -134,6 +135,8 @@ impl Connection {
             Ok(hello::Beginning::Other) => return Err(not_tls(bytes)),
             Err(error) => return Err(Cause::HelloMalformed(error)),
         };
+        let shown = |name: &[u8]| Shown::name(name).to_string().into_boxed_str();
+        self.server_name = hello.server_name.as_deref().map(shown);
         if let Identification::Sni { listeners, .. } = &self.binding.identification {
             let entry = binding::named(listeners, hello.server_name.as_deref())?;
             self.enter(entry)?;

@@ -6,6 +6,7 @@ pub mod buffer;
 pub mod descriptors;
 pub mod hello;
 pub mod own_sockets;
+pub mod passed;
 pub mod pipe;
 pub mod proxy_header;
 pub mod resolve;

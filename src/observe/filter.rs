@@ -22,6 +22,7 @@ pub const MODULES: &[&str] = &[
     "narrows::app::reload",
     "narrows::app::run",
     "narrows::app::running",
+    "narrows::app::upgrade",
     "narrows::cli::run",
     "narrows::cluster::misled",
     "narrows::cluster::moves",

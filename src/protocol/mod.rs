@@ -38,6 +38,7 @@ pub mod header;
 pub mod leaders;
 pub mod mask;
 pub mod own_requests;
+pub mod principal;
 pub mod rewrite;
 pub mod sasl;
 pub mod schema;

@@ -319,6 +319,11 @@ impl Sasl {
         self.asked.is_some() || self.exchange.is_some_and(is_known)
     }
 
+    /// The mechanism of the exchange that is under way.
+    pub fn mechanism(&self) -> Option<Mechanism> {
+        self.exchange.map(|exchange| exchange.mechanism)
+    }
+
     /// How the broker has answered a login, once for each.
     pub fn take_outcome(&mut self) -> Option<(Mechanism, Outcome)> {
         self.outcome.take()
@@ -361,6 +366,11 @@ pub fn read_answer(body: &[u8], is_flexible: bool) -> Result<(i16, bool), Malfor
         Ok((error, token.is_none_or(<[u8]>::is_empty)))
     };
     read().map_err(Unread::in_whole)
+}
+
+/// The token in the body of a SaslAuthenticate request, if all of it has arrived.
+pub fn read_token(body: &[u8], is_flexible: bool) -> Option<&[u8]> {
+    Reader::whole(body).bytes_of(is_flexible).ok().flatten()
 }
 
 /// No version of any API is as high, and no third and fourth byte of a token as low.

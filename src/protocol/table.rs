@@ -31,6 +31,8 @@ pub static SASL_AUTHENTICATE: &Api = &APIS[36];
 pub static PRODUCE: &Api = &APIS[0];
 /// See [`SASL_AUTHENTICATE`].
 pub static FETCH: &Api = &APIS[1];
+/// AlterReplicaLogDirs, whose requests move replicas on the broker that gets them.
+pub static ALTER_REPLICA_LOG_DIRS: &Api = &APIS[34];
 
 /// One API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

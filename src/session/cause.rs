@@ -282,8 +282,8 @@ pub enum Cause {
          straight to {0}"
     )]
     LoginElsewhere(Target),
-    /// There are as many connections or handshakes as there may be.
-    #[error("turned away: there are {max} already, as many as {} allows. {}", .limit.key(), cure(*.limit))]
+    /// There are as many connections or handshakes as there may be, or they come too fast.
+    #[error("turned away: {}. {}", met_text(*.limit, *.max), cure(*.limit))]
     LimitReached {
         /// What there is too much of.
         limit: Limit,
@@ -411,10 +411,21 @@ impl Cause {
 /// Whose doing it is that a limit is met.
 fn turned_away_for(limit: Limit) -> Side {
     match limit {
-        Limit::SourceConnections | Limit::SourceNewcomers => Side::Client,
+        Limit::SourceConnections | Limit::SourceRate | Limit::SourceNewcomers => Side::Client,
         Limit::Connections | Limit::ListenerConnections | Limit::Newcomers | Limit::Handshakes => {
             Side::Narrows
         }
+    }
+}
+
+fn met_text(limit: Limit, max: usize) -> String {
+    let key = limit.key();
+    match limit {
+        Limit::SourceRate => format!(
+            "its source opens more than {max} connections a second, which {key} allows, and ten \
+             times as many at once"
+        ),
+        _ => format!("there are {max} already, as many as {key} allows"),
     }
 }
 
@@ -429,6 +440,11 @@ fn cure(limit: Limit) -> &'static str {
         Limit::SourceConnections => {
             "Clients behind one NAT or load balancer count as one source: raise it, or let the \
              balancer say whose connections they are (the listener's proxy_protocol.mode)"
+        }
+        Limit::SourceRate => {
+            "Find out what dials so often: most Kafka clients keep their connections. Clients \
+             behind one NAT or load balancer count as one source: raise it, or let the balancer \
+             say whose connections they are (the listener's proxy_protocol.mode)"
         }
         Limit::Newcomers | Limit::SourceNewcomers => {
             "These connections have not sent a request yet: find out who opens them, lower \

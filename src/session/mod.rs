@@ -120,6 +120,8 @@ pub enum IncomingClient {
 pub struct SessionRecord {
     /// Who the client says to be, safe to print; empty before its first request.
     pub client: String,
+    /// The user name that it has logged in with, or has tried to, safe to print.
+    pub principal: Option<Box<str>>,
     /// The broker that was reached.
     pub broker: Option<SocketAddr>,
     /// What was carried, unless it was cut off.

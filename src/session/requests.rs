@@ -17,7 +17,7 @@ use crate::net::buffer::Buffer;
 use crate::protocol::admission::{self, Admission};
 use crate::protocol::api_versions;
 use crate::protocol::header::{self, RequestHeader};
-use crate::protocol::sasl::Next;
+use crate::protocol::sasl::{self, Next};
 use crate::protocol::table::{Api, RequestReading, Treatment};
 use crate::protocol::wire::Unread;
 use crate::types::NodeId;
@@ -178,6 +178,8 @@ impl Requests {
             Some(Next::Request) => {}
             Some(Next::RawToken { is_answered }) => {
                 with.state.check_size(frame_bytes, true)?;
+                let mechanism = with.state.sasl.mechanism();
+                with.state.identity.note_token(mechanism, frame);
                 if is_answered {
                     with.expect(Expected::RawToken);
                 }
@@ -337,6 +339,13 @@ fn note(header: &RequestHeader<'_>, frame: &[u8], state: &mut SessionState) {
         Some(Treatment::Handshake) => {
             let mechanism = header::read_mechanism(body).unwrap_or(b"");
             state.sasl.handshake_sent(header.version, mechanism);
+        }
+        Some(Treatment::Authenticate) => {
+            let is_flexible = header
+                .api
+                .is_some_and(|api| api.is_flexible(header.version));
+            let token = sasl::read_token(body, is_flexible).unwrap_or(b"");
+            state.identity.note_token(state.sasl.mechanism(), token);
         }
         _ => {}
     }

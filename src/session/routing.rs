@@ -28,7 +28,7 @@ use crate::protocol::api_versions::Offers;
 use crate::protocol::header::{self, ExpectedBroker, RequestHeader};
 use crate::protocol::leaders;
 use crate::protocol::split::{
-    self, CoordinatorKind, FirstNeed, Needs, PartitionRef, Request, TopicRef,
+    self, CoordinatorKind, Failure, FirstNeed, Needs, PartitionRef, Request, TopicRef,
 };
 use crate::protocol::table::{self, Api, Route, Treatment};
 use crate::protocol::wire::Unread;
@@ -454,14 +454,15 @@ impl Routing {
             // The session is one broker's, and nobody knows which one's: the client begins anew.
             Needs::FetchSession => {
                 let answer = whole.unknown_session().map_err(Unread::Malformed)?;
-                let request_bytes = request.frame_bytes;
-                return Ok(self.want(Wanted::Answer {
-                    answer: answer.into(),
-                    request_bytes,
-                }));
+                return Ok(self.answer(answer, request));
             }
             Needs::All => {
                 let brokers = self.cluster.view().brokers();
+                // One broker is meant, and each would move its own replicas.
+                if request.api == table::ALTER_REPLICA_LOG_DIRS && brokers.len() > 1 {
+                    let failed = whole.failed(Failure::NoBroker);
+                    return Ok(self.answer(failed.map_err(Unread::Malformed)?, request));
+                }
                 brokers.into_iter().map(|(node, _)| Some(node)).collect()
             }
             Needs::Nodes(nodes) => nodes,
@@ -541,6 +542,14 @@ impl Routing {
             self.stage = Stage::PerRequest;
         }
         self.want(Wanted::Broker(wanted))
+    }
+
+    /// Narrows answers the request itself.
+    fn answer(&mut self, answer: Vec<u8>, request: Arriving<'_>) -> Place {
+        self.want(Wanted::Answer {
+            answer: answer.into(),
+            request_bytes: request.frame_bytes,
+        })
     }
 
     /// Once for each request: what has been tried in vain is left to the broker at hand.

@@ -50,6 +50,7 @@ impl Session<'_> {
         let is_under_way = relay.state.sasl.is_incomplete();
         let cause = relay.state.login.explain(cause, oldest, is_under_way);
         self.record.client = relay.state.identity.to_string();
+        self.record.principal = relay.state.identity.principal();
         self.record.traffic = Some(Box::new(relay.traffic()));
         Box::pin(relay.close()).await;
         cause

@@ -7,6 +7,7 @@ use super::login::Login;
 use super::owed::Owed;
 use super::routing::Routing;
 use crate::observe::text::Shown;
+use crate::protocol::principal;
 use crate::protocol::rewrite::{Advertise, BrokerList};
 use crate::protocol::sasl::{Mechanism, Outcome, Sasl};
 use std::fmt;
@@ -87,6 +88,7 @@ impl SessionState {
 pub(super) struct Identity {
     client_id: Option<Box<[u8]>>,
     software: Option<Box<[u8]>>,
+    principal: Option<Box<[u8]>>,
 }
 
 /// No client id or software name that means anything is longer.
@@ -102,6 +104,20 @@ impl Identity {
         if self.client_id.is_none() {
             self.client_id = client_id.map(shortened);
         }
+    }
+
+    /// The client sends `token` for a login by `mechanism`, which may say who it is.
+    pub(super) fn note_token(&mut self, mechanism: Option<Mechanism>, token: &[u8]) {
+        let claimed = mechanism.and_then(|mechanism| principal::claimed(mechanism, token));
+        if let Some(name) = claimed {
+            self.principal = Some(shortened(name));
+        }
+    }
+
+    /// Who it says to be when it logs in, safe to print.
+    pub(super) fn principal(&self) -> Option<Box<str>> {
+        let principal = self.principal.as_ref()?;
+        Some(Shown::name(principal).to_string().into_boxed_str())
     }
 
     pub(super) fn note_software(&mut self, name: &[u8], version: &[u8]) {

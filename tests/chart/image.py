@@ -118,7 +118,7 @@ class Container:
         lines = pathlib.Path(f"/proc/{self.pid}/status").read_text().splitlines()
         return {key: value.split() for key, _, value in (line.partition(":") for line in lines)}
 
-    def get(self, path, seconds=20):
+    def get(self, path, seconds=60):
         """Asks the admin port from inside the container's network, until it answers."""
         deadline = time.monotonic() + seconds
         while True:

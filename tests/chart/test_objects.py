@@ -323,6 +323,23 @@ class Others(unittest.TestCase):
         self.assertEqual(made["spec"]["containers"][0]["args"][:2], ["check", "--live"])
         self.assertEqual(made["spec"]["automountServiceAccountToken"], False)
 
+    def test_helm_test_goes_the_way_of_clients_to_every_listener(self):
+        doctor = {"args": ["--ca", "/secrets/narrows-tls/ca.crt"], "env": {"A": "b"}}
+        made = one(render(SNI, {"helmTest": {"doctor": doctor}}), "Pod")["spec"]["containers"][1]
+        self.assertEqual(made["name"], "doctor-external")
+        self.assertEqual(
+            made["args"],
+            ["doctor", "--bootstrap=kafka.example.com:9092", "--tls", "--wait=30s", *doctor["args"]],
+        )
+        self.assertEqual(made["env"], [{"name": "A", "value": "b"}])
+        forwarded = {**SINGLE, "externalHost": "localhost"}
+        for given in ({**PORT, "helmTest": {"doctor": {"enabled": False}}}, forwarded):
+            without = one(render(given), "Pod")
+            self.assertEqual([c["name"] for c in without["spec"]["containers"]], ["check"])
+        for plain in (PORT, SINGLE):
+            args = one(render(plain), "Pod")["spec"]["containers"][1]["args"]
+            self.assertNotIn("--tls", args)
+
     def test_names_and_namespace_can_be_given(self):
         given = {"fullnameOverride": "edge", "namespaceOverride": "other", "commonLabels": {"a": "b"}}
         for made in render(SNI, given):
@@ -332,6 +349,14 @@ class Others(unittest.TestCase):
 
 
 class Notes(unittest.TestCase):
+    def test_they_ask_for_no_dns_record_of_an_address_or_of_this_machine(self):
+        said = chart.notes({**PORT, "externalHost": "192.0.2.7"})
+        self.assertIn("DNS:               none, as 192.0.2.7 is an address: that of service", said)
+        said = chart.notes({**SINGLE, "externalHost": "localhost"})
+        self.assertIn("kubectl -n ns port-forward service/r-narrows 9092\n", said)
+        self.assertNotIn("DNS:", said)
+        self.assertIn("DNS:               lead kafka.example.com to", chart.notes(PORT))
+
     def test_they_give_the_exact_bootstrap_servers_and_the_dns_records(self):
         said = chart.notes(PORT, address(node_ids=["0-2"], advertised_port_offset=1000))
         self.assertIn("bootstrap.servers=kafka.example.com:10092\n", said)

@@ -114,7 +114,22 @@ CASES = {
     ),
     "a_duration_without_a_unit": ([PORT, config(drain={"delay": "15"})], "/config/drain/delay"),
     "a_scheme_that_is_none": ([{**PORT, "scheme": "ports"}], "/scheme"),
-    "a_server_without_a_port": ([{**PORT, "bootstrapServers": "kafka"}], "/bootstrapServers"),
+    "a_server_without_a_port": (
+        [{**PORT, "bootstrapServers": "kafka:9092, other"}],
+        'bootstrapServers has "other": write each as host:port, such as',
+    ),
+    "a_server_that_is_a_url": (
+        [{**PORT, "bootstrapServers": ["http://kafka:9092"]}],
+        'bootstrapServers has "http://kafka:9092": write each as host:port',
+    ),
+    "a_host_that_is_a_wildcard": (
+        [{**SNI, "externalHost": "*.kafka.example.com"}],
+        "give the one name that clients begin with, kafka.example.com",
+    ),
+    "an_address_where_names_tell_brokers_apart": (
+        [{**SNI, "externalHost": "192.0.2.7"}],
+        "give a name such as kafka.example.com, or set scheme to port or single",
+    ),
     "a_digest_that_is_none": ([PORT, {"image": {"digest": "sha256:abc"}}], "/image/digest"),
     "ports_of_the_service_by_hand": ([PORT, {"service": {"spec": {"ports": []}}}], "propertyName 'ports'"),
 }

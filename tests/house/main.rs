@@ -58,6 +58,7 @@ const LIBRARIES: &[(&str, &[&str])] = &[
     ("clap", &["cli"]),
     ("clap_complete", &["cli"]),
     ("clap_mangen", &["cli"]),
+    ("command_fds", &["lifecycle"]),
     ("crc32c", &["doctor"]),
     (
         "fastrand",
@@ -71,6 +72,7 @@ const LIBRARIES: &[(&str, &[&str])] = &[
     ("indicatif", &["cli"]),
     ("ipnet", &["config", "listener"]),
     ("libc", &["sys"]),
+    ("listenfd", &["net"]),
     ("prometheus", &["observe"]),
     ("rdkafka", &["cli"]),
     ("rustix", &["net"]),

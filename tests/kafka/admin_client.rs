@@ -54,7 +54,7 @@ impl AdminClient {
             ])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .stderr(logs::open(&kafka.version, "admin-client")?)
+            .stderr(logs::open(&kafka.logs, "admin-client")?)
             .spawn()?;
         let commands = process
             .stdin

@@ -74,6 +74,8 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(60);
 #[derive(Clone, Debug)]
 pub(crate) struct Kafka {
     pub(crate) version: String,
+    /// The folder of its logs' name: the version, or what several versions are run for.
+    pub(crate) logs: String,
     jars: PathBuf,
 }
 
@@ -81,7 +83,13 @@ impl Kafka {
     /// The release that `NARROWS_KAFKA_VERSION` names, 4.3.1 by default; fetched from Maven Central
     /// when it is not there.
     pub(crate) fn under_test() -> Result<Self> {
-        let kafka = Self::named(&version_under_test());
+        let version = version_under_test();
+        Self::fetched(&version, &version)
+    }
+
+    /// A release that runs for what has its logs in this folder.
+    pub(crate) fn fetched(version: &str, logs: &str) -> Result<Self> {
+        let kafka = Self::named(version, logs);
         let fetch = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/kafka/fetch");
         let status = Command::new(fetch).arg(&kafka.version).status()?;
         ensure!(
@@ -92,13 +100,14 @@ impl Kafka {
         Ok(kafka)
     }
 
-    fn named(version: &str) -> Self {
+    fn named(version: &str, logs: &str) -> Self {
         let folder = std::env::var_os("NARROWS_KAFKA_DIR").map_or_else(
             || Path::new(env!("CARGO_MANIFEST_DIR")).join("target/kafka"),
             PathBuf::from,
         );
         Self {
             version: version.to_owned(),
+            logs: logs.to_owned(),
             jars: folder.join(version),
         }
     }
@@ -127,7 +136,9 @@ pub(crate) fn classes(namespaces: &Namespaces) -> PathBuf {
 #[derive(Debug)]
 pub(crate) struct Cluster {
     pub(crate) admin_client: AdminClient,
-    kafka: Kafka,
+    /// The release of the nodes that are started from now on.
+    kafka: Mutex<Kafka>,
+    logs: String,
     id: String,
     folder: PathBuf,
     nodes: Mutex<BTreeMap<u8, Child>>,
@@ -159,7 +170,8 @@ impl Cluster {
         let admin_client = AdminClient::start(namespaces, &kafka)?;
         let cluster = Self {
             admin_client,
-            kafka,
+            logs: kafka.logs.clone(),
+            kafka: Mutex::new(kafka),
             id,
             folder,
             nodes: Mutex::new(nodes),
@@ -170,8 +182,19 @@ impl Cluster {
         Ok(cluster)
     }
 
-    pub(crate) fn version(&self) -> &str {
-        &self.kafka.version
+    /// The folder of this cluster's logs.
+    pub(crate) fn logs(&self) -> &str {
+        &self.logs
+    }
+
+    /// Nodes that are started from now on have this release.
+    pub(crate) fn change_release(&self, kafka: Kafka) {
+        *self.kafka.lock().unwrap_or_else(PoisonError::into_inner) = kafka;
+    }
+
+    fn kafka(&self) -> Kafka {
+        let kafka = self.kafka.lock();
+        kafka.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// SIGKILL: the broker gets no chance to say goodbye, its connections are reset.
@@ -217,7 +240,7 @@ impl Cluster {
     /// Starts a node that was killed or stopped, under its id and with its data; does not wait for
     /// it.
     pub(crate) fn start_again(&self, namespaces: &Namespaces, node_id: u8) -> Result<()> {
-        let child = launch(namespaces, &self.kafka, &self.folder, node_id, None)?;
+        let child = launch(namespaces, &self.kafka(), &self.folder, node_id, None)?;
         self.nodes().insert(node_id, child);
         Ok(())
     }
@@ -226,7 +249,7 @@ impl Cluster {
     pub(crate) fn join_fourth(&self, namespaces: &Namespaces) -> Result<()> {
         let child = launch(
             namespaces,
-            &self.kafka,
+            &self.kafka(),
             &self.folder,
             FOURTH,
             Some(&self.id),
@@ -272,10 +295,7 @@ impl Cluster {
     fn ensure_alive(&self) -> Result<()> {
         for (node_id, child) in self.nodes().iter_mut() {
             if let Some(status) = child.try_wait()? {
-                let tail = logs::tail(&logs::path(
-                    &self.kafka.version,
-                    &format!("broker-{node_id}"),
-                )?);
+                let tail = logs::tail(&logs::path(&self.logs, &format!("broker-{node_id}"))?);
                 bail!(
                     "broker {node_id} ended with {status}; is there memory for another JVM? Its \
                      last words:\n{tail}"
@@ -336,7 +356,7 @@ fn launch(
         )?;
     }
     writeln!(script, "exec {java} kafka.Kafka {}", properties.display())?;
-    let log = logs::open(&kafka.version, &format!("broker-{node_id}"))?;
+    let log = logs::open(&kafka.logs, &format!("broker-{node_id}"))?;
     spawn_logged(
         namespaces
             .command(Side::Brokers, "sh")

@@ -35,7 +35,7 @@ pub(crate) struct Front {
 /// For a scenario with an end, on two busy cores.
 const SCENARIO_TIMEOUT: Duration = Duration::from_secs(240);
 /// For a client that runs until it is stopped.
-const FLOW_TIMEOUT: Duration = Duration::from_secs(300);
+const FLOW_TIMEOUT: Duration = Duration::from_secs(900);
 /// For a flow to show what a test waits for.
 pub(crate) const FLOW_PATIENCE: Duration = Duration::from_secs(60);
 
@@ -154,7 +154,7 @@ impl Flow {
             .args(options)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(logs::open(fixture.cluster.version(), &name)?)
+            .stderr(logs::open(fixture.cluster.logs(), &name)?)
             .spawn()?;
         let output = child.stdout.take().context("a client without an output")?;
         let shown = Arc::new(Shown::default());
@@ -162,7 +162,7 @@ impl Flow {
             let shown = Arc::clone(&shown);
             move || follow(output, &shown)
         });
-        let log = logs::path(fixture.cluster.version(), &name)?;
+        let log = logs::path(fixture.cluster.logs(), &name)?;
         Ok(Self {
             child,
             shown,

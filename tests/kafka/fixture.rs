@@ -81,10 +81,15 @@ impl<F: Fn(&Fixture) -> Result<()> + Send + 'static> Act for F {}
 
 impl Fixture {
     fn set() -> Result<Self> {
-        let kafka = Kafka::under_test()?;
-        let version = kafka.version.clone();
+        Self::of(Kafka::under_test()?)
+    }
+
+    /// Its brokers have this release. A test that does to the cluster what can't be undone has one of
+    /// its own, in namespaces of its own.
+    pub(crate) fn of(kafka: Kafka) -> Result<Self> {
+        let logs = kafka.logs.clone();
         // The last run's logs would be read as this one's.
-        let _ = std::fs::remove_dir_all(logs::folder(&version));
+        let _ = std::fs::remove_dir_all(logs::folder(&logs));
         let namespaces = Namespaces::make()?;
         namespaces.publish(Side::Clients, &names::of_narrows())?;
         if is_direct() {
@@ -96,7 +101,7 @@ impl Fixture {
         let narrows = if is_direct() {
             None
         } else {
-            Some(Narrows::start(&namespaces, &version, 0)?)
+            Some(Narrows::start(&namespaces, &logs, 0)?)
         };
         Ok(Self {
             narrows,
@@ -156,7 +161,7 @@ impl Fixture {
 
     /// A Narrows of the test's own, to do to it what others must not suffer from.
     pub(crate) fn own_narrows(&self) -> Result<Narrows> {
-        Narrows::start(&self.namespaces, self.cluster.version(), self.slot())
+        Narrows::start(&self.namespaces, self.cluster.logs(), self.slot())
     }
 
     /// A Narrows of the test's own with clusters and listeners for its slot.
@@ -167,7 +172,7 @@ impl Fixture {
         let slot = self.slot();
         Narrows::start_with(
             &self.namespaces,
-            self.cluster.version(),
+            self.cluster.logs(),
             slot,
             configure(slot)?,
         )

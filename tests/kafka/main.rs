@@ -42,6 +42,7 @@ mod sasl;
 mod single;
 mod tls;
 mod trap;
+mod upgrade;
 mod wire;
 
 use std::process::ExitCode;
@@ -64,6 +65,7 @@ const LISTS: &[fn(&LazyFixture) -> Vec<Trial>] = &[
     leadership::list,
     single::list,
     faults::list,
+    upgrade::list,
     restarts::list,
     outages::list,
 ];

@@ -57,10 +57,12 @@ impl Entrance {
 
 const SIDES: [Side; 3] = [Side::Clients, Side::Narrows, Side::Brokers];
 
-/// The namespaces and the scratch folder of this run. Dropped: everything in them is killed and
-/// removed.
+/// The namespaces and the scratch folder of this run, or of one fixture of several. Dropped:
+/// everything in them is killed and removed.
 #[derive(Debug)]
 pub(crate) struct Namespaces {
+    /// What tells them from others: the process and how many it had made before.
+    set: String,
     scratch: PathBuf,
     janitor: Child,
     names_given: AtomicU32,
@@ -73,19 +75,23 @@ impl Namespaces {
     /// When this process may not make namespaces, or `ip` is missing; the text says what is needed.
     pub(crate) fn make() -> Result<Self> {
         sweep_leftovers();
-        let scratch = scratch_of(std::process::id());
+        static MADE: AtomicU32 = AtomicU32::new(0);
+        let made = MADE.fetch_add(1, Ordering::Relaxed);
+        let set = format!("{}.{made}", std::process::id());
+        let scratch = scratch_of(&set);
         fs::create_dir_all(&scratch)?;
         // The janitor comes first: what is half made is cleaned up as well.
-        let janitor = start_janitor(&scratch)?;
+        let janitor = start_janitor(&set, &scratch)?;
         let namespaces = Self {
+            set,
             scratch,
             janitor,
             names_given: AtomicU32::new(0),
         };
         for side in SIDES {
-            ip(&format!("netns add {}", name_of(side))).context(NEEDS)?;
+            ip(&format!("netns add {}", namespaces.name_of(side))).context(NEEDS)?;
         }
-        join_the_namespaces().context(NEEDS)?;
+        namespaces.join().context(NEEDS)?;
         namespaces.forward_nothing()?;
         Ok(namespaces)
     }
@@ -98,7 +104,9 @@ impl Namespaces {
     /// A command that runs inside a namespace, under its own process id.
     pub(crate) fn command(&self, side: Side, program: impl AsRef<std::ffi::OsStr>) -> Command {
         let mut command = Command::new("ip");
-        command.args(["netns", "exec", &name_of(side)]).arg(program);
+        command
+            .args(["netns", "exec", &self.name_of(side)])
+            .arg(program);
         command
     }
 
@@ -121,14 +129,14 @@ impl Namespaces {
     pub(crate) fn entrance(&self, side: Side) -> Result<Entrance> {
         Ok(Entrance(File::open(format!(
             "/run/netns/{}",
-            name_of(side)
+            self.name_of(side)
         ))?))
     }
 
     /// Makes names known to whatever is started in a namespace from now on, and to nobody else: `ip
     /// netns exec` puts this file in the place of `/etc/hosts`.
     pub(crate) fn publish(&self, side: Side, names: &[(String, Ipv4Addr)]) -> Result<()> {
-        let folder = configuration_of(&name_of(side));
+        let folder = configuration_of(&self.name_of(side));
         fs::create_dir_all(&folder)?;
         let mut hosts = String::from("127.0.0.1 localhost\n");
         for (name, address) in names {
@@ -143,6 +151,52 @@ impl Namespaces {
             "{what}-{}",
             self.names_given.fetch_add(1, Ordering::Relaxed)
         )
+    }
+
+    fn name_of(&self, side: Side) -> String {
+        name_in(&self.set, side)
+    }
+
+    fn join(&self) -> Result<()> {
+        let [clients, narrows, brokers] = SIDES.map(|side| self.name_of(side));
+        ip(&format!(
+            "link add to-narrows netns {clients} type veth peer name to-clients netns {narrows}"
+        ))?;
+        ip(&format!(
+            "link add to-brokers netns {narrows} type veth peer name to-narrows netns {brokers}"
+        ))?;
+        ip(&format!(
+            "-n {clients} address add {CLIENTS}/24 dev to-narrows"
+        ))?;
+        ip(&format!(
+            "-n {narrows} address add {NARROWS_FOR_CLIENTS}/24 dev to-clients"
+        ))?;
+        ip(&format!(
+            "-n {narrows} address add {NARROWS_FOR_BROKERS}/24 dev to-brokers"
+        ))?;
+        for node_id in NODE_IDS {
+            ip(&format!(
+                "-n {brokers} address add {}/24 dev to-narrows",
+                broker_ip(node_id)
+            ))?;
+            // Occupied by the leak trap: what a client dials here never leaves its namespace.
+            ip(&format!(
+                "-n {clients} address add {}/32 dev lo",
+                broker_ip(node_id)
+            ))?;
+        }
+        for (namespace, link) in [
+            (&clients, "lo"),
+            (&clients, "to-narrows"),
+            (&narrows, "lo"),
+            (&narrows, "to-clients"),
+            (&narrows, "to-brokers"),
+            (&brokers, "lo"),
+            (&brokers, "to-narrows"),
+        ] {
+            ip(&format!("-n {namespace} link set {link} up"))?;
+        }
+        Ok(())
     }
 
     /// Namespaces can inherit forwarding from the machine, and then Narrows' would be a router
@@ -173,59 +227,13 @@ const NEEDS: &str = "the tests against real Kafka need network namespaces: run t
                      with CAP_NET_ADMIN and \
                      CAP_SYS_ADMIN) on Linux, with `ip` from iproute2 installed";
 
-fn name_of(side: Side) -> String {
-    name_in_run(std::process::id(), side)
-}
-
-fn name_in_run(run: u32, side: Side) -> String {
+fn name_in(set: &str, side: Side) -> String {
     let side = match side {
         Side::Clients => "clients",
         Side::Narrows => "narrows",
         Side::Brokers => "brokers",
     };
-    format!("narrows-{run}-{side}")
-}
-
-fn join_the_namespaces() -> Result<()> {
-    let [clients, narrows, brokers] = SIDES.map(name_of);
-    ip(&format!(
-        "link add to-narrows netns {clients} type veth peer name to-clients netns {narrows}"
-    ))?;
-    ip(&format!(
-        "link add to-brokers netns {narrows} type veth peer name to-narrows netns {brokers}"
-    ))?;
-    ip(&format!(
-        "-n {clients} address add {CLIENTS}/24 dev to-narrows"
-    ))?;
-    ip(&format!(
-        "-n {narrows} address add {NARROWS_FOR_CLIENTS}/24 dev to-clients"
-    ))?;
-    ip(&format!(
-        "-n {narrows} address add {NARROWS_FOR_BROKERS}/24 dev to-brokers"
-    ))?;
-    for node_id in NODE_IDS {
-        ip(&format!(
-            "-n {brokers} address add {}/24 dev to-narrows",
-            broker_ip(node_id)
-        ))?;
-        // Occupied by the leak trap: what a client dials here never leaves its namespace.
-        ip(&format!(
-            "-n {clients} address add {}/32 dev lo",
-            broker_ip(node_id)
-        ))?;
-    }
-    for (namespace, link) in [
-        (&clients, "lo"),
-        (&clients, "to-narrows"),
-        (&narrows, "lo"),
-        (&narrows, "to-clients"),
-        (&narrows, "to-brokers"),
-        (&brokers, "lo"),
-        (&brokers, "to-narrows"),
-    ] {
-        ip(&format!("-n {namespace} link set {link} up"))?;
-    }
-    Ok(())
+    format!("narrows-{set}-{side}")
 }
 
 fn ip(arguments: &str) -> Result<()> {
@@ -244,10 +252,10 @@ fn ip(arguments: &str) -> Result<()> {
 
 /// In a process group of its own, so that Ctrl-C at the terminal does not take the janitor before
 /// its work.
-fn start_janitor(scratch: &Path) -> Result<Child> {
+fn start_janitor(set: &str, scratch: &Path) -> Result<Child> {
     let mut script = String::from("cat >/dev/null\n");
     for side in SIDES {
-        script += &removal_of(&name_of(side));
+        script += &removal_of(&name_in(set, side));
     }
     script += "rm -rf \"$1\"\n";
     let mut janitor = Command::new("sh");
@@ -275,8 +283,8 @@ fn configuration_of(namespace: &str) -> String {
     format!("/etc/netns/{namespace}")
 }
 
-fn scratch_of(run: u32) -> PathBuf {
-    std::env::temp_dir().join(format!("narrows-tests-{run}"))
+fn scratch_of(set: &str) -> PathBuf {
+    std::env::temp_dir().join(format!("narrows-tests-{set}"))
 }
 
 /// Removes the namespaces and files of runs whose process is gone and whose janitor was killed with
@@ -287,11 +295,18 @@ fn sweep_leftovers() {
     };
     for namespace in namespaces.flatten() {
         let name = namespace.file_name().to_string_lossy().into_owned();
-        let run = name
+        let parts = name
             .strip_prefix("narrows-")
-            .and_then(|rest| rest.split('-').next()?.parse::<u32>().ok());
-        let Some(run) = run else { continue };
-        let is_ours = SIDES.iter().any(|side| name_in_run(run, *side) == name);
+            .and_then(|rest| rest.split_once('-'));
+        let Some((set, _)) = parts else { continue };
+        let Some(run) = set
+            .split('.')
+            .next()
+            .and_then(|run| run.parse::<u32>().ok())
+        else {
+            continue;
+        };
+        let is_ours = SIDES.iter().any(|side| name_in(set, *side) == name);
         let is_over = !Path::new(&format!("/proc/{run}")).exists();
         if is_ours && is_over {
             let _ = writeln!(
@@ -302,7 +317,7 @@ fn sweep_leftovers() {
                 .args(["-c", &removal_of(&name)])
                 .stderr(Stdio::null())
                 .status();
-            let _ = fs::remove_dir_all(scratch_of(run));
+            let _ = fs::remove_dir_all(scratch_of(set));
         }
     }
 }

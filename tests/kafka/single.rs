@@ -28,7 +28,7 @@ use crate::sasl::credentials;
 
 /// What clients are told of a broker's host.
 #[derive(Clone, Copy, Debug)]
-enum Hosts {
+pub(crate) enum Hosts {
     /// The same for all.
     Equal,
     /// A name for each.
@@ -181,7 +181,7 @@ fn restart(fixture: &Fixture) -> Result<()> {
 }
 
 /// A Narrows of the trial's own with one port for a cluster, and what its clients are given.
-fn start(fixture: &Fixture, hosts: Hosts) -> Result<(Narrows, Front)> {
+pub(crate) fn start(fixture: &Fixture, hosts: Hosts) -> Result<(Narrows, Front)> {
     let narrows = fixture.own_narrows_with(|slot| {
         let cluster = |port: u16| {
             let servers = [1, 2].map(|node| format!("{}:{port}", broker_ip(node)));

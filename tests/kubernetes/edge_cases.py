@@ -1,6 +1,5 @@
-"""Narrows' own pods: rolled, upgraded, taken back, drained, bounded, reloaded; and as a sidecar."""
+"""Narrows' own pods: rolled, upgraded, taken back, reloaded, scaled; and as a sidecar."""
 
-import contextlib
 import json
 import pathlib
 import subprocess
@@ -16,20 +15,16 @@ from load import judge_undisturbed
 from narrows import PORT, installed, self_signed
 from schemes_cases import HOST, give_secret, hosts_file, tls
 
-SECONDS = 600
+SECONDS = 900
 # The chart that users upgrade from: of this commit until there is a release.
 PREVIOUS = "75095d7"
-
-
-def outside(world, release, topic, rate=50):
-    return world.load_outside(f"{release.address()}:{PORT}", topic, rate)
 
 
 @case(SECONDS)
 def narrows_rolled(world):
     """A rolling restart of Narrows under load, connections open: the client gets no error."""
     with installed(world.release(), world.three_values()) as release:
-        with outside(world, release, "narrows-rolled") as load:
+        with world.load_through(release, "narrows-rolled") as load:
             load.started()
             before = names(release)
             release.restart()
@@ -59,7 +54,7 @@ def upgraded_and_rolled_back(world):
         release = world.release(chart=previous_chart(folder))
         values = world.three_values()
         with installed(release, values):
-            with outside(world, release, "upgraded") as load:
+            with world.load_through(release, "upgraded") as load:
                 load.started()
                 release.chart = narrows.CHART
                 # Also new pods: an upgrade may leave them as they are.
@@ -88,167 +83,6 @@ def previous_chart(folder):
     with tarfile.open(path) as tar:
         tar.extractall(folder, filter="data")
     return f"{folder}/charts/narrows"
-
-
-@case(SECONDS)
-def node_drained(world):
-    """A drain of the node takes one pod at a time, and leaves one that serves: the budget holds."""
-    with installed(world.release(), world.three_values()) as release:
-        node = release.pods()[0]["spec"]["nodeName"]
-        alone = len(release.place.get("nodes")) == 1
-        drain = release.place.kubectl_words(
-            "drain", node, "--ignore-daemonsets", "--delete-emptydir-data", "--timeout=40s",
-            f"--pod-selector={release.selector}",
-        )
-        with outside(world, release, "node-drained") as load:
-            load.started()
-            try:
-                done = subprocess.run(
-                    drain, capture_output=True, text=True, check=False, timeout=90
-                )
-                if alone and done.returncode == 0:
-                    raise Failure("the only node was drained to the last pod, against the budget")
-                if not release.ready_pods():
-                    raise Failure("no pod serves any more")
-                load.goes_on(50)
-            finally:
-                release.place.kubectl("uncordon", node)
-            until("two pods again", lambda: len(release.ready_pods()) == 2)
-            load.goes_on(50)
-            journal = load.ended()
-        judge_undisturbed(journal)
-        refusal = "disruption budget" in done.stdout + done.stderr
-        return f"{journal}; the budget was met: {'yes' if refusal else 'no'}"
-
-
-@case(SECONDS)
-def memory_limit(world):
-    """64 MiB are enough under load with 900 connections: no pod is killed for its memory."""
-    limit = {"resources": {"limits": {"memory": "64Mi"}}}
-    with installed(world.release(), world.three_values(), limit) as release:
-        with outside(world, release, "memory-limit", 200) as load:
-            load.started()
-            with crowd(world, release, 900):
-                perf(world, release)
-                load.goes_on(100)
-            journal = load.ended()
-        judge_undisturbed(journal)
-        if release.restarts():
-            raise Failure(f"{release.restarts()} containers were started again")
-        used = [megabytes(release, pod) for pod in release.pods()]
-        return f"{journal}; memory of the pods: {used} MiB"
-
-
-@contextlib.contextmanager
-def crowd(world, release, count):
-    """So many connections that ask for ApiVersions and stay, for as long as a block lasts."""
-    command = world.outside("python3", "-c", CROWD, release.address(), PORT, count)
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
-        if process.stdout.readline() != b"answered\n":
-            raise Failure(f"not all of {count} connections were answered")
-        yield
-        process.stdin.close()
-
-
-CROWD = """
-import socket, struct, sys
-host, port, count = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
-ask = struct.pack('>hhih', 18, 0, 7, -1)
-open = []
-for _ in range(count):
-    s = socket.create_connection((host, port), 10)
-    s.sendall(struct.pack('>i', len(ask)) + ask)
-    open.append(s)
-for s in open:
-    assert len(s.recv(4)) == 4, 'no answer'
-print('answered', flush=True)
-sys.stdin.read()
-"""
-
-
-def perf(world, release):
-    """Writes and reads 100 MB in large batches, by Kafka's own tools."""
-    java = world.outside("java", "-Xmx256m", *kafka.JVM, "-cp", f"{jars(world)}/*")
-    bootstrap = f"{release.address()}:{PORT}"
-    tools = "org.apache.kafka.tools"
-    cluster.run(
-        *java, f"{tools}.ProducerPerformance", "--topic", "memory-limit-large",
-        "--num-records", "1000", "--record-size", "100000", "--throughput", "200",
-        "--producer-props", f"bootstrap.servers={bootstrap}", "batch.size=1000000", "linger.ms=20",
-        seconds=180,
-    )
-    cluster.run(
-        *java, f"{tools}.ConsumerPerformance", "--topic", "memory-limit-large",
-        "--bootstrap-server", bootstrap, "--messages", "1000", "--timeout", "60000", seconds=180,
-    )
-
-
-def jars(world):
-    return kafka.jars(world.options.kafka)
-
-
-def megabytes(release, pod):
-    """The resident memory of a pod, by its own metric, in MiB."""
-    [value] = release.metric("process_resident_memory_bytes", pod).values()
-    return round(value / 2**20, 1)
-
-
-@case(SECONDS)
-def pipe_quota(world):
-    """Another pod of the user has used up the node's pipes: Narrows copies, and splices later."""
-    with installed(world.release(), world.three_values()) as release:
-        node = release.pods()[0]["spec"]["nodeName"]
-        world.place.apply(pipe_holder(world, node))
-        try:
-            until("the pipes", lambda: "held" in world.place.kubectl("logs", "pod/pipes"))
-            perf(world, release)
-            without = bulk(release)
-        finally:
-            world.place.kubectl("delete", "pod/pipes", "--now")
-        if not without["small_pipe"] + without["no_pipe"]:
-            raise Failure(f"nothing was copied for want of pipes: {without}")
-        perf(world, release)
-        after = bulk(release)
-        if after["spliced"] <= without["spliced"]:
-            raise Failure(f"no splicing once there are pipes again: {without}, then {after}")
-        return f"{without}, then {after}"
-
-
-def pipe_holder(world, node):
-    """A pod with more pipes than a user gets at full size (fs.pipe-user-pages-soft: 1024)."""
-    limits = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
-    return {
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {"name": "pipes", "namespace": world.place.namespace},
-        "spec": {
-            "nodeName": node,
-            "securityContext": {
-                "runAsNonRoot": True,
-                "runAsUser": 65532,
-                "seccompProfile": {"type": "RuntimeDefault"},
-            },
-            "containers": [
-                {
-                    "name": "pipes",
-                    "image": world.kafka_image,
-                    "args": ["-Xmx32m", *kafka.JVM, "-cp", "/classes", "Pipes", "1100"],
-                    "securityContext": limits,
-                }
-            ],
-        },
-    }
-
-
-def bulk(release):
-    """Runs of large transfers over all pods, by `spliced` or why they were copied."""
-    counted = {"spliced": 0, "small_pipe": 0, "no_pipe": 0}
-    for pod in release.pods():
-        for labels, value in release.metric("narrows_bulk_transfers_total", pod).items():
-            for kind in counted:
-                if f'"{kind}"' in labels:
-                    counted[kind] += int(value)
-    return counted
 
 
 @case(SECONDS)
@@ -296,7 +130,7 @@ with any.wrap_socket(plain, server_hostname=name) as shown:
 def configuration_rotated(world):
     """A `helm upgrade` of the configuration is taken in by pods that run; nobody is cut off."""
     with installed(world.release(), world.three_values("port")) as release:
-        with outside(world, release, "reconfigured") as load:
+        with world.load_through(release, "reconfigured") as load:
             load.started()
             before = names(release)
             node_ids = {"config": {"listeners": {"external": {"address": {"node_ids": "0-29"}}}}}
@@ -321,9 +155,7 @@ def answers(world, release, port):
 
 @case(SECONDS)
 def scaled_by_load(world):
-    """An autoscaler adds pods, which get load as connections grow old, and takes them away again."""
-    if "connection_age_max" not in (narrows.CHART / "values.schema.json").read_text():
-        raise NotRun("needs limits.connection_age_max, which Narrows does not have yet")
+    """An autoscaler adds pods, which get load as connections grow old, and takes them away."""
     cpu = pathlib.Path(world.needs("cpu_file", "what the metrics API says of a pod's CPU"))
     values = {
         "autoscaling": {
@@ -334,7 +166,7 @@ def scaled_by_load(world):
     }
     cpu.write_text("10m")
     with installed(world.release(), world.three_values(), values) as release:
-        with outside(world, release, "scaled") as load:
+        with world.load_through(release, "scaled") as load:
             load.started()
             old = names(release)
             cpu.write_text("900m")
@@ -357,12 +189,24 @@ def moved(release, pods):
 
 @case(SECONDS)
 def helm_test(world):
-    """`helm test` passes on an installation that works."""
+    """`helm test` goes the way of clients: it passes, and says why not if a name leads nowhere."""
     with installed(world.release(), world.three_values()) as release:
-        told = release.place.helm("test", release.name, "--timeout=120s")
+        told = release.place.helm("test", release.name, "--timeout=240s", seconds=260)
         if "Succeeded" not in told:
             raise Failure(told)
-        return "Succeeded"
+        pod = f"pod/{release.name}-check"
+        release.upgrade(world.three_values(externalHost="nowhere.invalid"))
+        try:
+            release.place.helm("test", release.name, "--timeout=240s", seconds=260)
+        except Failure:
+            said = release.place.kubectl("logs", pod, "-c", "doctor-external")
+        else:
+            raise Failure("the test passes, though no client finds nowhere.invalid")
+        finally:
+            release.place.kubectl("delete", pod, "--ignore-not-found")
+        if "nowhere.invalid" not in said or "FAIL" not in said:
+            raise Failure(f"doctor says: {said}")
+        return said.strip().splitlines()[-1].strip()[:120]
 
 
 @case(SECONDS)

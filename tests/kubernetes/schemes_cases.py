@@ -9,7 +9,7 @@ from cluster import Failure
 from load import judge_undisturbed
 from narrows import PORT, installed, self_signed
 
-SECONDS = 300
+SECONDS = 900
 HOST = "kafka.example.com"
 
 

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 /// Longer than anything here takes on a busy machine; a test that waits for it has failed.
@@ -13,7 +14,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(crate) struct Process {
     child: Child,
-    lines: Option<Receiver<String>>,
+    lines: Option<Mutex<Receiver<String>>>,
     pub(crate) address: Ipv4Addr,
 }
 
@@ -72,15 +73,19 @@ impl Process {
                 }
             }
         });
-        process.lines = Some(lines);
+        process.lines = Some(Mutex::new(lines));
         process
+    }
+
+    fn lines(&self) -> MutexGuard<'_, Receiver<String>> {
+        self.lines.as_ref().unwrap().lock().unwrap()
     }
 
     /// The lines up to the first that contains `text`, which is the last.
     pub(crate) fn lines_until(&self, text: &str) -> Vec<String> {
         let mut seen = Vec::new();
         loop {
-            let line = self.lines.as_ref().unwrap().recv_timeout(PATIENCE);
+            let line = self.lines().recv_timeout(PATIENCE);
             seen.push(line.unwrap_or_else(|_| panic!("no line with {text:?} in {seen:#?}")));
             if seen.last().unwrap().contains(text) {
                 return seen;
@@ -90,7 +95,7 @@ impl Process {
 
     /// Every line to the end of standard error.
     pub(crate) fn rest(&self) -> Vec<String> {
-        let lines = self.lines.as_ref().unwrap();
+        let lines = self.lines();
         std::iter::from_fn(|| lines.recv_timeout(PATIENCE).ok()).collect()
     }
 
@@ -113,9 +118,14 @@ impl Process {
 
     /// What a page of the admin port says, once that is there.
     pub(crate) fn page(&self, path: &str) -> String {
+        self.page_at(SocketAddr::from((self.address, 9190)), path)
+    }
+
+    /// The same of an admin port at another address.
+    pub(crate) fn page_at(&self, admin: SocketAddr, path: &str) -> String {
         let began = Instant::now();
         let mut stream = loop {
-            match TcpStream::connect(SocketAddr::from((self.address, 9190))) {
+            match TcpStream::connect(admin) {
                 Ok(stream) => break stream,
                 Err(error) => assert!(began.elapsed() < PATIENCE, "no admin port: {error}"),
             }

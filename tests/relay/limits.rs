@@ -139,6 +139,28 @@ async fn a_listener_has_as_many_connections_as_it_may_and_no_more() {
 }
 
 #[tokio::test]
+async fn a_source_that_dials_faster_than_it_may_is_turned_away_with_a_sentence() {
+    let broker = Broker::alone(0).await;
+    let proxy = Proxy::start_with(&[&broker], |settings| {
+        settings.limits.connections_per_source_rate = Some(1);
+    })
+    .await;
+    for _ in 0..200 {
+        proxy.connect().await;
+    }
+    proxy.until_closed("connections_per_source_rate", 1).await;
+    assert!(refused(&proxy, "connections_per_source_rate") > 0);
+    let said = proxy.problem("connections_per_source_rate");
+    let text = said["last"].as_str().unwrap();
+    assert!(
+        text.contains("more than 1 connections a second, which limits.connections_per_source_rate"),
+        "{text}"
+    );
+    let max = "narrows_limit_max{limit=\"connections_per_source_rate\"}";
+    assert_eq!(proxy.metric(max), 1);
+}
+
+#[tokio::test]
 async fn behind_a_balancer_the_source_is_the_client_that_the_header_names() {
     let broker = Broker::alone(0).await;
     let proxy = Proxy::start_with(&[&broker], |settings| {

@@ -2,8 +2,9 @@
 
 use crate::broker::Broker;
 use crate::client::Proxy;
-use crate::frames::{OFFSET_COMMIT, opaque, request};
+use crate::frames::{OFFSET_COMMIT, SASL_AUTHENTICATE, opaque, raw, request};
 use crate::samples::{METADATA, Shape, node, response};
+use crate::sasl::begun;
 use serde_json::Value;
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
@@ -124,4 +125,41 @@ async fn debug_tells_the_way_of_a_session_and_its_last_line_what_it_carried() {
         request(METADATA, 12, 1, b"").len() + request(OFFSET_COMMIT, 6, 2, b"secret").len();
     assert_eq!(ended["bytes_to_broker"], carried);
     assert!(ended["seconds"].as_f64().unwrap() > 0.0);
+}
+
+#[tokio::test]
+async fn the_last_line_names_the_user_that_a_client_has_logged_in_as_and_no_password() {
+    let name = b"al\nice";
+    let token = [b"\0", &name[..], b"\0secret"].concat();
+    let framed = |version| {
+        let length = match version {
+            2 => vec![u8::try_from(token.len() + 1).unwrap()],
+            _ => i32::try_from(token.len()).unwrap().to_be_bytes().to_vec(),
+        };
+        let body = [&length[..], &token, &[0][..usize::from(version == 2)]].concat();
+        request(SASL_AUTHENTICATE, version, 2, &body)
+    };
+    // No error, no message, an empty token, no lifetime.
+    let answers = [
+        raw(b""),
+        opaque(2, &[&[0, 0, 0xff, 0xff][..], &[0; 12]].concat()),
+        opaque(2, &[&[0, 0, 0, 0, 1][..], &[0; 9]].concat()),
+    ];
+    let logins = [(0, raw(&token)), (1, framed(1)), (1, framed(2))];
+    for ((handshake, sent), answer) in logins.into_iter().zip(answers) {
+        let (lines, _guard) = Lines::collect(Level::DEBUG);
+        let mut broker = Broker::alone(0).await;
+        let proxy = Proxy::start(&[&broker]).await;
+        let (mut client, mut arrival) = begun(&proxy, &mut broker, handshake, b"PLAIN").await;
+        client.send(&sent).await;
+        assert_eq!(arrival.frame().await, Some(sent));
+        arrival.send(&answer).await;
+        assert_eq!(client.frame().await, Some(answer));
+        drop(client);
+        proxy.until_closed("client_closed", 1).await;
+        let ended = &lines.of("narrows::listener::connection")[0];
+        assert_eq!(ended["principal"], "al\\nice", "{ended}");
+        let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+        assert!(!text.contains("secret"));
+    }
 }

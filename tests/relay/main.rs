@@ -36,6 +36,9 @@ mod page;
 #[path = "../pki/mod.rs"]
 mod pki;
 mod plain;
+#[path = "../life/process.rs"]
+#[expect(dead_code, reason = "tests/life needs more of it")]
+mod process;
 mod proxy_protocol;
 mod reach;
 mod reload;
@@ -52,6 +55,7 @@ mod tls_peers;
 mod trace;
 mod trust;
 mod tunnel;
+mod upgrade;
 mod versions;
 mod waits;
 mod warnings;

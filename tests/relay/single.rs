@@ -4,6 +4,9 @@ use crate::broker::{Arrival, Broker};
 use crate::client::{Client, Proxy};
 use crate::frames::{API_VERSIONS, SASL_AUTHENTICATE, SASL_HANDSHAKE, header, opaque, request};
 use crate::samples::{METADATA, close};
+use kafka_protocol::messages::alter_replica_log_dirs_request::{
+    AlterReplicaLogDir, AlterReplicaLogDirTopic,
+};
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use kafka_protocol::messages::metadata_response::{
     MetadataResponsePartition, MetadataResponseTopic,
@@ -11,8 +14,8 @@ use kafka_protocol::messages::metadata_response::{
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use kafka_protocol::messages::produce_response::{PartitionProduceResponse, TopicProduceResponse};
 use kafka_protocol::messages::{
-    BrokerId, FetchRequest, FetchResponse, MetadataResponse, ProduceRequest, ProduceResponse,
-    TopicName,
+    AlterReplicaLogDirsRequest, AlterReplicaLogDirsResponse, BrokerId, FetchRequest, FetchResponse,
+    MetadataResponse, ProduceRequest, ProduceResponse, TopicName,
 };
 use kafka_protocol::protocol::{Decodable, Encodable, StrBytes};
 use narrows::address::{Scheme, SingleScheme};
@@ -425,4 +428,40 @@ async fn a_connection_to_several_brokers_fetches_without_a_session() {
     let response = FetchResponse::decode(&mut body, FETCH_VERSION).unwrap();
     // FETCH_SESSION_ID_NOT_FOUND
     assert_eq!((response.error_code, response.session_id), (70, 0));
+}
+
+const ALTER_REPLICA_LOG_DIRS: i16 = 34;
+
+#[tokio::test]
+async fn a_replica_is_moved_to_another_directory_on_no_broker_that_was_not_named() {
+    let (mut zero, mut one, proxy) = two().await;
+    let (mut client, mut first) = begun(&proxy, &mut zero).await;
+    let topic = AlterReplicaLogDirTopic::default()
+        .with_name(TopicName(StrBytes::from_static_str(TOPIC)))
+        .with_partitions(vec![3]);
+    let directory = AlterReplicaLogDir::default()
+        .with_path(StrBytes::from_static_str("/data"))
+        .with_topics(vec![topic]);
+    let mut body = Vec::new();
+    let asked = AlterReplicaLogDirsRequest::default().with_dirs(vec![directory]);
+    asked.encode(&mut body, 1).unwrap();
+    client
+        .send(&request(ALTER_REPLICA_LOG_DIRS, 1, 2, &body))
+        .await;
+    let answer = client.frame().await.unwrap();
+    let mut answer = bytes::Bytes::copy_from_slice(&answer[8..]);
+    let answer = AlterReplicaLogDirsResponse::decode(&mut answer, 1).unwrap();
+    let partition = &answer.results[0].partitions[0];
+    // BROKER_NOT_AVAILABLE
+    assert_eq!((partition.partition_index, partition.error_code), (3, 8));
+    assert!(!one.has_arrivals());
+    client.send(&request(CREATE_TOPICS, 2, 3, b"any")).await;
+    assert_eq!(header(&first.frame().await.unwrap()).correlation_id, 3);
+    // Whose connection is known to be one broker's has it done there.
+    let mut named = proxy.connect().await;
+    named.send(&api_versions(1, "the-cluster", 1)).await;
+    let mut arrival = one.next().await;
+    let asked = request(ALTER_REPLICA_LOG_DIRS, 1, 2, &body);
+    named.send(&asked).await;
+    assert_eq!(arrival.frame().await, Some(asked));
 }

@@ -508,7 +508,12 @@ async fn look_at_the_log() {
     drop(client);
     proxy.until_closed("not_offered", 1).await;
     let line = log.line("session ended");
-    for part in ["CN=alice", "alice.example.com", "tls=\"TLSv1.3\""] {
+    for part in [
+        "CN=alice",
+        "alice.example.com",
+        "tls=\"TLSv1.3\"",
+        "server_name=\"",
+    ] {
         assert!(line.contains(part), "{part}: {line}");
     }
 }

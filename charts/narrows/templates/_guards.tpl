@@ -38,7 +38,19 @@ makes an object is reached only after these: templates/deployment.yaml includes 
 {{- if regexMatch "[:/]" $values.externalHost -}}
 {{- fail (printf "externalHost is %q: give a name or an IPv4 address alone, without a port or a scheme. Ports follow from config.listeners.external.bind" $values.externalHost) -}}
 {{- end -}}
+{{- if contains "*" $values.externalHost -}}
+{{- fail (printf "externalHost is %q: give the one name that clients begin with, %s; the names of brokers follow from it" $values.externalHost ($values.externalHost | trimPrefix "*.")) -}}
+{{- end -}}
+{{- $given := kindIs "slice" $values.bootstrapServers | ternary $values.bootstrapServers (splitList "," (toString $values.bootstrapServers)) -}}
+{{- range compact $given -}}
+{{- if not (regexMatch "^[^\\s:]+:[0-9]{1,5}$|^\\[[0-9a-fA-F:.]+\\]:[0-9]{1,5}$" (. | trim)) -}}
+{{- fail (printf "bootstrapServers has %q: write each as host:port, such as kafka.orders.svc:9092, several joined by commas" (. | trim)) -}}
+{{- end -}}
+{{- end -}}
 {{- if and $values.externalHost (eq $values.scheme "sni") -}}
+{{- if regexMatch "^[0-9.]+$" $values.externalHost -}}
+{{- fail (printf "externalHost is %s, and scheme sni tells brokers apart by names, which clients of an address don't send: give a name such as kafka.example.com, or set scheme to port or single" $values.externalHost) -}}
+{{- end -}}
 {{- $tls := $config.listeners.external.tls | default dict -}}
 {{- if not (or $tls.certificate (eq (include "narrows.word" $tls.mode) "passthrough")) -}}
 {{- fail "scheme sni reads the server name of TLS, so it needs a certificate: set tls.secretName to a kubernetes.io/tls Secret, or certificate.enabled with an issuerRef, or config.listeners.external.tls.mode to passthrough" -}}

@@ -60,3 +60,15 @@ annotations:
 {{- printf "%s:%s" $path ($image.tag | default .Chart.AppVersion) -}}
 {{- end -}}
 {{- end -}}
+
+{{/* A container's environment out of a map: a text, or an object such as {valueFrom: …}. */}}
+{{- define "narrows.env" -}}
+{{- range $name, $value := . }}
+{{- if kindIs "map" $value }}
+- {{ merge (dict "name" $name) $value | toYaml | nindent 2 | trim }}
+{{- else }}
+- name: {{ $name }}
+  value: {{ $value | quote }}
+{{- end }}
+{{- end }}
+{{- end -}}

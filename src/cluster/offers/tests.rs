@@ -90,6 +90,20 @@ fn a_broker_that_has_left_counts_for_some_time() {
 }
 
 #[test]
+fn a_broker_that_was_missing_from_the_map_is_asked_when_it_is_back() {
+    let offered = Offered::default();
+    let now = Instant::now();
+    offered.note(ONE, offers(11, true), now);
+    offered.note(TWO, offers(11, true), now);
+    offered.left_but(&[ONE, TWO].into());
+    assert_eq!(look(&offered, &[ONE, TWO], now), (false, false));
+    offered.left_but(&[TWO].into());
+    assert_eq!(look(&offered, &[TWO], now), (false, false));
+    assert_eq!(look(&offered, &[ONE, TWO], now), (true, true));
+    assert_eq!(offered.take_due(&[ONE, TWO], now), [ONE]);
+}
+
+#[test]
 fn so_many_are_asked_at_once_and_the_others_next() {
     let offered = Offered::default();
     let now = Instant::now();

@@ -1,7 +1,7 @@
 //! The limits that hold strangers back: how much of each is used, and whom it has kept out.
 
 use super::Metrics;
-use prometheus::{IntCounterVec, IntGauge};
+use prometheus::{IntCounterVec, IntGauge, IntGaugeVec};
 
 /// What there can be too much of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,6 +12,8 @@ pub enum Limit {
     ListenerConnections,
     /// Client connections from one source address.
     SourceConnections,
+    /// New connections a second from one source address.
+    SourceRate,
     /// Connections that have not sent their first request.
     Newcomers,
     /// The same, from one source address.
@@ -27,6 +29,7 @@ impl Limit {
             Self::Connections => "connections_max",
             Self::ListenerConnections => "listener_connections_max",
             Self::SourceConnections => "connections_per_source_max",
+            Self::SourceRate => "connections_per_source_rate",
             Self::Newcomers => "newcomers_max",
             Self::SourceNewcomers => "newcomers_per_source_max",
             Self::Handshakes => "tls_handshakes_waiting_max",
@@ -39,6 +42,7 @@ impl Limit {
             Self::Connections => "limits.connections_max",
             Self::ListenerConnections => "the listener's connections_max",
             Self::SourceConnections => "limits.connections_per_source_max",
+            Self::SourceRate => "limits.connections_per_source_rate",
             Self::Newcomers => "limits.newcomers_max",
             Self::SourceNewcomers => "half of limits.newcomers_max",
             Self::Handshakes => "limits.tls_handshakes_waiting_max",
@@ -56,6 +60,8 @@ pub struct LimitMetrics {
     /// TLS handshakes that wait to be computed.
     pub handshakes: IntGauge,
     metrics: [IntGauge; 4],
+    /// For the limit that there may not be.
+    max: IntGaugeVec,
 }
 
 impl LimitMetrics {
@@ -72,6 +78,7 @@ impl LimitMetrics {
                 max(Limit::Newcomers),
                 max(Limit::Handshakes),
             ],
+            max: metrics.limit_max.clone(),
         }
     }
 
@@ -79,6 +86,19 @@ impl LimitMetrics {
     pub fn set_max(&self, maxima: [usize; 4]) {
         for (gauge, max) in self.metrics.iter().zip(maxima) {
             gauge.set(i64::try_from(max).unwrap_or(i64::MAX));
+        }
+    }
+
+    /// Says how many connections a second one source may open, if that is limited.
+    pub fn set_source_rate_max(&self, max: Option<usize>) {
+        let label = [Limit::SourceRate.label()];
+        match max {
+            Some(max) => {
+                let max = i64::try_from(max).unwrap_or(i64::MAX);
+                self.max.with_label_values(&label).set(max);
+            }
+            // There may be none to remove.
+            None => drop(self.max.remove_label_values(&label)),
         }
     }
 }

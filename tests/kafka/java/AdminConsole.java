@@ -13,11 +13,13 @@ import java.util.Set;
 import java.util.TreeSet;
 import java.util.concurrent.TimeUnit;
 import org.apache.kafka.clients.admin.Admin;
+import org.apache.kafka.clients.admin.FeatureUpdate;
 import org.apache.kafka.clients.admin.ListTopicsOptions;
 import org.apache.kafka.clients.admin.LogDirDescription;
 import org.apache.kafka.clients.admin.NewPartitionReassignment;
 import org.apache.kafka.clients.admin.NewTopic;
 import org.apache.kafka.clients.admin.TopicDescription;
+import org.apache.kafka.clients.admin.UpdateFeaturesOptions;
 import org.apache.kafka.clients.consumer.ConsumerRecord;
 import org.apache.kafka.clients.consumer.KafkaConsumer;
 import org.apache.kafka.common.ElectionType;
@@ -77,6 +79,7 @@ public class AdminConsole {
             case "gone" -> gone(Integer.parseInt(words[1]));
             case "unregister" -> unregister(Integer.parseInt(words[1]));
             case "controller" -> String.valueOf(admin.describeMetadataQuorum().quorumInfo().get().leaderId());
+            case "finish-upgrade" -> finishUpgrade();
             case "read" -> read(words[1], words[2]);
             default -> throw new IllegalArgumentException("no such command");
         };
@@ -188,6 +191,15 @@ public class AdminConsole {
     private String unregister(int id) throws Exception {
         admin.unregisterBroker(id).all().get();
         return "";
+    }
+
+    /** Finalizes the newest metadata version that the nodes support: from here on there is no way back. */
+    private String finishUpgrade() throws Exception {
+        String feature = "metadata.version";
+        short newest = admin.describeFeatures().featureMetadata().get().supportedFeatures().get(feature).maxVersion();
+        FeatureUpdate update = new FeatureUpdate(newest, FeatureUpdate.UpgradeType.UPGRADE);
+        admin.updateFeatures(Map.of(feature, update), new UpdateFeaturesOptions()).all().get();
+        return String.valueOf(newest);
     }
 
     /** Everything that the brokers hold of a topic, as one JSON array. */

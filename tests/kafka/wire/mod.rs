@@ -7,7 +7,7 @@ mod quorum;
 mod share;
 mod socket;
 mod tokens;
-mod versions;
+pub(crate) mod versions;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

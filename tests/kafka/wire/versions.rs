@@ -1,6 +1,8 @@
 //! ApiVersions (key 18) v0–v5: Narrows offers what the broker offers, cut to its table, and nothing
 //! else in the answer is touched, whichever version asks; also one that nobody knows.
 
+use std::net::SocketAddr;
+
 use anyhow::{Result, ensure};
 use bytes::Bytes;
 use kafka_protocol::messages::{ApiVersionsResponse, ResponseHeader};
@@ -12,6 +14,7 @@ use super::Ways;
 use super::socket::Socket;
 use crate::brokers::version_under_test;
 use crate::fixture::{Fixture, LazyFixture, is_direct, sharing};
+use crate::namespaces::{Namespaces, Side};
 
 pub(super) fn list(fixture: &LazyFixture) -> Vec<Trial> {
     if is_direct() {
@@ -109,7 +112,7 @@ fn be_too_new(fixture: &Fixture) -> Result<()> {
 }
 
 /// The part of an offer that is in Narrows' table and for clients.
-pub(super) fn cut(offer: &mut ApiVersionsResponse) {
+pub(crate) fn cut(offer: &mut ApiVersionsResponse) {
     offer.api_keys.retain_mut(|api| {
         let Some(row) = table::api(api.api_key) else {
             return false;
@@ -154,6 +157,15 @@ fn settle_epoch(
     );
     before.finalized_features_epoch = epoch;
     Ok(())
+}
+
+/// What is offered at an address, as its answer to ApiVersions v0 says.
+pub(crate) fn offered(
+    namespaces: &Namespaces,
+    side: Side,
+    address: SocketAddr,
+) -> Result<ApiVersionsResponse> {
+    ask(&mut Socket::dial(namespaces, side, address)?, 0)
 }
 
 /// By hand, as the oracle has neither v5 nor versions that don't exist.

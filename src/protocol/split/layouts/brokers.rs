@@ -1,6 +1,6 @@
 //! Requests that named brokers serve, or every broker.
 
-use super::{ADMINISTERED, LISTED_GROUPS, LISTED_TRANSACTIONS};
+use super::{ADMINISTERED, LISTED_GROUPS, LISTED_TRANSACTIONS, MOVED_ON_ONE};
 use crate::protocol::split::layout::{
     ERROR, INT8, INT32, INT64, Layout, NAME, PARTITION, PARTITION_LIST, PATH, RESOURCE_TYPE,
     STRING, THROTTLE, TOPIC_NAME, UNION, array, holders, items, list, partitions, topics,
@@ -78,7 +78,7 @@ pub(super) static ALTER_REPLICA_LOG_DIRS: Layout = Layout {
         THROTTLE,
         topics(&[TOPIC_NAME, partitions(&[PARTITION, ERROR])]),
     ],
-    errors: ADMINISTERED,
+    errors: MOVED_ON_ONE,
 };
 
 /// DescribeConfigs (key 32) v0–v4.

@@ -63,6 +63,7 @@ pub(super) static LAYOUTS: [&Layout; 40] = [
 
 const NOT_LEADER_OR_FOLLOWER: i16 = 6;
 const REQUEST_TIMED_OUT: i16 = 7;
+const BROKER_NOT_AVAILABLE: i16 = 8;
 const COORDINATOR_LOAD_IN_PROGRESS: i16 = 14;
 const COORDINATOR_NOT_AVAILABLE: i16 = 15;
 const NOT_COORDINATOR: i16 = 16;
@@ -96,3 +97,9 @@ const LISTED_TRANSACTIONS: Errors = Errors::always(COORDINATOR_LOAD_IN_PROGRESS)
 
 /// It may have been carried out, and can be asked for again.
 const ADMINISTERED: Errors = Errors::always(REQUEST_TIMED_OUT);
+
+/// Clients don't ask again. REPLICA_NOT_AVAILABLE would be taken for "moved once it is there".
+const MOVED_ON_ONE: Errors = Errors {
+    no_broker: BROKER_NOT_AVAILABLE,
+    ..ADMINISTERED
+};
