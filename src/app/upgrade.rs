@@ -91,13 +91,18 @@ impl Narrows {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .stop_accepting();
-        let all_asked = async {
-            while self.runtime.limits.newcomers() > 0 {
+        let all_begun = async {
+            // Even the first look comes late enough to count who was being accepted just now. A drain
+            // gives up dials: who has asked, and has no broker yet, would lose its answer.
+            loop {
                 tokio::time::sleep(NEWCOMERS_LOOK_INTERVAL).await;
+                if self.runtime.limits.beginning() == 0 {
+                    break;
+                }
             }
         };
         // Whoever is still silent then is told to come again like all others.
-        let _ = tokio::time::timeout(NEWCOMERS_TIMEOUT, all_asked).await;
+        let _ = tokio::time::timeout(NEWCOMERS_TIMEOUT, all_begun).await;
         let DrainSettings { timeout, .. } = self.settings().drain;
         self.end_sessions(timeout).await
     }

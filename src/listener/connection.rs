@@ -89,7 +89,9 @@ impl Connection {
     }
 
     pub(super) fn newcomer(&mut self) -> Newcomer {
-        Newcomer::new(self.permit.as_mut().and_then(Permit::end_as_newcomer))
+        let mut permit = self.permit.as_mut();
+        let beginning = permit.as_mut().and_then(|permit| permit.end_beginning());
+        Newcomer::new(permit.and_then(Permit::end_as_newcomer), beginning)
     }
 
     /// Where it is counted: at its listener, as soon as that is known.

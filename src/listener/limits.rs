@@ -129,6 +129,8 @@ struct State {
     maxima: Maxima,
     connections: usize,
     newcomers: usize,
+    /// Those that have no broker yet.
+    beginning: usize,
     handshakes: usize,
     sources: HashMap<Source, Counts>,
     rates: Rates<Source>,
@@ -164,6 +166,7 @@ impl Limits {
             maxima: Maxima::new(settings, capacity),
             connections: 0,
             newcomers: 0,
+            beginning: 0,
             handshakes: 0,
             sources: HashMap::new(),
             rates: Rates::default(),
@@ -222,6 +225,7 @@ impl Limits {
         state.enter_source(source, true)?;
         state.connections += 1;
         state.newcomers += 1;
+        state.beginning += 1;
         self.show(&state);
         drop(state);
         let newcomer = Place {
@@ -234,10 +238,16 @@ impl Limits {
             source,
             kind: Kind::Connection,
         };
+        let beginning = Place {
+            limits: self.clone(),
+            source: None,
+            kind: Kind::Beginning,
+        };
         listener.active.inc();
         Ok(Permit {
             place,
             newcomer: Some(newcomer),
+            beginning: Some(beginning),
             listener: listener.clone(),
         })
     }
@@ -292,9 +302,10 @@ impl Limits {
         limits.into()
     }
 
-    /// How many connections have not sent their first request.
-    pub fn newcomers(&self) -> usize {
-        self.lock().newcomers
+    /// How many connections have no broker yet: either has a first request to come, or to be carried
+    /// for the first time.
+    pub fn beginning(&self) -> usize {
+        self.lock().beginning
     }
 
     fn show(&self, state: &State) {
@@ -349,7 +360,7 @@ impl State {
         match kind {
             Kind::Connection => counts.connections -= 1,
             Kind::Newcomer => counts.newcomers -= 1,
-            Kind::Handshake => {}
+            Kind::Beginning | Kind::Handshake => {}
         }
         if counts.connections == 0 && counts.newcomers == 0 {
             self.sources.remove(&source);
@@ -377,6 +388,7 @@ struct Place {
 enum Kind {
     Connection,
     Newcomer,
+    Beginning,
     Handshake,
 }
 
@@ -386,6 +398,7 @@ impl Drop for Place {
         match self.kind {
             Kind::Connection => state.connections -= 1,
             Kind::Newcomer => state.newcomers -= 1,
+            Kind::Beginning => state.beginning -= 1,
             Kind::Handshake => state.handshakes -= 1,
         }
         state.leave_source(self.source, self.kind);
@@ -398,6 +411,7 @@ impl Drop for Place {
 pub(super) struct Permit {
     place: Place,
     newcomer: Option<Place>,
+    beginning: Option<Place>,
     listener: ListenerMetrics,
 }
 
@@ -439,6 +453,11 @@ impl Permit {
     /// Its place among the newcomers, for its session to give back when a request has come.
     pub(super) fn end_as_newcomer(&mut self) -> Option<impl Send + Sync + use<>> {
         self.newcomer.take()
+    }
+
+    /// Its place among those that have no broker yet, for its session to give back.
+    pub(super) fn end_beginning(&mut self) -> Option<impl Send + Sync + use<>> {
+        self.beginning.take()
     }
 }
 

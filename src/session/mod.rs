@@ -73,22 +73,28 @@ pub struct Incoming {
     pub source: IpAddr,
     /// When it was accepted: the time for the first request counts from here.
     pub accepted_at: tokio::time::Instant,
-    /// Dropped when the first request is there.
+    /// Told when the first request is there, and dropped when its broker is.
     pub newcomer: Newcomer,
 }
 
-/// A connection counts as a newcomer for as long as this lives: whoever accepted it has so many
-/// places for those that have not sent a request yet.
+/// A connection counts as a newcomer until it has asked: whoever accepted it has so many places for
+/// those that have not sent a request yet. It counts as beginning for as long as this lives.
 pub struct Newcomer {
-    _place: Box<dyn Send + Sync>,
+    place: Option<Box<dyn Send + Sync>>,
+    _beginning: Box<dyn Send + Sync>,
 }
 
 impl Newcomer {
-    /// Holds `place`.
-    pub fn new(place: impl Send + Sync + 'static) -> Self {
+    /// Holds `place` until the first request, and `beginning` until a broker has been reached.
+    pub fn new(place: impl Send + Sync + 'static, beginning: impl Send + Sync + 'static) -> Self {
         Self {
-            _place: Box::new(place),
+            place: Some(Box::new(place)),
+            _beginning: Box::new(beginning),
         }
+    }
+
+    fn has_asked(&mut self) {
+        self.place = None;
     }
 }
 

@@ -1,10 +1,10 @@
 //! A session of which Narrows can't read a byte: TLS between a client and its broker.
 
-use super::Session;
 use super::cause::Cause;
 use super::close;
 use super::tunnel::Tunnel;
 use super::watch::{self, Limits};
+use super::{Newcomer, Session};
 use crate::net::buffer::Buffer;
 use crate::net::stream::Stream;
 use crate::types::{BrokerAddress, Target};
@@ -19,7 +19,7 @@ impl Session<'_> {
         port: Option<u16>,
     ) -> Cause {
         // Its hello is all that can be seen of a first request.
-        self.newcomer = None;
+        self.newcomer.iter_mut().for_each(Newcomer::has_asked);
         let entry = self.entry;
         let setup = &entry.setup;
         let is_own = |address: &BrokerAddress| {
@@ -38,6 +38,7 @@ impl Session<'_> {
             () = entry.stop.draining() => Err(Cause::Drained),
             () = watch::gone(&client, half_close) => Err(Cause::ClientClosed),
         };
+        self.newcomer = None;
         let connection = match connection {
             Ok(connection) => connection,
             Err(cause) => return close::refuse(client, cause, &entry.stop).await,

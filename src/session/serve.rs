@@ -17,7 +17,7 @@ use super::routed::Errand;
 use super::routing::Routing;
 use super::state::SessionState;
 use super::watch::{self, WaitsFor, Way};
-use super::{Entry, Session};
+use super::{Entry, Newcomer, Session};
 use crate::cluster::Connection;
 use crate::net::buffer::{BUFFER_BYTES, Buffer, PARKED_BYTES_MAX};
 use crate::net::stream::Stream;
@@ -85,11 +85,12 @@ impl Session<'_> {
             Ok(first) => first,
             Err(cause) => return Err(close::refuse(client, cause, &entry.stop).await),
         };
-        self.newcomer = None;
+        self.newcomer.iter_mut().for_each(Newcomer::has_asked);
         let (connection, target) = match self.dial(&client, &state).await {
             Ok(connection) => connection,
             Err(cause) => return Err(close::refuse(client, cause, &entry.stop).await),
         };
+        self.newcomer = None;
         self.record.broker = Some(connection.peer);
         debug!(
             broker = %connection.peer, client = %state.identity,
