@@ -1,6 +1,7 @@
 //! Another process takes the place of one that runs, and sockets outlive a restart: the real
 //! binary, clients that come all the time, and not one of them is refused.
 
+use crate::alloc;
 use crate::broker::Broker;
 use crate::client::{Client, next_ports};
 use crate::frames::{OFFSET_COMMIT, header, opaque, request};
@@ -132,6 +133,8 @@ async fn lines_until(process: &Arc<Process>, text: &'static str) -> Vec<String> 
 
 #[tokio::test]
 async fn of_ten_thousand_attempts_during_upgrades_none_is_refused_and_no_response_is_lost() {
+    // Ten thousand connections are no company for a test that measures.
+    let _alone = alloc::alone().await;
     let broker = Broker::alone(0).await;
     let installed = Installed::in_front_of(&broker);
     broker.answer_all(answer);
