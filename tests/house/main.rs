@@ -12,6 +12,7 @@ mod dependencies;
 mod source;
 
 use source::{Source, sources};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
@@ -143,6 +144,31 @@ fn imports_point_down_the_layers() {
         wrong.is_empty(),
         "imports that point up:\n{}",
         wrong.join("\n")
+    );
+}
+
+#[test]
+fn no_files_import_each_other_in_a_circle() {
+    let sources = sources();
+    let modules: BTreeSet<String> = sources.iter().map(Source::module).collect();
+    let mut imports: BTreeMap<String, BTreeSet<String>> = sources
+        .iter()
+        .map(|source| (source.module(), source.modules_named(&modules)))
+        .collect();
+    // Whoever imports nothing that is left is in no circle.
+    loop {
+        let left: BTreeSet<String> = imports.keys().cloned().collect();
+        for named in imports.values_mut() {
+            named.retain(|module| left.contains(module));
+        }
+        imports.retain(|_, named| !named.is_empty());
+        if imports.len() == left.len() {
+            break;
+        }
+    }
+    assert!(
+        imports.is_empty(),
+        "in a circle, or above one: {imports:#?}"
     );
 }
 

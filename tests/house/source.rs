@@ -1,6 +1,7 @@
 //! The source of Narrows as the house tests read it: code without comments and tests, and what it
 //! imports.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -30,6 +31,27 @@ impl Source {
         let mut rooms = first_names(&self.code, "crate::");
         rooms.extend(first_names(&self.code, &above));
         rooms
+    }
+
+    /// The modules that it imports from, of those that there are. What it takes from the modules
+    /// around itself is not counted: they hand on what others define.
+    pub(crate) fn modules_named(&self, modules: &BTreeSet<String>) -> BTreeSet<String> {
+        let own = self.module();
+        let is_around = |module: &String| own == *module || own.starts_with(&format!("{module}::"));
+        let paths = (0..=self.levels.len()).flat_map(|up| {
+            let (root, prefix) = match up {
+                0 => (&[][..], "crate::".to_owned()),
+                _ => (&self.levels[..self.levels.len() - up], "super::".repeat(up)),
+            };
+            let paths = paths_behind(&self.code, &prefix);
+            paths.into_iter().map(move |path| join(root, &path))
+        });
+        let deepest = paths.filter_map(|path| {
+            let lengths = (1..=path.len()).rev();
+            let mut prefixes = lengths.map(|length| path[..length].join("::"));
+            prefixes.find(|module| modules.contains(module))
+        });
+        deepest.filter(|module| !is_around(module)).collect()
     }
 
     /// Whether the code has this word, or path, with nothing joined to its ends.
@@ -115,8 +137,51 @@ fn first_names(code: &str, prefix: &str) -> Vec<String> {
         .collect()
 }
 
+/// The whole path behind each `prefix`, or the paths of a group in braces.
+fn paths_behind(code: &str, prefix: &str) -> Vec<Vec<String>> {
+    let is_joined =
+        |before: &str| before.ends_with(|c: char| c.is_alphanumeric() || matches!(c, '_' | ':'));
+    let places = code.match_indices(prefix);
+    let places = places.filter(|(at, _)| !is_joined(&code[..*at]));
+    places
+        .flat_map(|(at, _)| paths(&code[at + prefix.len()..]))
+        .collect()
+}
+
+/// The paths that a text begins with: `a::b`, or `a::{b, c::d}` as two.
+fn paths(text: &str) -> Vec<Vec<String>> {
+    if let Some(group) = text.strip_prefix('{') {
+        return split_group(group)
+            .iter()
+            .flat_map(|item| paths(item))
+            .collect();
+    }
+    let first = name(text);
+    if first.is_empty() {
+        return Vec::new();
+    }
+    let first = [first];
+    match text[first[0].len()..].strip_prefix("::") {
+        Some(rest) => match paths(rest) {
+            behind if behind.is_empty() => vec![first.to_vec()],
+            behind => behind.iter().map(|path| join(&first, path)).collect(),
+        },
+        None => vec![first.to_vec()],
+    }
+}
+
+fn join(front: &[String], back: &[String]) -> Vec<String> {
+    [front, back].concat()
+}
+
 /// The first name of each item of a group, whose opening brace has been read.
 fn group_items(group: &str) -> Vec<String> {
+    let names = split_group(group).into_iter().map(|item| name(&item));
+    names.filter(|name| !name.is_empty()).collect()
+}
+
+/// The items of a group, whose opening brace has been read.
+fn split_group(group: &str) -> Vec<String> {
     let mut depth = 0;
     let mut items = vec![String::new()];
     for c in group.chars() {
@@ -131,11 +196,7 @@ fn group_items(group: &str) -> Vec<String> {
             item.push(c);
         }
     }
-    items
-        .iter()
-        .map(|item| name(item.trim()))
-        .filter(|name| !name.is_empty())
-        .collect()
+    items.iter().map(|item| item.trim().to_owned()).collect()
 }
 
 fn name(text: &str) -> String {
@@ -155,6 +216,40 @@ fn word_places<'a>(code: &'a str, word: &'a str) -> impl Iterator<Item = usize> 
         !is_part(code[..*at].chars().next_back())
             && !is_part(code[at + word.len()..].chars().next())
     })
+}
+
+#[test]
+fn every_way_to_import_from_a_module_is_seen() {
+    let modules = [
+        "session",
+        "session::lane",
+        "session::relay",
+        "net::tls",
+        "app",
+    ];
+    let modules = modules.map(str::to_owned).into();
+    let source = |code: &str| Source {
+        path: PathBuf::new(),
+        levels: ["session", "relay"].map(str::to_owned).to_vec(),
+        code: code.to_owned(),
+    };
+    for (code, named) in [
+        ("use super::lane::{Lane, Pools};", &["session::lane"][..]),
+        ("use super::{Cause, lane};", &["session::lane"]),
+        ("use super::super::app;", &["app"]),
+        ("let x = crate::session::lane::new();", &["session::lane"]),
+        (
+            "use crate::{app::{self, X}, net::tls::Y};",
+            &["app", "net::tls"],
+        ),
+        (
+            "use super::Cause; use crate::session::X; fn relay() {}",
+            &[],
+        ),
+    ] {
+        let found = source(code).modules_named(&modules);
+        assert_eq!(found.iter().collect::<Vec<_>>(), named, "{code}");
+    }
 }
 
 #[test]
