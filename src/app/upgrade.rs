@@ -23,9 +23,12 @@ use tracing::{error, info};
 const NEWCOMERS_TIMEOUT: Duration = Duration::from_secs(5);
 const NEWCOMERS_LOOK_INTERVAL: Duration = Duration::from_millis(10);
 
+/// The id of a process that is ready, or why there is none; `None` without a thread to start it on.
+type Started = dyn Future<Output = Option<Result<u32, SuccessorError>>> + Send;
+
 /// A process that is starting. Dropped before it is ready, it is ended.
 pub(super) struct Upgrade {
-    result: Pin<Box<dyn Future<Output = Option<Result<u32, SuccessorError>>> + Send>>,
+    result: Pin<Box<Started>>,
     is_given_up: Arc<AtomicBool>,
 }
 

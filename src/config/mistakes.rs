@@ -93,7 +93,7 @@ fn other_duration(key: &Key, text: &str) -> Option<Fault> {
                 .strip_suffix('s')
                 .is_some_and(|one| names.contains(&one))
     };
-    let at = UNITS.iter().position(|(_, names)| is_named(&names))?;
+    let at = UNITS.iter().position(|(_, names)| is_named(names))?;
     let instead = match number.split_once('.') {
         None => format!("{number}{}", UNITS[at].0),
         Some((whole, tenths)) => {

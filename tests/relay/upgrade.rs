@@ -94,11 +94,11 @@ struct Successor(Pid);
 
 impl Successor {
     fn of(lines: &[String]) -> Self {
-        let ids = lines.iter().filter_map(|line| {
+        let mut ids = lines.iter().filter_map(|line| {
             let line: serde_json::Value = serde_json::from_str(line).ok()?;
             line["successor"].as_i64()
         });
-        Self(Pid::from_raw(ids.last().unwrap().try_into().unwrap()))
+        Self(Pid::from_raw(ids.next_back().unwrap().try_into().unwrap()))
     }
 
     fn signal(&self, signal: Signal) {
