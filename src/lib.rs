@@ -31,9 +31,9 @@
 //!    ([`protocol::walk`]) as it arrives, and its addresses are replaced ([`protocol::rewrite`]);
 //!    records are stepped over. What it says about the cluster teaches the view.
 //!
-//!    With scheme `single` an address says nothing about the broker. There steps 2 and 4 look at what
-//!    the client asks ([`protocol::split`]), the session opens a connection to each broker that is
-//!    needed, and the answers go out in the client's order.
+//!    With scheme `single` an address says nothing about the broker. There steps 2 and 4 look at
+//!    what the client asks ([`protocol::split`]), the session opens a connection to each broker
+//!    that is needed, and the answers go out in the client's order.
 //! 6. Either side closes, the broker leaves the cluster, or Narrows drains ([`lifecycle`]): the
 //!    session ends with one cause, which is a line in the log and a count in the metrics
 //!    ([`observe`]), shown on the [`admin`] port.
@@ -56,8 +56,8 @@
 //! | 1 | [`protocol`], [`net`], [`observe`], [`lifecycle`] | Kafka's bytes; sockets and TLS; metrics and logs; tasks |
 //! | 0 | [`types`], [`sys`] | the words; libc |
 //!
-//! `protocol`, `address` and `auth` have no socket, clock, randomness or `.await`; nothing is spawned
-//! outside `lifecycle`; no channel is unbounded; no record batch is looked into.
+//! `protocol`, `address` and `auth` have no socket, clock, randomness or `.await`; nothing is
+//! spawned outside `lifecycle`; no channel is unbounded; no record batch is looked into.
 
 // What `.clippy.toml` names, with the reason beside each; the package's lints leave tests free.
 #![cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::disallowed_types))]

@@ -19,8 +19,8 @@ use std::path::{Path, PathBuf};
 
 pub(super) const DAY_SECONDS: i64 = 86_400;
 
-/// A certificate that expires sooner should be on its way already: cert-manager renews 30 days ahead,
-/// Strimzi 30.
+/// A certificate that expires sooner should be on its way already: cert-manager renews 30 days
+/// ahead, Strimzi 30.
 const SOON_DAYS: i64 = 14;
 
 /// Where any node id has a name: the smallest, and one whose name is long.
@@ -258,8 +258,8 @@ impl Owner<'_> {
         }
     }
 
-    /// Of authorities in a file. Those that have expired are trusted all the same, but who they vouch
-    /// for will not last.
+    /// Of authorities in a file. Those that have expired are trusted all the same, but who they
+    /// vouch for will not last.
     fn authorities(&self, subject: Subject, authorities: &Authorities) -> Vec<Finding> {
         let Source::File(file) = authorities.source() else {
             return Vec::new();

@@ -286,8 +286,8 @@ impl Running {
         self.bindings.values().for_each(|one| one.accepting.drain());
     }
 
-    /// How connections to each address are to be identified, and a listener there: those that share one agree on
-    /// what concerns all.
+    /// How connections to each address are to be identified, and a listener there: those that share
+    /// one agree on what concerns all.
     fn plan_bindings<'a>(
         &self,
         settings: &'a Settings,

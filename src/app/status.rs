@@ -1,5 +1,5 @@
-//! What the admin port says of the whole: ready or not, listeners, the broker map, certificates, and
-//! what went wrong lately.
+//! What the admin port says of the whole: ready or not, listeners, the broker map, certificates,
+//! and what went wrong lately.
 //!
 //! A script reads words (`state`, `cause`), a person the sentence beside them; times are RFC 3339.
 

@@ -95,8 +95,8 @@ impl Narrows {
             .unwrap_or_else(PoisonError::into_inner)
             .stop_accepting();
         let all_begun = async {
-            // Even the first look comes late enough to count who was being accepted just now. A drain
-            // gives up dials: who has asked, and has no broker yet, would lose its answer.
+            // Even the first look comes late enough to count who was being accepted just now. A
+            // drain gives up dials: who has asked, and has no broker yet, would lose its answer.
             loop {
                 tokio::time::sleep(NEWCOMERS_LOOK_INTERVAL).await;
                 if self.runtime.limits.beginning() == 0 {

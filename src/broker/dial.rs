@@ -1,5 +1,5 @@
-//! Dials a broker: the addresses of its name in a [race](super::race), each with a deadline of its own, and
-//! speaks TLS where the cluster does.
+//! Dials a broker: the addresses of its name in a [race](super::race), each with a deadline of its
+//! own, and speaks TLS where the cluster does.
 
 use super::race::{Race, in_order};
 use crate::net::buffer::BufferPool;

@@ -1,5 +1,5 @@
-//! Dials one cluster's brokers for many clients at once: it remembers what was dead a moment ago, and
-//! lets only so many wait for a broker that does not answer.
+//! Dials one cluster's brokers for many clients at once: it remembers what was dead a moment ago,
+//! and lets only so many wait for a broker that does not answer.
 
 use super::dial::{DialError, DialSettings, Security, connect_any, failed};
 use super::resolver::Resolver;
@@ -68,8 +68,8 @@ impl Dialler {
         &self.resolver
     }
 
-    /// Waits for a place among those who dial for clients; `Err` when others have just failed at this
-    /// address. Cancel-safe.
+    /// Waits for a place among those who dial for clients; `Err` when others have just failed at
+    /// this address. Cancel-safe.
     pub async fn place(&self, address: &BrokerAddress) -> Result<Place<'_>, Arc<DialError>> {
         self.was_refused(address)?;
         let of_broker = Arc::clone(&self.places_of(address));

@@ -1,5 +1,5 @@
-//! Says a client's login once more, to a broker that it was not said to: the client's own frames, one
-//! after the other, on a connection on which nothing else has been said.
+//! Says a client's login once more, to a broker that it was not said to: the client's own frames,
+//! one after the other, on a connection on which nothing else has been said.
 
 use super::exchange::{Exchange, ExchangeError};
 use crate::net::stream::Stream;

@@ -3,9 +3,9 @@
 //! addresses are used again within seconds.
 //!
 //! The system's resolver has deadlines of its own (glibc asks again after five seconds, twice for
-//! each server), and can't be stopped. So each lookup has a thread of its own, which holds its place
-//! until the system has answered, also when all who waited have given up: a resolver that is dead
-//! takes no more threads than there are places, and none that anybody else needs.
+//! each server), and can't be stopped. So each lookup has a thread of its own, which holds its
+//! place until the system has answered, also when all who waited have given up: a resolver that is
+//! dead takes no more threads than there are places, and none that anybody else needs.
 
 use crate::lifecycle;
 use crate::types::BrokerAddress;
@@ -57,8 +57,8 @@ impl Resolver {
         }
     }
 
-    /// Every socket address that a broker address stands for, in the resolver's order; at least one.
-    /// Cancel-safe.
+    /// Every socket address that a broker address stands for, in the resolver's order; at least
+    /// one. Cancel-safe.
     pub async fn resolve(
         &self,
         address: &BrokerAddress,

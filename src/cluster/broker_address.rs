@@ -1,8 +1,9 @@
 //! Where brokers are dialled when the operator says it: `clusters.NAME.broker_address`.
 //!
-//! Brokers that advertise one shared name, such as that of a Kubernetes Service, can't be told apart
-//! by it. What tells them apart is their node id: a [rule](BrokerAddressRule) makes an address of
-//! it, by a template or by a table, and that one is dialled in the advertised address's place.
+//! Brokers that advertise one shared name, such as that of a Kubernetes Service, can't be told
+//! apart by it. What tells them apart is their node id: a [rule](BrokerAddressRule) makes an
+//! address of it, by a template or by a table, and that one is dialled in the advertised address's
+//! place.
 
 use crate::types::{AddressError, BrokerAddress, NodeId};
 use std::collections::BTreeMap;

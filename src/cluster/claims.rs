@@ -4,8 +4,8 @@
 //! Lists come from brokers that lag behind, and from brokers' other listeners. Connections to a
 //! broker that is where it was must not end because of one such list. So both addresses are asked
 //! who is there ([`moves`](super::moves)), and the broker [has moved](Claim::verdict) when the new
-//! one is it and the old one is not; where that can't be asked or nobody answers, when several lists
-//! in a row agree.
+//! one is it and the old one is not; where that can't be asked or nobody answers, when several
+//! lists in a row agree.
 
 use crate::types::{BrokerAddress, NodeId};
 use std::time::{Duration, Instant};

@@ -3,8 +3,9 @@
 //! Addresses get used again within seconds when pods move, so a new connection asks the broker
 //! whose it is before the client's first byte goes out. The answer holds for some
 //! [seconds](super::verified), so that a storm of connections asks once. Where the brokers demand a
-//! login Narrows may not ask; there a broker that is not known yet is replaced by a bootstrap server
-//! (the connection is *provisional*), and the session asks once the client has authenticated.
+//! login Narrows may not ask; there a broker that is not known yet is replaced by a bootstrap
+//! server (the connection is *provisional*), and the session asks once the client has
+//! authenticated.
 //!
 //! Brokers from Kafka 4.4 on say themselves whether they are the node that is meant. Older ones
 //! don't: what is checked then is that the cluster is the right one and that nobody else has the
@@ -329,8 +330,8 @@ impl Cluster {
         for address in self.bootstrap_candidates() {
             match self.connect_address(&address, None, name).await {
                 Ok((stream, peer)) => {
-                    // Never cancelled: the client has not asked for this broker, so that its leaving
-                    // the map is no reason to end the connection.
+                    // Never cancelled: the client has not asked for this broker, so that its
+                    // leaving the map is no reason to end the connection.
                     let gone = CancellationToken::new();
                     return Ok(Connection {
                         stream,
@@ -341,8 +342,8 @@ impl Cluster {
                     });
                 }
                 Err(error) => {
-                    // Where every bootstrap server leads back here, that is what to say; one that is
-                    // only unreachable makes it the usual list of failures.
+                    // Where every bootstrap server leads back here, that is what to say; one that
+                    // is only unreachable makes it the usual list of failures.
                     is_loop &= error.code() == "routing_loop";
                     if is_loop && failures.len() + 1 == self.settings().bootstrap_servers.len() {
                         return Err(error);
@@ -362,8 +363,8 @@ impl Cluster {
         }
     }
 
-    /// The broker, if the cluster has it; one that is not known yet is asked for. Where nobody could
-    /// be asked, a rule still says where it is.
+    /// The broker, if the cluster has it; one that is not known yet is asked for. Where nobody
+    /// could be asked, a rule still says where it is.
     async fn known(&self, node: NodeId) -> Option<KnownBroker> {
         if let Some(broker) = self.view.locate(node) {
             return Some(broker);

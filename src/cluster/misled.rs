@@ -1,6 +1,6 @@
 //! Says which library has a wrong idea of where it is: a client can name the broker and the cluster
-//! that it takes a connection for (KIP-1242). The broker answers it; this is for whoever wonders why
-//! that client comes again and again.
+//! that it takes a connection for (KIP-1242). The broker answers it; this is for whoever wonders
+//! why that client comes again and again.
 
 use super::{Cluster, now};
 use crate::observe::text::Shown;

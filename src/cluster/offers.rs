@@ -1,14 +1,14 @@
 //! Which API versions each broker offers, for clients whose requests may be carried to any of them
-//! (scheme `single`): they are offered what all brokers have in common. It matters while a cluster is
-//! upgraded or downgraded broker by broker.
+//! (scheme `single`): they are offered what all brokers have in common. It matters while a cluster
+//! is upgraded or downgraded broker by broker.
 //!
 //! What a broker offers is learnt from each of its answers that passes, and where none has, by a
 //! question of Narrows' own, which a broker answers before a login too. It is asked again when a
-//! connection to it has broken and when it has been missing from the map, since it may be of another
-//! version when it is back, and else once in a while. A client's ApiVersions waits for a broker that has never said it, or may offer something else
-//! now, but not for [long](PATIENCE): one that is away counts with what it last said, or not at all.
-//! So a client can hold on to a version that a broker does not have; that broker says so itself
-//! (UNSUPPORTED_VERSION).
+//! connection to it has broken and when it has been missing from the map, since it may be of
+//! another version when it is back, and else once in a while. A client's ApiVersions waits for a
+//! broker that has never said it, or may offer something else now, but not for [long](PATIENCE):
+//! one that is away counts with what it last said, or not at all. So a client can hold on to a
+//! version that a broker does not have; that broker says so itself (UNSUPPORTED_VERSION).
 //!
 //! Nobody is asked where no client needs it: the other schemes cost nothing.
 
@@ -33,8 +33,8 @@ const QUESTION_MAX: Duration = Duration::from_secs(5);
 const AGAIN: Duration = Duration::from_secs(60);
 /// One that did not answer.
 const RETRY: Duration = Duration::from_secs(10);
-/// A broker that has left the cluster counts so much longer: during an upgrade each is away for some
-/// time.
+/// A broker that has left the cluster counts so much longer: during an upgrade each is away for
+/// some time.
 const DEPARTED: Duration = Duration::from_secs(300);
 /// Brokers that are asked at once; the others of a larger cluster wait.
 const AT_ONCE: usize = 16;
@@ -179,8 +179,8 @@ impl Offered {
         left.for_each(|(_, broker)| broker.question = Question::Due);
     }
 
-    /// These are the brokers of the cluster: others count no more, when they have been away for some
-    /// time. Whether the rest differ, if that is news.
+    /// These are the brokers of the cluster: others count no more, when they have been away for
+    /// some time. Whether the rest differ, if that is news.
     fn prune(&self, nodes: &[NodeId], now: Instant) -> Option<bool> {
         let nodes: BTreeSet<_> = nodes.iter().collect();
         let mut known = self.lock();

@@ -5,8 +5,9 @@
 //! and the map is learned from responses that pass.
 //!
 //! That a login is demanded is believed on a broker's word alone, its answer to a SaslHandshake.
-//! Belief switches off every check of who a broker is, and whatever stands in front of a broker that
-//! is away (a port forward, a sidecar, a balancer) closes connections just as such a listener does.
+//! Belief switches off every check of who a broker is, and whatever stands in front of a broker
+//! that is away (a port forward, a sidecar, a balancer) closes connections just as such a listener
+//! does.
 
 use super::view::{Learned, Source};
 use super::{Cluster, ConnectError, now};

@@ -8,9 +8,9 @@
 //! replace the newer; a topic that is made anew begins anew.
 //!
 //! The client may ask where nobody looks: on a connection whose broker it has named, or through
-//! another Narrows. So what has turned out to be wrong is *doubted*, which is to be asked for before
-//! it is used again: what a broker has refused to be, and all that is said of a broker that can't
-//! be reached. And nothing is believed for longer than clients believe it themselves.
+//! another Narrows. So what has turned out to be wrong is *doubted*, which is to be asked for
+//! before it is used again: what a broker has refused to be, and all that is said of a broker that
+//! can't be reached. And nothing is believed for longer than clients believe it themselves.
 
 use crate::protocol::leaders::{PartitionLeader, TopicLeaders};
 use crate::protocol::split::{CoordinatorKind, PartitionRef, TopicRef};

@@ -34,8 +34,8 @@ const HOST_BYTES_MAX: usize = 254;
 const BROKERS_MAX: usize = 10_000;
 
 /// So long must Narrows' own refreshes hear of one other cluster and of nothing else, before it is
-/// taken for the new one, and in so many refreshes: when all bootstrap servers say so, and when some
-/// of them don't answer.
+/// taken for the new one, and in so many refreshes: when all bootstrap servers say so, and when
+/// some of them don't answer.
 const STRANGER_UNANIMOUS: Duration = Duration::from_secs(30);
 const STRANGER: Duration = Duration::from_secs(300);
 const STRANGE_REFRESHES_MIN: u32 = 5;
@@ -179,8 +179,8 @@ impl View {
         })
     }
 
-    /// From now on this says where brokers are dialled. Whoever is dialled elsewhere than before has
-    /// moved. Returns whether it is another rule than before.
+    /// From now on this says where brokers are dialled. Whoever is dialled elsewhere than before
+    /// has moved. Returns whether it is another rule than before.
     pub fn change_rule(&self, rule: Option<BrokerAddressRule>) -> bool {
         let mut known = self.lock();
         if known.rule == rule {
@@ -516,8 +516,8 @@ impl Known {
         self.find_sharing();
     }
 
-    /// Who can't be told apart by the address. A broker that is missing from lists does not count: a
-    /// new one may have taken its place.
+    /// Who can't be told apart by the address. A broker that is missing from lists does not count:
+    /// a new one may have taken its place.
     fn find_sharing(&mut self) {
         self.is_recount_due = false;
         let mut at = BTreeMap::<&BrokerAddress, Vec<NodeId>>::new();

@@ -6,10 +6,10 @@
 //! there is, not only the first: the key, the value found, where it came from, the reason and the
 //! cure.
 //!
-//! On the way: `file` reads and `layers` merges, `reader` types single values, `build` assembles settings, `ports`
-//! looks at all listeners together. Certificates and keys are read here too, so that what is wrong
-//! with them is told like everything else. Nothing here resolves a name or opens a socket, so
-//! `narrows check` works anywhere.
+//! On the way: `file` reads and `layers` merges, `reader` types single values, `build` assembles
+//! settings, `ports` looks at all listeners together. Certificates and keys are read here too, so
+//! that what is wrong with them is told like everything else. Nothing here resolves a name or opens
+//! a socket, so `narrows check` works anywhere.
 
 mod build;
 mod clean;

@@ -1,9 +1,9 @@
 //! The JSON schema (draft 7) of the configuration file, from the key table: what an editor, a
 //! pipeline or the Helm chart can check without Narrows.
 //!
-//! It knows shapes, names, units and bounds. What only the whole tells (ports that clash, files that
-//! can't be read, keys of another scheme) is `narrows check`'s to say. Nothing is required here,
-//! since the environment and flags may set any key.
+//! It knows shapes, names, units and bounds. What only the whole tells (ports that clash, files
+//! that can't be read, keys of another scheme) is `narrows check`'s to say. Nothing is required
+//! here, since the environment and flags may set any key.
 
 use super::keys::{Fallback, KEYS, Key, NAME_CHARS_MAX, NAME_PATTERN};
 use super::kind::Kind;

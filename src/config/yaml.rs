@@ -2,7 +2,8 @@
 //!
 //! A plain value stays the text that was written: whether `1e5`, `off` or `010` is a number, a
 //! boolean or a word differs between YAML 1.1 and 1.2, and is for the key to say. A key that stands
-//! twice is an error (the second would silently win), as are merge keys, tags and a second document.
+//! twice is an error (the second would silently win), as are merge keys, tags and a second
+//! document.
 //!
 //! The parser gives events, which are bounded as they come: 100 kB of brackets end at the 33rd, and
 //! aliases count with everything that they stand for. Nothing outside this file knows the parser.

@@ -6,9 +6,10 @@
 //! never trusted: every wait has a deadline, every length a bound, every text is escaped.
 //!
 //! [`reach`] opens one connection, [`diagnosis`] says why there is none, and [`identify`] finds out
-//! what speaks where Kafka does not; [`explain`] says what a number or a text in a client's log means;
-//! [`clients`] writes the configuration that a client needs. [`live()`] asks the same of what Narrows
-//! is configured for, from where it runs (`narrows check --live`), and of its [`host`].
+//! what speaks where Kafka does not; [`explain`] says what a number or a text in a client's log
+//! means; [`clients`] writes the configuration that a client needs. [`live()`] asks the same of
+//! what Narrows is configured for, from where it runs (`narrows check --live`), and of its
+//! [`host`].
 
 mod brokers;
 pub mod clients;

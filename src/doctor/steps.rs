@@ -1,5 +1,5 @@
-//! The steps that every way through a cluster has: the certificate looked at, the login, the question
-//! who the brokers are, and what the versions of the one that answered say.
+//! The steps that every way through a cluster has: the certificate looked at, the login, the
+//! question who the brokers are, and what the versions of the one that answered say.
 
 use super::diagnosis::refused_late;
 use super::reach::{Reach, Reached, certificate_of, names};

@@ -302,8 +302,8 @@ impl Limits {
         limits.into()
     }
 
-    /// How many connections have no broker yet: either has a first request to come, or to be carried
-    /// for the first time.
+    /// How many connections have no broker yet: either has a first request to come, or to be
+    /// carried for the first time.
     pub fn beginning(&self) -> usize {
         self.lock().beginning
     }

@@ -104,8 +104,8 @@ impl Buffer {
     /// `bytes_max` in all; `None` when that is reached.
     pub fn spare(&mut self, bytes_max: usize) -> Option<&mut [u8]> {
         self.unpark();
-        // Moved only when the end is reached: moved at every read, the bytes of a frame that arrives
-        // in small pieces would be copied once for each.
+        // Moved only when the end is reached: moved at every read, the bytes of a frame that
+        // arrives in small pieces would be copied once for each.
         if self.filled.end == self.bytes.len() {
             self.bytes.copy_within(self.filled.clone(), 0);
             self.filled = 0..self.filled.len();

@@ -35,8 +35,8 @@ const SMALL_PIPE_PAUSE: Duration = Duration::from_secs(1);
 /// slow readers can hold in the kernel, outside of any socket's accounting.
 const PIPES_MAX: usize = 64;
 
-/// `NONBLOCK` is for the pipe, whatever the sockets' own modes are: without it a full one would stop
-/// the thread, and every session on it. `MOVE` is a hint (splice(2)).
+/// `NONBLOCK` is for the pipe, whatever the sockets' own modes are: without it a full one would
+/// stop the thread, and every session on it. `MOVE` is a hint (splice(2)).
 const FLAGS: SpliceFlags = SpliceFlags::NONBLOCK.union(SpliceFlags::MOVE);
 
 /// The pipes of a process.
@@ -227,8 +227,8 @@ impl Drop for Pipe {
         let mut shelf = self.pool.lock();
         shelf.lent -= 1;
         let Some(ends) = self.ends.take() else { return };
-        // Whatever is left in it is one connection's bytes, and the next borrower's client would get
-        // them.
+        // Whatever is left in it is one connection's bytes, and the next borrower's client would
+        // get them.
         if self.held == 0 {
             shelf.idle.push(ends);
         } else if let Some(count) = shelf.sizes.get_mut(&ends.capacity) {

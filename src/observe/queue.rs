@@ -74,8 +74,8 @@ impl LineQueue {
             .map(drop)
     }
 
-    /// Takes a line that may be one of very many, unless this second, which is the one of `now`, has
-    /// had its share.
+    /// Takes a line that may be one of very many, unless this second, which is the one of `now`,
+    /// has had its share.
     pub fn push_bounded(&self, line: &[u8], now: Instant) {
         if self.lock().has_line_left(now) {
             return self.push(line);

@@ -4,8 +4,8 @@
 //! The response header is v0 in every version (KIP-511). A version that the broker does not know is
 //! answered in the form of v0 with error 35, so the error decides how the rest is read. Features,
 //! their epochs and all other tagged fields pass as they are (KIP-584): the finalized ones are the
-//! cluster's, and the supported ones are said of one broker by intent (KIP-1160). So does everything
-//! in the request, v5's cluster id and node id too (KIP-1242).
+//! cluster's, and the supported ones are said of one broker by intent (KIP-1160). So does
+//! everything in the request, v5's cluster id and node id too (KIP-1242).
 
 use super::admission::{self, Unvetted};
 use super::table::{self, Versions};
@@ -61,8 +61,8 @@ struct Offer<'a> {
     tags: &'a [u8],
 }
 
-/// The response `body` (behind its header) to a request of `version`, cut to the table and, if other
-/// brokers count, to what is `common` to all.
+/// The response `body` (behind its header) to a request of `version`, cut to the table and, if
+/// other brokers count, to what is `common` to all.
 pub fn cut(
     body: &[u8],
     version: i16,

@@ -1,8 +1,8 @@
 //! Reads who leads partitions and who coordinates groups.
 //!
-//! Metadata (key 3) v0–v13: each topic's name, id (v10, KIP-516) and partitions with their leader and
-//! leader epoch (v7, KIP-320). FindCoordinator (key 10) v0–v6: one coordinator, from v4 on (KIP-699)
-//! one for each key.
+//! Metadata (key 3) v0–v13: each topic's name, id (v10, KIP-516) and partitions with their leader
+//! and leader epoch (v7, KIP-320). FindCoordinator (key 10) v0–v6: one coordinator, from v4 on
+//! (KIP-699) one for each key.
 
 use super::split::CoordinatorKind;
 use super::walk::RESPONSE_PREFIX_BYTES;

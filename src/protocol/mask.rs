@@ -56,8 +56,9 @@ impl KeyName {
     }
 }
 
-/// Keys of Kafka 3.9 to 4.4, of brokers with ZooKeeper before that, and of what brokers are extended
-/// by: their own clients (`remote.log.metadata.common.client.bootstrap.servers`) lead to brokers.
+/// Keys of Kafka 3.9 to 4.4, of brokers with ZooKeeper before that, and of what brokers are
+/// extended by: their own clients (`remote.log.metadata.common.client.bootstrap.servers`) lead to
+/// brokers.
 fn is_address(name: &[u8]) -> bool {
     const NAMES: [&[u8]; 8] = [
         b"listeners",

@@ -16,8 +16,8 @@
 //!   has the table; `tests/schema_guard/addresses.rs` has every field whose name or type says
 //!   address, and who else's addresses they are: clients', applications');
 //! * values of configuration keys that are addresses of nodes are masked ([`mask`]), in
-//!   DescribeConfigs, the only response that shows values of brokers' keys: CreateTopics shows those
-//!   of topics;
+//!   DescribeConfigs, the only response that shows values of brokers' keys: CreateTopics shows
+//!   those of topics;
 //! * what Narrows has not vetted is cut out and refused, unless the operator lets it pass
 //!   (`protocol.unvetted: pass`); a SASL token passes unread, and only where the broker can't take
 //!   it for a request ([`sasl`]).
@@ -25,8 +25,8 @@
 //! It does not hold for free text, which is not looked into: messages of errors, what extensions of
 //! brokers write, an exception's text that a broker passes on (UNKNOWN_SERVER_ERROR). As far as is
 //! known, and no test shows it, the errors of UpdateFeatures, AddRaftVoter, RemoveRaftVoter,
-//! UnregisterBroker, ElectLeaders and AlterPartitionReassignments name nodes by their ids alone, and
-//! those of AlterConfigs and IncrementalAlterConfigs quote what the client has sent. By their
+//! UnregisterBroker, ElectLeaders and AlterPartitionReassignments name nodes by their ids alone,
+//! and those of AlterConfigs and IncrementalAlterConfigs quote what the client has sent. By their
 //! schemas, ListConfigResources names resources, DescribeLogDirs paths, GetTelemetrySubscriptions
 //! metrics.
 

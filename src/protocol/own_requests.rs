@@ -5,8 +5,8 @@
 //! (KIP-1242): Kafka 4.4 answers REBOOTSTRAP_REQUIRED when they are not its own, older brokers
 //! answer that they don't know the version. ApiVersions v0 is answered by all of them, before a
 //! login too. SaslHandshake v1, which every broker since 1.0 knows,
-//! shows whether a listener demands a login: one that does names its mechanisms, another one answers
-//! ILLEGAL_SASL_STATE.
+//! shows whether a listener demands a login: one that does names its mechanisms, another one
+//! answers ILLEGAL_SASL_STATE.
 //!
 //! All are written by hand: the `kafka-protocol` crate knows ApiVersions up to v4 only, and the
 //! tests read what is written here by the crate as far as it goes.

@@ -38,8 +38,8 @@ use std::collections::HashSet;
 const HELD_BYTES_PER_ADDRESS: usize = 64;
 
 /// Frames up to this size are held until they are whole, and so edited exactly. Smaller frames
-/// are not spliced anyway, so that holding them costs no copy; and a response that carries addresses
-/// because a partition has moved is nearly always smaller.
+/// are not spliced anyway, so that holding them costs no copy; and a response that carries
+/// addresses because a partition has moved is nearly always smaller.
 pub const HELD_WHOLE_BYTES_MAX: usize = 16 * 1024;
 
 /// Says what clients are told in a broker's place.
@@ -208,8 +208,8 @@ impl Rewrite {
         for range in &marks.blanked {
             edits.blank(range);
         }
-        // Also a node that has no address here gets one, which leads nowhere: whatever is left as it
-        // is, a client dials.
+        // Also a node that has no address here gets one, which leads nowhere: whatever is left as
+        // it is, a client dials.
         for endpoint in marks
             .endpoints
             .iter()
@@ -251,7 +251,8 @@ impl Rewrite {
             let host = std::str::from_utf8(text(&endpoint.host_text))
                 .ok()
                 .filter(|host| !host.is_empty())?;
-            // A broker says what it likes: what can't be dialled is not learnt, and is still replaced.
+            // A broker says what it likes: what can't be dialled is not learnt, and is still
+            // replaced.
             let port = u16::try_from(endpoint.port).ok().filter(|port| *port > 0)?;
             Some(ListedBroker {
                 node: endpoint.node,

@@ -14,9 +14,10 @@
 //! * A frame that **could be a request** is read as one, also among raw tokens. No token of any
 //!   mechanism in the field looks like a request, see [`could_be_request`]. If the broker takes it
 //!   for a token all the same, its answer has no right correlation id, and the session ends.
-//! * **One token at a time**: until a raw token is answered, the next is not begun. Whether the last
-//!   token of an unknown mechanism (GSSAPI) is answered is never known beforehand, so nothing waits
-//!   for its answer: the client goes on with a request, and from then on responses have headers.
+//! * **One token at a time**: until a raw token is answered, the next is not begun. Whether the
+//!   last token of an unknown mechanism (GSSAPI) is answered is never known beforehand, so nothing
+//!   waits for its answer: the client goes on with a request, and from then on responses have
+//!   headers.
 //!
 //! Success follows from the broker's answers as well: PLAIN, SCRAM and OAUTHBEARER have a known
 //! course; any other mechanism has succeeded once a request behind it has been answered.

@@ -186,8 +186,8 @@ pub enum Treatment {
         /// Where they stand.
         schema: &'static Schema,
     },
-    /// DescribeConfigs: values that are addresses of nodes are masked, unless the operator lets them
-    /// pass.
+    /// DescribeConfigs: values that are addresses of nodes are masked, unless the operator lets
+    /// them pass.
     Mask {
         /// Where values stand.
         schema: &'static Schema,

@@ -202,7 +202,8 @@ impl Walker {
         };
         if flexible {
             // The response header's own tagged fields stand before the body: a struct without plain
-            // fields, so that one loop reads both. ApiVersions, whose header has none, isn't walked.
+            // fields, so that one loop reads both. ApiVersions, whose header has none, isn't
+            // walked.
             walker.levels[1] = Level {
                 limit: end,
                 ..EMPTY
@@ -480,7 +481,8 @@ impl Walker {
                 // both: the port ends an address.
                 //
                 // The smallest address takes twelve bytes of the frame, and ten times as many here
-                // and in the edits: without this bound, what is held would cost a multiple of itself.
+                // and in the edits: without this bound, what is held would cost a multiple of
+                // itself.
                 if self.marks.endpoints.len() == self.endpoints_max {
                     return Err(Malformed::TooManyAddresses);
                 }
@@ -623,8 +625,8 @@ impl Walker {
             at,
         });
         self.enter(known.map_or(&[], std::slice::from_ref), 0, limit)?;
-        // The level stands for the tagged field, which is no struct: it has no tags of its own, and its
-        // only field is begun here, since `next` passes over fields with a tag.
+        // The level stands for the tagged field, which is no struct: it has no tags of its own, and
+        // its only field is begun here, since `next` passes over fields with a tag.
         let level = &mut self.levels[self.depth - 1];
         level.tags = Some(0);
         let field = &level.fields[0];
@@ -648,8 +650,8 @@ impl Walker {
             ..
         }) = ended(&mut self.tag, self.depth)
         {
-            // An edit writes the size anew, from where the walk came to: bytes behind the array would
-            // not be counted, and be read as the next field.
+            // An edit writes the size anew, from where the walk came to: bytes behind the array
+            // would not be counted, and be read as the next field.
             if self.at != limit {
                 return Err(Malformed::TagSize);
             }
@@ -662,7 +664,8 @@ impl Walker {
             self.marks.blanked.push(from..self.at);
         }
         if self.depth == 0 {
-            // `levels[depth - 1]` is looked at by whoever asks for the limit, also when all is done.
+            // `levels[depth - 1]` is looked at by whoever asks for the limit, also when all is
+            // done.
             self.depth = 1;
             self.step = Step::Done;
             if self.at != self.end {

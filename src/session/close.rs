@@ -1,9 +1,9 @@
 //! The one way in which both sides of a session end.
 //!
-//! Every exit comes here, also the ones without a broker. A connection that is just dropped can take
-//! back what was sent on it: the system resets a socket that is closed with unread bytes, and the
-//! receiver of a reset may forget what it has not read yet. And who speaks TLS must be told that
-//! this was all, or takes it for an attack.
+//! Every exit comes here, also the ones without a broker. A connection that is just dropped can
+//! take back what was sent on it: the system resets a socket that is closed with unread bytes, and
+//! the receiver of a reset may forget what it has not read yet. And who speaks TLS must be told
+//! that this was all, or takes it for an attack.
 
 use super::cause::Cause;
 use crate::lifecycle::Stop;

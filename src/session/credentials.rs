@@ -3,9 +3,9 @@
 //!
 //! A client that names its broker does so behind its login (Kafka 4.4.0), and one that doesn't name
 //! it asks for something behind its login. By then some broker has proved who it is. A PLAIN or
-//! OAUTHBEARER login is the same at every broker, and is said again, once, to the one that is meant.
-//! A SCRAM login is made for one connection. Whose login can't be repeated is closed between two
-//! requests, and comes again: then the broker is known from the beginning ([`Expected`]).
+//! OAUTHBEARER login is the same at every broker, and is said again, once, to the one that is
+//! meant. A SCRAM login is made for one connection. Whose login can't be repeated is closed between
+//! two requests, and comes again: then the broker is known from the beginning ([`Expected`]).
 
 use crate::types::NodeId;
 use std::collections::{HashMap, VecDeque};

@@ -221,8 +221,8 @@ impl<S: Scan> Lane<S> {
         }
         if let Some(buffer) = &mut self.buffer {
             if sendable > 0 {
-                // MSG_MORE keeps the last segment back for what follows, so that a response's end is
-                // not a packet of its own. Said only where the splice does follow: with bytes in
+                // MSG_MORE keeps the last segment back for what follows, so that a response's end
+                // is not a packet of its own. Said only where the splice does follow: with bytes in
                 // between that may not go yet, it would keep back what somebody waits for.
                 let has_more = will_splice && sendable == buffer.filled().len();
                 let sent = ready!(to.poll_send(cx, &buffer.filled()[..sendable], has_more))?;
@@ -295,8 +295,8 @@ impl<S: Scan> Lane<S> {
         self.pipe.is_some()
     }
 
-    /// Large runs need what other frames must not have: with the mark left up, a small response would
-    /// arrive and wake nobody.
+    /// Large runs need what other frames must not have: with the mark left up, a small response
+    /// would arrive and wake nobody.
     fn leave_run(&mut self, from: &Stream) -> io::Result<()> {
         if self.opaque_bytes() < SPLICED_REST_MIN {
             self.run = None;
@@ -329,8 +329,8 @@ impl<S: Scan> Lane<S> {
             return Poll::Ready(Ok(Filled::Bytes(Ok(()))));
         };
         let moved = match is_there {
-            // A peek that came back short has had the socket count as not ready, and nothing new may
-            // ever come: what was looked at is taken without asking.
+            // A peek that came back short has had the socket count as not ready, and nothing new
+            // may ever come: what was looked at is taken without asking.
             true => Poll::Ready(pipe.try_add(from, self.ahead + opaque.bytes_max())),
             false => pipe.poll_fill(cx, from, opaque.bytes_max()),
         };

@@ -21,9 +21,9 @@ pub(super) struct Owed {
 /// Whose turn it is.
 #[derive(Debug)]
 enum Turn {
-    /// A broker's, for so many responses in a row. A run that has been begun to its end stays at the
-    /// front until another turn comes behind it, so that with one broker, which is nearly always,
-    /// to ask and to answer is to count up and down.
+    /// A broker's, for so many responses in a row. A run that has been begun to its end stays at
+    /// the front until another turn comes behind it, so that with one broker, which is nearly
+    /// always, to ask and to answer is to count up and down.
     Broker { link: LinkId, left: usize },
     /// Narrows' own, for these bytes.
     Own(Bytes),

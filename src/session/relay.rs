@@ -218,8 +218,8 @@ impl Relay {
         routing.is_some_and(|routing| routing.is_open())
     }
 
-    /// The session ends so: where it is a broker that has ended it, that one may come back as another
-    /// version.
+    /// The session ends so: where it is a broker that has ended it, that one may come back as
+    /// another version.
     pub(super) fn note_lost(&self, cause: &Cause) {
         let is_broker = matches!(
             cause,

@@ -155,8 +155,8 @@ impl Requests {
         self.sendable = request.len();
     }
 
-    /// Takes the request that stands at the front out of the buffer: its pieces go out in its place.
-    /// Only between frames, with nothing sendable, when all of it is there.
+    /// Takes the request that stands at the front out of the buffer: its pieces go out in its
+    /// place. Only between frames, with nothing sendable, when all of it is there.
     pub(super) fn take_out(&mut self, buffer: &mut Buffer, frame_bytes: usize) {
         buffer.replace(0..LENGTH_BYTES + frame_bytes, &[]);
     }

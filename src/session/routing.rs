@@ -7,16 +7,16 @@
 //! ```
 //!
 //! *Open*: whatever any broker can answer goes to the broker at hand. *Named*: nothing is looked at
-//! any more. *Pinned*: of each request only the first key (a partition, a group) is looked at, which
-//! stands in its first bytes. *PerRequest*: requests are looked at whole, and those for several
-//! brokers are split.
+//! any more. *Pinned*: of each request only the first key (a partition, a group) is looked at,
+//! which stands in its first bytes. *PerRequest*: requests are looked at whole, and those for
+//! several brokers are split.
 //!
-//! Whom a key belongs to is looked up in what is known ([`Routes`](crate::cluster::routes::Routes)).
-//! Where it is not known, the requests wait while Narrows asks on the client's own connection, which
-//! is logged in where brokers demand that. Where nobody knows, the request goes to the broker at
-//! hand, which answers as Kafka does to a request that has come to the wrong broker. But a node that
-//! the client has named is that node or nobody: another broker would tell the client that it has come
-//! to another cluster.
+//! Whom a key belongs to is looked up in what is known
+//! ([`Routes`](crate::cluster::routes::Routes)). Where it is not known, the requests wait while
+//! Narrows asks on the client's own connection, which is logged in where brokers demand that. Where
+//! nobody knows, the request goes to the broker at hand, which answers as Kafka does to a request
+//! that has come to the wrong broker. But a node that the client has named is that node or nobody:
+//! another broker would tell the client that it has come to another cluster.
 
 use super::cause::Cause;
 use super::credentials::Passing;
@@ -255,9 +255,9 @@ impl Routing {
         }
     }
 
-    /// A broker says which versions it offers: what all brokers have in common, since any of them may
-    /// get the client's later requests. `None` where only the one counts that the client has named,
-    /// and where nothing is known.
+    /// A broker says which versions it offers: what all brokers have in common, since any of them
+    /// may get the client's later requests. `None` where only the one counts that the client has
+    /// named, and where nothing is known.
     pub(super) fn offered(
         &self,
         node: Option<NodeId>,

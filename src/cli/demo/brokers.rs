@@ -61,8 +61,9 @@ impl Brokers {
         self.mock.is_some()
     }
 
-    /// A topic of this run's own. `narrows` is its bootstrap address. On a real cluster it is created through Narrows; where that is
-    /// not allowed, the brokers may still create it by themselves (`auto.create.topics.enable`).
+    /// A topic of this run's own. `narrows` is its bootstrap address. On a real cluster it is
+    /// created through Narrows; where that is not allowed, the brokers may still create it by
+    /// themselves (`auto.create.topics.enable`).
     pub(super) fn create_topic(
         &self,
         narrows: &str,

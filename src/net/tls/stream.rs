@@ -242,8 +242,8 @@ impl TlsStream {
 
     /// Moves what has been decrypted to `bytes`, as long as there is room for a whole record.
     fn decrypt(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
-        // rustls decrypts a record whole. With less room than that, its end would go to `unread`, to
-        // be copied once more and held.
+        // rustls decrypts a record whole. With less room than that, its end would go to `unread`,
+        // to be copied once more and held.
         let mut count = self.unread.take(bytes);
         while self.incoming.is_some() && (count == 0 || bytes.len() - count >= RECORD_BYTES) {
             match self.step(Outgoing::Nothing, &mut bytes[count..]) {

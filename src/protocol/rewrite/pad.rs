@@ -20,8 +20,9 @@ pub(super) fn to_length(edited: &[u8], held: &[u8], from: usize, marks: &Marks) 
     let tags_end = tags.end.checked_sub(from)?;
     let are_tagged = !marks.tagged.is_empty();
     // Tagged addresses (Produce, Fetch) stand behind the count of the tags, plain ones (ShareFetch,
-    // ShareAcknowledge) in front of it: there the edit has moved the tags themselves. The difference
-    // may be negative, so it wraps, and so do the sums; a range out of bounds ends in `None`.
+    // ShareAcknowledge) in front of it: there the edit has moved the tags themselves. The
+    // difference may be negative, so it wraps, and so do the sums; a range out of bounds ends in
+    // `None`.
     let grown = if are_tagged {
         0
     } else {

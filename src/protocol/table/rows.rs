@@ -33,7 +33,8 @@ use crate::protocol::schema::responses::{
 /// Every api key of Kafka up to 4.4; the row of key `k` is `APIS[k]`.
 #[rustfmt::skip] // Read as a table, one line per API.
 pub static APIS: [Api; 95] = [
-    //  key name                                     versions  flexible  treatment                        route
+    //  key name                                     versions  flexible  treatment
+    //  route
     row(0,  "Produce",                               v(0, 13), flex(9),  rewrite(10, &PRODUCE),           PartitionLeader),
     row(1,  "Fetch",                                 v(0, 18), flex(12), rewrite(16, &FETCH),             PartitionLeader),
     row(2,  "ListOffsets",                           v(0, 11), flex(6),  Opaque,                          PartitionLeader),

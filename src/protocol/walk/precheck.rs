@@ -1,8 +1,8 @@
 //! A quick check of a response that is there as a whole: does it surely name no broker?
 //!
 //! Nearly every small Produce and Fetch response names none, and the [walk](super::Walker) pays for
-//! being able to stop at any byte. The precheck goes through the fields once. Whatever is not plain is left to the walk: tagged fields, addresses, and
-//! whatever the walk would refuse.
+//! being able to stop at any byte. The precheck goes through the fields once. Whatever is not plain
+//! is left to the walk: tagged fields, addresses, and whatever the walk would refuse.
 
 use super::RESPONSE_PREFIX_BYTES;
 use crate::protocol::schema::{Extent, Field, Kind, Mark, Schema};
