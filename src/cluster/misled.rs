@@ -2,8 +2,9 @@
 //! that it takes a connection for (KIP-1242). The broker answers it; this is for whoever wonders
 //! why that client comes again and again.
 
-use super::{Cluster, now};
+use super::Cluster;
 use crate::observe::text::Shown;
+use crate::observe::time::now;
 use crate::types::NodeId;
 use tracing::info;
 

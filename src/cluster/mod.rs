@@ -30,7 +30,7 @@ use crate::observe::metrics::ClusterMetrics;
 use crate::types::{BrokerAddress, ClusterName};
 use arc_swap::ArcSwap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// One Kafka cluster behind Narrows.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -153,9 +153,4 @@ impl Cluster {
             buffers: self.buffers.clone(),
         }
     }
-}
-
-/// What time it is by the runtime's clock, which tests move.
-fn now() -> Instant {
-    tokio::time::Instant::now().into_std()
 }

@@ -1,8 +1,9 @@
 //! Looks into what lists say of brokers' addresses: see [`claims`](super::claims).
 
+use super::Cluster;
 use super::claims::{Answer, DueClaim};
-use super::{Cluster, now};
 use crate::broker::{self, OwnName, ProbeError};
+use crate::observe::time::now;
 use crate::protocol::rewrite::{BrokerList, ListedBroker};
 use crate::types::{BrokerAddress, NodeId};
 use std::future::{Future, poll_fn};

@@ -15,6 +15,7 @@
 use super::Cluster;
 use super::moves::all;
 use crate::broker::{self, OwnName};
+use crate::observe::time;
 use crate::protocol::api_versions::Offers;
 use crate::types::{BrokerAddress, NodeId};
 use arc_swap::ArcSwapOption;
@@ -246,7 +247,7 @@ impl Cluster {
 
     /// A broker has said what it offers.
     pub fn learn_offers(&self, node: NodeId, offers: Offers) {
-        let is_mixed = self.offered.note(node, offers, Instant::now());
+        let is_mixed = self.offered.note(node, offers, time::now());
         self.tell_of_mixed(is_mixed);
     }
 
@@ -258,7 +259,7 @@ impl Cluster {
     /// Whether it is known what the brokers offer, or is not to be had now. Whoever has to be asked
     /// again is, meanwhile.
     pub fn knows_offers(&self) -> bool {
-        let look = self.offered.look(&self.nodes(), Instant::now());
+        let look = self.offered.look(&self.nodes(), time::now());
         if look.is_due {
             self.offered.wanted.notify_one();
         }
@@ -282,9 +283,9 @@ impl Cluster {
             self.offered.wanted.notified().await;
             let brokers: BTreeMap<_, _> = self.view.brokers().into_iter().collect();
             let nodes: Vec<_> = brokers.keys().copied().collect();
-            let is_mixed = self.offered.prune(&nodes, Instant::now());
+            let is_mixed = self.offered.prune(&nodes, time::now());
             self.tell_of_mixed(is_mixed);
-            let due = self.offered.take_due(&nodes, Instant::now());
+            let due = self.offered.take_due(&nodes, time::now());
             let at = |node: &NodeId| Some((*node, brokers.get(node)?));
             let due = due.iter().filter_map(at);
             all(due.map(|(node, address)| self.ask_what_it_offers(node, address))).await;
@@ -301,7 +302,7 @@ impl Cluster {
         };
         match tokio::time::timeout(QUESTION_MAX, asked).await {
             Ok(Some(offers)) => self.learn_offers(node, offers),
-            Ok(None) | Err(_) => self.offered.failed(node, Instant::now()),
+            Ok(None) | Err(_) => self.offered.failed(node, time::now()),
         }
         self.offered.answers.send_modify(|()| {});
     }
@@ -313,7 +314,7 @@ impl Cluster {
 
     fn tell_of_mixed(&self, is_mixed: Option<bool>) {
         let Some(is_mixed) = is_mixed else { return };
-        let Some(suppressed) = self.refreshes.lines().mixed.admit(Instant::now()) else {
+        let Some(suppressed) = self.refreshes.lines().mixed.admit(time::now()) else {
             return;
         };
         let cluster = self.name();

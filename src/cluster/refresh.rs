@@ -10,11 +10,12 @@
 //! does.
 
 use super::view::{Learned, Source};
-use super::{Cluster, ConnectError, now};
+use super::{Cluster, ConnectError};
 use crate::broker::{self, OwnName};
 use crate::lifecycle::Stop;
 use crate::observe::text::Shown;
 use crate::observe::throttle::Throttle;
+use crate::observe::time::now;
 use crate::protocol::own_requests::Handshake;
 use crate::protocol::rewrite::BrokerList;
 use crate::types::BrokerAddress;

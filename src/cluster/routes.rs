@@ -12,6 +12,7 @@
 //! before it is used again: what a broker has refused to be, and all that is said of a broker that
 //! can't be reached. And nothing is believed for longer than clients believe it themselves.
 
+use crate::observe::time;
 use crate::protocol::leaders::{PartitionLeader, TopicLeaders};
 use crate::protocol::split::{CoordinatorKind, PartitionRef, TopicRef};
 use crate::types::NodeId;
@@ -76,7 +77,7 @@ struct Learnt {
 impl Routes {
     /// The leader of a partition, if one is known and not doubted.
     pub fn leader(&self, of: &PartitionRef) -> Option<NodeId> {
-        self.leader_at(of, Instant::now())
+        self.leader_at(of, time::now())
     }
 
     fn leader_at(&self, of: &PartitionRef, now: Instant) -> Option<NodeId> {
@@ -94,13 +95,13 @@ impl Routes {
         let Coordinator { node, learnt_at } = *known.coordinators.get(&(kind, Arc::clone(key)))?;
         let doubted = known.doubted.get(&node);
         let doubted = doubted.and_then(|doubted| doubted.coordinator);
-        is_believed(learnt_at, doubted, Instant::now()).then_some(node)
+        is_believed(learnt_at, doubted, time::now()).then_some(node)
     }
 
     /// A broker can't be reached: whatever it is said to lead or to coordinate, another one may by
     /// now.
     pub fn unreachable(&self, node: NodeId) {
-        let now = Some(Instant::now());
+        let now = Some(time::now());
         self.lock().doubt(
             node,
             Doubted {
@@ -124,7 +125,7 @@ impl Routes {
         if is_news {
             learnt.leader = leader.map(|(node, _)| node);
             learnt.epoch = leader.map(|(_, epoch)| epoch);
-            learnt.at = Instant::now();
+            learnt.at = time::now();
         } else if learnt.leader == Some(by) {
             learnt.leader = None;
         }
@@ -132,7 +133,7 @@ impl Routes {
 
     /// `by` has refused to coordinate what it was asked for.
     pub fn coordinator_refused(&self, by: NodeId) {
-        let now = Instant::now();
+        let now = time::now();
         let mut known = self.lock();
         let Doubted {
             leader,
@@ -170,7 +171,7 @@ impl Routes {
         }
         match node {
             Some(node) => {
-                let learnt_at = Instant::now();
+                let learnt_at = time::now();
                 let coordinator = Coordinator { node, learnt_at };
                 known.coordinators.insert((kind, key), coordinator)
             }
@@ -205,7 +206,7 @@ impl Known {
         let learnt = Learnt {
             leader: seen.leader,
             epoch: seen.epoch,
-            at: Instant::now(),
+            at: time::now(),
         };
         if topic.partitions.insert(seen.partition, learnt).is_none() {
             self.partitions += 1;

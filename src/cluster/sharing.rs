@@ -1,8 +1,9 @@
 //! Says that brokers advertise one address: whoever dials it reaches any of them, and the client
 //! hears from a broker that does not lead its partitions.
 
+use super::Cluster;
 use super::view::Sharing;
-use super::{Cluster, now};
+use crate::observe::time::now;
 use crate::types::NodeId;
 use tracing::{error, info};
 

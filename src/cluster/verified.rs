@@ -1,6 +1,6 @@
 //! Which addresses have said who they are, and until when that holds.
 
-use super::now;
+use crate::observe::time::now;
 use crate::types::NodeId;
 use std::collections::HashMap;
 use std::net::SocketAddr;

@@ -1,6 +1,11 @@
-//! Points in time, as people read them.
+//! What time it is, and points in time as people read them.
 
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
+
+/// What time it is by the runtime's clock, which tests move.
+pub fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}
 
 /// The second that it is, since 1970.
 #[expect(clippy::disallowed_methods, reason = "the one place for dates")]

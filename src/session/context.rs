@@ -14,6 +14,7 @@ use crate::net::buffer::BufferPool;
 use crate::net::pipe::PipePool;
 use crate::observe::incidents::Incidents;
 use crate::observe::metrics::{CopyReason, ListenerMetrics};
+use crate::observe::time;
 use crate::protocol::rewrite::{Advertise, BrokerList};
 use crate::protocol::sasl::{Mechanism, Outcome};
 use crate::types::{AdvertisedAddress, ListenerName, NodeId, Target};
@@ -261,7 +262,7 @@ impl ListenerContext {
     /// A client has been told the brokers' addresses, or a broker behind TLS that passes through
     /// has told it some. When no client comes by any, that is a problem.
     pub(super) fn brokers_told(&self) {
-        let now = tokio::time::Instant::now().into_std();
+        let now = time::now();
         let Some(unreached) = self.reach.told(now) else {
             return;
         };
