@@ -1,7 +1,7 @@
 //! Kafka's error codes: their names (`Errors`), and the one of a whole response where it stands at
 //! the beginning, so that it is seen without reading on.
 
-use super::rewrite::PREFIX_BYTES;
+use super::header::response_body;
 use super::table::Api;
 use super::wire::Reader;
 
@@ -44,10 +44,7 @@ pub fn of_response(api: &Api, version: i16, frame: &[u8]) -> Option<i16> {
     if !(place.versions.0..=place.versions.1).contains(&version) {
         return None;
     }
-    let mut reader = Reader::whole(frame.get(PREFIX_BYTES..)?);
-    if api.header_versions(version)?.response > 0 {
-        reader.skip_tags().ok()?;
-    }
+    let mut reader = Reader::whole(response_body(api, version, frame)?);
     if version >= place.throttle_from {
         reader.int32().ok()?;
     }
@@ -242,6 +239,7 @@ mod tests {
     use super::super::samples::close;
     use super::super::table;
     use super::*;
+    use crate::protocol::rewrite::PREFIX_BYTES;
     use kafka_protocol::error::ResponseError;
     use kafka_protocol::messages::*;
     use kafka_protocol::protocol::{Encodable, Message};

@@ -1,9 +1,10 @@
 //! Reads the beginning of a request: its header, and `acks` of a Produce, which says whether a
-//! response will come.
+//! response will come. And steps over a response's.
 //!
 //! Request header v1 and v2 (KIP-482). The client id is a string with an int16 length in both; v2
 //! adds tagged fields.
 
+use super::rewrite::PREFIX_BYTES;
 use super::table::{self, Api, RequestReading};
 use super::wire::{Malformed, Reader, Unread};
 use crate::types::NodeId;
@@ -81,6 +82,17 @@ fn reads_acks(reader: &mut Reader<'_>, version: i16, is_flexible: bool) -> Resul
         reader.string_of(is_flexible)?;
     }
     Ok(reader.int16()? != 0)
+}
+
+/// What stands behind the header of a response; `frame` begins with its length. `None` if the header
+/// has not arrived, or can't be read.
+pub fn response_body<'a>(api: &Api, version: i16, frame: &'a [u8]) -> Option<&'a [u8]> {
+    let behind_id = frame.get(PREFIX_BYTES..)?;
+    let mut reader = Reader::whole(behind_id);
+    if api.header_versions(version)?.response > 0 {
+        reader.skip_tags().ok()?;
+    }
+    behind_id.get(reader.position()..)
 }
 
 /// The client software's name and version, from the body of an ApiVersions request of v3 or newer

@@ -1,10 +1,10 @@
 //! What a response says of a request that has come to the wrong broker: which partitions that one
 //! does not lead, who leads them where it says that (KIP-951), and that it does not coordinate.
 
-use super::index::{Index, TopicKey, Until};
-use super::{Keys, PartitionRef, form, keys, topic_ref};
+use super::index::{Index, Partition, TopicKey, Until};
+use super::{Keys, PartitionRef, Role, form, keys, topic_ref};
 use crate::protocol::errors::{NOT_COORDINATOR, NOT_LEADER};
-use crate::protocol::rewrite::PREFIX_BYTES;
+use crate::protocol::header::response_body;
 use crate::protocol::table::Api;
 use crate::protocol::wire::Reader;
 use crate::types::NodeId;
@@ -35,14 +35,10 @@ pub fn refusals(api: &Api, version: i16, frame: &[u8]) -> Refusals {
 
 fn read(api: &Api, version: i16, frame: &[u8]) -> Option<Refusals> {
     let (keys, layout) = keys(api)?;
-    let mut reader = Reader::whole(frame.get(PREFIX_BYTES..)?);
-    if api.header_versions(version)?.response > 0 {
-        reader.skip_tags().ok()?;
-    }
-    let body = frame.get(PREFIX_BYTES + reader.position()..)?;
+    let body = response_body(api, version, frame)?;
     let form = form(api, version);
     let index = Index::read(Reader::whole(body), layout.response, form, Until::End).ok()?;
-    let refused = |partition: &super::index::Partition| {
+    let refused = |partition: &Partition| {
         let topic: TopicKey<'_> = index.topics.get(partition.topic as usize)?.key;
         let leader = partition.leader.filter(|(leader, _)| *leader >= 0);
         Some(Refused {
@@ -63,7 +59,7 @@ fn read(api: &Api, version: i16, frame: &[u8]) -> Option<Refusals> {
             }
         }
         Keys::Coordinated(_) => {
-            let whole = index.number(super::Role::Error, body).unwrap_or_default();
+            let whole = index.number(Role::Error, body).unwrap_or_default();
             let of_partitions = index.partitions.iter().map(|partition| partition.error);
             let of_items = index.items.iter().map(|item| item.error);
             let mut errors = of_partitions.chain(of_items);

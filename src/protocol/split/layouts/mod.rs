@@ -11,6 +11,7 @@ mod leaders;
 mod transactions;
 
 use super::layout::{Errors, Layout};
+use crate::protocol::errors::{NOT_COORDINATOR, NOT_LEADER};
 
 /// The layout of an API, if its requests name keys or go to every broker.
 pub(super) fn layout(key: i16) -> Option<&'static Layout> {
@@ -61,12 +62,10 @@ pub(super) static LAYOUTS: [&Layout; 40] = [
     &brokers::INCREMENTAL_ALTER_CONFIGS,
 ];
 
-const NOT_LEADER_OR_FOLLOWER: i16 = 6;
 const REQUEST_TIMED_OUT: i16 = 7;
 const BROKER_NOT_AVAILABLE: i16 = 8;
 const COORDINATOR_LOAD_IN_PROGRESS: i16 = 14;
 const COORDINATOR_NOT_AVAILABLE: i16 = 15;
-const NOT_COORDINATOR: i16 = 16;
 const SHARE_SESSION_NOT_FOUND: i16 = 122;
 
 /// A batch that was sent may stand in the log: REQUEST_TIMED_OUT says so. NETWORK_EXCEPTION must
@@ -78,7 +77,7 @@ const PRODUCED: Errors = Errors {
 
 /// Clients look up the leader and ask again. Of the errors of a Fetch, Java takes few for
 /// retriable: this is one, LEADER_NOT_AVAILABLE is not.
-const LED: Errors = Errors::always(NOT_LEADER_OR_FOLLOWER);
+const LED: Errors = Errors::always(NOT_LEADER);
 
 /// A share session is one broker's, and so is every request of it: the client begins a new one.
 const SHARED: Errors = Errors::always(SHARE_SESSION_NOT_FOUND);
