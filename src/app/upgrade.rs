@@ -12,16 +12,15 @@ use std::future::{Future, pending};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::PoisonError;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 use tracing::{error, info};
 
-/// How long connections that have not sent a request yet may take to, when another process has the
+/// How long connections that have no broker yet may take to get one, when another process has the
 /// sockets: they were accepted a moment ago, and whoever has just dialled speaks at once.
-const NEWCOMERS_TIMEOUT: Duration = Duration::from_secs(5);
-const NEWCOMERS_LOOK_INTERVAL: Duration = Duration::from_millis(10);
+const BEGINNING_TIMEOUT: Duration = Duration::from_secs(5);
+const LOOK_INTERVAL: Duration = Duration::from_millis(10);
 
 /// The id of a process that is ready, or why there is none; `None` without a thread to start it on.
 type Started = dyn Future<Output = Option<Result<u32, SuccessorError>>> + Send;
@@ -86,7 +85,7 @@ pub(super) async fn finished(upgrade: &mut Option<Upgrade>) -> Option<u32> {
 
 impl Narrows {
     /// Goes down as [`drain`](Self::drain) does, where another process has the sockets: accepts
-    /// nobody from the first moment on, and ends no connection before its first request.
+    /// nobody from the first moment on, and ends no connection before its first request is carried.
     pub(super) async fn make_way(&self) -> bool {
         self.overview.set_not_ready();
         self.admin_handed_over.drain();
@@ -98,14 +97,14 @@ impl Narrows {
             // Even the first look comes late enough to count who was being accepted just now. A
             // drain gives up dials: who has asked, and has no broker yet, would lose its answer.
             loop {
-                tokio::time::sleep(NEWCOMERS_LOOK_INTERVAL).await;
+                tokio::time::sleep(LOOK_INTERVAL).await;
                 if self.runtime.limits.beginning() == 0 {
                     break;
                 }
             }
         };
-        // Whoever is still silent then is told to come again like all others.
-        let _ = tokio::time::timeout(NEWCOMERS_TIMEOUT, all_begun).await;
+        // Whoever is still at the beginning then is told to come again like all others.
+        let _ = tokio::time::timeout(BEGINNING_TIMEOUT, all_begun).await;
         let DrainSettings { timeout, .. } = self.settings().drain;
         self.end_sessions(timeout).await
     }

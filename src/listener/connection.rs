@@ -170,8 +170,8 @@ impl Connection {
         let cause_code = cause.code();
         if cause.severity() == Severity::Routine {
             debug!(
-                connection = id, %listener, bind, %peer, via, %meant_for, %broker, %client, principal, tls,
-                server_name, certificate, requests, bytes_to_broker, bytes_to_client, seconds,
+                connection = id, %listener, bind, %peer, via, %meant_for, %broker, %client,
+                principal, tls, server_name, certificate, requests, bytes_to_broker, bytes_to_client, seconds,
                 cause = cause_code, side, "session ended: {cause}"
             );
             return;
@@ -180,8 +180,8 @@ impl Connection {
         let incidents = &self.binding.resources.incidents;
         if let Some(suppressed) = incidents.note(key, &cause.to_string(), Instant::now()) {
             warn!(
-                connection = id, %listener, bind, %peer, via, %meant_for, %broker, %client, principal, tls,
-                server_name, certificate, requests, bytes_to_broker, bytes_to_client, seconds,
+                connection = id, %listener, bind, %peer, via, %meant_for, %broker, %client,
+                principal, tls, server_name, certificate, requests, bytes_to_broker, bytes_to_client, seconds,
                 cause = cause_code, side, suppressed, "session ended: {cause}"
             );
         }
