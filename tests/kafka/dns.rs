@@ -15,7 +15,6 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
 use nix::sched::{CloneFlags, setns, unshare};
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use serde_json::json;
 
 use crate::brokers::{self, ports};
@@ -76,7 +75,8 @@ fn lose_a_packet(fixture: &Fixture) -> Result<()> {
 }
 
 fn lose_every_packet(fixture: &Fixture) -> Result<()> {
-    raise_descriptors()?;
+    // Each client takes one here.
+    ::narrows::net::descriptors::raise_limit();
     let island = Island::make(fixture, "dead")?;
     let server = island.serve_names(|_| false)?;
     let mut named = listener("named", NAMED);
@@ -281,13 +281,6 @@ fn answer(id: &[u8], question: &[u8]) -> Vec<u8> {
         packet.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 0, 0, 4, 127, 0, 0, 1]);
     }
     packet
-}
-
-/// Each client takes one here.
-pub(crate) fn raise_descriptors() -> Result<()> {
-    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
-    setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
-    Ok(())
 }
 
 /// A Narrows on an island. Dropped: it is killed.

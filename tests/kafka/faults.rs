@@ -12,7 +12,6 @@ use libtest_mimic::Trial;
 use socket2::SockRef;
 
 use crate::arms::Arms;
-use crate::dns::raise_descriptors;
 use crate::fixture::{Fixture, LazyFixture, alone, is_direct, sharing};
 use crate::namespaces::{Side, broker_ip};
 use crate::narrows::Narrows;
@@ -97,7 +96,8 @@ const KEPT_BYTES_MAX: f64 = 24.0 * 1024.0 * 1024.0;
 /// Idle ones, ones that stop inside a header, ones that don't read what they asked for, ones that
 /// reset inside a large request, and health checks.
 fn crowd(fixture: &Fixture) -> Result<()> {
-    raise_descriptors()?;
+    // Each connection takes one here.
+    ::narrows::net::descriptors::raise_limit();
     let narrows = fixture.own_narrows()?;
     narrows.announce(&["first_frame_timeout", "client_reset"]);
     let at: SocketAddr = narrows.front().plain.parse()?;

@@ -5,9 +5,8 @@ use crate::broker::Broker;
 use crate::client::{ADVERTISED_HOST, Proxy};
 use crate::cluster::teach;
 use crate::move_clock;
-use crate::names::{PATTERN, by_names};
 use crate::tls_peers::{Pki, exchange, named_client};
-use narrows::session::ListenerTls;
+use crate::tunnel;
 use std::time::Duration;
 
 const NO_BROKER_CONNECTION: &str = "no_broker_connection";
@@ -55,12 +54,7 @@ async fn where_one_client_comes_by_an_address_there_is_no_problem() {
 async fn brokers_behind_tls_that_passes_through_are_told_to_advertise_the_names_of_the_listener() {
     let pki = Pki::new();
     let (mut broker, front) = pki.broker_behind_tls(0).await;
-    let proxy = Proxy::start_at(&[front.address], |settings| {
-        by_names(settings, ADVERTISED_HOST, PATTERN, None);
-        settings.listeners[0].tls = Some(ListenerTls::Passthrough { broker_port: None });
-        settings.clusters[0].tls = Some(pki.trusting());
-    })
-    .await;
+    let proxy = tunnel::start(&pki, &front).await;
     for count in 0..4 {
         if count == 3 {
             move_clock(LATE).await;

@@ -9,6 +9,7 @@ use crate::names::{PATTERN, by_names};
 use crate::samples::pattern;
 use crate::tls_peers::{Front, Pki, exchange, named_client, server_config};
 use crate::{move_clock, until, within};
+use narrows::app::Settings;
 use narrows::session::ListenerTls;
 use rustls::version::{TLS12, TLS13};
 use std::sync::{Arc, Mutex};
@@ -18,11 +19,16 @@ use tokio::net::TcpListener;
 const BROKER_0: &str = "broker-0.kafka.example.com";
 
 /// Narrows speaks TLS to the brokers for its own questions, and none with clients.
-async fn start(pki: &Pki, front: &Front) -> Proxy {
+pub(crate) async fn start(pki: &Pki, front: &Front) -> Proxy {
+    start_with(pki, front, |_| {}).await
+}
+
+async fn start_with(pki: &Pki, front: &Front, change: impl Fn(&mut Settings)) -> Proxy {
     Proxy::start_at(&[front.address], |settings| {
         by_names(settings, ADVERTISED_HOST, PATTERN, None);
         settings.listeners[0].tls = Some(ListenerTls::Passthrough { broker_port: None });
         settings.clusters[0].tls = Some(pki.trusting());
+        change(settings);
     })
     .await
 }
@@ -146,10 +152,7 @@ async fn a_client_that_closes_without_a_word_is_closed_to_the_broker_too() {
 async fn a_broker_that_closes_is_closed_to_the_client_too() {
     let pki = Pki::new();
     let (mut broker, front) = pki.broker_behind_tls(0).await;
-    let proxy = Proxy::start_at(&[front.address], |settings| {
-        by_names(settings, ADVERTISED_HOST, PATTERN, None);
-        settings.listeners[0].tls = Some(ListenerTls::Passthrough { broker_port: None });
-        settings.clusters[0].tls = Some(pki.trusting());
+    let proxy = start_with(&pki, &front, |settings| {
         settings.session.half_close_timeout = Duration::from_millis(100);
     })
     .await;
