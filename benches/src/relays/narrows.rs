@@ -3,6 +3,7 @@
 use super::kind::{Kind, Setting, localhost};
 use crate::certificates::{BOOTSTRAP_NAME, BROKER_NAMES};
 use anyhow::Result;
+use std::net::SocketAddr;
 use std::process::Command;
 
 /// Broker 1 has the port behind `port` in plaintext.
@@ -16,33 +17,71 @@ pub fn command(kind: Kind, setting: &Setting, port: u16) -> Result<Command> {
             .args(["--node-ids", "1-3", "--log-level", "warn"]);
         return Ok(command);
     }
-    let path = setting.write(kind, port, "yaml", &configuration(kind, setting, port))?;
+    let text = configuration(&tls(kind, setting), setting.broker, localhost(port));
+    let path = setting.write(kind, port, "yaml", &text)?;
     command
         .args(["run", "--log-level", "warn", "--config"])
         .arg(path);
     Ok(command)
 }
 
-/// Scheme `sni`: the broker that a name stands for. rustls offers more suites and curves than the
-/// others here; the load takes only the one.
-fn configuration(kind: Kind, setting: &Setting, port: u16) -> String {
+/// The keys of the section `tls`. rustls offers more suites and curves than the others here; the load
+/// takes only the one.
+fn tls(kind: Kind, setting: &Setting) -> String {
     let certificates = &setting.certificates;
-    let hello_port = setting.broker_behind_hello.port();
-    let tls = match kind {
+    match kind {
         Kind::NarrowsPassthrough => {
-            format!("      mode: passthrough\n      broker_port: {hello_port}\n")
+            let port = setting.broker_behind_hello.port();
+            format!("{{mode: passthrough, broker_port: {port}}}")
         }
         _ => format!(
-            "      certificate: {}\n      key: {}\n",
-            certificates.certificate.display(),
-            certificates.key.display()
+            "{{certificate: {:?}, key: {:?}}}",
+            certificates.certificate, certificates.key
         ),
-    };
+    }
+}
+
+/// Scheme `sni`: the broker that a name stands for.
+fn configuration(tls: &str, broker: SocketAddr, bind: SocketAddr) -> String {
     format!(
-        "clusters:\n  bench:\n    bootstrap_servers: [\"{}\"]\nlisteners:\n  tls:\n    bind: {}\n \
-         address:\n      scheme: sni\n      \
-         bootstrap_host: {BOOTSTRAP_NAME}\n      broker_host: {BROKER_NAMES}\n    tls:\n{tls}",
-        setting.broker,
-        localhost(port)
+        r#"clusters:
+  bench:
+    bootstrap_servers: ["{broker}"]
+listeners:
+  tls:
+    bind: {bind}
+    address:
+      scheme: sni
+      bootstrap_host: {BOOTSTRAP_NAME}
+      broker_host: {BROKER_NAMES}
+    tls: {tls}
+"#
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use narrows::config::{Sources, load};
+
+    #[test]
+    fn what_narrows_is_configured_with_has_no_problem() {
+        let tls = [
+            "{mode: passthrough, broker_port: 19093}",
+            "{certificate: \"/a b/c.pem\", key: \"/a b/k.pem\"}",
+        ];
+        for (port, tls) in (20_080..).zip(tls) {
+            let text = configuration(tls, localhost(19_092), localhost(port));
+            let name = format!("narrows-bench-{}-{port}.yaml", std::process::id());
+            let path = std::env::temp_dir().join(name);
+            std::fs::write(&path, &text).unwrap();
+            let loaded = load(&Sources {
+                file: Some(path.clone()),
+                without_files: true,
+                ..Sources::default()
+            });
+            std::fs::remove_file(path).unwrap();
+            assert!(loaded.is_ok(), "{text}{}", loaded.unwrap_err());
+        }
+    }
 }
