@@ -32,17 +32,17 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tracing::{error, info, warn};
 
-pub use crate::observe::time::unix_seconds;
-pub use crate::types::Severity;
-pub use certificate_checks::{Finding, Subject, certificate_checks, validity_text};
+pub(crate) use crate::observe::time::unix_seconds;
+pub(crate) use crate::types::Severity;
+pub(crate) use certificate_checks::{Finding, Subject, certificate_checks, validity_text};
 pub use reload::{ReloadError, ReloadSettings};
-pub use run::{Reading, RunError, run};
+pub(crate) use run::{Reading, RunError, run};
 pub use start_error::StartError;
-pub use status::ConfiguredValue;
+pub(crate) use status::ConfiguredValue;
 
 /// How long what was told to end at once may take to: an admin connection has two seconds for its
 /// last response.
-pub const STOP_TIMEOUT: Duration = Duration::from_secs(5);
+pub(crate) const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Everything that Narrows is told, validated: what stands here can't be wrong in itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -203,7 +203,7 @@ impl Narrows {
 
     /// Waits until a task that must live as long as Narrows has ended by itself, and says which.
     /// Cancel-safe.
-    pub async fn vital_ended(&self) -> String {
+    pub(crate) async fn vital_ended(&self) -> String {
         self.runtime.tasks.vital_ended().await
     }
 

@@ -16,8 +16,8 @@ use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-pub use notify::{ServiceState, notify};
-pub use successor::{Successor, SuccessorError, tell_predecessor};
+pub(crate) use notify::{ServiceState, notify};
+pub(crate) use successor::{Successor, SuccessorError, tell_predecessor};
 
 /// How Narrows goes down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,12 +37,12 @@ pub struct Tasks {
 
 impl Tasks {
     /// Runs a task until it ends by itself; it must hold a [`Stop`] if it might not.
-    pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         self.tracker.spawn(task);
     }
 
     /// Runs a task that must not end before `stop` says so.
-    pub fn spawn_vital(
+    pub(crate) fn spawn_vital(
         &self,
         name: impl Into<String>,
         stop: &Stop,
@@ -60,7 +60,7 @@ impl Tasks {
     }
 
     /// Waits until a vital task has ended by itself: its name. Cancel-safe.
-    pub async fn vital_ended(&self) -> String {
+    pub(crate) async fn vital_ended(&self) -> String {
         let mut ended = self.vital_ended.subscribe();
         // The sender lives as long as `self`.
         match ended.wait_for(Option::is_some).await.as_deref() {
@@ -70,12 +70,12 @@ impl Tasks {
     }
 
     /// How many are running.
-    pub fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.tracker.len()
     }
 
     /// Waits until every task has ended. Cancel-safe.
-    pub async fn ended(&self) {
+    pub(crate) async fn ended(&self) {
         self.tracker.close();
         self.tracker.wait().await;
     }
@@ -101,7 +101,7 @@ impl Drop for Vital {
 /// Runs blocking work on a thread of its own that nobody joins, so that a process can end while a
 /// file on a mount that hangs is still being opened. `None` when there is no thread to be had or
 /// the work has panicked. The work goes on when the future is dropped.
-pub fn detached<T: Send + 'static>(
+pub(crate) fn detached<T: Send + 'static>(
     name: &str,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> impl Future<Output = Option<T>> + Send + 'static {
@@ -119,14 +119,14 @@ pub fn detached<T: Send + 'static>(
 
 /// When to stop.
 #[derive(Clone, Debug, Default)]
-pub struct Stop {
+pub(crate) struct Stop {
     draining: CancellationToken,
     aborted: CancellationToken,
 }
 
 impl Stop {
     /// A part of the whole: it stops with it, and can be stopped alone.
-    pub fn child(&self) -> Self {
+    pub(crate) fn child(&self) -> Self {
         Self {
             draining: self.draining.child_token(),
             aborted: self.aborted.child_token(),
@@ -134,28 +134,28 @@ impl Stop {
     }
 
     /// Asks every holder to finish what it does and begin nothing new.
-    pub fn drain(&self) {
+    pub(crate) fn drain(&self) {
         self.draining.cancel();
     }
 
     /// Asks every holder to end at once.
-    pub fn abort(&self) {
+    pub(crate) fn abort(&self) {
         self.draining.cancel();
         self.aborted.cancel();
     }
 
     /// Whether nothing new is begun any more.
-    pub fn is_draining(&self) -> bool {
+    pub(crate) fn is_draining(&self) -> bool {
         self.draining.is_cancelled()
     }
 
     /// Waits for [`drain`](Self::drain). Cancel-safe.
-    pub async fn draining(&self) {
+    pub(crate) async fn draining(&self) {
         self.draining.cancelled().await;
     }
 
     /// Waits for [`abort`](Self::abort). Cancel-safe.
-    pub async fn aborted(&self) {
+    pub(crate) async fn aborted(&self) {
         self.aborted.cancelled().await;
     }
 }

@@ -5,9 +5,9 @@
 //! Narrows gives the same answer, before the first client connects. (With `single` nothing but what
 //! a client asks says which broker it means.) One file per scheme.
 
-pub mod port;
-pub mod single;
-pub mod sni;
+pub(crate) mod port;
+pub(crate) mod single;
+pub(crate) mod sni;
 
 use crate::types::{AdvertisedAddress, NodeId, Target};
 use std::net::SocketAddr;
@@ -39,7 +39,7 @@ pub enum Advertised {
 
 impl Advertised {
     /// The address to write on the wire.
-    pub fn address(&self) -> &AdvertisedAddress {
+    pub(crate) fn address(&self) -> &AdvertisedAddress {
         match self {
             Self::Mapped(address) | Self::Unmapped(address) => address,
         }
@@ -52,7 +52,7 @@ pub struct Bind {
     /// Where to listen.
     pub address: SocketAddr,
     /// Which broker a connection to it is meant for; `None` where its TLS server name says it.
-    pub target: Option<Target>,
+    pub(crate) target: Option<Target>,
 }
 
 impl Scheme {
@@ -66,12 +66,12 @@ impl Scheme {
     }
 
     /// Whether a connection's address says nothing about the broker that it is meant for.
-    pub fn is_single(&self) -> bool {
+    pub(crate) fn is_single(&self) -> bool {
         matches!(self, Self::Single(_))
     }
 
     /// The names, where they tell brokers apart.
-    pub fn sni(&self) -> Option<&SniScheme> {
+    pub(crate) fn sni(&self) -> Option<&SniScheme> {
         if let Self::Sni(scheme) = self {
             Some(scheme)
         } else {
@@ -81,7 +81,7 @@ impl Scheme {
 
     /// Where clients begin: what they have in `bootstrap.servers`, unless something in front of
     /// Narrows has another name or port.
-    pub fn bootstrap(&self) -> AdvertisedAddress {
+    pub(crate) fn bootstrap(&self) -> AdvertisedAddress {
         match self {
             Self::Port(scheme) => scheme.bootstrap(),
             Self::Sni(scheme) => AdvertisedAddress {
@@ -104,7 +104,7 @@ impl Scheme {
 
 /// The address of a node id that the configuration has no place for: a name that never resolves
 /// (RFC 6761, section 6.4) and that says in the client's own log what is wrong.
-pub fn nowhere(node: NodeId) -> AdvertisedAddress {
+pub(crate) fn nowhere(node: NodeId) -> AdvertisedAddress {
     AdvertisedAddress {
         host: format!("node-{node}-is-not-in-node-ids.narrows.invalid").into(),
         port: 1,

@@ -11,7 +11,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 /// More brokers than any cluster has, and fewer ports than a host has.
-pub const NODE_IDS_MAX: usize = 10_000;
+pub(crate) const NODE_IDS_MAX: usize = 10_000;
 
 /// Inclusive ranges of node ids, disjoint, in the order written: `1-3, 1000-1002`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,19 +77,19 @@ impl NodeIdRanges {
     }
 
     /// How many node ids there are.
-    pub fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.ranges.iter().map(|range| len(*range)).sum()
     }
 
     /// The node ids in order, which is the order of their ports.
-    pub fn iter(&self) -> impl Iterator<Item = NodeId> + '_ {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = NodeId> + '_ {
         self.ranges
             .iter()
             .flat_map(|(first, last)| (*first..=*last).map(NodeId))
     }
 
     /// The position of `node`, counted from 0.
-    pub fn position(&self, node: NodeId) -> Option<usize> {
+    pub(crate) fn position(&self, node: NodeId) -> Option<usize> {
         let mut before = 0;
         for (first, last) in &self.ranges {
             if (*first..=*last).contains(&node.0) {
@@ -235,7 +235,7 @@ impl PortScheme {
     }
 
     /// The node ids that have a port.
-    pub fn node_ids(&self) -> &NodeIdRanges {
+    pub(crate) fn node_ids(&self) -> &NodeIdRanges {
         &self.node_ids
     }
 
@@ -264,16 +264,6 @@ impl PortScheme {
                 .ok()
                 .filter(|port| *port > 0)
                 .unwrap_or(bound),
-        }
-    }
-
-    /// Whom a connection to the local `port` is meant for; `None` for a port that is not this
-    /// listener's.
-    pub fn identify(&self, port: u16) -> Option<Target> {
-        if port == self.bootstrap.port() {
-            Some(Target::Bootstrap)
-        } else {
-            self.identify_broker(port)
         }
     }
 
@@ -426,11 +416,16 @@ mod tests {
             });
             let ranges = NodeIdRanges::new(ranges.collect()).unwrap();
             let scheme = scheme(first_port, ranges.clone(), offset).unwrap();
+            let targets: std::collections::BTreeMap<u16, Option<Target>> = scheme
+                .binds()
+                .into_iter()
+                .map(|bind| (bind.address.port(), bind.target))
+                .collect();
             let mut ports = std::collections::BTreeSet::new();
             for node in ranges.iter() {
                 let advertised = i32::from(scheme.advertise(node).address().port);
                 let bound = u16::try_from(advertised - offset).unwrap();
-                prop_assert_eq!(scheme.identify(bound), Some(Target::Broker(node)));
+                prop_assert_eq!(targets.get(&bound), Some(&Some(Target::Broker(node))));
                 prop_assert!(ports.insert(bound));
             }
             let is_mapped = matches!(scheme.advertise(NodeId(stranger)), Advertised::Mapped(_));

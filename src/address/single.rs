@@ -70,23 +70,18 @@ impl SingleScheme {
         })
     }
 
-    /// Where to listen.
-    pub fn bind(&self) -> SocketAddr {
-        self.bind
-    }
-
     /// The port that clients are told.
-    pub fn advertised_port(&self) -> u16 {
+    pub(crate) fn advertised_port(&self) -> u16 {
         self.advertised_port
     }
 
     /// The host that clients are told, with the placeholder if each broker has its own.
-    pub fn pattern(&self) -> String {
+    pub(crate) fn pattern(&self) -> String {
         self.host_for(PLACEHOLDER)
     }
 
     /// Whether every broker is called the same.
-    pub fn is_shared(&self) -> bool {
+    pub(crate) fn is_shared(&self) -> bool {
         matches!(self.host, Host::One(_))
     }
 
@@ -95,7 +90,7 @@ impl SingleScheme {
     }
 
     /// What clients have in `bootstrap.servers`.
-    pub fn bootstrap(&self) -> AdvertisedAddress {
+    pub(crate) fn bootstrap(&self) -> AdvertisedAddress {
         self.address(BOOTSTRAP)
     }
 

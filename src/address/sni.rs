@@ -14,7 +14,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 /// What stands for the node id in a pattern.
-pub const PLACEHOLDER: &str = "{node_id}";
+pub(crate) const PLACEHOLDER: &str = "{node_id}";
 
 /// The digits of [`NodeId`]'s largest.
 const DIGITS_MAX: usize = 10;
@@ -103,7 +103,7 @@ impl SniScheme {
     }
 
     /// Where to listen.
-    pub fn bind(&self) -> SocketAddr {
+    pub(crate) fn bind(&self) -> SocketAddr {
         self.bind
     }
 
@@ -113,22 +113,22 @@ impl SniScheme {
     }
 
     /// The port that clients are told.
-    pub fn advertised_port(&self) -> u16 {
+    pub(crate) fn advertised_port(&self) -> u16 {
         self.advertised_port
     }
 
     /// The node ids that have a name; `None` for all.
-    pub fn node_ids(&self) -> Option<&NodeIdRanges> {
+    pub(crate) fn node_ids(&self) -> Option<&NodeIdRanges> {
         self.node_ids.as_ref()
     }
 
     /// The name that the pattern gives to `node`, whether or not it is one of the node ids.
-    pub fn broker_host(&self, node: NodeId) -> String {
+    pub(crate) fn broker_host(&self, node: NodeId) -> String {
         format!("{}{node}{}", self.before, self.after)
     }
 
     /// The pattern of the brokers' names: `broker-{node_id}.kafka.example.com`.
-    pub fn pattern(&self) -> String {
+    pub(crate) fn pattern(&self) -> String {
         format!("{}{PLACEHOLDER}{}", self.before, self.after)
     }
 

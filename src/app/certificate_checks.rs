@@ -31,24 +31,24 @@ const NAMES_TOLD_MAX: usize = 3;
 
 /// Something about the certificates of one listener or cluster that somebody should know.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Finding {
+pub(crate) struct Finding {
     /// Whose it is: the name of a listener or of a cluster.
-    pub owner: String,
+    pub(crate) owner: String,
     /// What it is about.
-    pub subject: Subject,
+    pub(crate) subject: Subject,
     /// Whether it will fail.
-    pub severity: Severity,
+    pub(crate) severity: Severity,
     /// The file that it is subject, if it is one.
-    pub file: Option<PathBuf>,
+    pub(crate) file: Option<PathBuf>,
     /// What is wrong.
-    pub reason: String,
+    pub(crate) reason: String,
     /// What to do.
-    pub cure: String,
+    pub(crate) cure: String,
 }
 
 /// What a finding is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Subject {
+pub(crate) enum Subject {
     /// The certificates that a listener shows.
     Listener,
     /// The authorities that vouch for a listener's clients.
@@ -78,7 +78,7 @@ impl fmt::Display for Finding {
 }
 
 /// Everything that was found, in the order of the settings. `now` is the second since 1970.
-pub fn certificate_checks(settings: &Settings, now: i64) -> Vec<Finding> {
+pub(crate) fn certificate_checks(settings: &Settings, now: i64) -> Vec<Finding> {
     let clusters = settings
         .clusters
         .iter()
@@ -91,7 +91,7 @@ pub fn certificate_checks(settings: &Settings, now: i64) -> Vec<Finding> {
 }
 
 /// How long a certificate is valid from `now` on, in words: `89 days left`.
-pub fn validity_text(certificate: &Certificate, now: i64) -> String {
+pub(crate) fn validity_text(certificate: &Certificate, now: i64) -> String {
     match certificate.not_after.saturating_sub(now) {
         over if over < 0 => format!("expired {} ago", span(-over)),
         _ if certificate.not_before > now => {

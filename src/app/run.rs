@@ -30,18 +30,18 @@ const SLOW_READING: Duration = Duration::from_secs(10);
 
 /// What has been read.
 #[derive(Debug)]
-pub struct Reading<E> {
+pub(crate) struct Reading<E> {
     /// The settings, or what is wrong with them.
-    pub settings: Result<Settings, E>,
+    pub(crate) settings: Result<Settings, E>,
     /// Every file that was looked for.
-    pub files: Vec<PathBuf>,
+    pub(crate) files: Vec<PathBuf>,
     /// Every value with its origin, for the status page.
-    pub configured: Vec<ConfiguredValue>,
+    pub(crate) configured: Vec<ConfiguredValue>,
 }
 
 /// Why a process has not run, or has not ended because it was told to.
 #[derive(Debug, thiserror::Error)]
-pub enum RunError<E: fmt::Display> {
+pub(crate) enum RunError<E: fmt::Display> {
     /// The settings can't be used.
     #[error("{0}")]
     Settings(E),
@@ -77,7 +77,7 @@ pub enum RunError<E: fmt::Display> {
 /// what was passed to this one; `config_file` is only told.
 ///
 /// Starts the process's log, by the settings that were read first.
-pub async fn run<E: fmt::Display + Send + 'static>(
+pub(crate) async fn run<E: fmt::Display + Send + 'static>(
     config_file: Option<PathBuf>,
     mut passed: PassedSockets,
     read: impl Fn() -> Reading<E> + Send + Sync + 'static,

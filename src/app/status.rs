@@ -28,13 +28,13 @@ const INCIDENTS_SHOWN: usize = 50;
 
 /// A configured value, as the status page shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ConfiguredValue {
+pub(crate) struct ConfiguredValue {
     /// The dotted path.
-    pub key: String,
+    pub(crate) key: String,
     /// As it was written; not a secret.
-    pub value: String,
+    pub(crate) value: String,
     /// Which layer set it: a file, a variable, a flag, or nobody.
-    pub origin: String,
+    pub(crate) origin: String,
 }
 
 impl ConfiguredValue {

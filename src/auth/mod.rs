@@ -8,7 +8,7 @@
 mod scram;
 mod secret;
 
-pub use scram::NONCE_BYTES;
+pub(crate) use scram::NONCE_BYTES;
 pub use secret::Secret;
 
 use scram::{Hash, Scram};
@@ -28,10 +28,10 @@ pub enum Mechanism {
 
 impl Mechanism {
     /// All that are spoken here.
-    pub const ALL: [Self; 3] = [Self::Plain, Self::ScramSha256, Self::ScramSha512];
+    pub(crate) const ALL: [Self; 3] = [Self::Plain, Self::ScramSha256, Self::ScramSha512];
 
     /// Its name in SaslHandshake and in `sasl.mechanism`.
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Plain => "PLAIN",
             Self::ScramSha256 => "SCRAM-SHA-256",
@@ -97,7 +97,7 @@ pub enum AuthError {
 
 /// What follows from the broker's answer.
 #[derive(Debug)]
-pub enum Step {
+pub(crate) enum Step {
     /// Send this token and wait for its answer.
     Send(Login, Vec<u8>),
     /// The login is over: it has succeeded.
@@ -106,7 +106,7 @@ pub enum Step {
 
 /// A login that waits for the broker's next token.
 #[derive(Debug)]
-pub struct Login(State);
+pub(crate) struct Login(State);
 
 #[derive(Debug)]
 enum State {
@@ -117,7 +117,7 @@ enum State {
 impl Login {
     /// Begins, and gives the first token. `nonce` must never have been used before; PLAIN needs
     /// none.
-    pub fn begin(
+    pub(crate) fn begin(
         credentials: &Credentials,
         nonce: [u8; NONCE_BYTES],
     ) -> Result<(Self, Vec<u8>), AuthError> {
@@ -131,7 +131,7 @@ impl Login {
     }
 
     /// What to do about the broker's token.
-    pub fn answer(self, token: &[u8]) -> Result<Step, AuthError> {
+    pub(crate) fn answer(self, token: &[u8]) -> Result<Step, AuthError> {
         match self.0 {
             // Whatever a broker says to PLAIN beside success does not count.
             State::Plain => Ok(Step::Done),

@@ -10,7 +10,7 @@ use std::num::NonZeroU32;
 use zeroize::Zeroizing;
 
 /// The length of a nonce before it is written in base64.
-pub const NONCE_BYTES: usize = 18;
+pub(crate) const NONCE_BYTES: usize = 18;
 
 /// Kafka's own default is 4,096 and its maximum 16,384; what is far above would keep this side busy
 /// for minutes.

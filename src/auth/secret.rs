@@ -14,7 +14,7 @@ impl Secret {
     }
 
     /// The password itself: for what is sent or hashed only.
-    pub fn expose(&self) -> &str {
+    pub(crate) fn expose(&self) -> &str {
         &self.0
     }
 }

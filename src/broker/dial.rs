@@ -28,16 +28,16 @@ pub struct DialSettings {
 
 /// Why a broker could not be dialled.
 #[derive(Debug)]
-pub struct DialError {
+pub(crate) struct DialError {
     /// The address as configured or learned.
-    pub address: BrokerAddress,
+    pub(crate) address: BrokerAddress,
     /// The name resolution's error, or each address with its own.
-    pub failure: DialFailure,
+    pub(crate) failure: DialFailure,
 }
 
 /// The stage at which dialling failed.
 #[derive(Debug)]
-pub enum DialFailure {
+pub(crate) enum DialFailure {
     /// The name has no address.
     Resolve(io::Error),
     /// It leads back to a socket of Narrows itself.
@@ -48,7 +48,7 @@ pub enum DialFailure {
 
 /// Why there is no connection to one address.
 #[derive(Debug, thiserror::Error)]
-pub enum Refusal {
+pub(crate) enum Refusal {
     /// No TCP connection.
     #[error("{0}")]
     Tcp(#[from] io::Error),
@@ -62,26 +62,26 @@ pub enum Refusal {
 
 /// How the connections to a cluster's brokers are secured.
 #[derive(Clone, Debug, Default)]
-pub struct Security {
+pub(crate) struct Security {
     /// TLS, unless they are plaintext.
-    pub tls: Option<ClientTls>,
+    pub(crate) tls: Option<ClientTls>,
     /// Where its buffers come from.
-    pub buffers: BufferPool,
+    pub(crate) buffers: BufferPool,
 }
 
 impl DialError {
     /// Whether Narrows would have dialled itself.
-    pub fn is_routing_loop(&self) -> bool {
+    pub(crate) fn is_routing_loop(&self) -> bool {
         matches!(self.failure, DialFailure::RoutingLoop(_))
     }
 
     /// Whether there was no address left to try.
-    pub fn is_exhausted(&self) -> bool {
+    pub(crate) fn is_exhausted(&self) -> bool {
         matches!(&self.failure, DialFailure::Connect(attempts) if attempts.is_empty())
     }
 
     /// Every address that was tried.
-    pub fn peers(&self) -> impl Iterator<Item = SocketAddr> {
+    pub(crate) fn peers(&self) -> impl Iterator<Item = SocketAddr> {
         let attempts = match &self.failure {
             DialFailure::Connect(attempts) => &attempts[..],
             DialFailure::Resolve(_) | DialFailure::RoutingLoop(_) => &[],
@@ -90,7 +90,7 @@ impl DialError {
     }
 
     /// A code for the metric: a closed set.
-    pub fn code(&self) -> &'static str {
+    pub(crate) fn code(&self) -> &'static str {
         match &self.failure {
             DialFailure::Resolve(_) => "dns",
             DialFailure::RoutingLoop(_) => "routing_loop",
@@ -149,7 +149,7 @@ impl std::error::Error for DialError {}
 
 /// Resolves and dials, but nothing that leads back to a socket of Narrows. Returns the stream with
 /// its options set, and whom it reached. For a single dial; see [`Dialler`](super::Dialler).
-pub async fn dial(
+pub(crate) async fn dial(
     address: &BrokerAddress,
     settings: &DialSettings,
     security: &Security,

@@ -31,7 +31,7 @@ const ENTRIES_MAX: usize = 1_000;
 
 /// Dials one cluster's brokers.
 #[derive(Debug)]
-pub struct Dialler {
+pub(crate) struct Dialler {
     resolver: Resolver,
     own: Arc<OwnSockets>,
     places: Semaphore,
@@ -47,14 +47,14 @@ struct Memory {
 
 /// The right to dial for a client.
 #[derive(Debug)]
-pub struct Place<'a> {
+pub(crate) struct Place<'a> {
     _of_broker: Option<OwnedSemaphorePermit>,
     _of_all: Option<SemaphorePermit<'a>>,
 }
 
 impl Dialler {
     /// Dials nothing that leads back to `own` sockets.
-    pub fn new(resolver: Resolver, own: Arc<OwnSockets>) -> Self {
+    pub(crate) fn new(resolver: Resolver, own: Arc<OwnSockets>) -> Self {
         Self {
             resolver,
             own,
@@ -64,13 +64,13 @@ impl Dialler {
     }
 
     /// Resolves names.
-    pub fn resolver(&self) -> &Resolver {
+    pub(crate) fn resolver(&self) -> &Resolver {
         &self.resolver
     }
 
     /// Waits for a place among those who dial for clients; `Err` when others have just failed at
     /// this address. Cancel-safe.
-    pub async fn place(&self, address: &BrokerAddress) -> Result<Place<'_>, Arc<DialError>> {
+    pub(crate) async fn place(&self, address: &BrokerAddress) -> Result<Place<'_>, Arc<DialError>> {
         self.was_refused(address)?;
         let of_broker = Arc::clone(&self.places_of(address));
         // They are never closed.
@@ -84,7 +84,7 @@ impl Dialler {
 
     /// Dials any address of the name but those in `but`, at once; on Narrows' own account, or for a
     /// client that has a [place](Self::place). Cancel-safe.
-    pub async fn dial(
+    pub(crate) async fn dial(
         &self,
         address: &BrokerAddress,
         settings: &DialSettings,

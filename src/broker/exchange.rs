@@ -17,7 +17,7 @@ const TLS_ALERT: i32 = 0x1503_0000;
 
 /// Why there is no response.
 #[derive(Debug, thiserror::Error)]
-pub enum ExchangeError {
+pub(crate) enum ExchangeError {
     /// The other side closed before its response was whole. That alone says nothing about why: a
     /// broker that demands a login does so, and so does every proxy whose own broker is away.
     #[error("the connection was closed before an answer came")]
@@ -35,7 +35,7 @@ pub enum ExchangeError {
 
 /// One conversation of Narrows' own.
 #[derive(Debug)]
-pub struct Exchange<'a> {
+pub(crate) struct Exchange<'a> {
     stream: &'a mut Stream,
     timeout: Duration,
     ends_at: Instant,
@@ -43,7 +43,7 @@ pub struct Exchange<'a> {
 
 impl<'a> Exchange<'a> {
     /// Begins a conversation that must be over within `timeout`.
-    pub fn begin(stream: &'a mut Stream, timeout: Duration) -> Self {
+    pub(crate) fn begin(stream: &'a mut Stream, timeout: Duration) -> Self {
         Self {
             stream,
             timeout,
@@ -52,7 +52,7 @@ impl<'a> Exchange<'a> {
     }
 
     /// Sends one or several requests, each with its length in front.
-    pub async fn send(&mut self, requests: &[u8]) -> Result<(), ExchangeError> {
+    pub(crate) async fn send(&mut self, requests: &[u8]) -> Result<(), ExchangeError> {
         let sending = async {
             self.stream.write_all(requests).await?;
             self.stream.flush().await
@@ -63,7 +63,7 @@ impl<'a> Exchange<'a> {
     }
 
     /// The next response, with its length in front.
-    pub async fn receive(&mut self) -> Result<Vec<u8>, ExchangeError> {
+    pub(crate) async fn receive(&mut self) -> Result<Vec<u8>, ExchangeError> {
         let received = tokio::time::timeout_at(self.ends_at, read_frame(self.stream)).await;
         received.map_err(|_| ExchangeError::Timeout(self.timeout))?
     }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 /// Why a login came to nothing.
 #[derive(Debug, thiserror::Error)]
-pub enum LoginError {
+pub(crate) enum LoginError {
     /// No answer, or none that is Kafka's.
     #[error(transparent)]
     Exchange(#[from] ExchangeError),
@@ -24,7 +24,7 @@ pub enum LoginError {
 
 /// Sends a SaslHandshake and a SaslAuthenticate, each with its length in front, and waits for the
 /// answer to each. All of it has one deadline.
-pub async fn log_in<'a>(
+pub(crate) async fn log_in<'a>(
     stream: &mut Stream,
     requests: impl Iterator<Item = &'a [u8]>,
     timeout: Duration,

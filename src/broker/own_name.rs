@@ -18,16 +18,16 @@ static INSTANCE: LazyLock<String> =
 
 /// The client id of Narrows' own requests.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OwnName(Vec<u8>);
+pub(crate) struct OwnName(Vec<u8>);
 
 impl OwnName {
     /// For what Narrows asks on its own account.
-    pub fn plain() -> Self {
+    pub(crate) fn plain() -> Self {
         Self(INSTANCE.as_bytes().to_vec())
     }
 
     /// For what Narrows asks to serve a client that says to be `client_id`.
-    pub fn on_behalf_of(client_id: Option<&[u8]>) -> Self {
+    pub(crate) fn on_behalf_of(client_id: Option<&[u8]>) -> Self {
         let mut name = Self::plain();
         if let Some(other) = client_id.filter(|id| id.starts_with(PREFIX.as_bytes())) {
             name.0.push(b',');
@@ -37,14 +37,14 @@ impl OwnName {
     }
 
     /// As it stands in a request's header.
-    pub fn as_bytes(&self) -> &[u8] {
+    pub(crate) fn as_bytes(&self) -> &[u8] {
         &self.0
     }
 }
 
 /// Whether a request with this client id is one of this process, or has passed so many instances of
 /// Narrows that it goes round in a ring.
-pub fn is_own(client_id: &[u8]) -> bool {
+pub(crate) fn is_own(client_id: &[u8]) -> bool {
     client_id.starts_with(PREFIX.as_bytes())
         && (client_id.split(|byte| *byte == b',').count() > NAMES_MAX
             || client_id

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 /// Why a broker's answer is not to be had.
 #[derive(Debug, thiserror::Error)]
-pub enum ProbeError {
+pub(crate) enum ProbeError {
     /// No response came.
     #[error("{0}")]
     Exchange(#[from] ExchangeError),
@@ -27,14 +27,14 @@ pub enum ProbeError {
 
 impl ProbeError {
     /// Whether the other side closed instead of answering.
-    pub fn is_closed(&self) -> bool {
+    pub(crate) fn is_closed(&self) -> bool {
         matches!(self, Self::Exchange(ExchangeError::Closed))
     }
 }
 
 /// Asks on a fresh connection, which the client can use afterwards. With `expected`, the broker is
 /// also asked whether it is this node of this cluster, which it can tell from Kafka 4.4 on.
-pub async fn ask(
+pub(crate) async fn ask(
     stream: &mut Stream,
     name: &OwnName,
     expected: Option<(&str, NodeId)>,
@@ -56,7 +56,7 @@ pub async fn ask(
 /// Asks a broker which API versions it offers, which it says before a login too; `None` if it does
 /// not. A connection that has served for this is of no further use: where a login is demanded, it
 /// could be asked once only.
-pub async fn ask_offers(
+pub(crate) async fn ask_offers(
     stream: &mut Stream,
     name: &OwnName,
     timeout: Duration,
@@ -72,7 +72,7 @@ pub async fn ask_offers(
 ///
 /// Only its answer counts. Proxies, port forwards and balancers in front of a broker that is away
 /// accept and close just as a listener does that demands SASL.
-pub async fn ask_for_login(
+pub(crate) async fn ask_for_login(
     stream: &mut Stream,
     name: &OwnName,
     mechanism: &str,

@@ -18,16 +18,16 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 /// Lookups at once for one cluster.
-pub const LOOKUPS_MAX: usize = 32;
+pub(crate) const LOOKUPS_MAX: usize = 32;
 
 /// From a name to its addresses, each with port 0. Takes its time.
-pub type Lookup = dyn Fn(&str) -> io::Result<Vec<SocketAddr>> + Send + Sync;
+pub(crate) type Lookup = dyn Fn(&str) -> io::Result<Vec<SocketAddr>> + Send + Sync;
 
 /// Addresses, or the error's kind and text, since all who wait get the same.
 type Answer = Result<Vec<SocketAddr>, (io::ErrorKind, String)>;
 
 /// One cluster's lookups.
-pub struct Resolver {
+pub(crate) struct Resolver {
     lookup: Arc<Lookup>,
     under_way: Arc<UnderWay>,
     places: Arc<Semaphore>,
@@ -49,7 +49,7 @@ impl Default for Resolver {
 
 impl Resolver {
     /// By another way than the system's.
-    pub fn by(lookup: Arc<Lookup>) -> Self {
+    pub(crate) fn by(lookup: Arc<Lookup>) -> Self {
         Self {
             lookup,
             under_way: Arc::default(),
@@ -59,7 +59,7 @@ impl Resolver {
 
     /// Every socket address that a broker address stands for, in the resolver's order; at least
     /// one. Cancel-safe.
-    pub async fn resolve(
+    pub(crate) async fn resolve(
         &self,
         address: &BrokerAddress,
         timeout: Duration,

@@ -145,19 +145,19 @@ struct ConfigCommandArgs {
 
 /// What `narrows demo` is told.
 #[derive(Args, Clone, Debug, PartialEq, Eq)]
-pub struct DemoArgs {
+pub(crate) struct DemoArgs {
     /// Keep running afterwards, until Ctrl-C
     #[arg(long)]
-    pub stay: bool,
+    pub(crate) stay: bool,
     /// A real cluster in the place of the brokers inside this process
     #[arg(long, value_name = "HOST:PORT,...")]
-    pub bootstrap_servers: Option<String>,
+    pub(crate) bootstrap_servers: Option<String>,
     /// How many records to send
     #[arg(long, value_name = "COUNT", default_value_t = 200_000, value_parser = clap::value_parser!(u64).range(1..))]
-    pub records: u64,
+    pub(crate) records: u64,
     /// The size of each record's value
     #[arg(long, value_name = "BYTES", default_value_t = 1_024, value_parser = clap::value_parser!(u32).range(16..=900_000))]
-    pub record_bytes: u32,
+    pub(crate) record_bytes: u32,
 }
 
 /// How long the last log lines may take to be written before the process ends without them.

@@ -71,7 +71,7 @@ pub enum RuleError {
 
 impl BrokerAddressRule {
     /// Where `node` is dialled; `None` where the rule has no address for it.
-    pub fn address(&self, node: NodeId) -> Option<BrokerAddress> {
+    pub(crate) fn address(&self, node: NodeId) -> Option<BrokerAddress> {
         match self {
             Self::Template(template) => template.address(node),
             Self::Table(table) => table.get(&node).cloned(),

@@ -32,22 +32,22 @@ const WRONG_MAX: usize = 32;
 
 /// A connection to a broker, ready for the client's first frame.
 #[derive(Debug)]
-pub struct Connection {
+pub(crate) struct Connection {
     /// The stream, with its options set.
-    pub stream: Stream,
+    pub(crate) stream: Stream,
     /// What was dialled.
-    pub address: BrokerAddress,
+    pub(crate) address: BrokerAddress,
     /// Whom it reached.
-    pub peer: SocketAddr,
+    pub(crate) peer: SocketAddr,
     /// Cancelled when the broker leaves the cluster or moves.
-    pub gone: CancellationToken,
+    pub(crate) gone: CancellationToken,
     /// This is a bootstrap server in the place of a broker that is not known yet.
-    pub is_provisional: bool,
+    pub(crate) is_provisional: bool,
 }
 
 /// Why a broker can't be reached.
 #[derive(Debug, thiserror::Error)]
-pub enum ConnectError {
+pub(crate) enum ConnectError {
     /// Nobody answers there.
     #[error("{0}")]
     Dial(#[from] Arc<DialError>),
@@ -153,7 +153,7 @@ impl ConnectError {
     }
 
     /// A code for the metric: a closed set.
-    pub fn code(&self) -> &'static str {
+    pub(crate) fn code(&self) -> &'static str {
         match self {
             Self::Dial(error) if error.is_routing_loop() => "routing_loop",
             Self::Dial(_) | Self::Unresolved { .. } => "dial_failed",
@@ -170,7 +170,7 @@ impl Cluster {
     /// Reaches the broker that `target` means. Takes as long as its deadlines allow: a refresh, and
     /// every address of the broker, twice if the first was the wrong one. `client_id` is what the
     /// client says to be: another Narrows, perhaps. Cancel-safe: what has been dialled is closed.
-    pub async fn connect(
+    pub(crate) async fn connect(
         &self,
         target: Target,
         client_id: Option<&[u8]>,
@@ -186,7 +186,7 @@ impl Cluster {
     /// address in the map, at `port` if that is another. Who is there, the client sees by its
     /// certificate. Brokers may advertise the listener's own names, by which nobody must be
     /// dialled: `is_own` tells them.
-    pub async fn connect_unseen(
+    pub(crate) async fn connect_unseen(
         &self,
         target: Target,
         port: Option<u16>,
@@ -251,12 +251,12 @@ impl Cluster {
 
     /// A connection to this address is over, by whichever side: who is there now must say so again.
     /// A broker that goes away is not always the first to close.
-    pub fn forget_verified(&self, peer: SocketAddr) {
+    pub(crate) fn forget_verified(&self, peer: SocketAddr) {
         self.verified.forget(peer);
     }
 
     /// Waits until the map says where the broker is that `target` means. Cancel-safe.
-    pub async fn located(&self, target: Target) {
+    pub(crate) async fn located(&self, target: Target) {
         match target {
             Target::Broker(node) => self.view.located(node).await,
             Target::Bootstrap => {}
@@ -264,7 +264,7 @@ impl Cluster {
     }
 
     /// Whether `peer` is one of the addresses of `node`, as far as is known now.
-    pub async fn is_broker(&self, node: NodeId, peer: SocketAddr) -> bool {
+    pub(crate) async fn is_broker(&self, node: NodeId, peer: SocketAddr) -> bool {
         let Some(broker) = self.view.locate(node) else {
             return false;
         };

@@ -10,7 +10,7 @@ use tracing::info;
 
 /// What is wrong with a client's idea.
 #[derive(Clone, Copy, Debug)]
-pub enum Misled<'a> {
+pub(crate) enum Misled<'a> {
     /// It means this node of a cluster with this id, which is another one.
     Elsewhere(&'a [u8], NodeId),
     /// It names the cluster or the node, but not both.
@@ -19,7 +19,7 @@ pub enum Misled<'a> {
 
 impl Cluster {
     /// A client has a wrong idea of where it is; `client` is the library that it says to be.
-    pub fn misled(&self, client: &str, how: Misled<'_>) {
+    pub(crate) fn misled(&self, client: &str, how: Misled<'_>) {
         let suppressed = {
             let mut lines = self.refreshes.lines();
             let line = match how {

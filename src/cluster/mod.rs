@@ -4,23 +4,23 @@
 //! ([`refresh`]) and from every response that passes; [`connect`] uses it to reach the broker that
 //! a client connection is meant for.
 
-pub mod broker_address;
+pub(crate) mod broker_address;
 mod claims;
-pub mod connect;
-pub mod misled;
+pub(crate) mod connect;
+pub(crate) mod misled;
 mod moves;
 mod offers;
-pub mod refresh;
-pub mod routes;
+pub(crate) mod refresh;
+pub(crate) mod routes;
 mod sharing;
 #[cfg(test)]
 mod tests;
 mod verified;
-pub mod view;
+pub(crate) mod view;
 
 pub use broker_address::BrokerAddressRule;
-pub use connect::{ConnectError, Connection};
-pub use view::View;
+pub(crate) use connect::{ConnectError, Connection};
+pub(crate) use view::View;
 
 use crate::broker::{DialSettings, Dialler, Resolver, Security};
 use crate::net::buffer::BufferPool;
@@ -55,7 +55,7 @@ impl ClusterSettings {
     /// Whether these settings are for the same cluster as `other`, so that what is known of that
     /// one holds. A cluster that is pinned to another id, or has none of the bootstrap servers, is
     /// another one, or may be: what is known would lead to the old one.
-    pub fn is_same_cluster(&self, other: &Self) -> bool {
+    pub(crate) fn is_same_cluster(&self, other: &Self) -> bool {
         let is_known = |server| other.bootstrap_servers.contains(server);
         self.name == other.name
             && self.cluster_id == other.cluster_id
@@ -66,7 +66,7 @@ impl ClusterSettings {
 /// A cluster at run time, shared by its listeners. It stays the same over a reload; its settings
 /// are swapped whole.
 #[derive(Debug)]
-pub struct Cluster {
+pub(crate) struct Cluster {
     name: ClusterName,
     settings: ArcSwap<ClusterSettings>,
     view: View,
@@ -82,7 +82,7 @@ pub struct Cluster {
 impl Cluster {
     /// A cluster of which nothing is known yet but its settings. Run
     /// [`keep_fresh`](Self::keep_fresh) beside it.
-    pub fn new(
+    pub(crate) fn new(
         settings: ClusterSettings,
         buffers: BufferPool,
         own_sockets: Arc<OwnSockets>,
@@ -117,7 +117,7 @@ impl Cluster {
     /// From now on it has these settings, which are [for the same
     /// cluster](ClusterSettings::is_same_cluster). What brokers said about themselves counts no
     /// more: they may be asked in another way now.
-    pub fn change(&self, settings: ClusterSettings) {
+    pub(crate) fn change(&self, settings: ClusterSettings) {
         let rule = settings.broker_address.clone();
         self.settings.store(Arc::new(settings));
         if self.view.change_rule(rule) {
@@ -128,22 +128,22 @@ impl Cluster {
     }
 
     /// Its name in the configuration.
-    pub fn name(&self) -> &ClusterName {
+    pub(crate) fn name(&self) -> &ClusterName {
         &self.name
     }
 
     /// Its settings as they are now.
-    pub fn settings(&self) -> Arc<ClusterSettings> {
+    pub(crate) fn settings(&self) -> Arc<ClusterSettings> {
         self.settings.load_full()
     }
 
     /// What is known of it.
-    pub fn view(&self) -> &View {
+    pub(crate) fn view(&self) -> &View {
         &self.view
     }
 
     /// Who leads partitions and coordinates groups, as far as is known.
-    pub fn routes(&self) -> &routes::Routes {
+    pub(crate) fn routes(&self) -> &routes::Routes {
         &self.routes
     }
 

@@ -241,24 +241,24 @@ struct Look {
 
 impl Cluster {
     /// What all brokers offer that have said it; `None` if none has.
-    pub fn common_offers(&self) -> Option<Arc<Offers>> {
+    pub(crate) fn common_offers(&self) -> Option<Arc<Offers>> {
         self.offered.common.load_full()
     }
 
     /// A broker has said what it offers.
-    pub fn learn_offers(&self, node: NodeId, offers: Offers) {
+    pub(crate) fn learn_offers(&self, node: NodeId, offers: Offers) {
         let is_mixed = self.offered.note(node, offers, time::now());
         self.tell_of_mixed(is_mixed);
     }
 
     /// A connection to a broker has broken: it may offer something else when it is back.
-    pub fn doubt_offers(&self, node: NodeId) {
+    pub(crate) fn doubt_offers(&self, node: NodeId) {
         self.offered.doubt(node);
     }
 
     /// Whether it is known what the brokers offer, or is not to be had now. Whoever has to be asked
     /// again is, meanwhile.
-    pub fn knows_offers(&self) -> bool {
+    pub(crate) fn knows_offers(&self) -> bool {
         let look = self.offered.look(&self.nodes(), time::now());
         if look.is_due {
             self.offered.wanted.notify_one();
@@ -268,7 +268,7 @@ impl Cluster {
 
     /// Waits until it is known what the brokers offer, but not longer than [`PATIENCE`].
     /// Cancel-safe.
-    pub async fn await_offers(&self) {
+    pub(crate) async fn await_offers(&self) {
         let mut answers = self.offered.answers.subscribe();
         let known = async {
             // An error means that the sender is gone, which `self` holds.

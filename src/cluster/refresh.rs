@@ -69,7 +69,7 @@ pub(super) struct Lines {
 
 /// How a refresh ended.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Outcome {
+pub(crate) enum Outcome {
     /// None has ended yet.
     #[default]
     None,
@@ -137,17 +137,17 @@ impl Refreshes {
 impl Cluster {
     /// Whether the brokers have said that they demand a login, so that Narrows learns only from
     /// what passes.
-    pub fn requires_authentication(&self) -> bool {
+    pub(crate) fn requires_authentication(&self) -> bool {
         self.refreshes.requires_authentication.load(Relaxed)
     }
 
     /// How the last refresh ended.
-    pub fn last_refresh(&self) -> Outcome {
+    pub(crate) fn last_refresh(&self) -> Outcome {
         self.refreshes.ended.borrow().1.clone()
     }
 
     /// Asks for a refresh soon, without waiting for it.
-    pub fn want_refresh(&self) {
+    pub(crate) fn want_refresh(&self) {
         self.refreshes.wanted.notify_one();
     }
 
@@ -165,7 +165,7 @@ impl Cluster {
     }
 
     /// Refreshes the map until Narrows stops. One such task runs beside each cluster.
-    pub async fn keep_fresh(&self, stop: &Stop) {
+    pub(crate) async fn keep_fresh(&self, stop: &Stop) {
         // Every wait in there may be long: a silent server has a deadline of many seconds.
         tokio::select! {
             () = stop.aborted() => {}
@@ -356,7 +356,7 @@ impl Cluster {
     }
 
     /// Takes in what a response says, and acts on it.
-    pub fn learn(&self, sighting: &BrokerList, source: Source) -> Learned {
+    pub(crate) fn learn(&self, sighting: &BrokerList, source: Source) -> Learned {
         let lesson = self.view.learn(sighting, source, now());
         match &lesson {
             Learned::Nothing => {}

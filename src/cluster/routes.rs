@@ -34,7 +34,7 @@ const REFUSALS_GAP: Duration = Duration::from_secs(1);
 
 /// What is known, shared by all sessions of a cluster. No lock is held while anything waits.
 #[derive(Debug, Default)]
-pub struct Routes {
+pub(crate) struct Routes {
     known: Mutex<Known>,
 }
 
@@ -76,7 +76,7 @@ struct Learnt {
 
 impl Routes {
     /// The leader of a partition, if one is known and not doubted.
-    pub fn leader(&self, of: &PartitionRef) -> Option<NodeId> {
+    pub(crate) fn leader(&self, of: &PartitionRef) -> Option<NodeId> {
         self.leader_at(of, time::now())
     }
 
@@ -90,7 +90,7 @@ impl Routes {
     }
 
     /// The coordinator of a group or transactional id, if one is known and not doubted.
-    pub fn coordinator(&self, kind: CoordinatorKind, key: &Arc<str>) -> Option<NodeId> {
+    pub(crate) fn coordinator(&self, kind: CoordinatorKind, key: &Arc<str>) -> Option<NodeId> {
         let known = self.lock();
         let Coordinator { node, learnt_at } = *known.coordinators.get(&(kind, Arc::clone(key)))?;
         let doubted = known.doubted.get(&node);
@@ -100,7 +100,7 @@ impl Routes {
 
     /// A broker can't be reached: whatever it is said to lead or to coordinate, another one may by
     /// now.
-    pub fn unreachable(&self, node: NodeId) {
+    pub(crate) fn unreachable(&self, node: NodeId) {
         let now = Some(time::now());
         self.lock().doubt(
             node,
@@ -113,7 +113,7 @@ impl Routes {
 
     /// `by` has refused to be the leader of a partition; `leader` is who leads it now, and in which
     /// epoch, where it has said that too.
-    pub fn refused(&self, of: &PartitionRef, by: NodeId, leader: Option<(NodeId, i32)>) {
+    pub(crate) fn refused(&self, of: &PartitionRef, by: NodeId, leader: Option<(NodeId, i32)>) {
         let mut known = self.lock();
         let Some(topic) = known.topics.get_mut(&of.topic) else {
             return;
@@ -132,7 +132,7 @@ impl Routes {
     }
 
     /// `by` has refused to coordinate what it was asked for.
-    pub fn coordinator_refused(&self, by: NodeId) {
+    pub(crate) fn coordinator_refused(&self, by: NodeId) {
         let now = time::now();
         let mut known = self.lock();
         let Doubted {
@@ -152,7 +152,7 @@ impl Routes {
     }
 
     /// A broker has said who leads the partitions of a topic.
-    pub fn learn_leaders(&self, topic: &TopicLeaders) {
+    pub(crate) fn learn_leaders(&self, topic: &TopicLeaders) {
         let name = topic.name.clone().map(TopicRef::Name);
         let id = topic.id.map(TopicRef::Id);
         let mut known = self.lock();
@@ -164,7 +164,12 @@ impl Routes {
     }
 
     /// A broker has said who coordinates a group or transactional id; `None`: nobody now.
-    pub fn learn_coordinator(&self, kind: CoordinatorKind, key: Arc<str>, node: Option<NodeId>) {
+    pub(crate) fn learn_coordinator(
+        &self,
+        kind: CoordinatorKind,
+        key: Arc<str>,
+        node: Option<NodeId>,
+    ) {
         let mut known = self.lock();
         if known.coordinators.len() >= COORDINATORS_MAX {
             known.coordinators.clear();

@@ -13,7 +13,7 @@ const NODES_SHOWN: usize = 10;
 impl Cluster {
     /// What is wrong with the addresses of brokers now, a sentence for each address that several
     /// have in common.
-    pub fn shared_addresses(&self) -> Vec<String> {
+    pub(crate) fn shared_addresses(&self) -> Vec<String> {
         let sharing = self.view.sharing();
         sharing
             .iter()

@@ -25,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 
 /// How long a broker must be missing from every list before it counts as removed. A broker that
 /// lags behind the controller catches up within milliseconds.
-pub const ABSENCE: Duration = Duration::from_secs(2);
+pub(crate) const ABSENCE: Duration = Duration::from_secs(2);
 
 /// The longest name, with the root's dot (RFC 1035, section 2.3.4).
 const HOST_BYTES_MAX: usize = 254;
@@ -42,15 +42,15 @@ const STRANGE_REFRESHES_MIN: u32 = 5;
 
 /// A broker that is known.
 #[derive(Clone, Debug)]
-pub struct KnownBroker {
+pub(crate) struct KnownBroker {
     /// Where it is dialled.
-    pub address: BrokerAddress,
+    pub(crate) address: BrokerAddress,
     /// Where it says that it is (`advertised.listeners`); `None` before any list has had it.
-    pub advertised: Option<BrokerAddress>,
+    pub(crate) advertised: Option<BrokerAddress>,
     /// Others advertise the same address, and nothing else says where this one is dialled.
-    pub shares_address: bool,
+    pub(crate) shares_address: bool,
     /// Cancelled when the broker leaves or moves.
-    pub gone: CancellationToken,
+    pub(crate) gone: CancellationToken,
     /// Since when it has been missing from lists.
     absent_since: Option<Instant>,
     /// Another address that lists name.
@@ -59,14 +59,14 @@ pub struct KnownBroker {
 
 impl KnownBroker {
     /// Another address that lists name for it, which nobody has confirmed yet.
-    pub fn claimed(&self) -> Option<&BrokerAddress> {
+    pub(crate) fn claimed(&self) -> Option<&BrokerAddress> {
         self.claim.as_ref().map(|claim| &claim.address)
     }
 }
 
 /// Where a sighting comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Source {
+pub(crate) enum Source {
     /// Narrows asked a bootstrap server itself.
     Own,
     /// A response that passed.
@@ -75,7 +75,7 @@ pub enum Source {
 
 /// What came of a sighting.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Learned {
+pub(crate) enum Learned {
     /// Nothing new.
     Nothing,
     /// The map has changed.
@@ -93,7 +93,7 @@ pub enum Learned {
 
 /// The map, shared by all that ask and all that learn. No lock is held while anything waits.
 #[derive(Debug)]
-pub struct View {
+pub(crate) struct View {
     pinned_id: Option<String>,
     known: Mutex<Known>,
     /// How often the map has changed.
@@ -111,13 +111,13 @@ struct Stranger {
 
 /// Brokers that can't be told apart by the address that they advertise.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Sharing {
+pub(crate) struct Sharing {
     /// What all of them advertise.
-    pub address: BrokerAddress,
+    pub(crate) address: BrokerAddress,
     /// Those of them for whom nothing else says where they are dialled; at least one.
-    pub nodes: Vec<NodeId>,
+    pub(crate) nodes: Vec<NodeId>,
     /// How many brokers advertise it, those included that are dialled elsewhere.
-    pub count: usize,
+    pub(crate) count: usize,
 }
 
 #[derive(Debug, Default)]
@@ -137,7 +137,7 @@ struct Known {
 
 impl View {
     /// An empty map; of this cluster and no other if `pinned_id` is given.
-    pub fn new(pinned_id: Option<String>) -> Self {
+    pub(crate) fn new(pinned_id: Option<String>) -> Self {
         let known = Known {
             cluster_id: pinned_id.clone(),
             ..Known::default()
@@ -151,13 +151,13 @@ impl View {
     }
 
     /// Where a broker is, if it is known.
-    pub fn locate(&self, node: NodeId) -> Option<KnownBroker> {
+    pub(crate) fn locate(&self, node: NodeId) -> Option<KnownBroker> {
         self.lock().brokers.get(&node).cloned()
     }
 
     /// Where a broker is by the operator's rule alone, before any list has had it. When one has, it
     /// is the same broker: connections to it end when that one leaves.
-    pub fn presumed(&self, node: NodeId) -> Option<KnownBroker> {
+    pub(crate) fn presumed(&self, node: NodeId) -> Option<KnownBroker> {
         let mut known = self.lock();
         let address = known.rule.as_ref()?.address(node)?;
         if known.presumed.len() >= BROKERS_MAX {
@@ -181,7 +181,7 @@ impl View {
 
     /// From now on this says where brokers are dialled. Whoever is dialled elsewhere than before
     /// has moved. Returns whether it is another rule than before.
-    pub fn change_rule(&self, rule: Option<BrokerAddressRule>) -> bool {
+    pub(crate) fn change_rule(&self, rule: Option<BrokerAddressRule>) -> bool {
         let mut known = self.lock();
         if known.rule == rule {
             return false;
@@ -194,24 +194,24 @@ impl View {
     }
 
     /// Waits until it is known where a broker is. Cancel-safe.
-    pub async fn located(&self, node: NodeId) {
+    pub(crate) async fn located(&self, node: NodeId) {
         let mut changes = self.changes.subscribe();
         // An error means that the sender is gone, which `self` holds.
         let _ = changes.wait_for(|_| self.locate(node).is_some()).await;
     }
 
     /// How often the map has changed, and word of each change.
-    pub fn changes(&self) -> watch::Receiver<u64> {
+    pub(crate) fn changes(&self) -> watch::Receiver<u64> {
         self.changes.subscribe()
     }
 
     /// The cluster's id, if it is known.
-    pub fn cluster_id(&self) -> Option<String> {
+    pub(crate) fn cluster_id(&self) -> Option<String> {
         self.lock().cluster_id.clone()
     }
 
     /// Where every broker that is known is dialled, by node id.
-    pub fn brokers(&self) -> Vec<(NodeId, BrokerAddress)> {
+    pub(crate) fn brokers(&self) -> Vec<(NodeId, BrokerAddress)> {
         self.lock()
             .brokers
             .iter()
@@ -220,7 +220,7 @@ impl View {
     }
 
     /// Every broker that is known, by node id.
-    pub fn known(&self) -> Vec<(NodeId, KnownBroker)> {
+    pub(crate) fn known(&self) -> Vec<(NodeId, KnownBroker)> {
         let known = self.lock();
         let brokers = known.brokers.iter();
         brokers
@@ -229,12 +229,12 @@ impl View {
     }
 
     /// Brokers that can't be told apart by their address, one entry for each address.
-    pub fn sharing(&self) -> Vec<Sharing> {
+    pub(crate) fn sharing(&self) -> Vec<Sharing> {
         self.lock().sharing.clone()
     }
 
     /// Takes in what a response says.
-    pub fn learn(&self, sighting: &BrokerList, source: Source, now: Instant) -> Learned {
+    pub(crate) fn learn(&self, sighting: &BrokerList, source: Source, now: Instant) -> Learned {
         let mut known = self.lock();
         let wrong = sighting
             .cluster_id
@@ -284,7 +284,7 @@ impl View {
     /// A refresh has heard of nobody but this other cluster: from all bootstrap servers if
     /// `is_unanimous`. A cluster that was not pinned may be made anew under the same addresses;
     /// when refreshes insist for long, the map becomes the new one's. Returns whether it has.
-    pub fn insist(&self, sighting: &BrokerList, is_unanimous: bool, now: Instant) -> bool {
+    pub(crate) fn insist(&self, sighting: &BrokerList, is_unanimous: bool, now: Instant) -> bool {
         let Some(seen) = sighting.cluster_id.clone() else {
             return false;
         };

@@ -17,7 +17,7 @@ pub struct Effective {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
     /// The levels of its key.
-    pub path: Vec<String>,
+    pub(crate) path: Vec<String>,
     /// As it was written.
     pub value: Text,
     /// Which layer set it.
@@ -46,7 +46,7 @@ impl Effective {
 
 impl Entry {
     /// The value for people, unless it is a secret.
-    pub fn shown(&self) -> String {
+    pub(crate) fn shown(&self) -> String {
         match self.path.last() {
             Some(key) if is_secret(key) => "(hidden)".to_owned(),
             _ => self.value.to_string(),

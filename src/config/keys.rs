@@ -22,9 +22,9 @@ pub struct Key {
     /// What holds when nobody says anything.
     pub fallback: Fallback,
     /// The flag that sets it: `--bind`.
-    pub flag: Option<&'static str>,
+    pub(crate) flag: Option<&'static str>,
     /// One line for people.
-    pub meaning: &'static str,
+    pub(crate) meaning: &'static str,
 }
 
 /// What holds when nobody sets a key.
@@ -292,7 +292,7 @@ impl Key {
     }
 
     /// The default as people read it.
-    pub fn default_text(&self) -> String {
+    pub(crate) fn default_text(&self) -> String {
         match self.fallback {
             Value(text) => format!("`{text}`"),
             Derived(how) => how.to_owned(),
@@ -305,7 +305,7 @@ impl Key {
 
 /// Which levels may follow `levels`, where `*` stands for any name; empty for a key itself and for
 /// what isn't known.
-pub fn children(levels: &[&str]) -> Vec<&'static str> {
+pub(crate) fn children(levels: &[&str]) -> Vec<&'static str> {
     let mut children = Vec::new();
     for key in KEYS {
         let path: Vec<_> = key.levels().collect();
@@ -317,13 +317,6 @@ pub fn children(levels: &[&str]) -> Vec<&'static str> {
         }
     }
     children
-}
-
-/// The key with this path, where `*` stands for names.
-pub fn find(levels: &[&str]) -> Option<Key> {
-    KEYS.iter()
-        .find(|key| key.levels().eq(levels.iter().copied()))
-        .copied()
 }
 
 /// What [`is_name`] takes, its length aside, for the JSON schema; without look-ahead, which Go's
@@ -375,7 +368,8 @@ mod tests {
         for key in KEYS {
             let levels: Vec<_> = key.levels().collect();
             assert_eq!(children(&levels), Vec::<&str>::new(), "{}", key.path);
-            assert_eq!(find(&levels), Some(*key));
+            let same_path = KEYS.iter().filter(|other| other.path == key.path);
+            assert_eq!(same_path.count(), 1, "{}", key.path);
         }
     }
 

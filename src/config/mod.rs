@@ -35,7 +35,7 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
-pub use effective::{Effective, Entry};
+pub(crate) use effective::{Effective, Entry};
 pub use origin::Origin;
 pub use problem::{Problem, Problems};
 
@@ -66,7 +66,7 @@ pub struct Loaded {
 
 impl Sources {
     /// The `file`, the `flags`, and the environment of this process.
-    pub fn of_process(file: Option<PathBuf>, flags: Vec<(String, String)>) -> Self {
+    pub(crate) fn of_process(file: Option<PathBuf>, flags: Vec<(String, String)>) -> Self {
         // A value that isn't UTF-8 keeps a replacement character, which no key takes: it is refused
         // where it is read.
         let text = |text: std::ffi::OsString| text.to_string_lossy().into_owned();
@@ -84,7 +84,7 @@ impl Sources {
 
 /// How to log, as far as that can be read, whatever is wrong with the rest: for saying what is.
 /// `None` where the sources themselves can't be read.
-pub fn log_settings(sources: &Sources) -> Option<LogSettings> {
+pub(crate) fn log_settings(sources: &Sources) -> Option<LogSettings> {
     let is_pipe = |file: &PathBuf| file.metadata().is_ok_and(|file| !file.is_file());
     if sources.file.as_ref().is_some_and(is_pipe) {
         // What it held has been read.
@@ -95,7 +95,7 @@ pub fn log_settings(sources: &Sources) -> Option<LogSettings> {
 }
 
 /// Reads a duration as keys have it, for flags that are no keys; `Err` says what may be written.
-pub fn duration(text: &str, bounds: RangeInclusive<Duration>) -> Result<Duration, String> {
+pub(crate) fn duration(text: &str, bounds: RangeInclusive<Duration>) -> Result<Duration, String> {
     let read = parse::duration(bounds)(text);
     read.map_err(|fault| format!("{}: {}", fault.reason, fault.cure))
 }

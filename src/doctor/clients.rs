@@ -7,7 +7,7 @@ use crate::net::tls::{ClientTls, Source};
 use std::fmt::Write;
 
 /// Whose, and the text, for the clients that most people have.
-pub fn configurations(target: &Target) -> Vec<(&'static str, String)> {
+pub(crate) fn configurations(target: &Target) -> Vec<(&'static str, String)> {
     let facts = Facts::of(target);
     vec![
         ("Java", java(&facts)),

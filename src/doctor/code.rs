@@ -17,7 +17,7 @@ impl Code {
     }
 
     /// Where the documentation tells more.
-    pub fn link(self) -> String {
+    pub(crate) fn link(self) -> String {
         format!("config/doctor.md#{}", self.word())
     }
 }
@@ -34,9 +34,9 @@ pub struct Row {
     /// The code.
     pub word: &'static str,
     /// What it means, as a sentence.
-    pub meaning: &'static str,
+    pub(crate) meaning: &'static str,
     /// What to do, as the end of a sentence.
-    pub cure: &'static str,
+    pub(crate) cure: &'static str,
 }
 
 macro_rules! codes {

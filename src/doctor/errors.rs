@@ -4,7 +4,7 @@
 use crate::protocol::errors;
 
 /// The name of a code: `NOT_LEADER_OR_FOLLOWER (6)`.
-pub fn name(code: i16) -> String {
+pub(crate) fn name(code: i16) -> String {
     match find(code) {
         Some(name) => format!("{name} ({code})"),
         None => format!("error {code}"),
@@ -13,7 +13,7 @@ pub fn name(code: i16) -> String {
 
 /// A code by its name in any of the ways in which clients write it: `NOT_LEADER_OR_FOLLOWER`,
 /// `NotLeaderOrFollowerException`, `not_leader_or_follower`.
-pub fn by_name(text: &str) -> Option<i16> {
+pub(crate) fn by_name(text: &str) -> Option<i16> {
     let plain = plain(text);
     let plain = plain.strip_suffix("exception").unwrap_or(&plain);
     if let Some((_, code)) = JAVA_NAMES.iter().find(|(name, _)| *name == plain) {
@@ -30,7 +30,7 @@ pub fn by_name(text: &str) -> Option<i16> {
 }
 
 /// What a code means and what to do: sentences. `None` for a code that Kafka does not have.
-pub fn meaning(code: i16) -> Option<String> {
+pub(crate) fn meaning(code: i16) -> Option<String> {
     if code == 0 {
         return Some("Kafka's NONE (0): no error.".to_owned());
     }

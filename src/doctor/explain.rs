@@ -17,7 +17,7 @@ const TEXT_BYTES_MAX: usize = 64 * 1024;
 const TOLD_MAX: usize = 4;
 
 /// What the text may mean, the likeliest first; empty when nothing of it is known.
-pub fn explain(text: &str) -> Vec<String> {
+pub(crate) fn explain(text: &str) -> Vec<String> {
     let text = text.trim();
     if let Ok(number) = text.parse::<i64>() {
         return self::number(number);
@@ -112,7 +112,7 @@ fn errors_in(text: &str) -> impl Iterator<Item = String> + '_ {
 }
 
 /// What is said of a text that is not known.
-pub fn unknown(text: &str) -> String {
+pub(crate) fn unknown(text: &str) -> String {
     format!(
         "Nothing is known of `{}`. Have a look with `narrows doctor --bootstrap HOST:PORT`.",
         Shown::name(text)

@@ -12,12 +12,12 @@
 //! [`host`].
 
 mod brokers;
-pub mod clients;
+pub(crate) mod clients;
 mod code;
 mod diagnosis;
 pub mod errors;
 mod examine;
-pub mod explain;
+pub(crate) mod explain;
 mod host;
 mod identify;
 mod live;
@@ -28,11 +28,12 @@ mod report;
 mod round_trip;
 mod steps;
 
-pub use code::{CODES, Code, markdown};
+pub(crate) use code::Code;
+pub use code::{CODES, markdown};
 pub use examine::examine;
 pub use live::live;
-pub use reach::Reach;
-pub use report::{Finding, Report, Stage, Verdict};
+pub(crate) use report::Stage;
+pub use report::{Report, Verdict};
 
 use crate::auth::Credentials;
 use crate::net::tls::ClientTls;
@@ -56,11 +57,11 @@ pub struct Target {
 
 /// Something that is wrong: a code, and what was seen.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Trouble {
+pub(crate) struct Trouble {
     /// Which of the known troubles it is; its cure is there.
-    pub code: Code,
+    pub(crate) code: Code,
     /// What was seen, as the beginning of a sentence.
-    pub fact: String,
+    pub(crate) fact: String,
 }
 
 impl Trouble {
@@ -70,7 +71,7 @@ impl Trouble {
     }
 
     /// The whole sentence: what was seen, and what to do.
-    pub fn sentence(&self) -> String {
+    pub(crate) fn sentence(&self) -> String {
         format!("{}: {}", self.fact, self.code.cure())
     }
 }

@@ -17,7 +17,7 @@ use std::time::Duration;
 
 /// How connections are opened: the same for the bootstrap server and every broker.
 #[derive(Clone, Debug)]
-pub struct Reach {
+pub(crate) struct Reach {
     dial: DialSettings,
     pub(super) security: Security,
     pub(super) name: OwnName,
@@ -33,7 +33,7 @@ pub(super) struct Reached {
 
 impl Reach {
     /// With TLS or without; each step may take `timeout`.
-    pub fn new(tls: Option<ClientTls>, timeout: Duration) -> Self {
+    pub(crate) fn new(tls: Option<ClientTls>, timeout: Duration) -> Self {
         Self {
             dial: DialSettings {
                 dns_timeout: timeout,

@@ -100,31 +100,31 @@ pub struct Finding {
 #[derive(Clone, Debug, Default)]
 pub struct Report {
     /// Whose report it is: `kafka:9092, TLS`.
-    pub subject: String,
+    pub(crate) subject: String,
     /// The lines.
     pub findings: Vec<Finding>,
     /// What the bootstrap server can do.
-    pub offered: Option<Offered>,
+    pub(crate) offered: Option<Offered>,
     /// The brokers.
-    pub topology: Option<Topology>,
+    pub(crate) topology: Option<Topology>,
     /// Configurations for clients: whose, and the text. Empty unless all is well.
     pub clients: Vec<(&'static str, String)>,
 }
 
 impl Report {
     /// Notes what is as it should be.
-    pub fn fine(&mut self, stage: Stage, text: impl Into<String>) {
+    pub(crate) fn fine(&mut self, stage: Stage, text: impl Into<String>) {
         self.push(stage, Verdict::Fine, None, text.into());
     }
 
     /// Notes what does not stop a client now.
-    pub fn warn(&mut self, stage: Stage, trouble: &Trouble) {
+    pub(crate) fn warn(&mut self, stage: Stage, trouble: &Trouble) {
         let text = trouble.sentence();
         self.push(stage, Verdict::Warning, Some(trouble.code), text);
     }
 
     /// Notes what stops a client.
-    pub fn problem(&mut self, stage: Stage, trouble: &Trouble) {
+    pub(crate) fn problem(&mut self, stage: Stage, trouble: &Trouble) {
         let text = trouble.sentence();
         self.push(stage, Verdict::Problem, Some(trouble.code), text);
     }

@@ -13,7 +13,7 @@ pub(super) const READY: &str = "READY=1";
 
 /// What the process has come to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ServiceState {
+pub(crate) enum ServiceState {
     /// Every port is bound: what waits for this service may start.
     Ready,
     /// It goes down because it was told to.
@@ -24,7 +24,7 @@ pub enum ServiceState {
 
 /// Tells the service manager, where there is one that wants to know. Never waits: an error is that
 /// it can't be told, which the process need not mind.
-pub fn notify(state: ServiceState) -> io::Result<()> {
+pub(crate) fn notify(state: ServiceState) -> io::Result<()> {
     match std::env::var_os("NOTIFY_SOCKET") {
         Some(socket) => notify_at(&socket, state),
         None => Ok(()),

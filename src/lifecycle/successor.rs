@@ -27,7 +27,7 @@ const FIRST_DESCRIPTOR: RawFd = 3;
 
 /// Why no other process has taken this one's place.
 #[derive(Debug, thiserror::Error)]
-pub enum SuccessorError {
+pub(crate) enum SuccessorError {
     /// Nobody knows what this process was started as.
     #[error("this process was started without a name, so it can't be started again: restart it")]
     NoName,
@@ -55,7 +55,7 @@ pub enum SuccessorError {
 
 /// A process that is starting. Dropped before it is ready, it is ended.
 #[derive(Debug)]
-pub struct Successor {
+pub(crate) struct Successor {
     child: Child,
     is_ready: bool,
     says: UnixDatagram,
@@ -63,7 +63,7 @@ pub struct Successor {
 
 impl Successor {
     /// Starts it with these sockets. Blocks as long as a fork takes.
-    pub fn start(sockets: Vec<OwnedFd>) -> Result<Self, SuccessorError> {
+    pub(crate) fn start(sockets: Vec<OwnedFd>) -> Result<Self, SuccessorError> {
         let mut line = std::env::args_os();
         let program = line.next().ok_or(SuccessorError::NoName)?;
         let failed = |reason| SuccessorError::Start {
@@ -100,7 +100,7 @@ impl Successor {
 
     /// Waits until it is ready: its process id. Blocks, a minute at the most; ends it when it is
     /// late or `is_given_up`.
-    pub fn ready(mut self, is_given_up: &Arc<AtomicBool>) -> Result<u32, SuccessorError> {
+    pub(crate) fn ready(mut self, is_given_up: &Arc<AtomicBool>) -> Result<u32, SuccessorError> {
         let began = Instant::now();
         loop {
             match self.says.recv(&mut [0; READY.len()]) {
@@ -141,6 +141,6 @@ fn is_nothing_yet(error: &io::Error) -> bool {
 
 /// Says to the process that this one replaces that it is ready. An error means that nobody listens
 /// any more: that process has ended, or been told to, and so must this one.
-pub fn tell_predecessor(predecessor: &UnixDatagram) -> io::Result<()> {
+pub(crate) fn tell_predecessor(predecessor: &UnixDatagram) -> io::Result<()> {
     predecessor.send(READY.as_bytes()).map(drop)
 }

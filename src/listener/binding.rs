@@ -21,33 +21,33 @@ const NAME_BYTES_MAX: usize = 255;
 
 /// One socket's meaning.
 #[derive(Debug)]
-pub struct Binding {
+pub(crate) struct Binding {
     state: ArcSwap<BindingState>,
 }
 
 /// What a connection on a binding needs to know.
 #[derive(Clone, Debug)]
-pub struct BindingState {
+pub(crate) struct BindingState {
     /// The address of its socket, for log lines.
-    pub address: SocketAddr,
+    pub(crate) address: SocketAddr,
     /// Whether connections begin with a PROXY protocol header.
-    pub proxy_protocol: ProxyProtocol,
+    pub(crate) proxy_protocol: ProxyProtocol,
     /// Whom a connection is meant for.
-    pub identification: Identification,
+    pub(crate) identification: Identification,
     /// What all listeners share.
-    pub resources: Resources,
+    pub(crate) resources: Resources,
     /// Who is let in.
-    pub limits: Limits,
+    pub(crate) limits: Limits,
     /// The limits of a session.
-    pub session: SessionSettings,
+    pub(crate) session: SessionSettings,
     /// When its connections end, as long as they have not named a listener of their own to end
     /// with.
-    pub stop: Stop,
+    pub(crate) stop: Stop,
 }
 
 /// How a connection says whom it is meant for.
 #[derive(Clone, Debug)]
-pub enum Identification {
+pub(crate) enum Identification {
     /// By the port: it is this.
     Port(Arc<ListenerContext>, Target),
     /// By the server name in its TLS hello.
@@ -62,26 +62,26 @@ pub enum Identification {
 
 impl Binding {
     /// A binding in this state.
-    pub fn new(state: BindingState) -> Self {
+    pub(crate) fn new(state: BindingState) -> Self {
         Self {
             state: ArcSwap::from_pointee(state),
         }
     }
 
     /// Its state now.
-    pub fn state(&self) -> Arc<BindingState> {
+    pub(crate) fn state(&self) -> Arc<BindingState> {
         self.state.load_full()
     }
 
     /// New connections find this state; those that stand keep what they found.
-    pub fn change(&self, state: BindingState) {
+    pub(crate) fn change(&self, state: BindingState) {
         self.state.store(Arc::new(state));
     }
 }
 
 impl BindingState {
     /// Where its connections are counted before they have said whom they are meant for.
-    pub fn metrics(&self) -> &ListenerMetrics {
+    pub(crate) fn metrics(&self) -> &ListenerMetrics {
         match &self.identification {
             Identification::Port(context, _) => context.metrics(),
             Identification::Sni { unidentified, .. } => unidentified,
@@ -100,7 +100,7 @@ impl BindingState {
 
     /// The listener of its connections before they have said whom they are meant for, for log
     /// lines: the same as the metrics have.
-    pub fn name(&self) -> String {
+    pub(crate) fn name(&self) -> String {
         self.metrics().listener().to_string()
     }
 }

@@ -45,11 +45,11 @@ pub struct LimitsSettings {
 
 /// What the process may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Capacity {
+pub(crate) struct Capacity {
     /// File descriptors that it may have open.
-    pub descriptors: usize,
+    pub(crate) descriptors: usize,
     /// Cores that it may compute on.
-    pub cores: usize,
+    pub(crate) cores: usize,
 }
 
 /// A client's socket and its broker's.
@@ -62,7 +62,7 @@ const DESCRIPTORS_RESERVED: usize = 320;
 const HANDSHAKES_PER_CORE: usize = 1000;
 
 /// How many descriptors so many connections need, with those for everything else.
-pub fn descriptors_for(connections: usize) -> usize {
+pub(crate) fn descriptors_for(connections: usize) -> usize {
     connections
         .saturating_mul(DESCRIPTORS_PER_CONNECTION)
         .saturating_add(DESCRIPTORS_RESERVED)
@@ -112,7 +112,7 @@ impl Maxima {
 
 /// The limits of one Narrows, shared by all its listeners.
 #[derive(Clone, Debug)]
-pub struct Limits {
+pub(crate) struct Limits {
     shared: Arc<Shared>,
 }
 
@@ -161,7 +161,7 @@ impl Source {
 
 impl Limits {
     /// The limits of a Narrows that may use so much.
-    pub fn new(settings: LimitsSettings, capacity: Capacity, metrics: LimitMetrics) -> Self {
+    pub(crate) fn new(settings: LimitsSettings, capacity: Capacity, metrics: LimitMetrics) -> Self {
         let state = State {
             maxima: Maxima::new(settings, capacity),
             connections: 0,
@@ -185,7 +185,7 @@ impl Limits {
     }
 
     /// From now on these hold; whoever is in stays.
-    pub fn change(&self, settings: LimitsSettings) {
+    pub(crate) fn change(&self, settings: LimitsSettings) {
         let maxima = Maxima::new(settings, self.shared.capacity);
         self.lock().maxima = maxima;
         if let Some(wanted) = settings.connections_max
@@ -274,7 +274,7 @@ impl Limits {
     }
 
     /// What is used of each limit, for the status page.
-    pub fn to_json(&self) -> Value {
+    pub(crate) fn to_json(&self) -> Value {
         let state = self.lock();
         let largest = state
             .sources
@@ -304,7 +304,7 @@ impl Limits {
 
     /// How many connections have no broker yet: either has a first request to come, or to be
     /// carried for the first time.
-    pub fn beginning(&self) -> usize {
+    pub(crate) fn beginning(&self) -> usize {
         self.lock().beginning
     }
 

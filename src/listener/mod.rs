@@ -14,8 +14,9 @@ mod opening;
 mod proxy_protocol;
 mod rate;
 
-pub use binding::{Binding, BindingState, Identification};
-pub use limits::{Capacity, Limits, LimitsSettings, descriptors_for};
+pub(crate) use binding::{Binding, BindingState, Identification};
+pub use limits::LimitsSettings;
+pub(crate) use limits::{Capacity, Limits, descriptors_for};
 pub use proxy_protocol::{ProxyMode, ProxyProtocol};
 
 use crate::address::Scheme;
@@ -61,18 +62,18 @@ pub struct ListenerSettings {
 )]
 pub struct BindError {
     /// The listener's name.
-    pub listener: ListenerName,
+    pub(crate) listener: ListenerName,
     /// The address.
-    pub address: SocketAddr,
+    pub(crate) address: SocketAddr,
     /// Whom connections to it would be meant for.
-    pub meant_for: String,
+    pub(crate) meant_for: String,
     /// What the system said.
-    pub reason: io::Error,
+    pub(crate) reason: io::Error,
 }
 
 /// What to do about a socket that can't be bound, in brackets; `instead` is what else can be
 /// configured. Empty where nothing is known.
-pub fn bind_cure(error: &io::Error, instead: &str) -> String {
+pub(crate) fn bind_cure(error: &io::Error, instead: &str) -> String {
     match error.kind() {
         io::ErrorKind::AddrInUse => {
             format!(" (another process has this port: stop it, or {instead})")
@@ -94,7 +95,7 @@ pub fn bind_cure(error: &io::Error, instead: &str) -> String {
 
 /// Binds every socket of a listener that `is_new` and was not passed, or says of each that can't be
 /// bound why.
-pub fn bind(
+pub(crate) fn bind(
     settings: &ListenerSettings,
     is_new: impl Fn(&SocketAddr) -> bool,
     passed: &mut PassedSockets,
@@ -132,7 +133,7 @@ pub fn bind(
 
 /// Accepts connections until `accepting` has to stop. Each gets a task among the `sessions`, which
 /// stops with `stop`.
-pub async fn accept(
+pub(crate) async fn accept(
     socket: Arc<TcpListener>,
     binding: Arc<Binding>,
     sessions: Tasks,

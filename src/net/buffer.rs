@@ -5,24 +5,24 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// The size of a pooled buffer: large enough that bulk costs few system calls, small enough for a
 /// core's cache.
-pub const BUFFER_BYTES: usize = 128 * 1024;
+pub(crate) const BUFFER_BYTES: usize = 128 * 1024;
 
 /// The beginning of a Kafka frame that is this small is kept in a place of its own while more is
 /// waited for.
-pub const PARKED_BYTES_MAX: usize = 1024;
+pub(crate) const PARKED_BYTES_MAX: usize = 1024;
 
 /// How many returned buffers are kept: 8 MiB, more than two cores ever use at once.
 const KEPT_MAX: usize = 64;
 
 /// A shelf of buffers, shared by all sessions.
 #[derive(Clone, Debug, Default)]
-pub struct BufferPool {
+pub(crate) struct BufferPool {
     shelf: Arc<Mutex<Vec<Vec<u8>>>>,
 }
 
 impl BufferPool {
     /// Takes an empty buffer of [`BUFFER_BYTES`].
-    pub fn borrow(&self) -> Buffer {
+    pub(crate) fn borrow(&self) -> Buffer {
         Buffer {
             bytes: self.take(),
             filled: 0..0,
@@ -50,7 +50,7 @@ impl BufferPool {
 
 /// Bytes that have arrived and not yet gone on. Goes back to its pool when dropped.
 #[derive(Debug)]
-pub struct Buffer {
+pub(crate) struct Buffer {
     bytes: Vec<u8>,
     filled: Range<usize>,
     is_edited: bool,
@@ -59,29 +59,29 @@ pub struct Buffer {
 
 impl Buffer {
     /// The bytes that are there.
-    pub fn filled(&self) -> &[u8] {
+    pub(crate) fn filled(&self) -> &[u8] {
         &self.bytes[self.filled.clone()]
     }
 
     /// Whether any of its bytes have been replaced.
-    pub fn is_edited(&self) -> bool {
+    pub(crate) fn is_edited(&self) -> bool {
         self.is_edited
     }
 
     /// Whether no bytes are there.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.filled.is_empty()
     }
 
     /// The bytes that are there, to be decrypted in their place.
-    pub fn filled_mut(&mut self) -> &mut [u8] {
+    pub(crate) fn filled_mut(&mut self) -> &mut [u8] {
         &mut self.bytes[self.filled.clone()]
     }
 
     /// More bytes are waited for, perhaps for ever: those that are there move to a place of their
     /// own size, if they are `bytes_max` at the most, so that whoever stops in the middle of a
     /// header does not keep a whole buffer.
-    pub fn park(&mut self, bytes_max: usize) {
+    pub(crate) fn park(&mut self, bytes_max: usize) {
         // One that has grown holds a large frame on purpose, and a parked one is small already.
         if self.bytes.len() != BUFFER_BYTES || self.filled.len() > bytes_max {
             return;
@@ -102,7 +102,7 @@ impl Buffer {
 
     /// Room for more bytes. When the buffer is full of bytes that are still needed, it grows, up to
     /// `bytes_max` in all; `None` when that is reached.
-    pub fn spare(&mut self, bytes_max: usize) -> Option<&mut [u8]> {
+    pub(crate) fn spare(&mut self, bytes_max: usize) -> Option<&mut [u8]> {
         self.unpark();
         // Moved only when the end is reached: moved at every read, the bytes of a frame that
         // arrives in small pieces would be copied once for each.
@@ -122,7 +122,7 @@ impl Buffer {
 
     /// Room for at least `bytes` more, by moving those that are there or by growing. For whoever
     /// bounds what it adds.
-    pub fn room(&mut self, bytes: usize) -> &mut [u8] {
+    pub(crate) fn room(&mut self, bytes: usize) -> &mut [u8] {
         self.unpark();
         if self.bytes.len() - self.filled.end < bytes {
             self.bytes.copy_within(self.filled.clone(), 0);
@@ -136,12 +136,12 @@ impl Buffer {
     }
 
     /// So many bytes have been written into [`spare`](Self::spare) or [`room`](Self::room).
-    pub fn add(&mut self, count: usize) {
+    pub(crate) fn add(&mut self, count: usize) {
         self.filled.end += count;
     }
 
     /// The first `count` bytes have gone on.
-    pub fn consume(&mut self, count: usize) {
+    pub(crate) fn consume(&mut self, count: usize) {
         self.filled.start += count;
         // Back to the front: the next read has the whole buffer, and nothing has to be moved.
         if self.filled.is_empty() {
@@ -150,7 +150,7 @@ impl Buffer {
     }
 
     /// Puts `bytes` in the place of a range of the filled bytes.
-    pub fn replace(&mut self, range: Range<usize>, bytes: &[u8]) {
+    pub(crate) fn replace(&mut self, range: Range<usize>, bytes: &[u8]) {
         self.is_edited = true;
         let start = self.filled.start + range.start;
         let end = self.filled.start + range.end;

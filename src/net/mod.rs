@@ -2,14 +2,14 @@
 
 #![forbid(unsafe_code)]
 
-pub mod buffer;
+pub(crate) mod buffer;
 pub mod descriptors;
 pub mod hello;
-pub mod own_sockets;
-pub mod passed;
-pub mod pipe;
+pub(crate) mod own_sockets;
+pub(crate) mod passed;
+pub(crate) mod pipe;
 pub mod proxy_header;
-pub mod resolve;
-pub mod socket;
-pub mod stream;
+pub(crate) mod resolve;
+pub(crate) mod socket;
+pub(crate) mod stream;
 pub mod tls;

@@ -6,19 +6,19 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
 /// Every address that a listener is bound to now.
 #[derive(Debug, Default)]
-pub struct OwnSockets {
+pub(crate) struct OwnSockets {
     bound: ArcSwap<BTreeSet<SocketAddr>>,
 }
 
 impl OwnSockets {
     /// From now on these are bound.
-    pub fn set(&self, bound: BTreeSet<SocketAddr>) {
+    pub(crate) fn set(&self, bound: BTreeSet<SocketAddr>) {
         self.bound.store(bound.into());
     }
 
     /// Whether a connection to `peer` would arrive at one of them. What lies behind a balancer or a
     /// translated address does not show here; see [`own_name`](crate::broker::own_name).
-    pub fn leads_back(&self, peer: SocketAddr) -> bool {
+    pub(crate) fn leads_back(&self, peer: SocketAddr) -> bool {
         let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
         let bound = self.bound.load();
         let is_everywhere = || {

@@ -15,7 +15,7 @@ use std::os::unix::net::UnixDatagram;
 
 /// What was passed to the process. Empty by default.
 #[derive(Debug, Default)]
-pub struct PassedSockets {
+pub(crate) struct PassedSockets {
     listening: BTreeMap<SocketAddr, TcpListener>,
     predecessor: Option<UnixDatagram>,
 }
@@ -26,14 +26,14 @@ pub struct PassedSockets {
     "descriptor {descriptor} of those passed by LISTEN_FDS is not a TCP socket that listens: pass \
      only such (in a systemd socket unit ListenStream=IP:PORT, without Accept=yes)"
 )]
-pub struct PassedError {
+pub(crate) struct PassedError {
     descriptor: usize,
 }
 
 impl PassedSockets {
     /// Takes what the environment speaks of. Changes the environment: to be called before there is
     /// a second thread.
-    pub fn from_environment() -> Result<Self, PassedError> {
+    pub(crate) fn from_environment() -> Result<Self, PassedError> {
         let mut descriptors = ListenFd::from_env();
         let mut passed = Self::default();
         for index in 0..descriptors.len() {
@@ -58,7 +58,7 @@ impl PassedSockets {
     }
 
     /// Listens on the socket that was passed for this address, or binds one.
-    pub fn listen(&mut self, address: SocketAddr) -> io::Result<tokio::net::TcpListener> {
+    pub(crate) fn listen(&mut self, address: SocketAddr) -> io::Result<tokio::net::TcpListener> {
         let Some(socket) = self.listening.remove(&address) else {
             return socket::listen(address);
         };
@@ -67,7 +67,10 @@ impl PassedSockets {
     }
 
     /// Closes the sockets whose address is not `wanted`, and returns their addresses.
-    pub fn close_unwanted(&mut self, wanted: impl Fn(&SocketAddr) -> bool) -> Vec<SocketAddr> {
+    pub(crate) fn close_unwanted(
+        &mut self,
+        wanted: impl Fn(&SocketAddr) -> bool,
+    ) -> Vec<SocketAddr> {
         let unwanted = |(address, _): (&SocketAddr, _)| (!wanted(address)).then_some(*address);
         let closed: Vec<_> = self.listening.iter().filter_map(unwanted).collect();
         self.listening.retain(|address, _| wanted(address));
@@ -75,17 +78,17 @@ impl PassedSockets {
     }
 
     /// How many have not been taken.
-    pub fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.listening.len()
     }
 
     /// Whether the process that this one replaces has passed them.
-    pub fn is_from_predecessor(&self) -> bool {
+    pub(crate) fn is_from_predecessor(&self) -> bool {
         self.predecessor.is_some()
     }
 
     /// Where the process that this one replaces waits to hear that all is bound.
-    pub fn take_predecessor(&mut self) -> Option<UnixDatagram> {
+    pub(crate) fn take_predecessor(&mut self) -> Option<UnixDatagram> {
         self.predecessor.take()
     }
 }

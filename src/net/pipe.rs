@@ -41,13 +41,13 @@ const FLAGS: SpliceFlags = SpliceFlags::NONBLOCK.union(SpliceFlags::MOVE);
 
 /// The pipes of a process.
 #[derive(Clone, Debug, Default)]
-pub struct PipePool {
+pub(crate) struct PipePool {
     shelf: Arc<Mutex<Shelf>>,
 }
 
 /// Why there is no pipe, so that bytes must be copied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NoPipe {
+pub(crate) enum NoPipe {
     /// All are lent, or the system has none.
     Exhausted,
     /// The system makes none of a size that is worth it.
@@ -74,12 +74,12 @@ struct Ends {
 
 impl PipePool {
     /// How many pipes there are, lent or not, by how many bytes each holds.
-    pub fn sizes(&self) -> BTreeMap<usize, usize> {
+    pub(crate) fn sizes(&self) -> BTreeMap<usize, usize> {
         self.lock().sizes.clone()
     }
 
     /// Lends an empty pipe of at least [`PIPE_BYTES_MIN`].
-    pub fn borrow(&self) -> Result<Pipe, NoPipe> {
+    pub(crate) fn borrow(&self) -> Result<Pipe, NoPipe> {
         self.borrow_or(|| Ends::new().map_err(|_| NoPipe::Exhausted))
     }
 
@@ -141,7 +141,7 @@ impl Ends {
 
 /// A pipe on loan.
 #[derive(Debug)]
-pub struct Pipe {
+pub(crate) struct Pipe {
     /// Taken when it is given back.
     ends: Option<Ends>,
     /// How many bytes are in it.
@@ -151,14 +151,14 @@ pub struct Pipe {
 
 impl Pipe {
     /// How many bytes are in it.
-    pub fn held(&self) -> usize {
+    pub(crate) fn held(&self) -> usize {
         self.held
     }
 
     /// Moves up to `bytes_max` bytes from a socket into the pipe, which must be empty: only then
     /// does "nothing moved" mean that the socket has nothing. 0 at the end of the stream.
     /// Cancel-safe, as all polling is.
-    pub fn poll_fill(
+    pub(crate) fn poll_fill(
         &mut self,
         cx: &mut Context<'_>,
         from: &TcpStream,
@@ -183,7 +183,7 @@ impl Pipe {
     /// Moves up to `bytes_max` bytes that are known to have arrived into a pipe that need not be
     /// empty: whether the socket counts as ready is neither asked nor changed. An error of kind
     /// `WouldBlock` says that the pipe is full.
-    pub fn try_add(&mut self, from: &TcpStream, bytes_max: usize) -> io::Result<usize> {
+    pub(crate) fn try_add(&mut self, from: &TcpStream, bytes_max: usize) -> io::Result<usize> {
         let Some(ends) = &self.ends else { return Ok(0) };
         let bytes_max = bytes_max.min(ends.capacity.saturating_sub(self.held));
         let moved = loop {
@@ -198,7 +198,7 @@ impl Pipe {
 
     /// Moves what is in the pipe to a socket, or some of it; `has_more` says that more of the same
     /// frame follows.
-    pub fn poll_drain(
+    pub(crate) fn poll_drain(
         &mut self,
         cx: &mut Context<'_>,
         to: &TcpStream,

@@ -7,7 +7,10 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 /// Every socket address that a broker address stands for, in the resolver's order; at least one.
-pub async fn resolve(address: &BrokerAddress, timeout: Duration) -> io::Result<Vec<SocketAddr>> {
+pub(crate) async fn resolve(
+    address: &BrokerAddress,
+    timeout: Duration,
+) -> io::Result<Vec<SocketAddr>> {
     let lookup = tokio::net::lookup_host((&*address.host, address.port));
     let found: Vec<_> = tokio::time::timeout(timeout, lookup).await??.collect();
     if found.is_empty() {

@@ -23,11 +23,11 @@ const BACKLOG: u32 = 4096;
 /// system ends the connection: as long as keepalive gives a peer that is silent. Without it a peer
 /// that vanished with unread bytes outlives keepalive, which does not probe while something is in
 /// flight, by a quarter of an hour (`tcp_retries2`).
-pub const USER_TIMEOUT: Duration = Duration::from_secs(120);
+pub(crate) const USER_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// TCP_NODELAY, as requests and responses wait for each other; keepalive every minute;
 /// [`USER_TIMEOUT`].
-pub fn tune(stream: &TcpStream) -> io::Result<()> {
+pub(crate) fn tune(stream: &TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let keepalive = TcpKeepalive::new()
         .with_time(KEEPALIVE_IDLE)
@@ -39,13 +39,13 @@ pub fn tune(stream: &TcpStream) -> io::Result<()> {
 
 /// Sets another [`USER_TIMEOUT`]: the system takes a peer that reads nothing for one that is gone,
 /// so this must not be shorter than what a reader may take its time for.
-pub fn set_user_timeout(stream: &TcpStream, timeout: Duration) -> io::Result<()> {
+pub(crate) fn set_user_timeout(stream: &TcpStream, timeout: Duration) -> io::Result<()> {
     SockRef::from(stream).set_tcp_user_timeout(Some(timeout))
 }
 
 /// Whether the other side has closed or reset the connection, be there bytes before that or not.
 /// For whoever does not read from it now: a reader finds the end by itself.
-pub fn is_hung_up(stream: &TcpStream) -> bool {
+pub(crate) fn is_hung_up(stream: &TcpStream) -> bool {
     let mut polled = [PollFd::new(stream, PollFlags::RDHUP)];
     let now = Timespec::default();
     // HUP and ERR are always told. A poll that fails says nothing; the next one will.
@@ -53,7 +53,7 @@ pub fn is_hung_up(stream: &TcpStream) -> bool {
 }
 
 /// Binds and listens.
-pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+pub(crate) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = if address.is_ipv4() {
         TcpSocket::new_v4()
     } else {
@@ -66,7 +66,7 @@ pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 
 /// Sends what the socket takes of `bytes`; `has_more` keeps a last segment that is not full for
 /// what follows at once. Cancel-safe.
-pub fn poll_send(
+pub(crate) fn poll_send(
     cx: &mut Context<'_>,
     to: &TcpStream,
     bytes: &[u8],
@@ -89,7 +89,7 @@ pub fn poll_send(
 ///
 /// When it is less than asked for, there was no more: the socket then counts as not ready until
 /// something new arrives. Whoever has peeked takes the bytes without asking whether it is ready.
-pub fn poll_peek(
+pub(crate) fn poll_peek(
     cx: &mut Context<'_>,
     from: &TcpStream,
     bytes: &mut [u8],
@@ -115,7 +115,7 @@ pub fn poll_peek(
 
 /// Whether the other side has closed or is not there any more, whatever it has sent before. One
 /// system call.
-pub fn is_gone(stream: &TcpStream) -> bool {
+pub(crate) fn is_gone(stream: &TcpStream) -> bool {
     let mut watched = [PollFd::new(stream, PollFlags::RDHUP)];
     let now = Timespec {
         tv_sec: 0,
@@ -127,10 +127,10 @@ pub fn is_gone(stream: &TcpStream) -> bool {
 }
 
 /// The most that [`discard`] takes.
-pub const PEEKED_BYTES_MAX: usize = 1024;
+pub(crate) const PEEKED_BYTES_MAX: usize = 1024;
 
 /// Takes `count` bytes out of a socket and drops them: they have been peeked at, so they are there.
-pub fn discard(from: &TcpStream, count: usize) -> io::Result<()> {
+pub(crate) fn discard(from: &TcpStream, count: usize) -> io::Result<()> {
     // With MSG_TRUNC, TCP drops the bytes and writes nothing: tcp(7).
     let mut nothing = [0; PEEKED_BYTES_MAX];
     let (_, dropped) = recv(

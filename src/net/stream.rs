@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 
 /// A connection.
 #[derive(Debug)]
-pub enum Stream {
+pub(crate) enum Stream {
     /// TCP alone. Its bytes can pass through the kernel.
     Plain(TcpStream),
     /// TLS, which ends here.
@@ -20,7 +20,7 @@ pub enum Stream {
 impl Stream {
     /// The TCP connection, if it is nothing more: only then are its bytes those that the other side
     /// means.
-    pub fn plain(&self) -> Option<&TcpStream> {
+    pub(crate) fn plain(&self) -> Option<&TcpStream> {
         if let Self::Plain(tcp) = self {
             Some(tcp)
         } else {
@@ -29,7 +29,7 @@ impl Stream {
     }
 
     /// The TCP connection below, whatever its bytes mean.
-    pub fn tcp(&self) -> &TcpStream {
+    pub(crate) fn tcp(&self) -> &TcpStream {
         match self {
             Self::Plain(tcp) => tcp,
             Self::Tls(tls) => tls.tcp(),
@@ -37,12 +37,12 @@ impl Stream {
     }
 
     /// Whether the other side has closed or reset the connection: see [`socket::is_hung_up`].
-    pub fn is_hung_up(&self) -> bool {
+    pub(crate) fn is_hung_up(&self) -> bool {
         socket::is_hung_up(self.tcp())
     }
 
     /// Whether some of a TLS record has come and the rest has not.
-    pub fn is_mid_record(&self) -> bool {
+    pub(crate) fn is_mid_record(&self) -> bool {
         match self {
             Self::Plain(_) => false,
             Self::Tls(tls) => tls.is_mid_record(),
@@ -50,7 +50,7 @@ impl Stream {
     }
 
     /// Waits until a read may find something, or registers to be woken. Cancel-safe.
-    pub fn poll_read_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    pub(crate) fn poll_read_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             Self::Plain(tcp) => tcp.poll_read_ready(cx),
             Self::Tls(tls) => tls.poll_read_ready(cx),
@@ -58,7 +58,7 @@ impl Stream {
     }
 
     /// Sends some of `bytes`; `has_more` says that more follows at once. Cancel-safe.
-    pub fn poll_send(
+    pub(crate) fn poll_send(
         &mut self,
         cx: &mut Context<'_>,
         bytes: &[u8],
@@ -71,7 +71,7 @@ impl Stream {
     }
 
     /// Sends what an earlier send has kept. Cancel-safe.
-    pub fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    pub(crate) fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             Self::Plain(_) => Poll::Ready(Ok(())),
             Self::Tls(tls) => tls.poll_drain(cx),
@@ -79,7 +79,7 @@ impl Stream {
     }
 
     /// Whether everything that was sent has left.
-    pub fn is_drained(&self) -> bool {
+    pub(crate) fn is_drained(&self) -> bool {
         match self {
             Self::Plain(_) => true,
             Self::Tls(tls) => tls.is_drained(),
@@ -88,7 +88,7 @@ impl Stream {
 }
 
 /// What can be asked whether a read may find something, before a buffer is borrowed for it.
-pub trait ReadReady: AsyncRead + Unpin {
+pub(crate) trait ReadReady: AsyncRead + Unpin {
     /// Waits until a read may find something, or registers to be woken. Cancel-safe.
     fn poll_read_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
 }

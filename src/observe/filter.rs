@@ -53,9 +53,9 @@ pub struct LogFilter(String);
 #[error("{reason}: {cure}")]
 pub struct FilterError {
     /// What is wrong.
-    pub reason: String,
+    pub(crate) reason: String,
     /// What to do.
-    pub cure: String,
+    pub(crate) cure: String,
 }
 
 impl LogFilter {
@@ -74,7 +74,7 @@ impl LogFilter {
     }
 
     /// Everything from this level on.
-    pub fn level(level: tracing::Level) -> Self {
+    pub(crate) fn level(level: tracing::Level) -> Self {
         Self(level.as_str().to_ascii_lowercase())
     }
 

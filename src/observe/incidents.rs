@@ -11,33 +11,33 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Between two log lines of one kind about one source.
-pub const SOURCE_INTERVAL: Duration = Duration::from_secs(10);
+pub(crate) const SOURCE_INTERVAL: Duration = Duration::from_secs(10);
 /// Log lines of one kind in a second, whoever provokes them.
-pub const LINES_PER_SECOND: u32 = 5;
+pub(crate) const LINES_PER_SECOND: u32 = 5;
 /// What is remembered. The oldest is forgotten first.
-pub const INCIDENTS_MAX: usize = 256;
+pub(crate) const INCIDENTS_MAX: usize = 256;
 
 /// One kind of thing that went wrong with one source.
 #[derive(Clone, Debug)]
-pub struct Incident {
+pub(crate) struct Incident {
     /// Where it came in.
-    pub listener: String,
+    pub(crate) listener: String,
     /// The code of the cause.
-    pub cause: &'static str,
+    pub(crate) cause: &'static str,
     /// Whose connections they were, if one client's.
-    pub source: Option<IpAddr>,
+    pub(crate) source: Option<IpAddr>,
     /// How often.
-    pub count: u64,
+    pub(crate) count: u64,
     /// The last one's sentence.
-    pub text: String,
+    pub(crate) text: String,
     /// When it happened last.
-    pub last: Instant,
+    pub(crate) last: Instant,
     throttle: Throttle,
 }
 
 /// What went wrong lately.
 #[derive(Debug, Default)]
-pub struct Incidents {
+pub(crate) struct Incidents {
     state: Mutex<State>,
 }
 
@@ -51,7 +51,7 @@ struct State {
 impl Incidents {
     /// Notes one more. `Some(n)`: log it, `n` of its kind and source were not since the last line;
     /// `None`: hold it back.
-    pub fn note(
+    pub(crate) fn note(
         &self,
         (listener, cause, source): (&str, &'static str, Option<IpAddr>),
         text: &str,
@@ -79,7 +79,7 @@ impl Incidents {
     }
 
     /// The latest `most`, the latest first.
-    pub fn latest(&self, most: usize) -> Vec<Incident> {
+    pub(crate) fn latest(&self, most: usize) -> Vec<Incident> {
         let mut all: Vec<_> = self.lock().seen.values().cloned().collect();
         all.sort_by_key(|incident| std::cmp::Reverse(incident.last));
         all.truncate(most);

@@ -42,7 +42,7 @@ pub enum LogFormat {
 
 /// Why there will be no logs as configured.
 #[derive(Debug, thiserror::Error)]
-pub enum LogError {
+pub(crate) enum LogError {
     /// Another logger stands already in this process.
     #[error("logging was started twice in this process")]
     AlreadyStarted,
@@ -106,7 +106,7 @@ static QUEUE: OnceLock<LineQueue> = OnceLock::new();
 
 /// Starts logging for the whole process, to standard error. Once; a second call is
 /// `Err(AlreadyStarted)`.
-pub fn init(settings: &LogSettings) -> Result<(), LogError> {
+pub(crate) fn init(settings: &LogSettings) -> Result<(), LogError> {
     let terminal = io::stderr().is_terminal();
     let queue = queue().map_err(LogError::NoWriter)?;
     let (subscriber, set_filter) = subscriber(settings, terminal, Lines(queue));
@@ -118,7 +118,7 @@ pub fn init(settings: &LogSettings) -> Result<(), LogError> {
 }
 
 /// From now on these lines are wanted. Nothing happens where [`init`] has not been.
-pub fn set_filter(filter: &LogFilter) {
+pub(crate) fn set_filter(filter: &LogFilter) {
     if let Some(set_filter) = FILTER.get() {
         set_filter(filter);
     }
@@ -126,7 +126,7 @@ pub fn set_filter(filter: &LogFilter) {
 
 /// Puts a text on standard error as it is, behind the lines that were logged before it, without
 /// waiting. For what is said before logging starts.
-pub fn tell(text: &str) {
+pub(crate) fn tell(text: &str) {
     if let Ok(queue) = queue() {
         queue.push(text.as_bytes());
     }
@@ -134,14 +134,14 @@ pub fn tell(text: &str) {
 
 /// Waits until every line has been written, but not for longer than `timeout`: for the end of the
 /// process.
-pub fn flush(timeout: Duration) {
+pub(crate) fn flush(timeout: Duration) {
     if let Some(queue) = QUEUE.get() {
         queue.flush(timeout);
     }
 }
 
 /// How many lines standard error has not taken.
-pub fn lines_lost() -> u64 {
+pub(crate) fn lines_lost() -> u64 {
     QUEUE.get().map_or(0, LineQueue::lost)
 }
 

@@ -11,15 +11,15 @@
 //! * [`throttle`]: how a line that an outsider can provoke is kept from filling the log.
 
 pub mod filter;
-pub mod incidents;
+pub(crate) mod incidents;
 pub mod logs;
 pub mod metrics;
 mod process;
-pub mod queue;
-pub mod text;
-pub mod throttle;
-pub mod time;
+pub(crate) mod queue;
+pub(crate) mod text;
+pub(crate) mod throttle;
+pub(crate) mod time;
 
 pub use filter::LogFilter;
 pub use logs::{LogFormat, LogSettings};
-pub use metrics::{ClusterMetrics, ListenerMetrics, Metrics};
+pub use metrics::Metrics;

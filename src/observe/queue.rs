@@ -16,10 +16,10 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// What may wait to be written: some 4,000 lines.
-pub const QUEUE_BYTES_MAX: usize = 1024 * 1024;
+pub(crate) const QUEUE_BYTES_MAX: usize = 1024 * 1024;
 
 /// How many lines below WARN are taken in a second: 1 MB or so.
-pub const LINES_PER_SECOND_MAX: u32 = 5_000;
+pub(crate) const LINES_PER_SECOND_MAX: u32 = 5_000;
 
 /// A device that is not blocking has no room: it is tried again after this.
 const DEVICE_PAUSE: Duration = Duration::from_millis(20);
@@ -28,7 +28,7 @@ const LOSS_INTERVAL: Duration = Duration::from_secs(10);
 
 /// The queue; clones are the same one.
 #[derive(Clone, Debug, Default)]
-pub struct LineQueue(Arc<Shared>);
+pub(crate) struct LineQueue(Arc<Shared>);
 
 #[derive(Debug, Default)]
 struct Shared {
@@ -66,7 +66,7 @@ impl State {
 impl LineQueue {
     /// Writes what is pushed to `device`, on a thread that lives as long as the process and that
     /// nobody joins.
-    pub fn write_to(&self, device: impl Write + Send + 'static) -> io::Result<()> {
+    pub(crate) fn write_to(&self, device: impl Write + Send + 'static) -> io::Result<()> {
         let queue = self.clone();
         std::thread::Builder::new()
             .name("log-writer".to_owned())
@@ -76,7 +76,7 @@ impl LineQueue {
 
     /// Takes a line that may be one of very many, unless this second, which is the one of `now`,
     /// has had its share.
-    pub fn push_bounded(&self, line: &[u8], now: Instant) {
+    pub(crate) fn push_bounded(&self, line: &[u8], now: Instant) {
         if self.lock().has_line_left(now) {
             return self.push(line);
         }
@@ -85,7 +85,7 @@ impl LineQueue {
     }
 
     /// Takes a line, which ends with a line feed; never waits for the device.
-    pub fn push(&self, line: &[u8]) {
+    pub(crate) fn push(&self, line: &[u8]) {
         let line: Box<[u8]> = line.into();
         let mut state = self.lock();
         if state.bytes + line.len() > QUEUE_BYTES_MAX {
@@ -100,13 +100,13 @@ impl LineQueue {
     }
 
     /// How many lines have been lost since the start.
-    pub fn lost(&self) -> u64 {
+    pub(crate) fn lost(&self) -> u64 {
         self.0.lost.load(Relaxed)
     }
 
     /// Waits until everything has been written, but not for longer than `timeout`; returns whether
     /// it has.
-    pub fn flush(&self, timeout: Duration) -> bool {
+    pub(crate) fn flush(&self, timeout: Duration) -> bool {
         let is_busy = |state: &mut State| state.is_writing || !state.lines.is_empty();
         let waited = self
             .0

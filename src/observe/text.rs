@@ -5,7 +5,7 @@
 use std::fmt;
 
 /// As much of one name as a log line needs to bear.
-pub const NAME_BYTES_MAX: usize = 128;
+pub(crate) const NAME_BYTES_MAX: usize = 128;
 
 /// Shows `text` with everything escaped that does not print, in at most `bytes_max` bytes; when
 /// there is more, `…` and the whole length in bytes follow: `consumer-aaa…(65536 bytes)`.
@@ -13,7 +13,7 @@ pub const NAME_BYTES_MAX: usize = 128;
 /// Takes what there is: `&str`, `&[u8]`, `String`, `Bytes`. A byte that is not UTF-8 is shown as
 /// `\xff`, a control character, a text direction mark or any other that takes no visible place as
 /// `\u{202e}`, and a backslash twice, so that nothing can pretend to have been escaped.
-pub fn shown<T: AsRef<[u8]> + ?Sized>(text: &T, bytes_max: usize) -> Shown<'_> {
+pub(crate) fn shown<T: AsRef<[u8]> + ?Sized>(text: &T, bytes_max: usize) -> Shown<'_> {
     Shown {
         text: text.as_ref(),
         bytes_max,
@@ -22,14 +22,14 @@ pub fn shown<T: AsRef<[u8]> + ?Sized>(text: &T, bytes_max: usize) -> Shown<'_> {
 
 /// A name from the wire that is safe to print; made by [`shown`].
 #[derive(Clone, Copy, Debug)]
-pub struct Shown<'a> {
+pub(crate) struct Shown<'a> {
     text: &'a [u8],
     bytes_max: usize,
 }
 
 impl<'a> Shown<'a> {
     /// Shows a name in at most [`NAME_BYTES_MAX`] bytes.
-    pub fn name<T: AsRef<[u8]> + ?Sized>(text: &'a T) -> Self {
+    pub(crate) fn name<T: AsRef<[u8]> + ?Sized>(text: &'a T) -> Self {
         shown(text, NAME_BYTES_MAX)
     }
 }

@@ -4,17 +4,8 @@
 use std::time::{Duration, Instant};
 
 /// A limiter for one kind of log line. It reads no clock; whoever logs says what time it is.
-///
-/// ```
-/// # use narrows::observe::throttle::Throttle;
-/// # use std::time::{Duration, Instant};
-/// let mut refusals = Throttle::every(Duration::from_secs(10));
-/// if let Some(suppressed) = refusals.admit(Instant::now()) {
-///     tracing::warn!(suppressed, "accept failed");
-/// }
-/// ```
 #[derive(Clone, Debug)]
-pub struct Throttle {
+pub(crate) struct Throttle {
     interval: Duration,
     last: Option<Instant>,
     suppressed: u64,
@@ -22,7 +13,7 @@ pub struct Throttle {
 
 impl Throttle {
     /// Lets the first line through, and after each line none for `interval`.
-    pub fn every(interval: Duration) -> Self {
+    pub(crate) fn every(interval: Duration) -> Self {
         Self {
             interval,
             last: None,
@@ -33,7 +24,7 @@ impl Throttle {
     /// `Some(n)`: log this one; `n` were held back since the last. `None`: hold it back.
     ///
     /// A `now` before the last line counts as no time passed.
-    pub fn admit(&mut self, now: Instant) -> Option<u64> {
+    pub(crate) fn admit(&mut self, now: Instant) -> Option<u64> {
         let early = self
             .last
             .is_some_and(|last| now.saturating_duration_since(last) < self.interval);

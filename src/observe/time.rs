@@ -3,13 +3,13 @@
 use std::time::{Instant, SystemTime};
 
 /// What time it is by the runtime's clock, which tests move.
-pub fn now() -> Instant {
+pub(crate) fn now() -> Instant {
     tokio::time::Instant::now().into_std()
 }
 
 /// The second that it is, since 1970.
 #[expect(clippy::disallowed_methods, reason = "the one place for dates")]
-pub fn unix_seconds() -> i64 {
+pub(crate) fn unix_seconds() -> i64 {
     let since = SystemTime::now()
         .duration_since(SystemTime::UNIX_EPOCH)
         .unwrap_or_default();
@@ -18,7 +18,7 @@ pub fn unix_seconds() -> i64 {
 
 /// A second since 1970 in UTC, as RFC 3339 has it: `2026-11-28T20:23:14Z`. What is not in the years
 /// 0 to 9999 becomes the nearest second that is.
-pub fn rfc3339(unix_seconds: i64) -> String {
+pub(crate) fn rfc3339(unix_seconds: i64) -> String {
     const FIRST: i64 = -62_167_219_200;
     const LAST: i64 = 253_402_300_799;
     let seconds = unix_seconds.clamp(FIRST, LAST);

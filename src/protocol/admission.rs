@@ -24,7 +24,7 @@ pub enum ConfigAddresses {
 
 /// What is done with a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Admission {
+pub(crate) enum Admission {
     /// Request and response pass; the response is looked at if the table says so.
     Forward,
     /// ApiVersions in a version that Narrows does not know: the broker is asked in one that it does
@@ -47,7 +47,7 @@ pub fn admitted(api: &Api, unvetted: Unvetted) -> Option<Versions> {
 }
 
 /// Decides on a request by its api key and version.
-pub fn admit(header: &RequestHeader<'_>, unvetted: Unvetted) -> Admission {
+pub(crate) fn admit(header: &RequestHeader<'_>, unvetted: Unvetted) -> Admission {
     let version = header.version;
     let Some(api) = header.api else {
         let is_passed = unvetted == Unvetted::Pass && header.api_key >= 0;

@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 const UNSUPPORTED_VERSION: i16 = 35;
 /// A version that no broker has, so that it answers in the form of v0 with the versions that it
 /// does have.
-pub const TOO_NEW: i16 = i16::MAX;
+pub(crate) const TOO_NEW: i16 = i16::MAX;
 /// A broker has some 90 APIs; a list that is much longer is not remembered.
 const APIS_MAX: usize = 1000;
 
@@ -27,7 +27,7 @@ pub struct Offers(BTreeMap<i16, Versions>);
 impl Offers {
     /// What the response `body` (behind its header) to a request of `version` says that the broker
     /// offers; `None` where that can't be read, or is not all of it, as with every error.
-    pub fn read(body: &[u8], version: i16) -> Option<Self> {
+    pub(crate) fn read(body: &[u8], version: i16) -> Option<Self> {
         let (offers, _, _) = read(body, version).ok()?;
         if !body.starts_with(&[0, 0]) || offers.len() > APIS_MAX {
             return None;
@@ -44,7 +44,7 @@ impl Offers {
     }
 
     /// What two brokers offer both.
-    pub fn common(&self, other: &Self) -> Self {
+    pub(crate) fn common(&self, other: &Self) -> Self {
         let both = |(api_key, versions): (&i16, &Versions)| {
             let common = versions.intersection(*other.0.get(api_key)?)?;
             Some((*api_key, common))

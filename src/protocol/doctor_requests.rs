@@ -1,4 +1,4 @@
-//! What `narrows doctor` and `narrows check --live` ask a broker beyond [`own_requests`]: which
+//! What `narrows doctor` and `narrows check --live` ask a broker beyond `own_requests`: which
 //! versions it has, who leads a topic, a login, one record there and back.
 //!
 //! ApiVersions v3 (KIP-511; features by KIP-584), Metadata v4, SaslAuthenticate v0 (KIP-152),
@@ -26,15 +26,15 @@ const FINALIZED_FEATURES_TAG: u32 = 2;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Offered {
     /// Its error code; 35 when it is too old for ApiVersions v3.
-    pub error: i16,
+    pub(crate) error: i16,
     /// Api keys with their versions.
     pub apis: Vec<(i16, Versions)>,
     /// Features that the cluster has settled on, with their level, such as `metadata.version`.
-    pub features: Vec<(String, i16)>,
+    pub(crate) features: Vec<(String, i16)>,
 }
 
 /// An ApiVersions v3 request, with its length in front.
-pub fn versions_request(name: &[u8]) -> Vec<u8> {
+pub(crate) fn versions_request(name: &[u8]) -> Vec<u8> {
     let mut frame = begin(table::API_VERSIONS, 3, name, 1);
     for text in [SOFTWARE, env!("CARGO_PKG_VERSION")] {
         put_string(&mut frame, text, true);
@@ -97,56 +97,56 @@ fn features(reader: &mut Reader<'_>) -> Result<Vec<(String, i16)>, Unread> {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Topology {
     /// Kafka's cluster id.
-    pub cluster_id: Option<String>,
+    pub(crate) cluster_id: Option<String>,
     /// The controller, or in KRaft any broker that passes requests on to it.
-    pub controller: Option<NodeId>,
+    pub(crate) controller: Option<NodeId>,
     /// All brokers as they are advertised.
     pub brokers: Vec<AdvertisedBroker>,
     /// The topic that was asked for, and what else came.
-    pub topics: Vec<Topic>,
+    pub(crate) topics: Vec<Topic>,
 }
 
 /// A broker as Metadata names it. Host and port are what was sent: any text, any number.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AdvertisedBroker {
     /// Its node id.
-    pub node: NodeId,
+    pub(crate) node: NodeId,
     /// Its host; not checked.
     pub host: String,
     /// Its port; not checked.
-    pub port: i32,
+    pub(crate) port: i32,
     /// Its rack, where it has one.
-    pub rack: Option<String>,
+    pub(crate) rack: Option<String>,
 }
 
 /// A topic as Metadata describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Topic {
+pub(crate) struct Topic {
     /// Kafka's error code for it; 0 for none.
-    pub error: i16,
+    pub(crate) error: i16,
     /// Its name.
-    pub name: String,
+    pub(crate) name: String,
     /// Its partitions, in the broker's order.
-    pub partitions: Vec<Partition>,
+    pub(crate) partitions: Vec<Partition>,
 }
 
 /// A partition as Metadata describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Partition {
+pub(crate) struct Partition {
     /// Kafka's error code for it; 0 for none.
-    pub error: i16,
+    pub(crate) error: i16,
     /// Its number.
-    pub index: i32,
+    pub(crate) index: i32,
     /// Its leader, if there is one.
-    pub leader: Option<NodeId>,
+    pub(crate) leader: Option<NodeId>,
     /// Who has a copy.
-    pub replicas: Vec<i32>,
+    pub(crate) replicas: Vec<i32>,
     /// Whose copy is current.
-    pub in_sync: Vec<i32>,
+    pub(crate) in_sync: Vec<i32>,
 }
 
 /// A Metadata v4 request for one topic or none, with its length in front. It creates none.
-pub fn topology_request(name: &[u8], topic: Option<&str>) -> Vec<u8> {
+pub(crate) fn topology_request(name: &[u8], topic: Option<&str>) -> Vec<u8> {
     let mut frame = begin(table::METADATA, 4, name, 2);
     frame.put_i32(i32::from(topic.is_some()));
     if let Some(topic) = topic {
@@ -199,7 +199,7 @@ fn read_cluster(reader: &mut Reader<'_>) -> Result<Topology, Unread> {
 }
 
 /// A SaslAuthenticate v0 request with one token, with its length in front.
-pub fn token_request(name: &[u8], token: &[u8]) -> Vec<u8> {
+pub(crate) fn token_request(name: &[u8], token: &[u8]) -> Vec<u8> {
     let mut frame = begin(table::SASL_AUTHENTICATE, 0, name, 3);
     frame.put_i32(token.len() as i32);
     frame.put_slice(token);
@@ -210,9 +210,9 @@ pub fn token_request(name: &[u8], token: &[u8]) -> Vec<u8> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TokenAnswer {
     /// Kafka's error code; 0 for none.
-    pub error: i16,
+    pub(crate) error: i16,
     /// The broker's own words for it.
-    pub message: Option<String>,
+    pub(crate) message: Option<String>,
     /// The broker's token.
     pub token: Vec<u8>,
 }
@@ -232,7 +232,7 @@ pub fn read_token(frame: &[u8]) -> Result<TokenAnswer, Malformed> {
 
 /// A Produce v3 request of one record batch, which all in-sync replicas acknowledge, with its
 /// length in front.
-pub fn produce_request(
+pub(crate) fn produce_request(
     name: &[u8],
     topic: &str,
     partition: i32,
@@ -260,7 +260,7 @@ pub fn read_produced(frame: &[u8]) -> Result<(i16, i64), Malformed> {
 }
 
 /// A Fetch v4 request of one partition from an offset on, with its length in front.
-pub fn fetch_request(
+pub(crate) fn fetch_request(
     name: &[u8],
     topic: &str,
     partition: i32,

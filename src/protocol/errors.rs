@@ -10,12 +10,12 @@ const NONE: i16 = 0;
 const UNKNOWN_SERVER_ERROR: i16 = -1;
 
 /// NOT_LEADER_OR_FOLLOWER: the client asked a broker that does not lead the partition.
-pub const NOT_LEADER: i16 = 6;
+pub(crate) const NOT_LEADER: i16 = 6;
 /// NOT_COORDINATOR: the client asked a broker that does not coordinate the group or transaction.
-pub const NOT_COORDINATOR: i16 = 16;
+pub(crate) const NOT_COORDINATOR: i16 = 16;
 
 /// Every code that has a name, with it.
-pub fn all() -> impl Iterator<Item = (i16, &'static str)> {
+pub(crate) fn all() -> impl Iterator<Item = (i16, &'static str)> {
     (UNKNOWN_SERVER_ERROR..=i16::MAX)
         .take(NAMES.len() + 2)
         .filter(|code| *code != NONE)
@@ -23,7 +23,7 @@ pub fn all() -> impl Iterator<Item = (i16, &'static str)> {
 }
 
 /// The name of an error code, as `Errors` has it; `other` for one that Kafka 4.4 does not have.
-pub fn name(code: i16) -> &'static str {
+pub(crate) fn name(code: i16) -> &'static str {
     if code == UNKNOWN_SERVER_ERROR {
         return "UNKNOWN_SERVER_ERROR";
     }
@@ -39,7 +39,7 @@ pub fn name(code: i16) -> &'static str {
 /// The error of a whole response, where it has one: `frame` begins with the response's length, and
 /// is as much of it as has arrived. `None` where nothing is wrong, or the API says so only further
 /// behind, or it has not arrived.
-pub fn of_response(api: &Api, version: i16, frame: &[u8]) -> Option<i16> {
+pub(crate) fn of_response(api: &Api, version: i16, frame: &[u8]) -> Option<i16> {
     let place = PLACES.iter().find(|place| place.key == api.key)?;
     if !(place.versions.0..=place.versions.1).contains(&version) {
         return None;

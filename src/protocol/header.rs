@@ -45,7 +45,7 @@ impl RequestHeader<'_> {
 }
 
 /// The first bytes of a header, enough to know the API.
-pub const API_BYTES: usize = 4;
+pub(crate) const API_BYTES: usize = 4;
 
 /// Reads the header of a request of `frame_bytes` of which `bytes` have arrived, both without the
 /// length prefix.
@@ -86,7 +86,7 @@ fn reads_acks(reader: &mut Reader<'_>, version: i16, is_flexible: bool) -> Resul
 
 /// What stands behind the header of a response; `frame` begins with its length. `None` if the header
 /// has not arrived, or can't be read.
-pub fn response_body<'a>(api: &Api, version: i16, frame: &'a [u8]) -> Option<&'a [u8]> {
+pub(crate) fn response_body<'a>(api: &Api, version: i16, frame: &'a [u8]) -> Option<&'a [u8]> {
     let behind_id = frame.get(PREFIX_BYTES..)?;
     let mut reader = Reader::whole(behind_id);
     if api.header_versions(version)?.response > 0 {
@@ -97,7 +97,7 @@ pub fn response_body<'a>(api: &Api, version: i16, frame: &'a [u8]) -> Option<&'a
 
 /// The client software's name and version, from the body of an ApiVersions request of v3 or newer
 /// (KIP-511).
-pub fn read_software(body: &[u8]) -> Result<(&[u8], &[u8]), Malformed> {
+pub(crate) fn read_software(body: &[u8]) -> Result<(&[u8], &[u8]), Malformed> {
     let mut reader = Reader::whole(body);
     let mut text = || match reader.compact_string() {
         Ok(text) => Ok(text.unwrap_or(b"")),
@@ -108,7 +108,7 @@ pub fn read_software(body: &[u8]) -> Result<(&[u8], &[u8]), Malformed> {
 
 /// Whom a client takes a broker for (KIP-1242).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ExpectedBroker<'a> {
+pub(crate) enum ExpectedBroker<'a> {
     /// It does not say so.
     Any,
     /// For this node of the cluster with this id.
@@ -119,7 +119,7 @@ pub enum ExpectedBroker<'a> {
 
 /// Whom the body of an ApiVersions request says that the client means, from v5 on. What can't be
 /// read names nobody.
-pub fn read_expected_broker(body: &[u8], version: i16) -> ExpectedBroker<'_> {
+pub(crate) fn read_expected_broker(body: &[u8], version: i16) -> ExpectedBroker<'_> {
     let mut reader = Reader::whole(body);
     let mut read = || {
         reader.compact_string()?;
@@ -136,7 +136,7 @@ pub fn read_expected_broker(body: &[u8], version: i16) -> ExpectedBroker<'_> {
 }
 
 /// The mechanism in the body of a SaslHandshake request, v0 and v1.
-pub fn read_mechanism(body: &[u8]) -> Option<&[u8]> {
+pub(crate) fn read_mechanism(body: &[u8]) -> Option<&[u8]> {
     Reader::whole(body).string().ok().flatten()
 }
 

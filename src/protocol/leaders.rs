@@ -12,37 +12,37 @@ use std::sync::Arc;
 
 /// What is known of one topic.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TopicLeaders {
+pub(crate) struct TopicLeaders {
     /// Its name; `None` where a topic was asked for by an id that the broker does not know.
-    pub name: Option<Arc<str>>,
+    pub(crate) name: Option<Arc<str>>,
     /// Its id, where the answer has it.
-    pub id: Option<[u8; 16]>,
+    pub(crate) id: Option<[u8; 16]>,
     /// Each partition's leader.
-    pub partitions: Vec<PartitionLeader>,
+    pub(crate) partitions: Vec<PartitionLeader>,
 }
 
 /// Who leads a partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PartitionLeader {
+pub(crate) struct PartitionLeader {
     /// The partition's index.
-    pub partition: i32,
+    pub(crate) partition: i32,
     /// Its leader; `None` while it has none.
-    pub leader: Option<NodeId>,
+    pub(crate) leader: Option<NodeId>,
     /// Of which leadership this is said, if it is said.
-    pub epoch: Option<i32>,
+    pub(crate) epoch: Option<i32>,
 }
 
 /// Who coordinates a group or transactional id.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Coordinator {
+pub(crate) struct Coordinator {
     /// The group id or transactional id; `None` before v4, where it is the one that was asked for.
-    pub key: Option<Arc<str>>,
+    pub(crate) key: Option<Arc<str>>,
     /// Its coordinator; `None` where nobody is it now.
-    pub node: Option<NodeId>,
+    pub(crate) node: Option<NodeId>,
 }
 
 /// The topics of a Metadata response; `frame` begins with its length.
-pub fn read_leaders(version: i16, frame: &[u8]) -> Result<Vec<TopicLeaders>, Malformed> {
+pub(crate) fn read_leaders(version: i16, frame: &[u8]) -> Result<Vec<TopicLeaders>, Malformed> {
     let mut fields = Fields::of_response(frame, version >= 9)?;
     let mut read = || {
         if version >= 3 {
@@ -73,7 +73,7 @@ pub fn read_leaders(version: i16, frame: &[u8]) -> Result<Vec<TopicLeaders>, Mal
 }
 
 /// The coordinators of a FindCoordinator response; `frame` begins with its length.
-pub fn read_coordinators(version: i16, frame: &[u8]) -> Result<Vec<Coordinator>, Malformed> {
+pub(crate) fn read_coordinators(version: i16, frame: &[u8]) -> Result<Vec<Coordinator>, Malformed> {
     let mut fields = Fields::of_response(frame, version >= 3)?;
     let mut read = || {
         if version >= 1 {
@@ -111,7 +111,10 @@ pub fn read_coordinators(version: i16, frame: &[u8]) -> Result<Vec<Coordinator>,
 
 /// What the body of a FindCoordinator request before v4 asks for; `None` if it is something else
 /// than a group or a transactional id, or can't be read.
-pub fn read_coordinator_key(version: i16, body: &[u8]) -> Option<(CoordinatorKind, Arc<str>)> {
+pub(crate) fn read_coordinator_key(
+    version: i16,
+    body: &[u8],
+) -> Option<(CoordinatorKind, Arc<str>)> {
     let mut fields = Fields {
         reader: Reader::whole(body),
         is_flexible: version >= 3,
@@ -128,7 +131,7 @@ pub fn read_coordinator_key(version: i16, body: &[u8]) -> Option<(CoordinatorKin
 }
 
 /// The kind that a FindCoordinator request from v4 on asks for.
-pub fn read_coordinator_kind(body: &[u8]) -> Option<CoordinatorKind> {
+pub(crate) fn read_coordinator_kind(body: &[u8]) -> Option<CoordinatorKind> {
     kind_of(*body.first()?)
 }
 

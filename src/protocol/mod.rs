@@ -33,18 +33,18 @@
 pub mod admission;
 pub mod api_versions;
 pub mod doctor_requests;
-pub mod errors;
+pub(crate) mod errors;
 pub mod header;
-pub mod leaders;
+pub(crate) mod leaders;
 pub mod mask;
 pub mod own_requests;
-pub mod principal;
+pub(crate) mod principal;
 pub mod rewrite;
-pub mod sasl;
-pub mod schema;
+pub(crate) mod sasl;
+pub(crate) mod schema;
 pub mod split;
 pub mod table;
-pub mod walk;
+pub(crate) mod walk;
 pub mod wire;
 
 #[cfg(test)]

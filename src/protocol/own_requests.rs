@@ -21,7 +21,7 @@ use bytes::BufMut;
 
 /// What Narrows asks a broker on its own behalf: what is remembered until the answer comes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OwnRequest {
+pub(crate) enum OwnRequest {
     /// Metadata: who are the brokers of this cluster? See [`metadata_request`].
     Metadata,
     /// ApiVersions: are you this node of this cluster? See [`identity_request`].
@@ -38,7 +38,7 @@ pub enum OwnRequest {
 
 impl OwnRequest {
     /// The API's row.
-    pub fn api(self) -> &'static Api {
+    pub(crate) fn api(self) -> &'static Api {
         match self {
             Self::Metadata | Self::Leaders => table::METADATA,
             Self::Identity | Self::Offers => table::API_VERSIONS,
@@ -48,7 +48,7 @@ impl OwnRequest {
     }
 
     /// The version in which it is asked.
-    pub fn version(self) -> i16 {
+    pub(crate) fn version(self) -> i16 {
         match self {
             Self::Metadata => 4,
             Self::Identity => 5,
@@ -97,7 +97,7 @@ const ILLEGAL_SASL_STATE: i16 = 34;
 const MECHANISMS_MAX: i32 = 64;
 
 /// A Metadata request for no topics, with its length in front.
-pub fn metadata_request(name: &[u8], correlation_id: i32) -> Vec<u8> {
+pub(crate) fn metadata_request(name: &[u8], correlation_id: i32) -> Vec<u8> {
     let mut frame = OwnRequest::Metadata.begin(name, correlation_id);
     frame.put_i32(0); // no topics
     frame.put_u8(0); // none are created
@@ -115,7 +115,7 @@ pub fn read_metadata(frame: &[u8]) -> Result<BrokerList, Malformed> {
 
 /// An ApiVersions request that says which broker Narrows means to speak to, with its length in
 /// front. Brokers before 4.4 don't know the version, and say so.
-pub fn identity_request(name: &[u8], cluster_id: &str, node: NodeId) -> Vec<u8> {
+pub(crate) fn identity_request(name: &[u8], cluster_id: &str, node: NodeId) -> Vec<u8> {
     let mut frame = OwnRequest::Identity.begin(name, 0);
     for text in [SOFTWARE, env!("CARGO_PKG_VERSION"), cluster_id] {
         put_varint(&mut frame, text.len() as u32 + 1);
@@ -144,7 +144,7 @@ pub fn read_identity(frame: &[u8]) -> Option<bool> {
 }
 
 /// An ApiVersions request that every broker since 0.10 knows, with its length in front.
-pub fn offers_request(name: &[u8], correlation_id: i32) -> Vec<u8> {
+pub(crate) fn offers_request(name: &[u8], correlation_id: i32) -> Vec<u8> {
     closed(OwnRequest::Offers.begin(name, correlation_id))
 }
 
@@ -154,7 +154,7 @@ pub fn read_offers(frame: &[u8]) -> Option<Offers> {
 }
 
 /// A Metadata request for these topics, with its length in front. None is created by it.
-pub fn leaders_request(name: &[u8], correlation_id: i32, topics: &[TopicRef]) -> Vec<u8> {
+pub(crate) fn leaders_request(name: &[u8], correlation_id: i32, topics: &[TopicRef]) -> Vec<u8> {
     let mut frame = OwnRequest::Leaders.begin(name, correlation_id);
     put_varint(&mut frame, topics.len() as u32 + 1);
     for topic in topics {
@@ -177,7 +177,7 @@ pub fn leaders_request(name: &[u8], correlation_id: i32, topics: &[TopicRef]) ->
 }
 
 /// A FindCoordinator request for one group id or transactional id, with its length in front.
-pub fn coordinator_request(
+pub(crate) fn coordinator_request(
     name: &[u8],
     correlation_id: i32,
     kind: CoordinatorKind,
@@ -205,7 +205,7 @@ pub enum Handshake {
 }
 
 /// A SaslHandshake request for `mechanism`, with its length in front.
-pub fn handshake_request(name: &[u8], correlation_id: i32, mechanism: &str) -> Vec<u8> {
+pub(crate) fn handshake_request(name: &[u8], correlation_id: i32, mechanism: &str) -> Vec<u8> {
     let mut frame = OwnRequest::Handshake.begin(name, correlation_id);
     put_string(&mut frame, mechanism, false);
     closed(frame)

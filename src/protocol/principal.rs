@@ -12,7 +12,7 @@ use super::sasl::Mechanism;
 
 /// The user name in a client's first `token`; `None` where there is none to be read. Any bytes, and
 /// whatever the client claims. SCRAM's has `=2C` and `=3D` for a comma and an equals sign.
-pub fn claimed(mechanism: Mechanism, token: &[u8]) -> Option<&[u8]> {
+pub(crate) fn claimed(mechanism: Mechanism, token: &[u8]) -> Option<&[u8]> {
     match mechanism {
         Mechanism::Plain => {
             let mut fields = token.split(|byte| *byte == 0);

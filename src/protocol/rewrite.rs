@@ -67,7 +67,7 @@ pub struct BrokerList {
     /// The brokers that it names.
     pub brokers: Vec<ListedBroker>,
     /// Whether these are all the brokers there are.
-    pub is_complete: bool,
+    pub(crate) is_complete: bool,
 }
 
 /// What is to be done with a response that has been looked at as far as needed.
@@ -101,7 +101,7 @@ impl Rewrite {
     }
 
     /// Edits a response that is there as a whole, `frame` with its length in front.
-    pub fn edit_whole(
+    pub(crate) fn edit_whole(
         mut self,
         frame: &[u8],
         advertise: &dyn Advertise,
@@ -131,7 +131,7 @@ impl Rewrite {
 
     /// The same for a session that holds so many bytes of one response: an address may take 64 of
     /// them on average.
-    pub fn holding(mut self, bytes_max: usize) -> Self {
+    pub(crate) fn holding(mut self, bytes_max: usize) -> Self {
         self.walker
             .set_endpoints_max(bytes_max / HELD_BYTES_PER_ADDRESS);
         self
@@ -175,18 +175,18 @@ impl Rewrite {
 
     /// How many of the next bytes need not be pushed: records. See
     /// [`skip_passed`](Self::skip_passed).
-    pub fn skippable(&self) -> usize {
+    pub(crate) fn skippable(&self) -> usize {
         self.walker.skippable()
     }
 
     /// The largest run of bytes so far that need not be pushed.
-    pub fn largest_run(&self) -> usize {
+    pub(crate) fn largest_run(&self) -> usize {
         self.walker.largest_run()
     }
 
     /// So many of the [`skippable`](Self::skippable) bytes have been passed on without being
     /// pushed.
-    pub fn skip_passed(&mut self, count: usize) {
+    pub(crate) fn skip_passed(&mut self, count: usize) {
         self.walker.skip_passed(count);
     }
 

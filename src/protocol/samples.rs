@@ -22,17 +22,17 @@ use kafka_protocol::protocol::{Decodable, Encodable, StrBytes};
 use std::collections::BTreeMap;
 use std::ops::{Range, RangeInclusive};
 
-pub const PRODUCE: i16 = 0;
-pub const FETCH: i16 = 1;
-pub const METADATA: i16 = 3;
-pub const FIND_COORDINATOR: i16 = 10;
-pub const DESCRIBE_QUORUM: i16 = 55;
-pub const DESCRIBE_CLUSTER: i16 = 60;
-pub const SHARE_FETCH: i16 = 78;
-pub const SHARE_ACKNOWLEDGE: i16 = 79;
+pub(crate) const PRODUCE: i16 = 0;
+pub(crate) const FETCH: i16 = 1;
+pub(crate) const METADATA: i16 = 3;
+pub(crate) const FIND_COORDINATOR: i16 = 10;
+pub(crate) const DESCRIBE_QUORUM: i16 = 55;
+pub(crate) const DESCRIBE_CLUSTER: i16 = 60;
+pub(crate) const SHARE_FETCH: i16 = 78;
+pub(crate) const SHARE_ACKNOWLEDGE: i16 = 79;
 
 /// Every API whose responses name brokers, with the versions in which they do.
-pub const REWRITTEN: [(i16, RangeInclusive<i16>); 8] = [
+pub(crate) const REWRITTEN: [(i16, RangeInclusive<i16>); 8] = [
     (PRODUCE, 10..=13),
     (FETCH, 16..=18),
     (METADATA, 0..=13),
@@ -44,10 +44,10 @@ pub const REWRITTEN: [(i16, RangeInclusive<i16>); 8] = [
 ];
 
 /// Those whose addresses stand at the end.
-pub const TAILED: [i16; 4] = [PRODUCE, FETCH, SHARE_FETCH, SHARE_ACKNOWLEDGE];
+pub(crate) const TAILED: [i16; 4] = [PRODUCE, FETCH, SHARE_FETCH, SHARE_ACKNOWLEDGE];
 
 /// Every API and version of [`REWRITTEN`], one by one.
-pub fn rewritten() -> impl Iterator<Item = (i16, i16)> {
+pub(crate) fn rewritten() -> impl Iterator<Item = (i16, i16)> {
     REWRITTEN
         .into_iter()
         .flat_map(|(key, versions)| versions.map(move |version| (key, version)))
@@ -55,13 +55,13 @@ pub fn rewritten() -> impl Iterator<Item = (i16, i16)> {
 
 /// A broker as a response names it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Node {
-    pub id: i32,
-    pub host: String,
-    pub port: u16,
+pub(crate) struct Node {
+    pub(crate) id: i32,
+    pub(crate) host: String,
+    pub(crate) port: u16,
 }
 
-pub fn node(id: i32, host: &str, port: u16) -> Node {
+pub(crate) fn node(id: i32, host: &str, port: u16) -> Node {
     Node {
         id,
         host: host.to_owned(),
@@ -71,18 +71,18 @@ pub fn node(id: i32, host: &str, port: u16) -> Node {
 
 /// What is in a response.
 #[derive(Clone, Debug, Default)]
-pub struct Shape {
-    pub nodes: Vec<Node>,
+pub(crate) struct Shape {
+    pub(crate) nodes: Vec<Node>,
     /// How many bytes of records (or, where there are none, of an error message).
-    pub filling: usize,
+    pub(crate) filling: usize,
     /// Whether there are tagged fields that nobody knows.
-    pub has_unknown_tags: bool,
+    pub(crate) has_unknown_tags: bool,
     /// Whether what may be null is null; else it is empty.
-    pub has_nulls: bool,
+    pub(crate) has_nulls: bool,
 }
 
 impl Shape {
-    pub fn of(nodes: &[Node]) -> Self {
+    pub(crate) fn of(nodes: &[Node]) -> Self {
         Self {
             nodes: nodes.to_vec(),
             ..Self::default()
@@ -90,7 +90,7 @@ impl Shape {
     }
 
     /// The same with other addresses.
-    pub fn readdressed(&self, map: impl Fn(&Node) -> Node) -> Self {
+    pub(crate) fn readdressed(&self, map: impl Fn(&Node) -> Node) -> Self {
         Self {
             nodes: self.nodes.iter().map(map).collect(),
             ..self.clone()
@@ -128,16 +128,16 @@ impl Shape {
 }
 
 /// Bytes that repeat with a period that divides no buffer's size.
-pub fn pattern(bytes: usize) -> Bytes {
+pub(crate) fn pattern(bytes: usize) -> Bytes {
     (0..bytes).map(|at| (at % 251) as u8).collect()
 }
 
-pub fn str_bytes(text: &str) -> StrBytes {
+pub(crate) fn str_bytes(text: &str) -> StrBytes {
     StrBytes::from_string(text.to_owned())
 }
 
 /// Whether a version has compact types, and so a response header with tagged fields.
-pub fn is_flexible(key: i16, version: i16) -> bool {
+pub(crate) fn is_flexible(key: i16, version: i16) -> bool {
     match key {
         METADATA => version >= 9,
         FIND_COORDINATOR => version >= 3,
@@ -146,7 +146,7 @@ pub fn is_flexible(key: i16, version: i16) -> bool {
 }
 
 /// The frame of a response, with its length.
-pub fn response(key: i16, version: i16, correlation_id: i32, shape: &Shape) -> Vec<u8> {
+pub(crate) fn response(key: i16, version: i16, correlation_id: i32, shape: &Shape) -> Vec<u8> {
     let mut frame = vec![0; 4];
     frame.extend_from_slice(&correlation_id.to_be_bytes());
     if is_flexible(key, version) {
@@ -190,7 +190,7 @@ fn to_v1(key: i16, version: i16, frame: &mut Vec<u8>) {
 }
 
 /// Writes the length of a frame in front, where four bytes are kept for it.
-pub fn close(mut frame: Vec<u8>) -> Vec<u8> {
+pub(crate) fn close(mut frame: Vec<u8>) -> Vec<u8> {
     let length = i32::try_from(frame.len() - 4).expect("a frame's length");
     frame[..4].copy_from_slice(&length.to_be_bytes());
     frame
@@ -198,7 +198,7 @@ pub fn close(mut frame: Vec<u8>) -> Vec<u8> {
 
 /// The broker addresses at the end of a response of one of [`TAILED`], and the same response
 /// without them and without padding: what must be left untouched.
-pub fn tail(key: i16, version: i16, frame: &[u8]) -> (Vec<Node>, Vec<u8>) {
+pub(crate) fn tail(key: i16, version: i16, frame: &[u8]) -> (Vec<Node>, Vec<u8>) {
     let mut body = frame.to_vec();
     to_v1(key, version, &mut body);
     let mut prefix = body[..9].to_vec();
@@ -420,18 +420,22 @@ fn cluster_response(version: i16, shape: &Shape) -> DescribeClusterResponse {
 }
 
 /// DescribeConfigs, which no other function here writes: it names brokers in values alone.
-pub const DESCRIBE_CONFIGS: i16 = 32;
+pub(crate) const DESCRIBE_CONFIGS: i16 = 32;
 
 /// A key of a configuration: its name, its value and whether the value is flagged as sensitive.
-pub type Setting<'a> = (&'a str, &'a str, bool);
+pub(crate) type Setting<'a> = (&'a str, &'a str, bool);
 
 /// What a setting is once its value is masked.
-pub fn masked<'a>((name, value, _): Setting<'a>, stars: &'a str) -> Setting<'a> {
+pub(crate) fn masked<'a>((name, value, _): Setting<'a>, stars: &'a str) -> Setting<'a> {
     (name, &stars[..value.len()], true)
 }
 
 /// The frame of a response to DescribeConfigs with these keys, each with a synonym of its name.
-pub fn describe_configs(version: i16, correlation_id: i32, settings: &[Setting<'_>]) -> Vec<u8> {
+pub(crate) fn describe_configs(
+    version: i16,
+    correlation_id: i32,
+    settings: &[Setting<'_>],
+) -> Vec<u8> {
     let mut frame = vec![0; 4];
     frame.extend_from_slice(&correlation_id.to_be_bytes());
     if version == 0 {

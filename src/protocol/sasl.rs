@@ -27,7 +27,7 @@ use super::wire::{Malformed, Reader, Unread};
 
 /// Where the authentication on a connection is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Sasl {
+pub(crate) struct Sasl {
     /// The handshake that the broker has yet to answer.
     asked: Option<Asked>,
     /// The exchange that it has granted.
@@ -52,7 +52,7 @@ enum Form {
 
 /// A SASL mechanism that is in use in the field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mechanism {
+pub(crate) enum Mechanism {
     /// RFC 4616.
     Plain,
     /// RFC 5802.
@@ -83,7 +83,7 @@ impl Mechanism {
     }
 
     /// Its registered name, or `other`.
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Plain => "PLAIN",
             Self::ScramSha256 => "SCRAM-SHA-256",
@@ -98,7 +98,7 @@ impl Mechanism {
 
 /// How a broker has answered a login.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub(crate) enum Outcome {
     /// The client is in.
     Success,
     /// It is not.
@@ -109,7 +109,7 @@ pub enum Outcome {
 
 impl Outcome {
     /// A word for it.
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Success => "success",
             Self::Failure => "failure",
@@ -160,7 +160,7 @@ struct Exchange {
 
 /// What the next frame of the client is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Next {
+pub(crate) enum Next {
     /// A Kafka request.
     Request,
     /// A token without a header.
@@ -192,7 +192,7 @@ impl Default for Sasl {
 impl Sasl {
     /// Says what the client's next frame is: of `frame_bytes`, of which `bytes` have arrived.
     /// `None`: more are needed. To be asked when [`must_wait`](Self::must_wait) is false.
-    pub fn next(&mut self, bytes: &[u8], frame_bytes: usize) -> Option<Next> {
+    pub(crate) fn next(&mut self, bytes: &[u8], frame_bytes: usize) -> Option<Next> {
         if self.is_first {
             if bytes.is_empty() && frame_bytes > 0 {
                 return None;
@@ -227,7 +227,7 @@ impl Sasl {
     }
 
     /// Whether no frame of the client may be begun before the broker has answered.
-    pub fn must_wait(&self) -> bool {
+    pub(crate) fn must_wait(&self) -> bool {
         let is_raw_asked = self.asked.is_some_and(|asked| asked.form == Form::Raw);
         // What follows an answer that is sure to come is looked at behind it.
         let is_answer_due = self
@@ -238,13 +238,13 @@ impl Sasl {
 
     /// Whether a SaslHandshake may be sent now: one that is not answered says how to read the
     /// frames behind it, so there is one at a time. If not, nothing is begun before the answer.
-    pub fn takes_handshake(&mut self) -> bool {
+    pub(crate) fn takes_handshake(&mut self) -> bool {
         self.is_held |= self.asked.is_some();
         self.asked.is_none()
     }
 
     /// A SaslHandshake of `version` for `mechanism` has been sent.
-    pub fn handshake_sent(&mut self, version: i16, mechanism: &[u8]) {
+    pub(crate) fn handshake_sent(&mut self, version: i16, mechanism: &[u8]) {
         self.asked = Some(Asked {
             form: if version == 0 {
                 Form::Raw
@@ -256,7 +256,7 @@ impl Sasl {
     }
 
     /// The broker has answered a SaslHandshake.
-    pub fn handshake_answered(&mut self, error: i16) {
+    pub(crate) fn handshake_answered(&mut self, error: i16) {
         self.is_held = false;
         let asked = self.asked.take();
         if let Some(asked) = asked.filter(|_| error != 0) {
@@ -267,14 +267,14 @@ impl Sasl {
     }
 
     /// Whether the broker's next frame, with nothing else in flight, may be a raw token.
-    pub fn may_be_answered(&self) -> bool {
+    pub(crate) fn may_be_answered(&self) -> bool {
         self.exchange
             .is_some_and(|exchange| exchange.form == Form::Raw && exchange.is_unanswered)
     }
 
     /// The broker has answered a token, in a SaslAuthenticate or raw; the answer's own token may be
     /// empty.
-    pub fn token_answered(&mut self, error: i16, is_empty: bool) {
+    pub(crate) fn token_answered(&mut self, error: i16, is_empty: bool) {
         self.is_held = false;
         let Some(exchange) = &mut self.exchange else {
             return;
@@ -296,7 +296,7 @@ impl Sasl {
     }
 
     /// The broker has answered a request that is no part of an authentication.
-    pub fn request_answered(&mut self) {
+    pub(crate) fn request_answered(&mut self) {
         if self.exchange.is_some_and(|exchange| {
             exchange.form == Form::Framed
                 && exchange.course == Course::Unknown
@@ -315,23 +315,23 @@ impl Sasl {
 
     /// Whether an authentication has begun that can't be over: then brokers take no other request,
     /// and none as large as usual.
-    pub fn is_incomplete(&self) -> bool {
+    pub(crate) fn is_incomplete(&self) -> bool {
         let is_known = |exchange: Exchange| exchange.course != Course::Unknown;
         self.asked.is_some() || self.exchange.is_some_and(is_known)
     }
 
     /// The mechanism of the exchange that is under way.
-    pub fn mechanism(&self) -> Option<Mechanism> {
+    pub(crate) fn mechanism(&self) -> Option<Mechanism> {
         self.exchange.map(|exchange| exchange.mechanism)
     }
 
     /// How the broker has answered a login, once for each.
-    pub fn take_outcome(&mut self) -> Option<(Mechanism, Outcome)> {
+    pub(crate) fn take_outcome(&mut self) -> Option<(Mechanism, Outcome)> {
         self.outcome.take()
     }
 
     /// Whether the client has authenticated at least once.
-    pub fn has_succeeded(&self) -> bool {
+    pub(crate) fn has_succeeded(&self) -> bool {
         self.has_succeeded
     }
 }
@@ -349,13 +349,13 @@ impl Exchange {
 }
 
 /// The error code in the body of an answer to SaslHandshake.
-pub fn read_error(body: &[u8]) -> Result<i16, Malformed> {
+pub(crate) fn read_error(body: &[u8]) -> Result<i16, Malformed> {
     Reader::whole(body).int16().map_err(Unread::in_whole)
 }
 
 /// The error code in an answer to SaslAuthenticate, and whether the broker's token is empty. Of a
 /// flexible version, `body` begins with the header's tagged fields.
-pub fn read_answer(body: &[u8], is_flexible: bool) -> Result<(i16, bool), Malformed> {
+pub(crate) fn read_answer(body: &[u8], is_flexible: bool) -> Result<(i16, bool), Malformed> {
     let mut reader = Reader::whole(body);
     let mut read = || -> Result<_, Unread> {
         if is_flexible {
@@ -370,7 +370,7 @@ pub fn read_answer(body: &[u8], is_flexible: bool) -> Result<(i16, bool), Malfor
 }
 
 /// The token in the body of a SaslAuthenticate request, if all of it has arrived.
-pub fn read_token(body: &[u8], is_flexible: bool) -> Option<&[u8]> {
+pub(crate) fn read_token(body: &[u8], is_flexible: bool) -> Option<&[u8]> {
     Reader::whole(body).bytes_of(is_flexible).ok().flatten()
 }
 

@@ -8,7 +8,7 @@ pub(super) mod responses;
 /// One field of a message, in wire order. Nullability needs no mention: null is always the empty
 /// case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Field {
+pub(crate) struct Field {
     pub(super) kind: Kind,
     pub(super) mark: Mark,
     /// The first version that has it.
@@ -191,7 +191,7 @@ pub struct Schema {
 
 /// Where in a response the addresses are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Extent {
+pub(crate) enum Extent {
     /// In front: `fields` ends behind the last address, and what follows it flows unread.
     Head,
     /// At the end, behind records: `fields` is complete. The body must end where it ends, or so

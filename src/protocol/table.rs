@@ -17,22 +17,22 @@ pub fn api(key: i16) -> Option<&'static Api> {
 }
 
 /// The rows of the APIs in which Narrows itself asks brokers.
-pub static API_VERSIONS: &Api = &APIS[18];
+pub(crate) static API_VERSIONS: &Api = &APIS[18];
 /// See [`API_VERSIONS`].
-pub static METADATA: &Api = &APIS[3];
+pub(crate) static METADATA: &Api = &APIS[3];
 
 /// FindCoordinator, which says where the requests of a group belong.
-pub static FIND_COORDINATOR: &Api = &APIS[10];
+pub(crate) static FIND_COORDINATOR: &Api = &APIS[10];
 /// SaslHandshake, which shows whether a login is demanded.
-pub static SASL_HANDSHAKE: &Api = &APIS[17];
+pub(crate) static SASL_HANDSHAKE: &Api = &APIS[17];
 /// SaslAuthenticate, Produce and Fetch: what `narrows doctor` asks besides.
-pub static SASL_AUTHENTICATE: &Api = &APIS[36];
+pub(crate) static SASL_AUTHENTICATE: &Api = &APIS[36];
 /// The one request that a client can ask the broker not to answer (`acks=0`).
-pub static PRODUCE: &Api = &APIS[0];
+pub(crate) static PRODUCE: &Api = &APIS[0];
 /// See [`SASL_AUTHENTICATE`].
-pub static FETCH: &Api = &APIS[1];
+pub(crate) static FETCH: &Api = &APIS[1];
 /// AlterReplicaLogDirs, whose requests move replicas on the broker that gets them.
-pub static ALTER_REPLICA_LOG_DIRS: &Api = &APIS[34];
+pub(crate) static ALTER_REPLICA_LOG_DIRS: &Api = &APIS[34];
 
 /// One API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,7 +58,7 @@ impl Api {
     }
 
     /// Whether a client sends it to log in: what brokers take before an authentication is over.
-    pub fn is_of_login(&self) -> bool {
+    pub(crate) fn is_of_login(&self) -> bool {
         matches!(
             self.treatment,
             Treatment::Negotiate | Treatment::Handshake | Treatment::Authenticate
@@ -66,7 +66,7 @@ impl Api {
     }
 
     /// How much of a request is read before it may pass.
-    pub fn request(&self) -> RequestReading {
+    pub(crate) fn request(&self) -> RequestReading {
         match self.treatment {
             Treatment::Negotiate | Treatment::Handshake => RequestReading::Whole,
             _ if self.key == PRODUCE.key => RequestReading::HeaderAndAcks,
@@ -75,7 +75,7 @@ impl Api {
     }
 
     /// How a response of a version is read.
-    pub fn response(&self, version: i16) -> ResponseReading {
+    pub(crate) fn response(&self, version: i16) -> ResponseReading {
         match self.treatment {
             Treatment::Rewrite { from, schema } if version >= from => {
                 ResponseReading::BySchema(schema)
@@ -119,7 +119,7 @@ const CONTROLLED_SHUTDOWN: i16 = 7;
 
 /// How much of a request is read before it may pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RequestReading {
+pub(crate) enum RequestReading {
     /// Its header.
     Header,
     /// Its header, and `acks`, which says whether a response will come.
@@ -130,7 +130,7 @@ pub enum RequestReading {
 
 /// How a response is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ResponseReading {
+pub(crate) enum ResponseReading {
     /// Behind its correlation id it passes unread: it carries no address.
     Unread,
     /// It is held until it is whole.

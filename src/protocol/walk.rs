@@ -17,43 +17,43 @@ use std::ops::Range;
 
 /// One broker address in a body. Offsets count from the frame's length prefix.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Endpoint {
+pub(crate) struct Endpoint {
     /// The broker that the address belongs to; negative for "none".
-    pub node: NodeId,
+    pub(crate) node: NodeId,
     /// The host's bytes with their length in front.
-    pub host: Range<usize>,
+    pub(crate) host: Range<usize>,
     /// The host's bytes alone.
-    pub host_text: Range<usize>,
+    pub(crate) host_text: Range<usize>,
     /// Where the port's four bytes begin.
-    pub port_at: usize,
+    pub(crate) port_at: usize,
     /// The port as it stands there.
-    pub port: i32,
+    pub(crate) port: i32,
 }
 
 /// What the walker has found.
 #[derive(Debug, Default)]
-pub struct Marks {
+pub(crate) struct Marks {
     /// The addresses, in wire order.
-    pub endpoints: Vec<Endpoint>,
+    pub(crate) endpoints: Vec<Endpoint>,
     /// The cluster id's bytes.
-    pub cluster_id: Option<Range<usize>>,
+    pub(crate) cluster_id: Option<Range<usize>>,
     /// Arrays to be emptied, each from its count to its end.
-    pub blanked: Vec<Range<usize>>,
+    pub(crate) blanked: Vec<Range<usize>>,
     /// Where the held tail begins.
-    pub tail: Option<usize>,
+    pub(crate) tail: Option<usize>,
     /// Where the body's own section of tagged fields begins, and how many it has.
-    pub tags: Option<(Range<usize>, u32)>,
+    pub(crate) tags: Option<(Range<usize>, u32)>,
     /// Tagged fields of the body that hold addresses.
-    pub tagged: Vec<Tagged>,
+    pub(crate) tagged: Vec<Tagged>,
 }
 
 /// A tagged field that holds addresses, so that its size changes with them.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Tagged {
+pub(crate) struct Tagged {
     /// From its tag to its end.
-    pub field: Range<usize>,
+    pub(crate) field: Range<usize>,
     /// The varint that says how many bytes its value has.
-    pub size: Range<usize>,
+    pub(crate) size: Range<usize>,
 }
 
 /// An array with one address has its count, a node id, the length of a host and a port. Where fewer
@@ -65,11 +65,11 @@ const ADDRESSES_BYTES_MIN: usize = 1 + 4 + 1 + 4;
 const DEPTH_MAX: usize = 6;
 
 /// How many bytes stand before a response's body: length and correlation id.
-pub const RESPONSE_PREFIX_BYTES: usize = 8;
+pub(crate) const RESPONSE_PREFIX_BYTES: usize = 8;
 
 /// One response's walk.
 #[derive(Debug)]
-pub struct Walker {
+pub(crate) struct Walker {
     version: i16,
     flexible: bool,
     extent: Extent,
@@ -167,7 +167,7 @@ enum Then {
 impl Walker {
     /// Begins a walk behind the correlation id of a frame of `frame_bytes`, its length prefix not
     /// counted, in a version that may be flexible.
-    pub fn new(
+    pub(crate) fn new(
         schema: &'static Schema,
         (version, flexible): (i16, bool),
         frame_bytes: usize,
@@ -214,13 +214,13 @@ impl Walker {
     }
 
     /// The walk gives up at more addresses than these.
-    pub fn set_endpoints_max(&mut self, endpoints_max: usize) {
+    pub(crate) fn set_endpoints_max(&mut self, endpoints_max: usize) {
         self.endpoints_max = endpoints_max;
     }
 
     /// Takes the next bytes of the frame. Returns how many it used: fewer than given only when it
     /// is done.
-    pub fn push(&mut self, input: &[u8]) -> Result<usize, Malformed> {
+    pub(crate) fn push(&mut self, input: &[u8]) -> Result<usize, Malformed> {
         let mut rest = input;
         loop {
             match self.step {
@@ -280,12 +280,12 @@ impl Walker {
     }
 
     /// Whether every address has been seen, or none can follow.
-    pub fn is_done(&self) -> bool {
+    pub(crate) fn is_done(&self) -> bool {
         matches!(self.step, Step::Done)
     }
 
     /// How many of the next bytes are opaque: they can be passed on without being looked at.
-    pub fn skippable(&self) -> usize {
+    pub(crate) fn skippable(&self) -> usize {
         if let Step::Skip(count) = self.step {
             count
         } else {
@@ -295,7 +295,7 @@ impl Walker {
 
     /// So many bytes, of those that are [`skippable`](Self::skippable), have been passed on without
     /// being pushed.
-    pub fn skip_passed(&mut self, count: usize) {
+    pub(crate) fn skip_passed(&mut self, count: usize) {
         if let Step::Skip(left) = &mut self.step {
             let count = count.min(*left);
             *left -= count;
@@ -304,22 +304,22 @@ impl Walker {
     }
 
     /// The largest run of opaque bytes so far.
-    pub fn largest_run(&self) -> usize {
+    pub(crate) fn largest_run(&self) -> usize {
         self.largest_run
     }
 
     /// Whether the body is of a flexible version.
-    pub fn is_flexible(&self) -> bool {
+    pub(crate) fn is_flexible(&self) -> bool {
         self.flexible
     }
 
     /// What is to be masked of the bytes that have been pushed since this was last asked.
-    pub fn take_masked(&mut self) -> Vec<Masked> {
+    pub(crate) fn take_masked(&mut self) -> Vec<Masked> {
         std::mem::take(&mut self.masked)
     }
 
     /// What has been found so far.
-    pub fn marks(&self) -> &Marks {
+    pub(crate) fn marks(&self) -> &Marks {
         &self.marks
     }
 

@@ -15,7 +15,7 @@ pub enum Unread {
 
 impl Unread {
     /// What is wrong with a frame that is whole: there, what is missing will not come.
-    pub fn in_whole(self) -> Malformed {
+    pub(crate) fn in_whole(self) -> Malformed {
         match self {
             Self::Incomplete => Malformed::TooLong,
             Self::Malformed(malformed) => malformed,
@@ -60,7 +60,7 @@ impl From<Malformed> for Unread {
 
 /// A cursor over the beginning of a frame of known length.
 #[derive(Clone, Copy, Debug)]
-pub struct Reader<'a> {
+pub(crate) struct Reader<'a> {
     /// What has arrived of the frame.
     bytes: &'a [u8],
     /// The frame's whole length; at least `bytes.len()`.
@@ -70,7 +70,7 @@ pub struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     /// Reads a frame of `frame_bytes` of which the first `bytes` have arrived.
-    pub fn new(bytes: &'a [u8], frame_bytes: usize) -> Self {
+    pub(crate) fn new(bytes: &'a [u8], frame_bytes: usize) -> Self {
         let bytes = bytes.get(..frame_bytes).unwrap_or(bytes);
         Self {
             bytes,
@@ -80,22 +80,22 @@ impl<'a> Reader<'a> {
     }
 
     /// Reads a frame that is whole.
-    pub fn whole(bytes: &'a [u8]) -> Self {
+    pub(crate) fn whole(bytes: &'a [u8]) -> Self {
         Self::new(bytes, bytes.len())
     }
 
     /// How many bytes have been read.
-    pub fn position(&self) -> usize {
+    pub(crate) fn position(&self) -> usize {
         self.at
     }
 
     /// How many bytes of the frame are left, arrived or not.
-    pub fn left(&self) -> usize {
+    pub(crate) fn left(&self) -> usize {
         self.frame_bytes - self.at
     }
 
     /// The next `count` bytes.
-    pub fn take(&mut self, count: usize) -> Result<&'a [u8], Unread> {
+    pub(crate) fn take(&mut self, count: usize) -> Result<&'a [u8], Unread> {
         if count > self.left() {
             return Err(Malformed::TooLong.into());
         }
@@ -108,12 +108,12 @@ impl<'a> Reader<'a> {
     }
 
     /// An int16, big-endian as everything in Kafka.
-    pub fn int16(&mut self) -> Result<i16, Unread> {
+    pub(crate) fn int16(&mut self) -> Result<i16, Unread> {
         self.array().map(i16::from_be_bytes)
     }
 
     /// An int32.
-    pub fn int32(&mut self) -> Result<i32, Unread> {
+    pub(crate) fn int32(&mut self) -> Result<i32, Unread> {
         self.array().map(i32::from_be_bytes)
     }
 
@@ -125,7 +125,7 @@ impl<'a> Reader<'a> {
     /// An unsigned varint of at most 32 bits, as lengths, counts and tags are written in flexible
     /// versions (KIP-482).
     #[inline]
-    pub fn varint(&mut self) -> Result<u32, Unread> {
+    pub(crate) fn varint(&mut self) -> Result<u32, Unread> {
         // Most have one byte.
         if let Some(byte) = self.bytes.get(self.at).filter(|byte| **byte < 0x80) {
             self.at += 1;
@@ -141,7 +141,7 @@ impl<'a> Reader<'a> {
     }
 
     /// A string with an int16 length; −1 is null.
-    pub fn string(&mut self) -> Result<Option<&'a [u8]>, Unread> {
+    pub(crate) fn string(&mut self) -> Result<Option<&'a [u8]>, Unread> {
         match self.int16()? {
             -1 => Ok(None),
             length => self
@@ -151,7 +151,7 @@ impl<'a> Reader<'a> {
     }
 
     /// A string with a varint length plus one; 0 is null.
-    pub fn compact_string(&mut self) -> Result<Option<&'a [u8]>, Unread> {
+    pub(crate) fn compact_string(&mut self) -> Result<Option<&'a [u8]>, Unread> {
         match self.varint()? {
             0 => Ok(None),
             length => self.take(to_usize(length - 1)).map(Some),
@@ -159,7 +159,7 @@ impl<'a> Reader<'a> {
     }
 
     /// A string in the form of a version: compact if it is flexible.
-    pub fn string_of(&mut self, flexible: bool) -> Result<Option<&'a [u8]>, Unread> {
+    pub(crate) fn string_of(&mut self, flexible: bool) -> Result<Option<&'a [u8]>, Unread> {
         if flexible {
             self.compact_string()
         } else {
@@ -168,7 +168,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Bytes in the form of a version: compact if it is flexible; null is `None`.
-    pub fn bytes_of(&mut self, flexible: bool) -> Result<Option<&'a [u8]>, Unread> {
+    pub(crate) fn bytes_of(&mut self, flexible: bool) -> Result<Option<&'a [u8]>, Unread> {
         if flexible {
             return self.compact_string();
         }
@@ -181,7 +181,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Steps over a section of tagged fields.
-    pub fn skip_tags(&mut self) -> Result<(), Unread> {
+    pub(crate) fn skip_tags(&mut self) -> Result<(), Unread> {
         for _ in 0..self.varint()? {
             self.varint()?;
             let size = self.varint()?;
@@ -218,7 +218,7 @@ pub(crate) fn to_usize(length: u32) -> usize {
 }
 
 /// Appends an unsigned varint.
-pub fn put_varint(out: &mut Vec<u8>, mut value: u32) {
+pub(crate) fn put_varint(out: &mut Vec<u8>, mut value: u32) {
     while value >= 0x80 {
         out.push((value & 0x7f) as u8 | 0x80);
         value >>= 7;
@@ -227,7 +227,7 @@ pub fn put_varint(out: &mut Vec<u8>, mut value: u32) {
 }
 
 /// How many bytes [`put_varint`] would append.
-pub fn varint_bytes(value: u32) -> usize {
+pub(crate) fn varint_bytes(value: u32) -> usize {
     let bits = 32 - (value | 1).leading_zeros();
     to_usize(bits.div_ceil(7))
 }

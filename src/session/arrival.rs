@@ -15,7 +15,7 @@ use tokio::io::ReadBuf;
 /// Who sends nothing holds no buffer, and who stops in the middle of up to `parked_bytes_max`
 /// bytes holds just so many: strangers may wait here for as long as the caller's deadline lets
 /// them. Not cancel-safe: what has arrived is dropped.
-pub async fn read_until<T>(
+pub(crate) async fn read_until<T>(
     client: &mut impl ReadReady,
     arrived: Option<Buffer>,
     buffers: &BufferPool,

@@ -14,12 +14,12 @@ use std::io;
 use std::net::IpAddr;
 use std::time::Duration;
 
-pub use crate::types::Side;
+pub(crate) use crate::types::Side;
 
 /// Why a session ended. The text is for the operator: it names the cause and, where it is likely,
 /// the cure.
 #[derive(Debug, thiserror::Error)]
-pub enum Cause {
+pub(crate) enum Cause {
     /// The client closed, with nothing in flight.
     #[error("the client closed the connection")]
     ClientClosed,
@@ -311,24 +311,24 @@ impl Cause {
     }
 
     /// The cause's code, as in the metric `narrows_connections_closed_total`: a closed set.
-    pub fn code(&self) -> &'static str {
+    pub(crate) fn code(&self) -> &'static str {
         self.faces().0
     }
 
     /// Whose doing it was.
-    pub fn side(&self) -> Side {
+    pub(crate) fn side(&self) -> Side {
         self.faces().1
     }
 
     /// Whether somebody may have to act.
-    pub fn severity(&self) -> Severity {
+    pub(crate) fn severity(&self) -> Severity {
         self.faces().2
     }
 
     /// What the client is told before the connection closes, if it speaks a language in which that
     /// can be said. A Kafka client can't be told anything: it would take whatever comes for the
     /// length of a response.
-    pub fn final_bytes(&self) -> &'static [u8] {
+    pub(crate) fn final_bytes(&self) -> &'static [u8] {
         match self {
             Self::NotKafka { speech, .. } | Self::NotTls { speech, .. } => speech.answer(),
             Self::ServerNameMissing { .. } | Self::ServerNameUnknown { .. } => UNRECOGNIZED_NAME,

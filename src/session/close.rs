@@ -65,7 +65,7 @@ pub(super) async fn refuse(mut client: Stream, cause: Cause, stop: &Stop) -> Cau
 }
 
 /// Ends a connection with `final_bytes`, if there are any, so that what has been sent is not lost.
-pub async fn linger(mut stream: Stream, final_bytes: &[u8]) {
+pub(crate) async fn linger(mut stream: Stream, final_bytes: &[u8]) {
     let end = async {
         stream.write_all(final_bytes).await?;
         stream.shutdown().await?;

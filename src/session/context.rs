@@ -35,23 +35,23 @@ const MAP_INTERVAL: Duration = Duration::from_secs(60);
 /// What a listener is told, swapped whole by a reload. Sessions that stand keep the limits they
 /// began with; what clients are told of brokers is always what stands here now.
 #[derive(Clone, Debug)]
-pub struct ListenerState {
+pub(crate) struct ListenerState {
     /// How brokers are told apart, and what clients are told of them.
-    pub scheme: Scheme,
+    pub(crate) scheme: Scheme,
     /// What becomes of TLS; without it the listener is plaintext.
-    pub tls: Option<ListenerTls>,
+    pub(crate) tls: Option<ListenerTls>,
     /// The cluster behind it.
-    pub cluster: Arc<Cluster>,
+    pub(crate) cluster: Arc<Cluster>,
     /// The limits of a session.
-    pub session: SessionSettings,
+    pub(crate) session: SessionSettings,
     /// How many connections the listener may have, if that is bounded.
-    pub connections_max: Option<usize>,
+    pub(crate) connections_max: Option<usize>,
 }
 
 impl ListenerState {
     /// Whether another one leads to the same cluster within the same limits; the rest stands in the
     /// listener's settings.
-    pub fn is_like(&self, other: &Self) -> bool {
+    pub(crate) fn is_like(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.cluster, &other.cluster) && self.session == other.session
     }
 }
@@ -59,20 +59,20 @@ impl ListenerState {
 /// The listener that a connection belongs to, as it stood when the connection came, and the broker
 /// that is meant.
 #[derive(Clone, Debug)]
-pub struct Entry {
+pub(crate) struct Entry {
     /// What all sessions of the listener share.
-    pub context: Arc<ListenerContext>,
+    pub(crate) context: Arc<ListenerContext>,
     /// What the listener was told: a session keeps the limits that it began with.
-    pub setup: Arc<ListenerState>,
+    pub(crate) setup: Arc<ListenerState>,
     /// Whom the connection is meant for.
-    pub target: Target,
+    pub(crate) target: Target,
     /// When it ends.
-    pub stop: Stop,
+    pub(crate) stop: Stop,
 }
 
 impl Entry {
     /// An entry into a listener as it stands now.
-    pub fn new(context: Arc<ListenerContext>, target: Target, stop: Stop) -> Self {
+    pub(crate) fn new(context: Arc<ListenerContext>, target: Target, stop: Stop) -> Self {
         Self {
             setup: context.setup(),
             context,
@@ -84,18 +84,18 @@ impl Entry {
 
 /// What all listeners share.
 #[derive(Clone, Debug, Default)]
-pub struct Resources {
+pub(crate) struct Resources {
     /// Where buffers come from.
-    pub buffers: BufferPool,
+    pub(crate) buffers: BufferPool,
     /// Where pipes come from.
-    pub pipes: PipePool,
+    pub(crate) pipes: PipePool,
     /// What went wrong lately.
-    pub incidents: Arc<Incidents>,
+    pub(crate) incidents: Arc<Incidents>,
 }
 
 /// What all sessions of a listener share.
 #[derive(Debug)]
-pub struct ListenerContext {
+pub(crate) struct ListenerContext {
     listener: ListenerName,
     setup: ArcSwap<ListenerState>,
     shared: Resources,
@@ -115,7 +115,7 @@ pub struct ListenerContext {
 
 impl ListenerContext {
     /// The context of a listener's sessions, which end at `stop`.
-    pub fn new(
+    pub(crate) fn new(
         listener: ListenerName,
         setup: ListenerState,
         shared: Resources,
@@ -138,12 +138,12 @@ impl ListenerContext {
     }
 
     /// What the listener is told now.
-    pub fn setup(&self) -> Arc<ListenerState> {
+    pub(crate) fn setup(&self) -> Arc<ListenerState> {
         self.setup.load_full()
     }
 
     /// From now on it is told this.
-    pub fn change(&self, setup: ListenerState) {
+    pub(crate) fn change(&self, setup: ListenerState) {
         self.setup.store(Arc::new(setup));
         self.compare_with_map();
         self.changed.notify_one();
@@ -151,7 +151,7 @@ impl ListenerContext {
     }
 
     /// Watches the broker map for brokers that have no address here, for ever.
-    pub async fn watch_map(&self) {
+    pub(crate) async fn watch_map(&self) {
         loop {
             let cluster = Arc::clone(&self.setup().cluster);
             let mut changes = cluster.view().changes();
@@ -180,39 +180,39 @@ impl ListenerContext {
     }
 
     /// When its sessions end.
-    pub fn stop(&self) -> &Stop {
+    pub(crate) fn stop(&self) -> &Stop {
         &self.stop
     }
 
     /// The listener's name.
-    pub fn listener(&self) -> &ListenerName {
+    pub(crate) fn listener(&self) -> &ListenerName {
         &self.listener
     }
 
     /// The listener's metrics.
-    pub fn metrics(&self) -> &ListenerMetrics {
+    pub(crate) fn metrics(&self) -> &ListenerMetrics {
         &self.metrics
     }
 
     /// The brokers that have no address here.
-    pub fn unmapped(&self) -> Vec<NodeId> {
+    pub(crate) fn unmapped(&self) -> Vec<NodeId> {
         self.unmapped.nodes().into_iter().collect()
     }
 
     /// What is wrong with that, if there are any.
-    pub fn unmapped_text(&self) -> Option<String> {
+    pub(crate) fn unmapped_text(&self) -> Option<String> {
         self.unmapped.text(&self.listener)
     }
 
     /// A connection has come for `target`.
-    pub fn entered(&self, target: Target) {
+    pub(crate) fn entered(&self, target: Target) {
         if let Target::Broker(node) = target {
             *self.connections().entry(node).or_default() += 1;
         }
     }
 
     /// A connection for `target` has ended.
-    pub fn left(&self, target: Target) {
+    pub(crate) fn left(&self, target: Target) {
         if let Target::Broker(node) = target
             && let btree_map::Entry::Occupied(mut entry) = self.connections().entry(node)
         {
@@ -224,7 +224,7 @@ impl ListenerContext {
     }
 
     /// How many connections there are that are meant for this broker.
-    pub fn connections_to(&self, node: NodeId) -> u64 {
+    pub(crate) fn connections_to(&self, node: NodeId) -> u64 {
         self.connections().get(&node).copied().unwrap_or(0)
     }
 

@@ -21,7 +21,7 @@ pub struct FirstBytes(Vec<u8>);
 
 impl FirstBytes {
     /// Keeps as many of `bytes` as are shown.
-    pub fn of(bytes: &[u8]) -> Self {
+    pub(crate) fn of(bytes: &[u8]) -> Self {
         Self(bytes[..bytes.len().min(SHOWN_BYTES)].to_vec())
     }
 }
@@ -95,7 +95,7 @@ pub(super) fn may_be_kafka(bytes: &[u8]) -> bool {
 
 impl DetectedProtocol {
     /// What `bytes` are the beginning of; fewer than four say nothing.
-    pub fn detect(bytes: &[u8]) -> Self {
+    pub(crate) fn detect(bytes: &[u8]) -> Self {
         const METHODS: [&[u8; 4]; 7] = [
             b"GET ", b"HEAD", b"POST", b"PUT ", b"DELE", b"OPTI", b"PATC",
         ];
@@ -116,7 +116,7 @@ impl DetectedProtocol {
     }
 
     /// The code of the cause on a port that does not speak so: for metrics and log fields.
-    pub fn code(self) -> &'static str {
+    pub(crate) fn code(self) -> &'static str {
         match self {
             Self::TlsHello | Self::TlsAlert => "tls_on_plaintext",
             Self::Http | Self::Http2 => "http",
@@ -128,7 +128,7 @@ impl DetectedProtocol {
     }
 
     /// What it is and what to do, on a port without TLS.
-    pub fn on_plaintext(self) -> &'static str {
+    pub(crate) fn on_plaintext(self) -> &'static str {
         match self {
             Self::TlsHello => {
                 "a TLS hello: this listener is plaintext, set the client's security.protocol to \
@@ -141,7 +141,7 @@ impl DetectedProtocol {
     }
 
     /// What it is and what to do, on a port with TLS.
-    pub fn on_tls(self) -> &'static str {
+    pub(crate) fn on_tls(self) -> &'static str {
         match self {
             Self::TlsHello | Self::Unknown => "not the beginning of anything known",
             Self::TlsAlert => "a TLS alert without a handshake before it",
@@ -171,7 +171,7 @@ impl DetectedProtocol {
     }
 
     /// What whoever speaks so is told before the connection closes.
-    pub fn answer(self) -> &'static [u8] {
+    pub(crate) fn answer(self) -> &'static [u8] {
         match self {
             Self::Http => HTTP_ANSWER,
             _ => b"",

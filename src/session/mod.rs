@@ -46,14 +46,13 @@ mod unmapped;
 mod watch;
 
 pub use crate::protocol::admission::{ConfigAddresses, Unvetted};
-pub use arrival::read_until;
-pub use cause::{Cause, Side};
-pub use close::linger;
-pub use context::{Entry, ListenerContext, ListenerState, Resources};
+pub(crate) use arrival::read_until;
+pub(crate) use cause::Cause;
+pub(crate) use close::linger;
+pub(crate) use context::{Entry, ListenerContext, ListenerState, Resources};
 pub use first_bytes::{DETECTION_BYTES, DetectedProtocol, FirstBytes, kafka_sender};
 pub use settings::{SessionSettings, Splice};
 pub use tls::ListenerTls;
-pub use watch::{WaitsFor, Way};
 
 use crate::net::buffer::Buffer;
 use crate::net::stream::Stream;
@@ -64,29 +63,32 @@ use tokio::net::TcpStream;
 /// A connection whose client is known, and so is the broker that it is meant for: where a session
 /// begins.
 #[derive(Debug)]
-pub struct Incoming {
+pub(crate) struct Incoming {
     /// The client's side, with the bytes that have arrived.
-    pub client: IncomingClient,
+    pub(crate) client: IncomingClient,
     /// Whom it is meant for.
-    pub entry: Entry,
+    pub(crate) entry: Entry,
     /// Where it comes from, as far as that is known.
-    pub source: IpAddr,
+    pub(crate) source: IpAddr,
     /// When it was accepted: the time for the first request counts from here.
-    pub accepted_at: tokio::time::Instant,
+    pub(crate) accepted_at: tokio::time::Instant,
     /// Told when the first request is there, and dropped when its broker is.
-    pub newcomer: Newcomer,
+    pub(crate) newcomer: Newcomer,
 }
 
 /// A connection counts as a newcomer until it has asked: whoever accepted it has so many places for
 /// those that have not sent a request yet. It counts as beginning for as long as this lives.
-pub struct Newcomer {
+pub(crate) struct Newcomer {
     place: Option<Box<dyn Send + Sync>>,
     _beginning: Box<dyn Send + Sync>,
 }
 
 impl Newcomer {
     /// Holds `place` until the first request, and `beginning` until a broker has been reached.
-    pub fn new(place: impl Send + Sync + 'static, beginning: impl Send + Sync + 'static) -> Self {
+    pub(crate) fn new(
+        place: impl Send + Sync + 'static,
+        beginning: impl Send + Sync + 'static,
+    ) -> Self {
         Self {
             place: Some(Box::new(place)),
             _beginning: Box::new(beginning),
@@ -106,7 +108,7 @@ impl fmt::Debug for Newcomer {
 
 /// What a client speaks.
 #[derive(Debug)]
-pub enum IncomingClient {
+pub(crate) enum IncomingClient {
     /// Kafka, from the next byte on.
     Kafka(Stream, Option<Buffer>),
     /// TLS that does not end at Narrows, from its hello on.
@@ -123,31 +125,31 @@ pub enum IncomingClient {
 /// What a session finds out about its two sides, for the connection's last line in the log. It is
 /// filled in as soon as something is known, so that it also holds when the session is cut off.
 #[derive(Debug, Default)]
-pub struct SessionRecord {
+pub(crate) struct SessionRecord {
     /// Who the client says to be, safe to print; empty before its first request.
-    pub client: String,
+    pub(crate) client: String,
     /// The user name that it has logged in with, or has tried to, safe to print.
-    pub principal: Option<Box<str>>,
+    pub(crate) principal: Option<Box<str>>,
     /// The broker that was reached.
-    pub broker: Option<SocketAddr>,
+    pub(crate) broker: Option<SocketAddr>,
     /// What was carried, unless it was cut off.
-    pub traffic: Option<Box<Traffic>>,
+    pub(crate) traffic: Option<Box<Traffic>>,
 }
 
 /// What a session has carried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Traffic {
+pub(crate) struct Traffic {
     /// How many requests of the client; unknown where TLS passes through.
-    pub requests: Option<u64>,
+    pub(crate) requests: Option<u64>,
     /// Bytes written to the broker.
-    pub bytes_to_broker: u64,
+    pub(crate) bytes_to_broker: u64,
     /// Bytes written to the client.
-    pub bytes_to_client: u64,
+    pub(crate) bytes_to_client: u64,
 }
 
 /// Carries a client's connection to the broker that it is meant for. Returns why it ended, when
 /// both sides are closed. Dropped before that, it closes both.
-pub async fn run(incoming: Incoming, record: &mut SessionRecord) -> Cause {
+pub(crate) async fn run(incoming: Incoming, record: &mut SessionRecord) -> Cause {
     let Incoming {
         client,
         entry,

@@ -59,7 +59,7 @@ impl Flow {
 
 /// What a direction waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum WaitsFor {
+pub(crate) enum WaitsFor {
     /// The rest of a frame that its sender has begun.
     Sender,
     /// Room at its receiver.
@@ -68,7 +68,7 @@ pub enum WaitsFor {
 
 /// The two directions of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Way {
+pub(crate) enum Way {
     /// From the client to the broker.
     Up,
     /// From the broker to the client.

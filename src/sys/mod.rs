@@ -3,7 +3,7 @@
 //!
 //! * [`rcvlowat`]: how many bytes must have arrived before a socket counts as readable;
 //! * [`malloc_trim`]: gives free memory back to the system;
-//! * [`read_file`]: a whole file, within a bound.
+//! * `read_file`: a whole file, within a bound.
 //!
 //! Each `unsafe` call says why it is sound. Everything else, `net` included, has none:
 //! `tests/house` checks it.
@@ -14,7 +14,7 @@
 )]
 
 pub mod malloc_trim;
-pub mod rcvlowat;
+pub(crate) mod rcvlowat;
 mod read_file;
 
-pub use read_file::read_file;
+pub(crate) use read_file::read_file;

@@ -8,7 +8,7 @@ use std::os::fd::AsRawFd;
 use tokio::net::TcpStream;
 
 /// Sets the mark; 1 is the system's default. The end of the stream and errors always wake.
-pub fn set(stream: &TcpStream, bytes: u32) -> io::Result<()> {
+pub(crate) fn set(stream: &TcpStream, bytes: u32) -> io::Result<()> {
     let value = libc::c_int::try_from(bytes).unwrap_or(libc::c_int::MAX);
     let size = libc::socklen_t::try_from(size_of_val(&value)).unwrap_or(4);
     // SAFETY: the descriptor is open for as long as `stream` is borrowed; the pointer and the size

@@ -6,7 +6,7 @@ use std::path::Path;
 
 /// The file's bytes; `None` when it has more than `bytes_max`. Waits where the file does: opening a
 /// pipe waits for its writer.
-pub fn read_file(path: &Path, bytes_max: u64) -> io::Result<Option<Vec<u8>>> {
+pub(crate) fn read_file(path: &Path, bytes_max: u64) -> io::Result<Option<Vec<u8>>> {
     let mut bytes = Vec::new();
     // One more than is wanted, which tells a file of just that size from a larger one.
     File::open(path)?

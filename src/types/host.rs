@@ -10,7 +10,7 @@
 use std::net::IpAddr;
 
 /// RFC 1035, section 2.3.4, without the root's dot.
-pub const NAME_CHARS_MAX: usize = 253;
+pub(crate) const NAME_CHARS_MAX: usize = 253;
 const LABEL_CHARS_MAX: usize = 63;
 
 /// What a host is for.
@@ -95,7 +95,7 @@ pub(super) fn dialled(host: &str) -> Result<(), HostError> {
 
 /// A host that clients are told: a name as it was written, or an address in its usual form, without
 /// the brackets that it may have.
-pub fn advertised(text: &str) -> Result<String, HostError> {
+pub(crate) fn advertised(text: &str) -> Result<String, HostError> {
     match unbracketed(text).parse::<IpAddr>() {
         Ok(ip) if ip.is_unspecified() => Err(HostError::Unspecified),
         Ok(ip) => Ok(ip.to_string()),
@@ -104,7 +104,7 @@ pub fn advertised(text: &str) -> Result<String, HostError> {
 }
 
 /// A name that every TLS client sends and every certificate can carry.
-pub fn server_name(name: &str) -> Result<(), HostError> {
+pub(crate) fn server_name(name: &str) -> Result<(), HostError> {
     match unbracketed(name).parse::<IpAddr>() {
         Ok(ip) => Err(HostError::IpAddress(ip)),
         Err(_) => check(name, Use::ServerName),

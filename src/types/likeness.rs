@@ -1,12 +1,12 @@
 //! "Did you mean": how much a misspelt word is like the ones that would have been taken.
 
 /// How much two texts are alike, from 0 to 1. Costs time and memory by the product of the lengths.
-pub fn likeness(one: &str, other: &str) -> f64 {
+pub(crate) fn likeness(one: &str, other: &str) -> f64 {
     strsim::normalized_damerau_levenshtein(one, other)
 }
 
 /// The candidate that is most like `word`, if it is at least so much like it, from 0 to 1.
-pub fn closest<'a>(
+pub(crate) fn closest<'a>(
     word: &str,
     alike_min: f64,
     candidates: impl IntoIterator<Item = &'a str>,
@@ -20,12 +20,15 @@ pub fn closest<'a>(
 }
 
 /// The candidate that `word` was most likely meant to be, if any is close.
-pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(
+    word: &str,
+    candidates: impl IntoIterator<Item = &'a str>,
+) -> Option<&'a str> {
     closest(word, 0.6, candidates)
 }
 
 /// "did you mean x? " where a candidate is close, else nothing: the beginning of a cure.
-pub fn guess<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> String {
+pub(crate) fn guess<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> String {
     nearest(word, candidates)
         .map(|near| format!("did you mean {near}? "))
         .unwrap_or_default()

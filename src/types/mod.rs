@@ -5,8 +5,8 @@
 //! *broker* address is what Narrows dials. They differ by type, so that handing a client a broker's
 //! own address does not compile.
 
-pub mod host;
-pub mod likeness;
+pub(crate) mod host;
+pub(crate) mod likeness;
 
 use host::HostError;
 use std::fmt;
@@ -50,9 +50,9 @@ impl fmt::Display for ListenerName {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct BrokerAddress {
     /// A DNS name, an IPv4 address, or an IPv6 address without brackets.
-    pub host: Arc<str>,
+    pub(crate) host: Arc<str>,
     /// The TCP port, 1–65535.
-    pub port: u16,
+    pub(crate) port: u16,
 }
 
 /// What clients are told to dial in a broker's place.
@@ -66,7 +66,7 @@ pub struct AdvertisedAddress {
 
 /// Whose doing it was that something ended or went wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Side {
+pub(crate) enum Side {
     /// The client's.
     Client,
     /// The broker's.
@@ -77,7 +77,7 @@ pub enum Side {
 
 impl Side {
     /// The word in metrics.
-    pub fn label(self) -> &'static str {
+    pub(crate) fn label(self) -> &'static str {
         match self {
             Self::Client => "client",
             Self::Broker => "broker",
@@ -88,7 +88,7 @@ impl Side {
 
 /// How much something weighs for an operator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Severity {
+pub(crate) enum Severity {
     /// It happens all the time, and nobody has to act.
     Routine,
     /// Somebody may have to act.

@@ -21,9 +21,9 @@ pub struct Certificate {
     pub issuer: String,
     /// The DNS names that it is good for; one may begin with `*.`, which stands for exactly one
     /// label.
-    pub dns_names: Vec<String>,
+    pub(crate) dns_names: Vec<String>,
     /// The IP addresses that it is good for.
-    pub addresses: Vec<IpAddr>,
+    pub(crate) addresses: Vec<IpAddr>,
     /// The serial number in upper-case hexadecimal digits, as OpenSSL prints it.
     pub serial: String,
     /// The second from which on it is valid, since 1970.
@@ -33,9 +33,9 @@ pub struct Certificate {
     /// Whether it may sign others.
     pub is_ca: bool,
     /// Whether a TLS server may show it: it says nothing of its use, or names that one.
-    pub is_for_servers: bool,
+    pub(crate) is_for_servers: bool,
     /// Whether a TLS client may.
-    pub is_for_clients: bool,
+    pub(crate) is_for_clients: bool,
 }
 
 /// How well a certificate fits a name.

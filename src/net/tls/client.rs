@@ -99,12 +99,12 @@ impl ClientTls {
     }
 
     /// What Narrows shows to brokers that ask.
-    pub fn identity(&self) -> Option<&Identity> {
+    pub(crate) fn identity(&self) -> Option<&Identity> {
         self.identity.as_ref()
     }
 
     /// The certificate of that.
-    pub fn certificate(&self) -> Option<&Certificate> {
+    pub(crate) fn certificate(&self) -> Option<&Certificate> {
         self.identity.as_ref().map(Identity::certificate)
     }
 }

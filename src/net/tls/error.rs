@@ -8,7 +8,7 @@ use tokio::net::TcpStream;
 
 /// Why a TLS handshake was not completed.
 #[derive(Debug)]
-pub enum HandshakeError {
+pub(crate) enum HandshakeError {
     /// The protocol's own error. The alert that says so has been sent; the connection is still
     /// there, so that it arrives.
     Tls(rustls::Error, TcpStream),
@@ -37,7 +37,7 @@ impl From<rustls::Error> for HandshakeError {
 
 impl HandshakeError {
     /// A code for metrics: a closed set.
-    pub fn code(&self) -> &'static str {
+    pub(crate) fn code(&self) -> &'static str {
         match self {
             Self::Tls(error, _) | Self::Begin(error) => code(error),
             Self::Closed => "closed",
@@ -48,7 +48,7 @@ impl HandshakeError {
 
     /// Whether somebody may have to act. Whoever closes in the middle of a handshake has its reason
     /// in its own log, or looks whether the port is alive.
-    pub fn severity(&self) -> Severity {
+    pub(crate) fn severity(&self) -> Severity {
         match self {
             Self::Closed | Self::Io(_) => Severity::Routine,
             Self::Tls(..) | Self::Begin(_) | Self::Name(_) => Severity::Warning,
@@ -57,12 +57,12 @@ impl HandshakeError {
 
     /// What an error of a TLS connection that stood already was: in TLS 1.3 a client learns only
     /// when it reads that its certificate was refused, or that one was demanded.
-    pub fn behind(error: &io::Error) -> Option<&Self> {
+    pub(crate) fn behind(error: &io::Error) -> Option<&Self> {
         error.get_ref()?.downcast_ref()
     }
 
     /// Whether the other side demands a certificate and was shown none.
-    pub fn is_certificate_demanded(&self) -> bool {
+    pub(crate) fn is_certificate_demanded(&self) -> bool {
         use AlertDescription::{AccessDenied, CertificateRequired};
         let (Self::Tls(error, _) | Self::Begin(error)) = self else {
             return false;
@@ -72,7 +72,7 @@ impl HandshakeError {
     }
 
     /// Whether a certificate without any subject alternative name was shown.
-    pub fn is_without_names(&self) -> bool {
+    pub(crate) fn is_without_names(&self) -> bool {
         use CertificateError::NotValidForNameContext as NotValid;
         let (Self::Tls(error, _) | Self::Begin(error)) = self else {
             return false;
@@ -82,7 +82,7 @@ impl HandshakeError {
     }
 
     /// The connection, where an alert is on its way on it.
-    pub fn into_connection(self) -> Option<TcpStream> {
+    pub(crate) fn into_connection(self) -> Option<TcpStream> {
         if let Self::Tls(_, tcp) = self {
             Some(tcp)
         } else {

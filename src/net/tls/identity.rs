@@ -60,18 +60,18 @@ impl Identity {
     }
 
     /// The certificate of its own.
-    pub fn certificate(&self) -> &Certificate {
+    pub(crate) fn certificate(&self) -> &Certificate {
         // `in_order` gives at least one.
         &self.chain[0]
     }
 
     /// The certificate of its own, and those that lead from it to an authority.
-    pub fn chain(&self) -> &[Certificate] {
+    pub(crate) fn chain(&self) -> &[Certificate] {
         &self.chain
     }
 
     /// The file of the chain.
-    pub fn file(&self) -> &Path {
+    pub(crate) fn file(&self) -> &Path {
         &self.file
     }
 

@@ -22,11 +22,11 @@ mod stream;
 pub use authorities::{Authorities, Source};
 pub use certificate::{Certificate, describe};
 pub use client::{ClientTls, Verify};
-pub use error::HandshakeError;
+pub(crate) use error::HandshakeError;
 pub use file::FileProblem;
 pub use identity::Identity;
 pub use server::{ClientAuth, ServerTls};
-pub use stream::{Negotiated, TlsStream};
+pub(crate) use stream::{Negotiated, TlsStream};
 
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use std::sync::Arc;

@@ -68,12 +68,12 @@ impl ServerTls {
     }
 
     /// The same with their chains.
-    pub fn identities(&self) -> &[Identity] {
+    pub(crate) fn identities(&self) -> &[Identity] {
         &self.identities
     }
 
     /// Whether clients have to show a certificate.
-    pub fn client_auth(&self) -> &ClientAuth {
+    pub(crate) fn client_auth(&self) -> &ClientAuth {
         &self.client_auth
     }
 }

@@ -31,7 +31,7 @@ const SENT_BYTES_MAX: usize = 7 * RECORD_BYTES;
 
 /// A TLS connection.
 #[derive(Debug)]
-pub struct TlsStream {
+pub(crate) struct TlsStream {
     tcp: TcpStream,
     session: Session,
     pool: BufferPool,
@@ -68,17 +68,17 @@ impl fmt::Debug for Session {
 
 /// What was agreed in the handshake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Negotiated {
+pub(crate) struct Negotiated {
     /// `TLSv1.2` or `TLSv1.3`.
-    pub version: &'static str,
+    pub(crate) version: &'static str,
     /// The handshake was short, since the client has been here before.
-    pub is_resumed: bool,
+    pub(crate) is_resumed: bool,
 }
 
 impl TlsStream {
     /// The handshake with a client, of which `first` is what has arrived. Cancelled or failed, it
     /// closes the connection.
-    pub async fn accept(
+    pub(crate) async fn accept(
         tcp: TcpStream,
         first: Buffer,
         tls: &ServerTls,
@@ -91,7 +91,7 @@ impl TlsStream {
 
     /// The handshake with a broker that was dialled as `host`. Cancelled or failed, it closes the
     /// connection.
-    pub async fn connect(
+    pub(crate) async fn connect(
         tcp: TcpStream,
         host: &str,
         tls: &ClientTls,
@@ -123,12 +123,12 @@ impl TlsStream {
     }
 
     /// The TCP connection below.
-    pub fn tcp(&self) -> &TcpStream {
+    pub(crate) fn tcp(&self) -> &TcpStream {
         &self.tcp
     }
 
     /// What was agreed.
-    pub fn agreed(&self) -> Negotiated {
+    pub(crate) fn agreed(&self) -> Negotiated {
         let version = match self.session.protocol_version() {
             Some(ProtocolVersion::TLSv1_2) => "TLSv1.2",
             Some(ProtocolVersion::TLSv1_3) => "TLSv1.3",
@@ -141,13 +141,17 @@ impl TlsStream {
     }
 
     /// The other side's certificate, if it has shown one and it was accepted.
-    pub fn peer_certificate(&self) -> Option<&CertificateDer<'static>> {
+    pub(crate) fn peer_certificate(&self) -> Option<&CertificateDer<'static>> {
         self.session.peer_certificates()?.first()
     }
 
     /// Reads decrypted bytes: how many, 0 at the end, which a connection that is cut has too:
     /// Kafka's frames say themselves whether they are whole. Cancel-safe.
-    pub fn poll_read(&mut self, cx: &mut Context<'_>, bytes: &mut [u8]) -> Poll<io::Result<usize>> {
+    pub(crate) fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        bytes: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
         loop {
             let count = self.decrypt(bytes)?;
             if count > 0 || self.is_ended || bytes.is_empty() {
@@ -158,7 +162,7 @@ impl TlsStream {
     }
 
     /// Waits until a read may find something. Cancel-safe.
-    pub fn poll_read_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    pub(crate) fn poll_read_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         // What has been taken from the socket does not make it ready again: without this, a record
         // that came in one read with the one before would wait for the next that the peer sends.
         if !self.unread.is_empty()
@@ -172,7 +176,11 @@ impl TlsStream {
 
     /// Encrypts some of `bytes` and sends them, or keeps for [`poll_drain`](Self::poll_drain) what
     /// the socket does not take: how many of `bytes` need not come again. Cancel-safe.
-    pub fn poll_send(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    pub(crate) fn poll_send(
+        &mut self,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         // Records have an order: nothing is encrypted while earlier records wait for the socket. It
         // also bounds what waits to one send.
         ready!(self.poll_drain(cx))?;
@@ -187,7 +195,7 @@ impl TlsStream {
     }
 
     /// Sends what is left of earlier sends. Cancel-safe.
-    pub fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    pub(crate) fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while let Some(buffer) = self.outgoing.as_mut().filter(|buffer| !buffer.is_empty()) {
             let sent = ready!(socket::poll_send(cx, &self.tcp, buffer.filled(), false))?;
             buffer.consume(sent);
@@ -197,18 +205,18 @@ impl TlsStream {
     }
 
     /// Whether everything that was sent has left.
-    pub fn is_drained(&self) -> bool {
+    pub(crate) fn is_drained(&self) -> bool {
         self.outgoing.is_none()
     }
 
     /// Whether some of a record has come and the rest has not.
-    pub fn is_mid_record(&self) -> bool {
+    pub(crate) fn is_mid_record(&self) -> bool {
         self.incoming.is_some()
     }
 
     /// Says that nothing more comes, and closes the sending side. Cancel-safe: it goes on where it
     /// was.
-    pub fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    pub(crate) fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         // Once, though this is polled again for as long as the socket takes nothing.
         if !std::mem::replace(&mut self.is_closing, true) {
             self.say(Outgoing::Close)?;

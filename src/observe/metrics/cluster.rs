@@ -11,13 +11,13 @@ const NODES_MAX: usize = 1000;
 
 /// The handles of one cluster; clones count together.
 #[derive(Clone, Debug)]
-pub struct ClusterMetrics {
+pub(crate) struct ClusterMetrics {
     /// Brokers whose address is known.
-    pub brokers_known: IntGauge,
+    pub(crate) brokers_known: IntGauge,
     /// Brokers that can't be told apart by their address.
-    pub brokers_sharing_address: IntGauge,
+    pub(crate) brokers_sharing_address: IntGauge,
     /// How long it took to reach a broker.
-    pub dial_seconds: Histogram,
+    pub(crate) dial_seconds: Histogram,
     cluster: ClusterName,
     dial_failures: IntCounterVec,
     nodes: Arc<Mutex<HashSet<NodeId>>>,
@@ -40,7 +40,7 @@ impl ClusterMetrics {
 
     /// Counts a connection that could not be made: to this broker, or to any. A lookup under a
     /// lock: once a dial.
-    pub fn dial_failed(&self, node: Option<NodeId>, reason: &'static str) {
+    pub(crate) fn dial_failed(&self, node: Option<NodeId>, reason: &'static str) {
         let node = self.node_label(node);
         self.dial_failures
             .with_label_values(&[&*self.cluster.0, &node, reason])
@@ -63,7 +63,7 @@ impl ClusterMetrics {
     }
 
     /// Counts an attempt to learn the cluster's brokers. A lookup under a lock.
-    pub fn refresh(&self, outcome: &'static str) {
+    pub(crate) fn refresh(&self, outcome: &'static str) {
         self.refreshes
             .with_label_values(&[&*self.cluster.0, outcome])
             .inc();

@@ -12,7 +12,7 @@ pub struct Family {
     /// The names of its labels.
     pub labels: &'static [&'static str],
     /// What it says, for operators: the help text, too.
-    pub help: &'static str,
+    pub(crate) help: &'static str,
 }
 
 /// What the numbers of a metric are.

@@ -24,7 +24,7 @@ pub enum Limit {
 
 impl Limit {
     /// The value of the label `limit`, and the cause that a connection ends with.
-    pub fn label(self) -> &'static str {
+    pub(crate) fn label(self) -> &'static str {
         match self {
             Self::Connections => "connections_max",
             Self::ListenerConnections => "listener_connections_max",
@@ -37,7 +37,7 @@ impl Limit {
     }
 
     /// The configuration key.
-    pub fn key(self) -> &'static str {
+    pub(crate) fn key(self) -> &'static str {
         match self {
             Self::Connections => "limits.connections_max",
             Self::ListenerConnections => "the listener's connections_max",
@@ -54,11 +54,11 @@ impl Limit {
 #[derive(Clone, Debug)]
 pub struct LimitMetrics {
     /// Client connections in all.
-    pub connections: IntGauge,
+    pub(crate) connections: IntGauge,
     /// Connections that have not sent their first request.
-    pub newcomers: IntGauge,
+    pub(crate) newcomers: IntGauge,
     /// TLS handshakes that wait to be computed.
-    pub handshakes: IntGauge,
+    pub(crate) handshakes: IntGauge,
     metrics: [IntGauge; 4],
     /// For the limit that there may not be.
     max: IntGaugeVec,
@@ -83,14 +83,14 @@ impl LimitMetrics {
     }
 
     /// Says how much there may be: connections, of one source, newcomers, waiting handshakes.
-    pub fn set_max(&self, maxima: [usize; 4]) {
+    pub(crate) fn set_max(&self, maxima: [usize; 4]) {
         for (gauge, max) in self.metrics.iter().zip(maxima) {
             gauge.set(i64::try_from(max).unwrap_or(i64::MAX));
         }
     }
 
     /// Says how many connections a second one source may open, if that is limited.
-    pub fn set_source_rate_max(&self, max: Option<usize>) {
+    pub(crate) fn set_source_rate_max(&self, max: Option<usize>) {
         let label = [Limit::SourceRate.label()];
         match max {
             Some(max) => {

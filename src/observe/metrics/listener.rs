@@ -13,7 +13,7 @@ use std::time::Duration;
 
 /// The label `listener` of connections that have not said yet which listener of a shared port they
 /// are meant for, and of those that ended before they did. No listener can have this name.
-pub const UNIDENTIFIED: &str = "(unidentified)";
+pub(crate) const UNIDENTIFIED: &str = "(unidentified)";
 
 /// The handles of one listener; clones count together.
 #[derive(Clone, Debug)]
@@ -23,18 +23,18 @@ pub struct ListenerMetrics(Arc<Handles>);
 #[derive(Debug)]
 pub struct Handles {
     /// Client connections accepted.
-    pub accepted: IntCounter,
+    pub(crate) accepted: IntCounter,
     /// Client connections that are open now.
-    pub active: IntGauge,
+    pub(crate) active: IntGauge,
     /// Bytes written to brokers. All sessions of the listener share this atomic: add once a write,
     /// not once a frame.
-    pub bytes_to_broker: IntCounter,
+    pub(crate) bytes_to_broker: IntCounter,
     /// Bytes written to clients; shared likewise.
-    pub bytes_to_client: IntCounter,
+    pub(crate) bytes_to_client: IntCounter,
     /// Large runs of bytes, and how they were carried.
-    pub bulk_transfers: Arc<BulkTransfers>,
+    pub(crate) bulk_transfers: Arc<BulkTransfers>,
     /// How long completed TLS handshakes took.
-    pub handshake_seconds: Histogram,
+    pub(crate) handshake_seconds: Histogram,
     unmapped: IntGauge,
     shared: Shared,
 }
@@ -49,7 +49,7 @@ impl Deref for ListenerMetrics {
 
 /// Runs of 16 KiB and more that nobody needed to see: a request's body, a record set.
 #[derive(Debug)]
-pub struct BulkTransfers {
+pub(crate) struct BulkTransfers {
     spliced: IntCounter,
     copied_off: IntCounter,
     copied_tls: IntCounter,
@@ -59,7 +59,7 @@ pub struct BulkTransfers {
 
 /// Why a large run is copied through the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CopyReason {
+pub(crate) enum CopyReason {
     /// `relay.splice` is off.
     Off,
     /// One side, or both, speaks TLS.
@@ -83,7 +83,7 @@ impl BulkTransfers {
     }
 
     /// Counts a run; it is copied if there is a reason to.
-    pub fn begun(&self, copied: Option<CopyReason>) {
+    pub(crate) fn begun(&self, copied: Option<CopyReason>) {
         let counter = match copied {
             None => &self.spliced,
             Some(CopyReason::Off) => &self.copied_off,
@@ -97,7 +97,7 @@ impl BulkTransfers {
 
 /// The way of bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Direction {
+pub(crate) enum Direction {
     /// From the client.
     ToBroker,
     /// From the broker.
@@ -176,12 +176,12 @@ impl ListenerMetrics {
     }
 
     /// The label that all this is counted under.
-    pub fn listener(&self) -> &ListenerName {
+    pub(crate) fn listener(&self) -> &ListenerName {
         &self.shared.listener
     }
 
     /// Counts a client connection that ended. A lookup under a lock: once a connection.
-    pub fn closed(&self, cause: &'static str, side: Side) {
+    pub(crate) fn closed(&self, cause: &'static str, side: Side) {
         self.shared
             .closed
             .with_label_values(&[&*self.shared.listener.0, cause, side.label()])
@@ -189,7 +189,7 @@ impl ListenerMetrics {
     }
 
     /// Counts a TLS handshake. A lookup under a lock: once a connection.
-    pub fn handshake(&self, version: &'static str, outcome: &'static str) {
+    pub(crate) fn handshake(&self, version: &'static str, outcome: &'static str) {
         self.shared
             .handshakes
             .with_label_values(&[&*self.shared.listener.0, version, outcome])
@@ -197,7 +197,7 @@ impl ListenerMetrics {
     }
 
     /// Counts a connection that could not be accepted. A lookup under a lock.
-    pub fn accept_error(&self, reason: &'static str) {
+    pub(crate) fn accept_error(&self, reason: &'static str) {
         self.shared
             .accept_errors
             .with_label_values(&[&*self.shared.listener.0, reason])
@@ -205,7 +205,7 @@ impl ListenerMetrics {
     }
 
     /// Counts a connection that a limit has kept out. A lookup under a lock.
-    pub fn refused(&self, limit: Limit) {
+    pub(crate) fn refused(&self, limit: Limit) {
         limits::refused(&self.shared.refused, &self.shared.listener.0, limit);
     }
 
@@ -215,19 +215,19 @@ impl ListenerMetrics {
     }
 
     /// Counts a response in which addresses were replaced.
-    pub fn rewritten(&self, api_key: i16) {
+    pub(crate) fn rewritten(&self, api_key: i16) {
         self.shared.rewritten.of(api_key).inc();
     }
 
     /// Counts a round trip: what Narrows has added to it, and what the broker took.
-    pub fn round_trip(&self, api_key: i16, added: Duration, broker: Duration) {
+    pub(crate) fn round_trip(&self, api_key: i16, added: Duration, broker: Duration) {
         self.shared.added_seconds.of(api_key).observe(added);
         self.shared.broker_seconds.of(api_key).observe(broker);
     }
 
     /// Counts a response that says `error`, which is one of a closed set of names. A lookup under
     /// a lock that readers share.
-    pub fn kafka_error(&self, api_key: i16, error: &'static str) {
+    pub(crate) fn kafka_error(&self, api_key: i16, error: &'static str) {
         let Shared {
             listener, names, ..
         } = &self.shared;
@@ -238,7 +238,7 @@ impl ListenerMetrics {
     }
 
     /// Counts the answer to a login. A lookup under a lock: once a login.
-    pub fn sasl_login(&self, mechanism: &'static str, outcome: &'static str) {
+    pub(crate) fn sasl_login(&self, mechanism: &'static str, outcome: &'static str) {
         self.shared
             .sasl_logins
             .with_label_values(&[&*self.shared.listener.0, mechanism, outcome])
@@ -247,7 +247,7 @@ impl ListenerMetrics {
 
     /// Counts a connection whose client has said which library it uses; any bytes may come. A
     /// lookup under a lock: once a connection.
-    pub fn client_software(&self, name: &[u8], version: &[u8]) {
+    pub(crate) fn client_software(&self, name: &[u8], version: &[u8]) {
         let (name, version) = self.shared.software.labels(name, version);
         self.shared
             .client_connections
@@ -256,12 +256,12 @@ impl ListenerMetrics {
     }
 
     /// A side that took no bytes for so long takes some again.
-    pub fn held_back(&self, direction: Direction, waited: Duration) {
+    pub(crate) fn held_back(&self, direction: Direction, waited: Duration) {
         self.shared.backpressure[direction as usize].inc_by(waited.as_secs_f64());
     }
 
     /// Says how many brokers have no address on this listener now.
-    pub fn unmapped(&self, node_count: usize) {
+    pub(crate) fn unmapped(&self, node_count: usize) {
         self.unmapped
             .set(i64::try_from(node_count).unwrap_or(i64::MAX));
     }

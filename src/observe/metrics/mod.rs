@@ -31,15 +31,13 @@ use software::Software;
 use std::fmt::Write;
 use std::sync::Arc;
 
-pub use cluster::ClusterMetrics;
-pub use families::{FAMILIES, Family, Kind};
+pub(crate) use cluster::ClusterMetrics;
+pub(crate) use families::Family;
+pub use families::{FAMILIES, Kind};
 pub use limits::{Limit, LimitMetrics};
-pub use listener::{BulkTransfers, CopyReason, Direction, ListenerMetrics, UNIDENTIFIED};
+pub(crate) use listener::{BulkTransfers, CopyReason, Direction, ListenerMetrics, UNIDENTIFIED};
 pub use page::markdown;
-/// A number that only grows.
-pub use prometheus::IntCounter;
-/// A number that goes up and down.
-pub use prometheus::IntGauge;
+pub(crate) use prometheus::{IntCounter, IntGauge};
 
 /// All metrics of one Narrows. There is nothing global: two values count apart.
 #[derive(Debug)]
@@ -140,12 +138,12 @@ impl Metrics {
     }
 
     /// The handles of the limits.
-    pub fn limits(&self) -> LimitMetrics {
+    pub(crate) fn limits(&self) -> LimitMetrics {
         LimitMetrics::new(self)
     }
 
     /// Says how many pipes there are, by how many bytes each holds.
-    pub fn set_pipes(&self, sizes: impl IntoIterator<Item = (usize, usize)>) {
+    pub(crate) fn set_pipes(&self, sizes: impl IntoIterator<Item = (usize, usize)>) {
         for (bytes, count) in sizes {
             self.pipes
                 .with_label_values(&[bytes.to_string()])
@@ -154,29 +152,29 @@ impl Metrics {
     }
 
     /// The handles of one cluster. Asking twice gives handles on the same numbers.
-    pub fn cluster(&self, name: &ClusterName) -> ClusterMetrics {
+    pub(crate) fn cluster(&self, name: &ClusterName) -> ClusterMetrics {
         ClusterMetrics::new(self, name)
     }
 
     /// Counts a reload at `now`, in Unix seconds.
-    pub fn reloaded(&self, outcome: &'static str, is_success: bool, now: i64) {
+    pub(crate) fn reloaded(&self, outcome: &'static str, is_success: bool, now: i64) {
         self.reloads.with_label_values(&[outcome]).inc();
         self.loaded(is_success, now);
     }
 
     /// Says whether the settings that were read last, at `now` in Unix seconds, are in use.
-    pub fn loaded(&self, is_success: bool, now: i64) {
+    pub(crate) fn loaded(&self, is_success: bool, now: i64) {
         self.last_reload_success.set(is_success.into());
         self.last_reload_timestamp.set(now);
     }
 
     /// The certificates that were there before may not be there any more.
-    pub fn forget_certificates(&self) {
+    pub(crate) fn forget_certificates(&self) {
         self.certificate_not_after.reset();
     }
 
     /// Says when a certificate ends; of several of one owner, the first counts.
-    pub fn certificate(&self, role: &'static str, owner: &str, not_after: i64) {
+    pub(crate) fn certificate(&self, role: &'static str, owner: &str, not_after: i64) {
         let gauge = self.certificate_not_after.with_label_values(&[role, owner]);
         let known = Some(gauge.get()).filter(|known| *known != 0);
         gauge.set(known.map_or(not_after, |known| known.min(not_after)));

@@ -22,7 +22,7 @@ mod merge;
 mod pieces;
 mod refusals;
 
-pub use refusals::{Refusals, Refused, refusals};
+pub(crate) use refusals::refusals;
 
 use crate::protocol::table::{Api, Route};
 use crate::protocol::wire::{Malformed, Reader, Unread};
@@ -294,7 +294,7 @@ impl Request<'_> {
 
     /// The response to a Fetch that continues a session which no longer is
     /// (FETCH_SESSION_ID_NOT_FOUND): the client begins anew. A frame with its length in front.
-    pub fn unknown_session(&self) -> Result<Vec<u8>, Malformed> {
+    pub(crate) fn unknown_session(&self) -> Result<Vec<u8>, Malformed> {
         let (_, layout) = keys(self.api).ok_or(Malformed::NotSplittable)?;
         let response = Response::of_unknown_session();
         Ok(self.answer(|out| response.put(out, layout, self.form())))

@@ -11,25 +11,25 @@ use crate::types::NodeId;
 
 /// What a broker has refused to be.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Refusals {
+pub(crate) struct Refusals {
     /// The leader of these partitions.
-    pub partitions: Vec<Refused>,
+    pub(crate) partitions: Vec<Refused>,
     /// The coordinator of what it was asked for.
-    pub is_of_coordinator: bool,
+    pub(crate) is_of_coordinator: bool,
 }
 
 /// One that it does not lead.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refused {
+pub(crate) struct Refused {
     /// The partition.
-    pub partition: PartitionRef,
+    pub(crate) partition: PartitionRef,
     /// Who leads it, and in which epoch, if that is said.
-    pub leader: Option<(NodeId, i32)>,
+    pub(crate) leader: Option<(NodeId, i32)>,
 }
 
 /// What a whole response refuses; `frame` begins with its length. One that can't be read refuses
 /// nothing: whether it may pass is judged elsewhere.
-pub fn refusals(api: &Api, version: i16, frame: &[u8]) -> Refusals {
+pub(crate) fn refusals(api: &Api, version: i16, frame: &[u8]) -> Refusals {
     read(api, version, frame).unwrap_or_default()
 }
 
