@@ -6,7 +6,8 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU16, Ordering};
-use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow};
 use libtest_mimic::{Failed, Trial};
@@ -42,7 +43,12 @@ pub(crate) struct Fixture {
 /// fault of Narrows' from one of a client's or the harness's. Tests that are about Narrows itself
 /// are not listed then.
 pub(crate) fn is_direct() -> bool {
-    std::env::var_os("NARROWS_DIRECT").is_some_and(|value| value == "1")
+    is_set("NARROWS_DIRECT")
+}
+
+/// Whether the environment variable says 1.
+pub(crate) fn is_set(variable: &str) -> bool {
+    std::env::var_os(variable).is_some_and(|value| value == "1")
 }
 
 /// The fixture, set up by the first test that needs it.
@@ -189,13 +195,43 @@ fn trial(
     act: impl FnOnce(&Fixture) -> Result<()> + Send + 'static,
 ) -> Trial {
     let fixture = Arc::clone(fixture);
+    let own_name = name.to_owned();
     Trial::test(name, move || {
+        let _timed = Timed {
+            name: own_name,
+            begun: Instant::now(),
+        };
         let fixture = fixture.get_or_init(|| Fixture::set().map_err(|error| format!("{error:#}")));
         let fixture = fixture
             .as_ref()
             .map_err(|error| Failed::from(format!("the fixture could not be set: {error}")))?;
         act(fixture).map_err(|error| Failed::from(format!("{error:#}")))
     })
+}
+
+/// How long each test took, waiting for its turn included.
+static TIMES: Mutex<Vec<(Duration, String)>> = Mutex::new(Vec::new());
+
+struct Timed {
+    name: String,
+    begun: Instant,
+}
+
+impl Drop for Timed {
+    fn drop(&mut self) {
+        let mut times = TIMES.lock().unwrap_or_else(PoisonError::into_inner);
+        times.push((self.begun.elapsed(), std::mem::take(&mut self.name)));
+    }
+}
+
+/// The slowest tests so far, slowest first, a line each: where the minutes of a run went.
+pub(crate) fn slowest(count: usize) -> String {
+    let mut times = TIMES.lock().unwrap_or_else(PoisonError::into_inner);
+    times.sort_by(|one, other| other.cmp(one));
+    let lines = times.iter().take(count);
+    lines
+        .map(|(took, name)| format!("{:6.1} s  {name}\n", took.as_secs_f64()))
+        .collect()
 }
 
 /// Whatever a test is about, no client may dial a broker meanwhile, and no Narrows may have panicked

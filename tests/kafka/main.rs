@@ -2,13 +2,17 @@
 //! namespace, clients that nobody here wrote in another, Narrows in a third between them.
 //!
 //! ```text
-//!   tests/run --kafka 4.3.1                                       everything this needs, for one
-//!   Kafka version cargo test --test kafka                                       once that has
-//!   installed it NARROWS_KAFKA_VERSION=3.9.2 cargo test --test kafka -- sasl     one version, the
-//!   tests with `sasl` in their name NARROWS_ROUNDS=20 cargo test --test kafka -- kafka-python
-//!   again and again, for what fails now and then NARROWS_DIRECT=1 cargo test --test kafka
-//!   past Narrows: is it Narrows or the test?
+//!   tests/run --kafka 4.3.1            everything this needs, for one version of Kafka
+//!   cargo test --test kafka            once that has installed it
+//!   cargo test --test kafka -- sasl    the tests with `sasl` in their name
 //! ```
+//!
+//! | variable | what it does |
+//! |---|---|
+//! | `NARROWS_KAFKA_VERSION=3.9.2` | this version, of those that are installed |
+//! | `NARROWS_KAFKA_ONLY_DIALECT=1` | only what depends on what a broker of that version says |
+//! | `NARROWS_ROUNDS=20` | again and again, for what fails now and then |
+//! | `NARROWS_DIRECT=1` | past Narrows: is it Narrows or the test? |
 //!
 //! It needs root, for the namespaces. Logs of all processes: target/tmp/kafka-tests/VERSION/.
 
@@ -47,28 +51,36 @@ mod wire;
 
 use std::process::ExitCode;
 
-use fixture::LazyFixture;
+use fixture::{LazyFixture, is_set};
 use libtest_mimic::Trial;
 
-/// Those that have the fixture for themselves come last, so that the others run side by side.
-const LISTS: &[fn(&LazyFixture) -> Vec<Trial>] = &[
+/// What depends on what a broker of a version says, and what a client does about it.
+const DIALECT: &[fn(&LazyFixture) -> Vec<Trial>] = &[
     leak_canary::list,
     conversations::list,
     wire::list,
-    operations::list,
-    dns::list,
     features::list,
     sasl::list,
     doctor::list,
     reauthentication::list,
-    tls::list,
     leadership::list,
     single::list,
+];
+
+/// What is the same with every version. Those that have the fixture for themselves come last, so that
+/// the others run side by side.
+const THE_REST: &[fn(&LazyFixture) -> Vec<Trial>] = &[
+    operations::list,
+    dns::list,
+    tls::list,
     faults::list,
     upgrade::list,
     restarts::list,
     outages::list,
 ];
+
+/// Of the tests' times, in what a run prints.
+const SLOWEST_SHOWN: usize = 12;
 
 fn main() -> ExitCode {
     let arguments = libtest_mimic::Arguments::from_args();
@@ -78,12 +90,20 @@ fn main() -> ExitCode {
         .ok()
         .and_then(|rounds| rounds.parse().ok())
         .unwrap_or(1);
-    for list in std::iter::repeat_n(LISTS, rounds).flatten() {
-        trials.extend(list(&fixture));
+    let the_rest = if is_set("NARROWS_KAFKA_ONLY_DIALECT") {
+        &[]
+    } else {
+        THE_REST
+    };
+    for _ in 0..rounds {
+        for list in DIALECT.iter().chain(the_rest) {
+            trials.extend(list(&fixture));
+        }
     }
     let conclusion = libtest_mimic::run(&arguments, trials);
     // The trials are gone: this was the last holder, and every process and namespace ends here.
     drop(fixture);
+    print!("\nslowest:\n{}", fixture::slowest(SLOWEST_SHOWN));
     if let Err(error) = narrows::ensure_ended_quietly() {
         println!("{error:#}");
         return ExitCode::FAILURE;
