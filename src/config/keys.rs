@@ -257,7 +257,9 @@ keys! {
     DRAIN_TIMEOUT = "drain.timeout", duration(ZERO, HOUR),
         Value("30s"), None,
         "How long requests in flight may take after that. Within half of it connections end broker \
-         by broker, since some clients give up when all are gone at once.";
+         by broker, since some clients give up when all are gone at once: each where everything that \
+         its client has sent is answered, for which it has a quarter of this time, 5 seconds at the \
+         most, before no further request is begun.";
 
     LOG_LEVEL = "log.level", Text,
         Value("info"), Some("--log-level"),

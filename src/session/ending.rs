@@ -8,6 +8,14 @@
 //! **A drain** closes broker by broker, with a pause in between: an application on librdkafka that
 //! loses all its brokers at once may take that for an outage (ALL_BROKERS_DOWN) and give up. The
 //! connections of the bootstrap port come first. All turns come within half of `drain.timeout`.
+//!
+//! When its turn has come, a session *leaves*: it goes on until a moment at which everything that
+//! the client has sent is answered, and ends then. A consumer's Fetch can wait for minutes, and
+//! what was sent behind it has been received: a broker would answer it, too, before it stops. A
+//! client that never lets go of the connection, as a producer under load, is cut short after
+//! [`LEAVING_MAX`]: what it has sent by then and no broker has seen, it sends anew to whoever is
+//! there. That is also how a Kafka broker ends a controlled shutdown (`SocketServer` closes its
+//! connections with requests unread), so that every client knows what to do.
 
 use super::cause::Cause;
 use std::pin::Pin;
@@ -21,6 +29,9 @@ const IDLE_TRIES: u8 = 40;
 const IDLE_PAUSE: Duration = Duration::from_millis(250);
 /// The longest pause between two brokers.
 pub(super) const TURN_MAX: Duration = Duration::from_secs(1);
+/// How long a session may go on after its turn in a drain, if it is never idle: half of the time
+/// that its turn could take at the most, and no longer than this.
+const LEAVING_MAX: Duration = Duration::from_secs(5);
 /// Ages differ by a tenth either way, so that connections that came at once don't end at once.
 const JITTER: f64 = 0.1;
 
@@ -31,6 +42,19 @@ pub(super) struct Ending {
     timer: Option<Pin<Box<Sleep>>>,
     tries: u8,
     is_draining: bool,
+    /// Its turn in a drain has come.
+    is_leaving: bool,
+}
+
+/// What a session is to do that is to end.
+#[derive(Debug)]
+pub(super) enum Step {
+    /// Go on, until it is asked again.
+    GoOn,
+    /// End as soon as nothing is in flight and nothing of the client's has arrived.
+    Leave,
+    /// Begin no further request, and end behind those in flight.
+    End(Cause),
 }
 
 impl Ending {
@@ -53,7 +77,7 @@ impl Ending {
         self.timer = Some(Box::pin(tokio::time::sleep(turn)));
     }
 
-    /// Ready when [`why`](Self::why) is to be asked. Cancel-safe.
+    /// Ready when [`step`](Self::step) is to be asked. Cancel-safe.
     fn poll_due(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         match &mut self.timer {
             Some(timer) => timer.as_mut().poll(cx),
@@ -66,22 +90,31 @@ impl Ending {
         std::future::poll_fn(|cx| self.poll_due(cx)).await;
     }
 
-    /// Why the session ends now, if it does: where it only has its age, not before it `is_idle` or
-    /// has had its chances to be.
-    pub(super) fn why(&mut self, is_idle: bool) -> Option<Cause> {
+    /// What the session does now: where it only has its age, it does not end before it `is_idle` or
+    /// has had its chances to be. All turns of a drain are within `spread`.
+    pub(super) fn step(&mut self, is_idle: bool, spread: Duration) -> Step {
         if self.is_draining {
-            self.timer = None;
-            return Some(Cause::Drained);
+            let leaving = (spread / 2).min(LEAVING_MAX);
+            if std::mem::replace(&mut self.is_leaving, true) || leaving.is_zero() {
+                self.timer = None;
+                return Step::End(Cause::Drained);
+            }
+            self.again_in(leaving);
+            return Step::Leave;
         }
         if is_idle || self.tries == IDLE_TRIES {
             self.timer = None;
-            return Some(Cause::AgeReached);
+            return Step::End(Cause::AgeReached);
         }
         self.tries += 1;
+        self.again_in(IDLE_PAUSE);
+        Step::GoOn
+    }
+
+    fn again_in(&mut self, pause: Duration) {
         if let Some(timer) = &mut self.timer {
-            timer.as_mut().reset(Instant::now() + IDLE_PAUSE);
+            timer.as_mut().reset(Instant::now() + pause);
         }
-        None
     }
 }
 
@@ -121,26 +154,46 @@ mod tests {
             (hour.mul_f64(0.9)..=hour.mul_f64(1.1) + IDLE_PAUSE).contains(&took),
             "{took:?}"
         );
-        assert!(idle.why(false).is_none());
+        assert!(matches!(idle.step(false, hour), Step::GoOn));
         idle.due().await;
-        assert!(matches!(idle.why(true), Some(Cause::AgeReached)));
+        assert!(matches!(
+            idle.step(true, hour),
+            Step::End(Cause::AgeReached)
+        ));
 
         let mut busy = Ending::new(Some(hour));
         for _ in 0..IDLE_TRIES {
             busy.due().await;
-            assert!(busy.why(false).is_none());
+            assert!(matches!(busy.step(false, hour), Step::GoOn));
         }
         busy.due().await;
-        assert!(matches!(busy.why(false), Some(Cause::AgeReached)));
+        assert!(matches!(
+            busy.step(false, hour),
+            Step::End(Cause::AgeReached)
+        ));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_drain_overrules_the_age_and_waits_for_its_turn() {
-        let mut ending = Ending::new(Some(Duration::from_secs(3600)));
-        let began = Instant::now();
-        ending.drain(Duration::from_secs(2));
-        ending.due().await;
-        assert!(began.elapsed() < Duration::from_secs(3));
-        assert!(matches!(ending.why(false), Some(Cause::Drained)));
+    async fn a_drain_overrules_the_age_waits_for_its_turn_and_lets_a_busy_session_leave() {
+        let second = Duration::from_secs(1);
+        for (spread, leaving) in [
+            (60 * second, LEAVING_MAX),
+            (3 * second, second.mul_f64(1.5)),
+        ] {
+            let mut ending = Ending::new(Some(Duration::from_secs(3600)));
+            let began = Instant::now();
+            ending.drain(2 * second);
+            ending.due().await;
+            assert!(began.elapsed() < 3 * second);
+            let turn = Instant::now();
+            assert!(matches!(ending.step(false, spread), Step::Leave));
+            ending.due().await;
+            let took = turn.elapsed();
+            assert!((leaving..leaving + second / 2).contains(&took), "{took:?}");
+            assert!(matches!(
+                ending.step(false, spread),
+                Step::End(Cause::Drained)
+            ));
+        }
     }
 }

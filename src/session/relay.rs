@@ -42,6 +42,8 @@ pub(super) struct Relay {
     metrics: ListenerMetrics,
     /// Why the session ends, once everything in flight has been answered.
     ending: Option<Cause>,
+    /// It ends as soon as nothing is in flight, which further requests may put off.
+    is_leaving: bool,
     /// Why it ends once what has been cleared for the client is written.
     broken: Option<Cause>,
     /// The client's half-close does not wait for ever.
@@ -101,6 +103,7 @@ impl Relay {
             state,
             metrics,
             ending: None,
+            is_leaving: false,
             broken: None,
             deadline: None,
         }
@@ -131,6 +134,11 @@ impl Relay {
     pub(super) fn end(&mut self, cause: Cause) {
         self.state.is_ending = true;
         self.ending.get_or_insert(cause);
+    }
+
+    /// Ends the session at the first moment at which all that the client has sent is answered.
+    pub(super) fn leave(&mut self) {
+        self.is_leaving = true;
     }
 
     /// The owner knows who the broker is: requests may go on, unless it has ended the session.
@@ -184,6 +192,9 @@ impl Relay {
         }
         if let Some(wanted) = self.wanted() {
             return Poll::Ready(Event::NeedsBroker(wanted));
+        }
+        if self.has_left(poll_budget) {
+            return Poll::Ready(Event::Ended(Cause::Drained));
         }
         let ended = self.poll_end(cx).or_else(|| self.poll_watch(cx));
         ended.map_or(Poll::Pending, |cause| Poll::Ready(Event::Ended(cause)))
@@ -296,6 +307,13 @@ impl Relay {
                 Some(Cause::stalled(way, waits_for, timeout))
             }
         }
+    }
+
+    /// Whether a session that is to leave can: the client's socket has just been read empty, and not
+    /// only for this turn.
+    fn has_left(&self, budget_left: usize) -> bool {
+        let is_read_empty = self.up.is_heard && budget_left > 0;
+        self.is_leaving && is_read_empty && self.is_idle()
     }
 
     /// Whether an ending session has nothing left to do.

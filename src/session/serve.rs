@@ -4,7 +4,7 @@ use super::arrival::read_until;
 use super::cause::Cause;
 use super::close;
 use super::context::SessionObserver;
-use super::ending::{self, Ending};
+use super::ending::{self, Ending, Step};
 use super::first_bytes;
 use super::in_flight::{self, InFlight};
 use super::lane::{Pools, Scan};
@@ -298,8 +298,11 @@ impl Session<'_> {
                     Ok(())
                 }
                 () = ending.due() => {
-                    if let Some(cause) = ending.why(relay.is_idle()) {
-                        relay.end(cause);
+                    let spread = self.entry.setup.session.drain_spread;
+                    match ending.step(relay.is_idle(), spread) {
+                        Step::GoOn => {}
+                        Step::Leave => relay.leave(),
+                        Step::End(cause) => relay.end(cause),
                     }
                     Ok(())
                 }

@@ -10,6 +10,7 @@ use tokio::net::TcpStream;
 
 #[tokio::test]
 async fn a_drain_answers_what_is_in_flight_closes_at_a_frame_boundary_and_takes_nobody_new() {
+    // Nobody has any time to leave in here: `drain_spread` is zero.
     let mut broker = Broker::alone(0).await;
     let proxy = Proxy::start(&[&broker]).await;
     let mut client = proxy.connect().await;
@@ -47,7 +48,7 @@ async fn a_drain_answers_what_is_in_flight_closes_at_a_frame_boundary_and_takes_
         assert_eq!(
             arrival.rest().await,
             b"",
-            "what came after the drain began goes nowhere"
+            "what came after all the time that it had goes nowhere"
         );
     };
     let (is_drained, ()) = within("the drain", async {
@@ -56,6 +57,48 @@ async fn a_drain_answers_what_is_in_flight_closes_at_a_frame_boundary_and_takes_
     .await;
     assert!(is_drained);
     assert_eq!((proxy.closed("drained"), proxy.active()), (3, 0));
+}
+
+#[tokio::test]
+async fn what_a_client_sends_behind_a_fetch_that_waits_in_a_drain_is_answered_too() {
+    let mut broker = Broker::alone(0).await;
+    let proxy = Proxy::start_with(&[&broker], |settings| {
+        settings.session.drain_spread = Duration::from_secs(60);
+    })
+    .await;
+    let mut client = proxy.connect().await;
+    let mut arrival = client.ask(&mut broker).await;
+    let mut idle = proxy.connect().await;
+    let mut idle_arrival = idle.ask(&mut broker).await;
+    idle_arrival.send(&opaque(1, b"answer")).await;
+    idle.frame().await.unwrap();
+    let script = async {
+        assert_eq!(idle.frame().await, None, "the turn has come");
+        drop(idle);
+        // One in whole, and one whose end is still on its way when the Fetch is answered.
+        let heartbeat = request(OFFSET_COMMIT, 6, 2, b"heartbeat");
+        let commit = request(OFFSET_COMMIT, 6, 3, &[7; 1000]);
+        client.send(&heartbeat).await;
+        client.send(&commit[..500]).await;
+        assert!(arrival.frame().await == Some(heartbeat));
+        arrival.send(&opaque(1, b"the fetch")).await;
+        arrival.send(&opaque(2, b"the heartbeat")).await;
+        assert_eq!(client.frame().await, Some(opaque(1, b"the fetch")));
+        assert_eq!(client.frame().await, Some(opaque(2, b"the heartbeat")));
+        client.send(&commit[500..]).await;
+        assert!(arrival.frame().await == Some(commit));
+        arrival.send(&opaque(3, b"the commit")).await;
+        assert_eq!(client.frame().await, Some(opaque(3, b"the commit")));
+        assert_eq!(client.frame().await, None, "nothing in flight: closed");
+        drop(client);
+        assert_eq!(arrival.rest().await, b"");
+    };
+    let (is_drained, ()) = within("the drain", async {
+        tokio::join!(proxy.narrows.drain(), script)
+    })
+    .await;
+    assert!(is_drained);
+    assert_eq!((proxy.closed("drained"), proxy.active()), (2, 0));
 }
 
 #[tokio::test]
