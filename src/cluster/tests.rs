@@ -209,6 +209,7 @@ fn learn(cluster: &Cluster, brokers: &[(i32, u16)]) {
     });
     let list = BrokerList {
         cluster_id: None,
+        controller: None,
         brokers: brokers.collect(),
         is_complete: false,
     };

@@ -123,6 +123,7 @@ pub(crate) struct Sharing {
 #[derive(Debug, Default)]
 struct Known {
     cluster_id: Option<String>,
+    controller: Option<NodeId>,
     rule: Option<BrokerAddressRule>,
     brokers: BTreeMap<NodeId, KnownBroker>,
     /// Brokers that were dialled by the rule, and that no list has had yet.
@@ -210,6 +211,12 @@ impl View {
         self.lock().cluster_id.clone()
     }
 
+    /// Which broker takes what is for the controller, as Narrows was told last. With KRaft that is
+    /// any of them, another one each time.
+    pub(crate) fn controller(&self) -> Option<NodeId> {
+        self.lock().controller
+    }
+
     /// Where every broker that is known is dialled, by node id.
     pub(crate) fn brokers(&self) -> Vec<(NodeId, BrokerAddress)> {
         self.lock()
@@ -242,6 +249,9 @@ impl View {
             .and_then(|seen| self.check_cluster(&mut known, seen, source));
         if let Some(wrong) = wrong {
             return wrong;
+        }
+        if source == Source::Own {
+            known.controller = sighting.controller;
         }
         let mut changed = known.present_all(&sighting.brokers, now);
         let mut suspicion = false;

@@ -64,6 +64,9 @@ pub struct ListedBroker {
 pub struct BrokerList {
     /// Kafka's cluster id, if the response has it.
     pub cluster_id: Option<String>,
+    /// The broker that takes what is for the controller, if the response says it: with KRaft any
+    /// broker, drawn anew for each response.
+    pub controller: Option<NodeId>,
     /// The brokers that it names.
     pub brokers: Vec<ListedBroker>,
     /// Whether these are all the brokers there are.
@@ -267,6 +270,7 @@ impl Rewrite {
         BrokerList {
             brokers: brokers.collect(),
             cluster_id: cluster_id.map(str::to_owned),
+            controller: marks.controller.filter(|node| node.0 >= 0),
             is_complete: self.schema.is_complete_list,
         }
     }

@@ -329,8 +329,10 @@ fn metadata_response(version: i16, shape: &Shape) -> MetadataResponse {
             &"t".repeat(1 + shape.filling.min(200)),
         ))))
         .with_partitions(vec![Default::default(); 1 + shape.filling / 30]);
+    let last = shape.nodes.last().filter(|_| version >= 1);
     MetadataResponse::default()
         .with_brokers(brokers.collect())
+        .with_controller_id(BrokerId(last.map_or(-1, |at| at.id)))
         .with_cluster_id(if version >= 2 && !shape.has_nulls {
             Some(str_bytes("the-cluster"))
         } else {

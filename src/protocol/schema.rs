@@ -38,6 +38,8 @@ pub(super) enum Mark {
     Host,
     Port,
     ClusterId,
+    /// The node id of the controller, or with KRaft of any broker.
+    Controller,
     /// An array that must not get out.
     Blank,
     /// From here on the body must be held: the addresses follow.
@@ -114,6 +116,14 @@ const fn cluster_id() -> Field {
     Field {
         mark: Mark::ClusterId,
         ..field(Kind::String)
+    }
+}
+
+/// The node id of the broker that takes what is for the controller.
+const fn controller() -> Field {
+    Field {
+        mark: Mark::Controller,
+        ..field(Kind::Fixed(4))
     }
 }
 

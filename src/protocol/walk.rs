@@ -35,6 +35,8 @@ pub(crate) struct Endpoint {
 pub(crate) struct Marks {
     /// The addresses, in wire order.
     pub(crate) endpoints: Vec<Endpoint>,
+    /// The broker that takes what is for the controller; negative for "none".
+    pub(crate) controller: Option<NodeId>,
     /// The cluster id's bytes.
     pub(crate) cluster_id: Option<Range<usize>>,
     /// Arrays to be emptied, each from its count to its end.
@@ -157,6 +159,7 @@ enum Step {
 enum Then {
     Length(Mark),
     Count(&'static [Field], Mark),
+    Controller,
     NodeId,
     Port,
     Tags,
@@ -393,6 +396,7 @@ impl Walker {
     fn begin(&mut self, field: &'static Field) -> Result<(), Malformed> {
         self.started = self.at;
         match (field.kind, field.mark) {
+            (Kind::Fixed(_), Mark::Controller) => self.read(Then::Controller),
             (Kind::Fixed(_), Mark::NodeId) => self.read(Then::NodeId),
             (Kind::Fixed(_), Mark::Port) => self.read(Then::Port),
             (Kind::Fixed(count), Mark::IsSensitive) if self.is_masked => {
@@ -470,6 +474,10 @@ impl Walker {
             Then::Count(of, mark) => self.elements(of, mark, self.length(value)?),
             Then::NodeId => {
                 self.node = NodeId(to_i32(value));
+                Ok(())
+            }
+            Then::Controller => {
+                self.marks.controller = Some(NodeId(to_i32(value)));
                 Ok(())
             }
             Then::Port => {

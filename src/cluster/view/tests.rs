@@ -3,6 +3,7 @@
 use super::*;
 
 fn sighting(cluster: &str, brokers: &[(i32, &str)]) -> BrokerList {
+    let controller = brokers.last().map(|(node, _)| NodeId(*node));
     let brokers = brokers.iter().map(|(node, host)| ListedBroker {
         node: NodeId(*node),
         host: (*host).to_owned(),
@@ -10,6 +11,7 @@ fn sighting(cluster: &str, brokers: &[(i32, &str)]) -> BrokerList {
     });
     BrokerList {
         cluster_id: Some(cluster.to_owned()),
+        controller,
         brokers: brokers.collect(),
         is_complete: true,
     }
@@ -17,6 +19,18 @@ fn sighting(cluster: &str, brokers: &[(i32, &str)]) -> BrokerList {
 
 fn ids(view: &View) -> Vec<i32> {
     view.brokers().iter().map(|(node, _)| node.0).collect()
+}
+
+#[test]
+fn the_controller_is_who_narrows_itself_was_told_last() {
+    let view = View::new(None);
+    let now = Instant::now();
+    assert_eq!(view.controller(), None);
+    view.learn(&sighting("a", &[(1, "x"), (2, "y")]), Source::Own, now);
+    assert_eq!(view.controller(), Some(NodeId(2)));
+    // With KRaft each answer names another one: what clients are told would flicker.
+    view.learn(&sighting("a", &[(2, "y"), (1, "x")]), Source::Passing, now);
+    assert_eq!(view.controller(), Some(NodeId(2)));
 }
 
 #[test]

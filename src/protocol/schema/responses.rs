@@ -3,8 +3,8 @@
 //! addresses is listed.
 
 use super::{
-    Extent, Field, Schema, array, bytes, cluster_id, fixed, host, is_sensitive, node_id, port,
-    setting_name, setting_value, string, structure,
+    Extent, Field, Schema, array, bytes, cluster_id, controller, fixed, host, is_sensitive,
+    node_id, port, setting_name, setting_value, string, structure,
 };
 
 const INT8: Field = fixed(1);
@@ -16,7 +16,7 @@ const UUID: Field = fixed(16);
 /// Behind a `NodeEndpoints` entry's address stands the rack.
 const NODE_ENDPOINTS: Field = array(&[node_id(), host(), port(), string()]);
 
-/// Metadata (key 3) v0–v13: the brokers and the cluster id stand before the topics.
+/// Metadata (key 3) v0–v13: the brokers, the cluster id and the controller stand before the topics.
 pub(in crate::protocol) static METADATA: Schema = Schema {
     extent: Extent::Head,
     is_complete_list: true,
@@ -24,6 +24,7 @@ pub(in crate::protocol) static METADATA: Schema = Schema {
         INT32.since(3), // ThrottleTimeMs
         array(&[node_id(), host(), port(), string().since(1)]),
         cluster_id().since(2),
+        controller().since(1),
     ],
 };
 
@@ -52,7 +53,7 @@ pub(in crate::protocol) static DESCRIBE_CLUSTER: Schema = Schema {
         string(),      // ErrorMessage
         INT8.since(1), // EndpointType
         cluster_id(),
-        INT32, // ControllerId
+        controller(),
         array(&[node_id(), host(), port(), string(), INT8.since(2)]),
     ],
 };
