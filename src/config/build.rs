@@ -123,12 +123,14 @@ fn limits(reader: &mut Reader) -> Option<LimitsSettings> {
         |key: &Key| reader.optional(key, "", parse::integer::<usize>(key.kind.integers()));
     let connections_max = count(&keys::CONNECTIONS_MAX);
     let connections_per_source_max = count(&keys::CONNECTIONS_PER_SOURCE_MAX);
+    let connections_rate = count(&keys::CONNECTIONS_RATE);
     let connections_per_source_rate = count(&keys::CONNECTIONS_PER_SOURCE_RATE);
     let newcomers_max = count(&keys::NEWCOMERS_MAX);
     let handshakes = count(&keys::TLS_HANDSHAKES_WAITING_MAX);
     Some(LimitsSettings {
         connections_max: connections_max?,
         connections_per_source_max: connections_per_source_max?,
+        connections_rate: connections_rate?,
         connections_per_source_rate: connections_per_source_rate?,
         newcomers_max: newcomers_max?,
         tls_handshakes_waiting_max: handshakes?,

@@ -183,6 +183,12 @@ keys! {
         Nothing("three quarters of connections_max"), None,
         "How many of them one source may have: an IPv4 address or an IPv6 network of 64 bits, as \
          the PROXY protocol says it.";
+    CONNECTIONS_RATE = "limits.connections_rate", COUNT,
+        Nothing("any number"), None,
+        "How many connections a second all sources together may open, and ten times as many at once. \
+         Not limited unless you say so, as brokers don't (max.connection.creation.rate): after a \
+         restart all clients come at once, and what that costs is bounded by the other limits, which \
+         turn nobody away for being fast.";
     CONNECTIONS_PER_SOURCE_RATE = "limits.connections_per_source_rate", COUNT,
         Nothing("any number"), None,
         "How many connections a second one source may open, and ten times as many at once, since a \

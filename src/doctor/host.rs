@@ -253,6 +253,7 @@ mod tests {
         let limits = |connections_max| LimitsSettings {
             connections_max,
             connections_per_source_max: None,
+            connections_rate: None,
             connections_per_source_rate: None,
             newcomers_max: None,
             tls_handshakes_waiting_max: None,

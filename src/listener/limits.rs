@@ -35,6 +35,8 @@ pub struct LimitsSettings {
     pub connections_max: Option<usize>,
     /// Client connections from one source address.
     pub connections_per_source_max: Option<usize>,
+    /// New connections a second in all; without it, any number.
+    pub connections_rate: Option<usize>,
     /// New connections a second from one source address; without it, any number.
     pub connections_per_source_rate: Option<usize>,
     /// Connections that have not sent their first request.
@@ -75,6 +77,8 @@ struct Maxima {
     per_source: usize,
     newcomers: usize,
     handshakes: usize,
+    /// New connections a second in all.
+    rate: Option<usize>,
     /// New connections a second of one source.
     source_rate: Option<usize>,
 }
@@ -100,6 +104,7 @@ impl Maxima {
                 .unwrap_or(three_quarters),
             newcomers: settings.newcomers_max.unwrap_or(half),
             handshakes: settings.tls_handshakes_waiting_max.unwrap_or(handshakes),
+            rate: settings.connections_rate,
             source_rate: settings.connections_per_source_rate,
         }
     }
@@ -133,6 +138,8 @@ struct State {
     beginning: usize,
     handshakes: usize,
     sources: HashMap<Source, Counts>,
+    /// Of all sources together.
+    rate: Rates<()>,
     rates: Rates<Source>,
 }
 
@@ -169,6 +176,7 @@ impl Limits {
             beginning: 0,
             handshakes: 0,
             sources: HashMap::new(),
+            rate: Rates::default(),
             rates: Rates::default(),
         };
         let shared = Shared {
@@ -203,11 +211,13 @@ impl Limits {
             per_source,
             newcomers,
             handshakes,
+            rate,
             source_rate,
         } = maxima;
         let metrics = &self.shared.metrics;
         metrics.set_max([connections, per_source, newcomers, handshakes]);
-        metrics.set_source_rate_max(source_rate);
+        metrics.set_rate_max(Limit::Rate, rate);
+        metrics.set_rate_max(Limit::SourceRate, source_rate);
     }
 
     /// Lets one more connection in, which counts at `listener` for as long as the permit lives.
@@ -223,6 +233,12 @@ impl Limits {
         within(Limit::Newcomers, state.newcomers, maxima.newcomers)?;
         let source = source.map(Source::of);
         state.enter_source(source, true)?;
+        // Last: a source that is too fast itself must not use up what all the others may.
+        if let Err(cause) = state.enter_rate() {
+            state.leave_source(source, Kind::Connection);
+            state.leave_source(source, Kind::Newcomer);
+            return Err(cause);
+        }
         state.connections += 1;
         state.newcomers += 1;
         state.beginning += 1;
@@ -283,10 +299,13 @@ impl Limits {
             .max();
         let of = |limit: Limit, in_use: usize, max: usize| json!({ "limit": limit.label(), "in_use": in_use, "max": max });
         let maxima = state.maxima;
-        let rate = maxima.source_rate.map(|max| {
-            let busiest = state.rates.busiest(max, Instant::now());
-            of(Limit::SourceRate, busiest, max)
-        });
+        let now = Instant::now();
+        let rate = maxima
+            .rate
+            .map(|max| of(Limit::Rate, state.rate.busiest(max, now), max));
+        let source_rate = maxima
+            .source_rate
+            .map(|max| of(Limit::SourceRate, state.rates.busiest(max, now), max));
         let mut limits = vec![
             of(Limit::Connections, state.connections, maxima.connections),
             // Of the source that has the most.
@@ -298,7 +317,7 @@ impl Limits {
             of(Limit::Newcomers, state.newcomers, maxima.newcomers),
             of(Limit::Handshakes, state.handshakes, maxima.handshakes),
         ];
-        limits.extend(rate);
+        limits.extend(rate.into_iter().chain(source_rate));
         limits.into()
     }
 
@@ -325,6 +344,16 @@ impl Limits {
 }
 
 impl State {
+    fn enter_rate(&mut self) -> Result<(), Cause> {
+        match self.maxima.rate {
+            Some(max) if !self.rate.admit((), max, Instant::now()) => {
+                let limit = Limit::Rate;
+                Err(Cause::LimitReached { limit, max })
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn enter_source(&mut self, source: Option<Source>, is_newcomer: bool) -> Result<(), Cause> {
         let Some(source) = source else { return Ok(()) };
         let maxima = self.maxima;
@@ -508,6 +537,7 @@ mod tests {
                 per_source,
                 newcomers,
                 handshakes,
+                rate: _,
                 source_rate: _,
             } = Maxima::new(settings, Capacity { descriptors, cores });
             [connections, per_source, newcomers, handshakes]
@@ -582,6 +612,36 @@ mod tests {
         limits.change(LimitsSettings::default());
         assert!(limits.admit(&listener, fast).is_ok());
         assert!(limits.to_json().get(4).is_none(), "no limit, no row");
+    }
+
+    #[test]
+    fn all_together_may_dial_only_so_fast_and_who_is_too_fast_alone_takes_nothing_from_them() {
+        let (limits, listener) = limits(LimitsSettings {
+            connections_rate: Some(3),
+            connections_per_source_rate: Some(1),
+            ..LimitsSettings::default()
+        });
+        let admitted = |from: &str| {
+            let admit = || limits.admit(&listener, source(from));
+            let ends: Vec<_> = std::iter::repeat_with(admit).take(50).collect();
+            let refused = ends.iter().map(code).find(|code| !code.is_empty());
+            (ends.iter().filter(|end| end.is_ok()).count(), refused)
+        };
+        let alone = (10, Some("connections_per_source_rate"));
+        assert_eq!(admitted("192.0.2.1"), alone);
+        assert_eq!(admitted("192.0.2.2"), alone);
+        assert_eq!(admitted("192.0.2.3"), alone);
+        assert_eq!(admitted("192.0.2.4"), (0, Some("connections_rate")));
+        let state = limits.lock();
+        assert!(state.sources.is_empty() && state.connections == 0);
+        drop(state);
+        let shown = limits.to_json();
+        assert_eq!(
+            (&shown[4]["limit"], &shown[4]["max"], &shown[4]["in_use"]),
+            (&json!("connections_rate"), &json!(3), &json!(2)),
+        );
+        limits.change(LimitsSettings::default());
+        assert_eq!(admitted("192.0.2.5").0, 50);
     }
 
     #[test]

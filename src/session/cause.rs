@@ -412,15 +412,21 @@ impl Cause {
 fn turned_away_for(limit: Limit) -> Side {
     match limit {
         Limit::SourceConnections | Limit::SourceRate | Limit::SourceNewcomers => Side::Client,
-        Limit::Connections | Limit::ListenerConnections | Limit::Newcomers | Limit::Handshakes => {
-            Side::Narrows
-        }
+        Limit::Connections
+        | Limit::ListenerConnections
+        | Limit::Rate
+        | Limit::Newcomers
+        | Limit::Handshakes => Side::Narrows,
     }
 }
 
 fn met_text(limit: Limit, max: usize) -> String {
     let key = limit.key();
     match limit {
+        Limit::Rate => format!(
+            "clients open more than {max} connections a second, which {key} allows, and ten times \
+             as many at once"
+        ),
         Limit::SourceRate => format!(
             "its source opens more than {max} connections a second, which {key} allows, and ten \
              times as many at once"
@@ -440,6 +446,11 @@ fn cure(limit: Limit) -> &'static str {
         Limit::SourceConnections => {
             "Clients behind one NAT or load balancer count as one source: raise it, or let the \
              balancer say whose connections they are (the listener's proxy_protocol.mode)"
+        }
+        Limit::Rate => {
+            "After a restart or a failover all clients come at once, and find a place when they try \
+             again; at any other time find out what dials so often (narrows_connections_accepted_total \
+             by listener), or raise it"
         }
         Limit::SourceRate => {
             "Find out what dials so often: most Kafka clients keep their connections. Clients \

@@ -161,6 +161,33 @@ async fn a_source_that_dials_faster_than_it_may_is_turned_away_with_a_sentence()
 }
 
 #[tokio::test]
+async fn more_connections_a_second_than_may_be_in_all_are_turned_away_with_a_sentence() {
+    let broker = Broker::alone(0).await;
+    let proxy = Proxy::start_with(&[&broker], |settings| {
+        settings.limits.connections_rate = Some(1);
+    })
+    .await;
+    let turned_away = "narrows_connections_refused_total\
+                       {limit=\"connections_rate\",listener=\"external\"}";
+    let text = proxy.narrows.metrics().render();
+    let born = text.lines().any(|line| line == format!("{turned_away} 0"));
+    assert!(born, "there before the first, so that rate() sees it");
+    for _ in 0..200 {
+        proxy.connect().await;
+    }
+    proxy.until_closed("connections_rate", 1).await;
+    assert!(refused(&proxy, "connections_rate") > 0);
+    let said = proxy.problem("connections_rate");
+    let text = said["last"].as_str().unwrap();
+    let expected = "more than 1 connections a second, which limits.connections_rate allows";
+    assert!(text.contains(expected), "{text}");
+    assert_eq!(
+        proxy.metric("narrows_limit_max{limit=\"connections_rate\"}"),
+        1
+    );
+}
+
+#[tokio::test]
 async fn behind_a_balancer_the_source_is_the_client_that_the_header_names() {
     let broker = Broker::alone(0).await;
     let proxy = Proxy::start_with(&[&broker], |settings| {

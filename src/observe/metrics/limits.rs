@@ -12,6 +12,8 @@ pub enum Limit {
     ListenerConnections,
     /// Client connections from one source address.
     SourceConnections,
+    /// New connections a second in all.
+    Rate,
     /// New connections a second from one source address.
     SourceRate,
     /// Connections that have not sent their first request.
@@ -29,6 +31,7 @@ impl Limit {
             Self::Connections => "connections_max",
             Self::ListenerConnections => "listener_connections_max",
             Self::SourceConnections => "connections_per_source_max",
+            Self::Rate => "connections_rate",
             Self::SourceRate => "connections_per_source_rate",
             Self::Newcomers => "newcomers_max",
             Self::SourceNewcomers => "newcomers_per_source_max",
@@ -42,6 +45,7 @@ impl Limit {
             Self::Connections => "limits.connections_max",
             Self::ListenerConnections => "the listener's connections_max",
             Self::SourceConnections => "limits.connections_per_source_max",
+            Self::Rate => "limits.connections_rate",
             Self::SourceRate => "limits.connections_per_source_rate",
             Self::Newcomers => "limits.newcomers_max",
             Self::SourceNewcomers => "half of limits.newcomers_max",
@@ -89,9 +93,9 @@ impl LimitMetrics {
         }
     }
 
-    /// Says how many connections a second one source may open, if that is limited.
-    pub(crate) fn set_source_rate_max(&self, max: Option<usize>) {
-        let label = [Limit::SourceRate.label()];
+    /// Says how many connections a second there may be of a kind, if that is limited.
+    pub(crate) fn set_rate_max(&self, limit: Limit, max: Option<usize>) {
+        let label = [limit.label()];
         match max {
             Some(max) => {
                 let max = i64::try_from(max).unwrap_or(i64::MAX);
