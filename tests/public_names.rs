@@ -14,7 +14,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Where codes come from: the file, and the functions in it whose string literals are codes.
-const CODES: [(&str, &[&str]); 11] = [
+const CODES: [(&str, &[&str]); 10] = [
     ("session/cause.rs", &["faces"]),
     ("session/first_bytes.rs", &["code"]),
     ("cluster/connect.rs", &["code"]),
@@ -24,8 +24,16 @@ const CODES: [(&str, &[&str]); 11] = [
     ("observe/metrics/listener.rs", &["label", "new"]),
     ("protocol/sasl.rs", &["name"]),
     ("types/mod.rs", &["label"]),
-    ("cluster/refresh.rs", &["note"]),
-    ("listener/mod.rs", &["accept"]),
+    ("cluster/refresh.rs", &["code"]),
+];
+
+/// Where the status is made.
+const STATUS: [&str; 5] = [
+    "app/certificates.rs",
+    "app/reload.rs",
+    "app/status.rs",
+    "app/verdict.rs",
+    "listener/limits.rs",
 ];
 
 fn root() -> PathBuf {

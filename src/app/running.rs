@@ -16,7 +16,7 @@ use crate::listener::{
 use crate::net::own_sockets::OwnSockets;
 use crate::net::passed::PassedSockets;
 use crate::observe::metrics::{Metrics, UNIDENTIFIED};
-use crate::session::{ListenerContext, ListenerState, Resources};
+use crate::session::{ListenerContext, ListenerState, Resources, begin_at_zero};
 use crate::types::{ClusterName, ListenerName};
 use std::collections::BTreeMap;
 use std::io;
@@ -335,6 +335,7 @@ impl Running {
                 && listeners.len() > 1
             {
                 *unidentified = metrics.listener(&ListenerName(UNIDENTIFIED.into()));
+                begin_at_zero(unidentified, true);
             }
         }
         plan_bindings

@@ -89,6 +89,17 @@ impl DialError {
         attempts.iter().map(|(peer, _)| *peer)
     }
 
+    /// Every code that there is.
+    pub(crate) const CODES: [&'static str; 7] = [
+        "dns",
+        "routing_loop",
+        "refused",
+        "timeout",
+        "unreachable",
+        "other",
+        "tls",
+    ];
+
     /// A code for the metric: a closed set.
     pub(crate) fn code(&self) -> &'static str {
         match &self.failure {

@@ -152,6 +152,16 @@ impl ConnectError {
         matches!(self, Self::Probe { source, .. } if source.is_closed())
     }
 
+    /// Every code that there is.
+    pub(crate) const CODES: [&'static str; 6] = [
+        "routing_loop",
+        "dial_failed",
+        "probe_failed",
+        "no_bootstrap_server",
+        "unknown_broker",
+        "wrong_broker",
+    ];
+
     /// A code for the metric: a closed set.
     pub(crate) fn code(&self) -> &'static str {
         match self {

@@ -22,7 +22,7 @@ pub use broker_address::BrokerAddressRule;
 pub(crate) use connect::{ConnectError, Connection};
 pub(crate) use view::View;
 
-use crate::broker::{DialSettings, Dialler, Resolver, Security};
+use crate::broker::{DialError, DialSettings, Dialler, Resolver, Security};
 use crate::net::buffer::BufferPool;
 use crate::net::own_sockets::OwnSockets;
 use crate::net::tls::ClientTls;
@@ -98,6 +98,8 @@ impl Cluster {
         dialler: Dialler,
         metrics: ClusterMetrics,
     ) -> Self {
+        metrics.dials_begin(None, &DialError::CODES);
+        metrics.refreshes_begin(&refresh::Outcome::CODES);
         let view = View::new(settings.cluster_id.clone());
         view.change_rule(settings.broker_address.clone());
         Self {

@@ -11,7 +11,7 @@
 
 use super::view::{Learned, Source};
 use super::{Cluster, ConnectError};
-use crate::broker::{self, OwnName};
+use crate::broker::{self, DialError, OwnName};
 use crate::lifecycle::Stop;
 use crate::observe::text::Shown;
 use crate::observe::throttle::Throttle;
@@ -79,6 +79,20 @@ pub(crate) enum Outcome {
     LoginDemanded,
     /// Nobody could be asked; says why.
     Failed(String),
+}
+
+impl Outcome {
+    /// Every word that there is.
+    pub(super) const CODES: [&'static str; 3] = ["fresh", "authentication_demanded", "failed"];
+
+    /// A word for the metric: a closed set.
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Fresh | Self::None => "fresh",
+            Self::LoginDemanded => "authentication_demanded",
+            Self::Failed(_) => "failed",
+        }
+    }
 }
 
 impl Default for Refreshes {
@@ -229,11 +243,7 @@ impl Cluster {
             _ => {}
         }
         self.note_sharing();
-        self.metrics.refresh(match outcome {
-            Outcome::Fresh | Outcome::None => "fresh",
-            Outcome::LoginDemanded => "authentication_demanded",
-            Outcome::Failed(_) => "failed",
-        });
+        self.metrics.refresh(outcome.code());
         self.refreshes.ended.send_modify(|(count, last)| {
             *count += 1;
             *last = outcome;
@@ -374,6 +384,9 @@ impl Cluster {
             .left_but(&brokers.iter().map(|(node, _)| *node).collect());
         let count = i64::try_from(brokers.len()).unwrap_or(i64::MAX);
         self.metrics.brokers_known.set(count);
+        for (node, _) in brokers.iter().take(BROKERS_BEGUN) {
+            self.metrics.dials_begin(Some(*node), &DialError::CODES);
+        }
         self.note_sharing();
         let Some(suppressed) = self.refreshes.lines().map.admit(now()) else {
             return;
@@ -414,6 +427,10 @@ impl Cluster {
 
 /// Of the known brokers, so many are asked when no bootstrap server answers; others the next time.
 const KNOWN_ASKED_MAX: usize = 20;
+
+/// So many brokers have series of failed dials from the start, seven each; the others' begin with
+/// their first.
+const BROKERS_BEGUN: usize = 100;
 
 /// More brokers than this are not in the map's line.
 const BROKERS_SHOWN: usize = 50;

@@ -23,6 +23,7 @@ use crate::address::Scheme;
 use crate::lifecycle::{Stop, Tasks};
 use crate::net::passed::PassedSockets;
 use crate::net::socket;
+use crate::observe::metrics::AcceptError;
 use crate::observe::throttle::Throttle;
 use crate::session::ListenerTls;
 use crate::types::{ClusterName, ListenerName};
@@ -151,13 +152,13 @@ pub(crate) async fn accept(
                 carry::carry(client, peer, state, (&sessions, stop.clone()));
             }
             Err(error) if is_of_one_connection(&error) => {
-                state.metrics().accept_error("client_gone")
+                state.metrics().accept_error(AcceptError::ClientGone)
             }
             Err(error) => {
                 let reason = if is_exhausted(&error) {
-                    "no_file_descriptors"
+                    AcceptError::NoFileDescriptors
                 } else {
-                    "other"
+                    AcceptError::Other
                 };
                 state.metrics().accept_error(reason);
                 if let Some(suppressed) = warnings.admit(Instant::now()) {

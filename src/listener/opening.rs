@@ -15,8 +15,8 @@ use crate::net::stream::Stream;
 use crate::net::tls::{self, HandshakeError, ServerTls, TlsStream};
 use crate::observe::text::Shown;
 use crate::session::{
-    self, Cause, DETECTION_BYTES, DetectedProtocol, Entry, FirstBytes, Incoming, IncomingClient,
-    ListenerTls,
+    self, Cause, DETECTION_BYTES, DetectedProtocol, Entry, FirstBytes, HANDSHAKE_GONE, Incoming,
+    IncomingClient, ListenerTls,
 };
 use std::future::poll_fn;
 use std::pin::pin;
@@ -155,7 +155,7 @@ impl Connection {
         let turn = turn.map_err(|cause| Failed(cause, None))?;
         if socket::is_gone(&client) {
             // A flood of hellos from clients that are gone again costs no more than this look.
-            self.metrics().handshake("none", "gone");
+            self.metrics().handshake("none", HANDSHAKE_GONE);
             return Err(Failed(Cause::from(&HandshakeError::Closed), None));
         }
         let buffers = &self.binding.resources.buffers;

@@ -5,6 +5,7 @@ use super::lane::Pools;
 use super::reach::Reach;
 use super::state::Observer;
 use super::unmapped::Unmapped;
+use super::zeros;
 use super::{ListenerTls, SessionSettings, Splice};
 use crate::address::{Advertised, Scheme};
 use crate::cluster::Cluster;
@@ -122,6 +123,10 @@ impl ListenerContext {
         metrics: ListenerMetrics,
         stop: Stop,
     ) -> Self {
+        zeros::begin(
+            &metrics,
+            matches!(setup.tls, Some(ListenerTls::Terminate(_))),
+        );
         let setup = ArcSwap::from_pointee(setup);
         Self {
             listener,
@@ -144,6 +149,10 @@ impl ListenerContext {
 
     /// From now on it is told this.
     pub(crate) fn change(&self, setup: ListenerState) {
+        zeros::begin(
+            &self.metrics,
+            matches!(setup.tls, Some(ListenerTls::Terminate(_))),
+        );
         self.setup.store(Arc::new(setup));
         self.compare_with_map();
         self.changed.notify_one();

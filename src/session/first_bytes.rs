@@ -115,6 +115,16 @@ impl DetectedProtocol {
         }
     }
 
+    /// Every code that there is.
+    pub(crate) const CODES: [&'static str; 6] = [
+        "tls_on_plaintext",
+        "http",
+        "proxy_header_unexpected",
+        "ssh",
+        "plaintext_on_tls",
+        "not_kafka",
+    ];
+
     /// The code of the cause on a port that does not speak so: for metrics and log fields.
     pub(crate) fn code(self) -> &'static str {
         match self {

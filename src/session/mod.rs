@@ -44,6 +44,7 @@ mod tls;
 mod tunnel;
 mod unmapped;
 mod watch;
+mod zeros;
 
 pub use crate::protocol::admission::{ConfigAddresses, Unvetted};
 pub(crate) use arrival::read_until;
@@ -53,6 +54,7 @@ pub(crate) use context::{Entry, ListenerContext, ListenerState, Resources};
 pub use first_bytes::{DETECTION_BYTES, DetectedProtocol, FirstBytes, kafka_sender};
 pub use settings::{SessionSettings, Splice};
 pub use tls::ListenerTls;
+pub(crate) use zeros::{HANDSHAKE_GONE, begin as begin_at_zero};
 
 use crate::net::buffer::Buffer;
 use crate::net::stream::Stream;

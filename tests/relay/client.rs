@@ -151,9 +151,10 @@ impl Proxy {
         let series =
             format!("narrows_connections_closed_total{{cause=\"{cause}\",listener=\"external\"");
         let text = self.narrows.metrics().render();
-        let line = text.lines().find(|line| line.starts_with(&series));
-        let value = line.and_then(|line| line.rsplit(' ').next());
-        value.map_or(0, |value| value.parse().unwrap())
+        // One cause can be either side's doing.
+        let lines = text.lines().filter(|line| line.starts_with(&series));
+        let value = |line: &str| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap();
+        lines.map(value).sum()
     }
 
     /// Every cause that sessions ended with.
@@ -161,7 +162,8 @@ impl Proxy {
         let text = self.narrows.metrics().render();
         let of_metric = text
             .lines()
-            .filter_map(|line| line.strip_prefix("narrows_connections_closed_total{"));
+            .filter_map(|line| line.strip_prefix("narrows_connections_closed_total{"))
+            .filter(|line| !line.ends_with(" 0"));
         of_metric.map(str::to_owned).collect()
     }
 

@@ -158,3 +158,24 @@ async fn the_wait_for_a_client_that_takes_nothing_is_counted_once_it_takes_somet
     assert_eq!(got.map(|frame| frame.len()), Some(answer.len()));
     until("the wait is counted", || waited("to_client") > 0.0).await;
 }
+
+#[tokio::test]
+async fn a_failure_is_a_series_before_it_happens_so_that_its_rate_is_seen() {
+    let zero = Broker::alone(0).await;
+    let _one = Broker::member(1, &zero.cluster).await;
+    let proxy = Proxy::start(&[&zero]).await;
+    let text = proxy.narrows.metrics().render();
+    for series in [
+        "narrows_broker_dial_failures_total{cluster=\"orders\",node_id=\"1\",reason=\"refused\"}",
+        "narrows_broker_dial_failures_total{cluster=\"orders\",node_id=\"bootstrap\",reason=\"dns\"}",
+        "narrows_metadata_refreshes_total{cluster=\"orders\",outcome=\"failed\"}",
+        "narrows_connections_closed_total{cause=\"aborted\",listener=\"external\",side=\"narrows\"}",
+        "narrows_accept_errors_total{listener=\"external\",reason=\"no_file_descriptors\"}",
+    ] {
+        let expected = format!("{series} 0");
+        assert!(
+            text.lines().any(|line| line == expected),
+            "{series} in\n{text}"
+        );
+    }
+}

@@ -36,6 +36,26 @@ impl From<rustls::Error> for HandshakeError {
 }
 
 impl HandshakeError {
+    /// Every code that there is.
+    pub(crate) const CODES: [&'static str; 16] = [
+        "certificate_required",
+        "certificate_version",
+        "certificate_expired",
+        "certificate_not_yet_valid",
+        "certificate_unknown_issuer",
+        "certificate_wrong_name",
+        "certificate_purpose",
+        "certificate_invalid",
+        "alert_received",
+        "incompatible",
+        "not_tls",
+        "malformed",
+        "other",
+        "closed",
+        "connection_failed",
+        "name",
+    ];
+
     /// A code for metrics: a closed set.
     pub(crate) fn code(&self) -> &'static str {
         match self {

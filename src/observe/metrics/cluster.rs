@@ -38,6 +38,24 @@ impl ClusterMetrics {
         }
     }
 
+    /// Connections to this broker, or to any, can fail for these reasons: each is a series from now
+    /// on, so that `rate()` sees the first failure.
+    pub(crate) fn dials_begin(&self, node: Option<NodeId>, reasons: &[&'static str]) {
+        let node = self.node_label(node);
+        for reason in reasons {
+            self.dial_failures
+                .with_label_values(&[&*self.cluster.0, &node, reason]);
+        }
+    }
+
+    /// Attempts to learn the brokers can end so: each is a series from now on.
+    pub(crate) fn refreshes_begin(&self, outcomes: &[&'static str]) {
+        for outcome in outcomes {
+            self.refreshes
+                .with_label_values(&[&*self.cluster.0, outcome]);
+        }
+    }
+
     /// Counts a connection that could not be made: to this broker, or to any. A lookup under a
     /// lock: once a dial.
     pub(crate) fn dial_failed(&self, node: Option<NodeId>, reason: &'static str) {

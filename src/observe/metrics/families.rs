@@ -278,8 +278,8 @@ pub static FAMILIES: &[Family] = &[
     ),
     gauge(
         "narrows_build_info",
-        &["version"],
-        "The version of Narrows, as a label; always 1.",
+        &["version", "commit"],
+        "The version of Narrows and the commit that it is built from, as labels; always 1.",
     ),
     counter(
         "narrows_log_lines_lost_total",

@@ -25,6 +25,18 @@ pub enum Limit {
 }
 
 impl Limit {
+    /// Every one.
+    pub(crate) const ALL: [Self; 8] = [
+        Self::Connections,
+        Self::ListenerConnections,
+        Self::SourceConnections,
+        Self::Rate,
+        Self::SourceRate,
+        Self::Newcomers,
+        Self::SourceNewcomers,
+        Self::Handshakes,
+    ];
+
     /// The value of the label `limit`, and the cause that a connection ends with.
     pub(crate) fn label(self) -> &'static str {
         match self {
@@ -104,6 +116,13 @@ impl LimitMetrics {
             // There may be none to remove.
             None => drop(self.max.remove_label_values(&label)),
         }
+    }
+}
+
+/// Shows that no limit has kept anybody out yet.
+pub(super) fn begin(counters: &IntCounterVec, listener: &str) {
+    for limit in Limit::ALL {
+        counters.with_label_values(&[listener, limit.label()]);
     }
 }
 

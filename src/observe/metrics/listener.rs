@@ -95,6 +95,29 @@ impl BulkTransfers {
     }
 }
 
+/// Why a connection could not be accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum AcceptError {
+    /// It has gone again.
+    ClientGone,
+    /// The process or the system has no descriptor left.
+    NoFileDescriptors,
+    /// Anything else.
+    Other,
+}
+
+impl AcceptError {
+    const ALL: [Self; 3] = [Self::ClientGone, Self::NoFileDescriptors, Self::Other];
+
+    fn label(self) -> &'static str {
+        match self {
+            Self::ClientGone => "client_gone",
+            Self::NoFileDescriptors => "no_file_descriptors",
+            Self::Other => "other",
+        }
+    }
+}
+
 /// The way of bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Direction {
@@ -147,7 +170,7 @@ impl ListenerMetrics {
                 .backpressure_seconds
                 .with_label_values(&[listener, direction.label()])
         };
-        Self(Arc::new(Handles {
+        let begun = Self(Arc::new(Handles {
             accepted: metrics.connections_accepted.with_label_values(&[listener]),
             active: metrics.connections_active.with_label_values(&[listener]),
             bytes_to_broker: bytes(Direction::ToBroker),
@@ -172,7 +195,44 @@ impl ListenerMetrics {
                 added_seconds: Apis::new(&metrics.added_seconds, listener, names),
                 broker_seconds: Apis::new(&metrics.broker_seconds, listener, names),
             },
-        }))
+        }));
+        begun.begin();
+        begun
+    }
+
+    /// From the first scrape on, so that `rate()` sees the first event.
+    fn begin(&self) {
+        let Shared {
+            listener,
+            accept_errors,
+            refused,
+            ..
+        } = &self.shared;
+        for error in AcceptError::ALL {
+            accept_errors.with_label_values(&[&*listener.0, error.label()]);
+        }
+        limits::begin(refused, &listener.0);
+    }
+
+    /// Connections can end by these causes, of which each is a series from now on.
+    pub(crate) fn closings_begin(&self, causes: impl Iterator<Item = (&'static str, Side)>) {
+        for (cause, side) in causes {
+            self.shared
+                .closed
+                .with_label_values(&[&*self.shared.listener.0, cause, side.label()]);
+        }
+    }
+
+    /// Handshakes can end so, by version and outcome: each is a series from now on.
+    pub(crate) fn handshakes_begin(
+        &self,
+        ends: impl Iterator<Item = (&'static str, &'static str)>,
+    ) {
+        for (version, outcome) in ends {
+            self.shared
+                .handshakes
+                .with_label_values(&[&*self.shared.listener.0, version, outcome]);
+        }
     }
 
     /// The label that all this is counted under.
@@ -197,10 +257,10 @@ impl ListenerMetrics {
     }
 
     /// Counts a connection that could not be accepted. A lookup under a lock.
-    pub(crate) fn accept_error(&self, reason: &'static str) {
+    pub(crate) fn accept_error(&self, error: AcceptError) {
         self.shared
             .accept_errors
-            .with_label_values(&[&*self.shared.listener.0, reason])
+            .with_label_values(&[&*self.shared.listener.0, error.label()])
             .inc();
     }
 

@@ -35,7 +35,9 @@ pub(crate) use cluster::ClusterMetrics;
 pub(crate) use families::Family;
 pub use families::{FAMILIES, Kind};
 pub use limits::{Limit, LimitMetrics};
-pub(crate) use listener::{BulkTransfers, CopyReason, Direction, ListenerMetrics, UNIDENTIFIED};
+pub(crate) use listener::{
+    AcceptError, BulkTransfers, CopyReason, Direction, ListenerMetrics, UNIDENTIFIED,
+};
 pub use page::markdown;
 pub(crate) use prometheus::{IntCounter, IntGauge};
 
@@ -87,7 +89,7 @@ impl Metrics {
         let durations = |name| registered(&registry, DurationVec::new(row(name)));
         let build_info = gauges("narrows_build_info");
         build_info
-            .with_label_values(&[env!("CARGO_PKG_VERSION")])
+            .with_label_values(&[env!("CARGO_PKG_VERSION"), env!("NARROWS_COMMIT")])
             .set(1);
         let reloads = counters("narrows_reloads_total");
         // From the first scrape on, so that `increase()` sees the first event.
@@ -274,7 +276,7 @@ mod tests {
         external.bytes_to_client.inc_by(20);
         external.bulk_transfers.begun(None);
         external.bulk_transfers.begun(Some(CopyReason::Off));
-        external.accept_error("too_many_open_files");
+        external.accept_error(AcceptError::NoFileDescriptors);
         external.unmapped(2);
         let orders = metrics.cluster(&ClusterName("orders".into()));
         orders.dial_failed(Some(NodeId(7)), "refused");
@@ -294,14 +296,16 @@ mod tests {
             "narrows_bulk_transfers_total{listener=\"external\",mode=\"spliced\",reason=\"none\"} 1",
             "narrows_bulk_transfers_total{listener=\"external\",mode=\"copied\",reason=\"off\"} 1",
             "narrows_bulk_transfers_total{listener=\"external\",mode=\"copied\",reason=\"no_pipe\"} 0",
-            "narrows_accept_errors_total{listener=\"external\",reason=\"too_many_open_files\"} 1",
+            "narrows_accept_errors_total{listener=\"external\",reason=\"no_file_descriptors\"} 1",
             "narrows_unmapped_nodes{listener=\"external\"} 2",
             "narrows_broker_dial_failures_total{cluster=\"orders\",node_id=\"7\",reason=\"refused\"} 1",
             "narrows_metadata_refreshes_total{cluster=\"orders\",outcome=\"ok\"} 1",
             "narrows_brokers_known{cluster=\"orders\"} 3",
             "narrows_brokers_sharing_address{cluster=\"orders\"} 2",
             concat!(
-                "narrows_build_info{version=\"",
+                "narrows_build_info{commit=\"",
+                env!("NARROWS_COMMIT"),
+                "\",version=\"",
                 env!("CARGO_PKG_VERSION"),
                 "\"} 1"
             ),

@@ -15,8 +15,10 @@ them are public: they change only in a release that says so.
 - **Nothing that a client sends makes a series without a bound.** Listeners and clusters are
   configured, APIs and errors come from tables (anything else is `other`), and causes, reasons and
   outcomes are words in the code. No label has a client id, a topic, a user or an address of a client.
-- A series appears when it is first counted. Only the ones that alerts need from the start are there
-  at zero.
+- Counters whose labels are words in the code (`cause`, `limit`, `reason`, `outcome`) are there at zero
+  from the start, so that `rate()` sees the first event. Those by API, Kafka error, SASL mechanism or
+  client library appear when they are first counted, since nobody has all of them; failed dials of a
+  broker appear when it is known, of the first 100.
 - Where several listeners share a port, a connection that has not named one of them counts at the
   listener `(unidentified)`.
 - The codes of `cause` are on the status page with what to do; `side` says whose doing it was.
