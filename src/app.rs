@@ -20,6 +20,7 @@ use crate::lifecycle::{DrainSettings, Stop, Tasks};
 use crate::listener::{Capacity, Limits, LimitsSettings, ListenerSettings};
 use crate::net::descriptors;
 use crate::net::passed::PassedSockets;
+use crate::net::pools::PoolSizes;
 use crate::observe::LogSettings;
 use crate::observe::metrics::Metrics;
 use crate::protocol::table;
@@ -38,7 +39,7 @@ pub(crate) use certificate_checks::{Finding, Subject, certificate_checks, validi
 pub use reload::{ReloadError, ReloadSettings};
 pub(crate) use run::{Reading, RunError, run};
 pub use start_error::StartError;
-pub(crate) use status::ConfiguredValue;
+pub(crate) use status::{ConfiguredValue, configuration_hash};
 
 /// How long what was told to end at once may take to: an admin connection has two seconds for its
 /// last response.
@@ -92,7 +93,8 @@ impl Narrows {
         let metrics = Arc::new(Metrics::new(
             table::APIS.iter().map(|api| (api.key, api.name)),
         ));
-        let shared = Resources::default();
+        let pools = PoolSizes::here();
+        let shared = Resources::new(&pools);
         let tasks = Tasks::default();
         let sessions = Tasks::default();
         let stop = Stop::default();
@@ -102,6 +104,7 @@ impl Narrows {
             sessions.clone(),
             Arc::clone(&shared.incidents),
             stop.clone(),
+            &pools,
         );
         let overview = Arc::new(overview);
         let runtime = Runtime {
@@ -274,7 +277,7 @@ impl Narrows {
 }
 
 /// What this process may use, with the limit of open files raised as far as it may be.
-fn capacity() -> Capacity {
+pub(crate) fn capacity() -> Capacity {
     Capacity {
         descriptors: descriptors::raise_limit(),
         cores: std::thread::available_parallelism().map_or(1, usize::from),

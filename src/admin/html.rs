@@ -47,7 +47,7 @@ const CLUSTERS: Table = Table {
     empty: "There is none.",
 };
 
-const TABLES: [Table; 4] = [
+const TABLES: [Table; 5] = [
     Table {
         heading: "Problems",
         at: "problems",
@@ -78,6 +78,17 @@ const TABLES: [Table; 4] = [
         heading: "Limits",
         at: "limits",
         columns: &[("Limit", "limit"), ("In use", "in_use"), ("May be", "max")],
+        empty: "",
+    },
+    Table {
+        heading: "Memory that is set aside",
+        at: "pools",
+        columns: &[
+            ("For", "pool"),
+            ("May be", "max"),
+            ("Bytes each", "bytes"),
+            ("Why", "why"),
+        ],
         empty: "",
     },
     Table {

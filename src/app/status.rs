@@ -13,6 +13,8 @@ use crate::cluster::refresh::Outcome;
 use crate::cluster::view::KnownBroker;
 use crate::lifecycle::{Stop, Tasks};
 use crate::listener::Limits;
+use crate::net::buffer::BUFFER_BYTES;
+use crate::net::pools::PoolSizes;
 use crate::net::tls::{ClientTls, Verify};
 use crate::observe::incidents::{Incident, Incidents};
 use crate::observe::time::{rfc3339, unix_seconds};
@@ -52,6 +54,8 @@ pub(super) struct Overview {
     limits: Limits,
     sessions: Tasks,
     incidents: Arc<Incidents>,
+    /// How large the pools may be, and why.
+    pools: Value,
     stop: Stop,
     /// Load balancers are being told to send nobody any more.
     is_leaving: AtomicBool,
@@ -73,6 +77,7 @@ impl Overview {
         sessions: Tasks,
         incidents: Arc<Incidents>,
         stop: Stop,
+        pools: &PoolSizes,
     ) -> Self {
         let shown = ArcSwap::default();
         let reload = ArcSwap::from_pointee(Value::Null);
@@ -83,6 +88,7 @@ impl Overview {
             limits,
             sessions,
             incidents,
+            pools: pools_json(pools),
             stop,
             is_leaving: AtomicBool::new(false),
             started_at: unix_seconds(),
@@ -169,6 +175,7 @@ impl Overview {
             "listeners": listeners,
             "certificates": certificates,
             "limits": self.limits.to_json(),
+            "pools": self.pools,
             "reload": **self.reload.load(),
             "problems": problems,
             "configuration": **self.configuration.load(),
@@ -176,6 +183,39 @@ impl Overview {
         status["verdict"] = verdict::of(&status);
         status
     }
+}
+
+/// Two processes with the same hash have the same configuration, wherever each value comes from.
+/// What files say that it names, such as certificates, is not in it, nor are secrets.
+pub fn configuration_hash(values: &[ConfiguredValue]) -> String {
+    let lines = values.iter().map(|value| (&*value.key, &*value.value));
+    let mut text = String::new();
+    for (key, value) in lines {
+        for part in [key, value] {
+            // With its length, so that nothing can pass for something else.
+            text.push_str(&format!("{}:{part}", part.len()));
+        }
+    }
+    let digest = digest::digest(&digest::SHA256, text.as_bytes());
+    let half = digest.as_ref().iter().take(8);
+    half.map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn pools_json(pools: &PoolSizes) -> Value {
+    json!([
+        {
+            "pool": "pipes",
+            "max": pools.pipes,
+            "bytes": pools.pipe_bytes,
+            "why": pools.why_pipes(),
+        },
+        {
+            "pool": "buffers kept",
+            "max": pools.buffers,
+            "bytes": BUFFER_BYTES,
+            "why": pools.why_buffers(),
+        },
+    ])
 }
 
 /// What is wrong with clusters and listeners now, and goes away when it is over.

@@ -1,14 +1,14 @@
 //! The machine that Narrows is to run on: ports, limits and the clock.
 
 use super::{Code, Report, Stage, Trouble};
-use crate::app::{Settings, certificate_checks, unix_seconds};
-use crate::listener::{LimitsSettings, descriptors_for};
-use crate::net::{descriptors, socket};
+use crate::app::{Settings, capacity, certificate_checks, unix_seconds};
+use crate::listener::{LimitsSettings, descriptors_for, limits_text};
+use crate::net::pools::PoolSizes;
+use crate::net::{descriptors, pools, socket};
 use crate::session::{ListenerTls, Splice};
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::path::Path;
 
 /// How many ports that can't be bound are told one by one.
 const TOLD_MAX: usize = 5;
@@ -22,7 +22,7 @@ pub(super) fn examine(settings: &Settings) -> Report {
     ports(settings, &mut report);
     descriptors(&settings.limits, descriptors::raise_limit(), &mut report);
     if settings.session.splice == Splice::Auto {
-        pipes(pages_of(Path::new(PIPE_PAGES)), &mut report);
+        pipes(pools::pipe_pages(), &mut report);
     }
     clock(settings, unix_seconds(), &mut report);
     report
@@ -165,21 +165,16 @@ fn descriptors(limits: &LimitsSettings, allowed: usize, report: &mut Report) {
     );
 }
 
-const PIPE_PAGES: &str = "/proc/sys/fs/pipe-user-pages-soft";
 /// 64 pipes of 64 KiB, the least that is used, in pages of 4 KiB.
 const PAGES_MIN: u64 = 64 * 16;
-
-/// The pages of pipes that a user without privileges may have; `None` where there is no limit, or
-/// none can be read.
-fn pages_of(path: &Path) -> Option<u64> {
-    let text = std::fs::read_to_string(path).ok()?;
-    text.trim().parse().ok().filter(|pages| *pages > 0)
-}
 
 fn pipes(pages: Option<u64>, report: &mut Report) {
     match pages {
         Some(pages) if pages < PAGES_MIN => {
-            let fact = format!("pipes of one user may have {pages} pages ({PIPE_PAGES})");
+            let fact = format!(
+                "pipes of one user may have {pages} pages ({})",
+                pools::PIPE_PAGES
+            );
             report.warn(Stage::System, &Trouble::new(Code::PIPES_TOO_SMALL, fact));
         }
         Some(pages) => {

@@ -11,16 +11,30 @@ pub(crate) const BUFFER_BYTES: usize = 128 * 1024;
 /// waited for.
 pub(crate) const PARKED_BYTES_MAX: usize = 1024;
 
-/// How many returned buffers are kept: 8 MiB, more than two cores ever use at once.
-const KEPT_MAX: usize = 64;
-
 /// A shelf of buffers, shared by all sessions.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct BufferPool {
     shelf: Arc<Mutex<Vec<Vec<u8>>>>,
+    /// How many returned buffers are kept.
+    kept_max: usize,
+}
+
+impl Default for BufferPool {
+    /// For a command or a test: with 8 MiB kept.
+    fn default() -> Self {
+        Self::keeping(64)
+    }
 }
 
 impl BufferPool {
+    /// A pool that keeps so many buffers that have been returned.
+    pub(crate) fn keeping(kept_max: usize) -> Self {
+        Self {
+            shelf: Arc::default(),
+            kept_max,
+        }
+    }
+
     /// Takes an empty buffer of [`BUFFER_BYTES`].
     pub(crate) fn borrow(&self) -> Buffer {
         Buffer {
@@ -42,7 +56,7 @@ impl BufferPool {
 
     fn put(&self, bytes: Vec<u8>) {
         let mut shelf = self.shelf.lock().unwrap_or_else(PoisonError::into_inner);
-        if shelf.len() < KEPT_MAX {
+        if shelf.len() < self.kept_max {
             shelf.push(bytes);
         }
     }
@@ -252,6 +266,13 @@ mod tests {
         let mut many = filled(&[7; PARKED_BYTES_MAX + 1]);
         many.park(PARKED_BYTES_MAX);
         assert_eq!(many.bytes.len(), BUFFER_BYTES);
+    }
+
+    #[test]
+    fn no_more_buffers_are_kept_than_may_be() {
+        let pool = BufferPool::keeping(2);
+        drop([pool.borrow(), pool.borrow(), pool.borrow()]);
+        assert_eq!(pool.shelf.lock().unwrap().len(), 2);
     }
 
     #[test]

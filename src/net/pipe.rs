@@ -4,6 +4,7 @@
 //! A pipe that has bytes in it belongs to one connection: it goes back to its pool only when it is
 //! empty, and is closed otherwise, so that one client's bytes can never reach another.
 
+use super::pools::PoolSizes;
 use super::socket::is_transient;
 use rustix::fd::OwnedFd;
 use rustix::io::Errno;
@@ -18,7 +19,7 @@ use std::time::{Duration, Instant};
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 
-/// What a pipe is asked to hold, best first. The kernel refuses more than `pipe-max-size`, and more
+/// What a pipe is asked to hold, best first, unless the [sizes](PoolSizes) say less. The kernel refuses more than `pipe-max-size`, and more
 /// than `pipe-user-pages-soft` in all, to users without privileges; a pipe has 64 KiB without
 /// asking, as long as the user has pages left.
 const PIPE_BYTES: [usize; 2] = [1024 * 1024, 256 * 1024];
@@ -31,18 +32,18 @@ const PIPE_BYTES_MIN: usize = 64 * 1024;
 /// After a pipe that was too small, none is made for so long: asking costs three system calls.
 const SMALL_PIPE_PAUSE: Duration = Duration::from_secs(1);
 
-/// All pipes there may be: with 1 MiB each as many as `pipe-user-pages-soft` allows. It bounds what
-/// slow readers can hold in the kernel, outside of any socket's accounting.
-const PIPES_MAX: usize = 64;
-
 /// `NONBLOCK` is for the pipe, whatever the sockets' own modes are: without it a full one would
 /// stop the thread, and every session on it. `MOVE` is a hint (splice(2)).
 const FLAGS: SpliceFlags = SpliceFlags::NONBLOCK.union(SpliceFlags::MOVE);
 
-/// The pipes of a process.
-#[derive(Clone, Debug, Default)]
+/// The pipes of a process. How many there may be bounds what slow readers can hold in the kernel,
+/// outside of any socket's accounting.
+#[derive(Clone, Debug)]
 pub(crate) struct PipePool {
     shelf: Arc<Mutex<Shelf>>,
+    pipes_max: usize,
+    /// What each is asked to hold, at the most.
+    bytes_max: usize,
 }
 
 /// Why there is no pipe, so that bytes must be copied.
@@ -73,6 +74,15 @@ struct Ends {
 }
 
 impl PipePool {
+    /// A pool of so many pipes of such a size.
+    pub(crate) fn new(sizes: &PoolSizes) -> Self {
+        Self {
+            shelf: Arc::default(),
+            pipes_max: sizes.pipes,
+            bytes_max: sizes.pipe_bytes,
+        }
+    }
+
     /// How many pipes there are, lent or not, by how many bytes each holds.
     pub(crate) fn sizes(&self) -> BTreeMap<usize, usize> {
         self.lock().sizes.clone()
@@ -80,12 +90,12 @@ impl PipePool {
 
     /// Lends an empty pipe of at least [`PIPE_BYTES_MIN`].
     pub(crate) fn borrow(&self) -> Result<Pipe, NoPipe> {
-        self.borrow_or(|| Ends::new().map_err(|_| NoPipe::Exhausted))
+        self.borrow_or(|| Ends::new(self.bytes_max).map_err(|_| NoPipe::Exhausted))
     }
 
     fn borrow_or(&self, make: impl FnOnce() -> Result<Ends, NoPipe>) -> Result<Pipe, NoPipe> {
         let mut shelf = self.lock();
-        if shelf.lent >= PIPES_MAX {
+        if shelf.lent >= self.pipes_max {
             return Err(NoPipe::Exhausted);
         }
         let ends = match shelf.idle.pop() {
@@ -124,11 +134,12 @@ impl Shelf {
 }
 
 impl Ends {
-    fn new() -> io::Result<Self> {
+    fn new(bytes_max: usize) -> io::Result<Self> {
         let (read, write) = pipe_with(PipeFlags::NONBLOCK | PipeFlags::CLOEXEC)?;
         // Whichever size is refused, the pipe keeps the one that it has.
         let _ = PIPE_BYTES
             .iter()
+            .filter(|bytes| **bytes <= bytes_max)
             .find(|bytes| fcntl_setpipe_size(&write, **bytes).is_ok());
         let capacity = fcntl_getpipe_size(&write)?;
         Ok(Self {
@@ -243,6 +254,10 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;
 
+    fn pool() -> PipePool {
+        PipePool::new(&PoolSizes::of(None, None))
+    }
+
     async fn pair() -> (TcpStream, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -252,7 +267,7 @@ mod tests {
 
     #[tokio::test]
     async fn bytes_go_from_socket_to_socket_and_the_pipe_comes_back_empty() {
-        let pool = PipePool::default();
+        let pool = pool();
         let ((mut client, from), (to, mut broker)) = (pair().await, pair().await);
         client.write_all(b"abcdefgh").await.unwrap();
         let mut pipe = pool.borrow().unwrap();
@@ -277,7 +292,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_pipe_that_holds_bytes_is_closed_and_never_lent_again() {
-        let pool = PipePool::default();
+        let pool = pool();
         let (mut client, from) = pair().await;
         client.write_all(b"secret").await.unwrap();
         let mut pipe = pool.borrow().unwrap();
@@ -292,9 +307,11 @@ mod tests {
 
     #[test]
     fn no_more_pipes_are_lent_than_there_may_be() {
-        let pool = PipePool::default();
-        let lent: Vec<_> = (0..PIPES_MAX).map_while(|_| pool.borrow().ok()).collect();
-        assert_eq!(lent.len(), PIPES_MAX);
+        let pool = pool();
+        let lent: Vec<_> = (0..pool.pipes_max)
+            .map_while(|_| pool.borrow().ok())
+            .collect();
+        assert_eq!(lent.len(), 64);
         assert_eq!(pool.borrow().err(), Some(NoPipe::Exhausted));
         drop(lent);
         assert!(pool.borrow().is_ok());
@@ -302,9 +319,9 @@ mod tests {
 
     #[test]
     fn a_pipe_of_two_pages_is_not_lent_and_none_is_made_for_a_moment() {
-        let pool = PipePool::default();
+        let pool = pool();
         let small = || {
-            let ends = Ends::new().map_err(|_| NoPipe::Exhausted)?;
+            let ends = Ends::new(64 * 1024).map_err(|_| NoPipe::Exhausted)?;
             let capacity = fcntl_setpipe_size(&ends.write, 8 * 1024).unwrap();
             Ok(Ends { capacity, ..ends })
         };

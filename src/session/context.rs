@@ -13,6 +13,7 @@ use crate::cluster::view::Source;
 use crate::lifecycle::Stop;
 use crate::net::buffer::BufferPool;
 use crate::net::pipe::PipePool;
+use crate::net::pools::PoolSizes;
 use crate::observe::incidents::Incidents;
 use crate::observe::metrics::{CopyReason, ListenerMetrics};
 use crate::observe::time;
@@ -84,7 +85,7 @@ impl Entry {
 }
 
 /// What all listeners share.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct Resources {
     /// Where buffers come from.
     pub(crate) buffers: BufferPool,
@@ -92,6 +93,17 @@ pub(crate) struct Resources {
     pub(crate) pipes: PipePool,
     /// What went wrong lately.
     pub(crate) incidents: Arc<Incidents>,
+}
+
+impl Resources {
+    /// Pools of these sizes, and nothing that went wrong yet.
+    pub(crate) fn new(sizes: &PoolSizes) -> Self {
+        Self {
+            buffers: BufferPool::keeping(sizes.buffers),
+            pipes: PipePool::new(sizes),
+            incidents: Arc::default(),
+        }
+    }
 }
 
 /// What all sessions of a listener share.
