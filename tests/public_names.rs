@@ -69,6 +69,13 @@ fn names() -> String {
             .iter()
             .for_each(|code| writeln!(text, "{code}").unwrap());
     }
+    text.push_str("\n# Keys of /api/status\n");
+    let keys: BTreeSet<_> = STATUS
+        .iter()
+        .flat_map(|path| json_keys(&source(path)))
+        .collect();
+    assert!(keys.contains("connect_p50_ms") && keys.contains("in_use"));
+    keys.iter().for_each(|key| writeln!(text, "{key}").unwrap());
     text.push_str("\n# Fields of log lines, beside timestamp, level, message and target\n");
     for field in log_fields() {
         writeln!(text, "{field}").unwrap();
@@ -90,6 +97,21 @@ fn bodies(source: &str, function: &str) -> Vec<String> {
         bodies.push(body.join("\n"));
     }
     bodies
+}
+
+/// The keys of JSON objects: what stands between quotes before a colon.
+fn json_keys(source: &str) -> BTreeSet<String> {
+    let code = source.split("#[cfg(test)]").next().unwrap();
+    let parts: Vec<_> = code.split('"').collect();
+    let is_key = |at: &usize| {
+        parts
+            .get(at + 1)
+            .is_some_and(|behind| behind.starts_with(": ") || behind.starts_with("] = "))
+    };
+    let keys = (1..parts.len()).step_by(2).filter(is_key);
+    keys.map(|at| parts[at].to_owned())
+        .filter(|key| is_code(key))
+        .collect()
 }
 
 /// What stands between quotes.

@@ -29,7 +29,9 @@ const BROKERS: &[(&str, &str)] = &[
     ("Node id", "node_id"),
     ("Clients are told", "advertised"),
     ("Broker", "broker"),
+    ("Controller", "is_controller"),
     ("Connections", "connections"),
+    ("Connect p50, ms", "connect_p50_ms"),
     ("Last problem", "last_problem"),
 ];
 
@@ -149,7 +151,7 @@ fn write(out: &mut String, status: &Value) -> fmt::Result {
         "<p class=\"note\">{}</p>\n</main>\n<footer><a href=\"api/status\">As JSON</a> · \
          <a href=\"metrics\">Metrics</a> · <a href=\"readyz\">Readiness</a></footer>\n</body>\n\
          </html>",
-        reload(&status["reload"]),
+        configuration(status) + &reload(&status["reload"]),
     )
 }
 
@@ -215,6 +217,18 @@ fn write_rows(
     Ok(())
 }
 
+/// By its hash two processes can be compared.
+fn configuration(status: &Value) -> String {
+    match &status["configuration_hash"] {
+        Value::Null => String::new(),
+        hash => format!(
+            "Configuration {}, in effect since {}. ",
+            text(hash),
+            text(&status["configuration_since"])
+        ),
+    }
+}
+
 fn reload(reload: &Value) -> String {
     if reload.is_null() {
         return "Not reloaded since the start.".to_owned();
@@ -252,7 +266,8 @@ fn duration(seconds: &Value) -> String {
 /// A value for people, safe in HTML.
 fn text(value: &Value) -> String {
     match value {
-        Value::Null => "–".to_owned(),
+        Value::Null | Value::Bool(false) => "–".to_owned(),
+        Value::Bool(true) => "yes".to_owned(),
         Value::String(text) => escaped(text),
         Value::Array(items) => items.iter().map(text).collect::<Vec<_>>().join(", "),
         other => escaped(&other.to_string()),
@@ -299,6 +314,8 @@ mod tests {
             "verdict": { "state": text, "text": text, "reasons": [text] },
             "listeners": [listener],
             "reload": { "state": text, "at": text, "problem": text },
+            "configuration_hash": text,
+            "configuration_since": text,
         });
         for table in TABLES.iter().chain([&CLUSTERS]) {
             status[table.at] = json!([row(table.columns), row(table.columns)]);
@@ -328,6 +345,7 @@ mod tests {
         let rest = 2 * CLUSTERS.columns.len() + BROKERS.len();
         assert!(page.matches(">seen</td>").count() == cells + rest, "{page}");
         assert!(page.contains("up 1 d 1 h"));
+        assert!(page.contains("Configuration seen, in effect since seen. Last reload: seen"));
     }
 
     #[test]

@@ -21,9 +21,11 @@ use crate::observe::time::{rfc3339, unix_seconds};
 use crate::session::ListenerContext;
 use crate::types::NodeId;
 use arc_swap::ArcSwap;
+use aws_lc_rs::digest;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::{Duration, Instant};
 
 /// So many of the latest things that went wrong.
 const INCIDENTS_SHOWN: usize = 50;
@@ -50,7 +52,7 @@ impl ConfiguredValue {
 pub(super) struct Overview {
     shown: ArcSwap<Running>,
     reload: ArcSwap<Value>,
-    configuration: ArcSwap<Value>,
+    configuration: ArcSwap<Configuration>,
     limits: Limits,
     sessions: Tasks,
     incidents: Arc<Incidents>,
@@ -61,6 +63,16 @@ pub(super) struct Overview {
     is_leaving: AtomicBool,
     /// In Unix seconds.
     started_at: i64,
+}
+
+/// What the settings in use were read from.
+#[derive(Debug, Default)]
+struct Configuration {
+    values: Vec<Value>,
+    /// Of keys and values; empty before any was read.
+    hash: String,
+    /// Since when it holds, in Unix seconds.
+    since: i64,
 }
 
 /// What runs now.
@@ -84,7 +96,7 @@ impl Overview {
         Self {
             shown,
             reload,
-            configuration: ArcSwap::from_pointee(Value::Null),
+            configuration: ArcSwap::default(),
             limits,
             sessions,
             incidents,
@@ -114,10 +126,22 @@ impl Overview {
         self.reload.store(Arc::new(outcome));
     }
 
-    /// What the settings were read from.
+    /// What the settings in use were read from.
     pub(super) fn configured(&self, values: &[ConfiguredValue]) {
+        let hash = configuration_hash(values);
+        let before = self.configuration.load();
+        let is_same = before.hash == hash;
+        let since = if is_same {
+            before.since
+        } else {
+            unix_seconds()
+        };
         let values = values.iter().map(ConfiguredValue::to_json).collect();
-        self.configuration.store(Arc::new(values));
+        self.configuration.store(Arc::new(Configuration {
+            values,
+            hash,
+            since,
+        }));
     }
 
     /// From now on Narrows is not ready.
@@ -164,6 +188,8 @@ impl Overview {
             .collect();
         let of = |listener| listener_json(listener, &incidents);
         let listeners: Vec<_> = shown.listeners.iter().map(of).collect();
+        let configuration = self.configuration.load();
+        let is_read = !configuration.hash.is_empty();
         let certificates: Vec<_> = shown.certificates.iter().map(Shown::to_json).collect();
         let mut status = json!({
             "version": env!("CARGO_PKG_VERSION"),
@@ -178,7 +204,9 @@ impl Overview {
             "pools": self.pools,
             "reload": **self.reload.load(),
             "problems": problems,
-            "configuration": **self.configuration.load(),
+            "configuration": is_read.then_some(&configuration.values),
+            "configuration_hash": is_read.then_some(&configuration.hash),
+            "configuration_since": is_read.then(|| rfc3339(configuration.since)),
         });
         status["verdict"] = verdict::of(&status);
         status
@@ -187,7 +215,7 @@ impl Overview {
 
 /// Two processes with the same hash have the same configuration, wherever each value comes from.
 /// What files say that it names, such as certificates, is not in it, nor are secrets.
-pub fn configuration_hash(values: &[ConfiguredValue]) -> String {
+pub(crate) fn configuration_hash(values: &[ConfiguredValue]) -> String {
     let lines = values.iter().map(|value| (&*value.key, &*value.value));
     let mut text = String::new();
     for (key, value) in lines {
@@ -242,8 +270,8 @@ fn standing(shown: &Running) -> Vec<Value> {
     clusters.chain(listeners).map(problem).collect()
 }
 
-fn happened_at(incident: &Incident) -> String {
-    let ago = i64::try_from(incident.last.elapsed().as_secs()).unwrap_or(i64::MAX);
+fn happened_at(moment: Instant) -> String {
+    let ago = i64::try_from(moment.elapsed().as_secs()).unwrap_or(i64::MAX);
     rfc3339(unix_seconds().saturating_sub(ago))
 }
 
@@ -254,7 +282,7 @@ fn problem_json(incident: &Incident) -> Value {
         "cause": incident.cause,
         "source": incident.source.map(|source| source.to_string()),
         "count": incident.count,
-        "at": happened_at(incident),
+        "at": happened_at(incident.last),
         "seconds_ago": ago,
         "last": incident.text,
     })
@@ -278,6 +306,7 @@ fn cluster_json(cluster: &Cluster) -> Value {
     json!({
         "name": settings.name.to_string(),
         "cluster_id": cluster.view().cluster_id(),
+        "controller": cluster.view().controller().map(|node| node.0),
         "bootstrap_servers": settings.bootstrap_servers.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "broker_address": settings.broker_address.as_ref().map(ToString::to_string),
         "refresh": refresh,
@@ -300,7 +329,7 @@ fn listener_json(
 ) -> Value {
     let setup = listener.setup();
     let of = |known: &(NodeId, KnownBroker)| {
-        let mut broker = broker_json(&setup.scheme, known, problems);
+        let mut broker = broker_json(&setup.scheme, known, &setup.cluster, problems);
         broker["connections"] = listener.connections_to(known.0).into();
         broker
     };
@@ -324,6 +353,7 @@ fn listener_json(
 fn broker_json(
     scheme: &Scheme,
     (node, broker): &(NodeId, KnownBroker),
+    cluster: &Cluster,
     problems: &[Incident],
 ) -> Value {
     let advertised = match scheme.advertise(*node) {
@@ -332,16 +362,56 @@ fn broker_json(
     };
     // A problem of a session that names the broker is one of the broker.
     let address = broker.address.to_string();
-    let last = problems
+    let of_sessions = problems
         .iter()
-        .find(|problem| problem.text.contains(&address));
-    let last_problem = last.map(|problem| format!("{}: {}", happened_at(problem), problem.text));
+        .filter(|problem| problem.text.contains(&address))
+        .map(|problem| (problem.last, &problem.text));
+    let dialled = cluster.dials_to(&broker.address);
+    let of_dials = dialled.failure().map(|(at, why)| (*at, why));
+    let last = of_sessions.chain(of_dials).max_by_key(|(at, _)| *at);
+    let last_problem = last.map(|(at, text)| format!("{}: {text}", happened_at(at)));
+    let tenths = |took: Duration| (took.as_secs_f64() * 1e4).round() / 10.0;
+    let median = dialled.median().map(tenths);
     json!({
         "node_id": node.0,
         "advertised": advertised,
         "broker": address,
         "broker_advertises": broker.advertised.as_ref().map(ToString::to_string),
         "shares_address": broker.shares_address,
+        "is_controller": cluster.view().controller() == Some(*node),
+        "connect_p50_ms": median,
         "last_problem": last_problem,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn value(key: &str, value: &str, origin: &str) -> ConfiguredValue {
+        ConfiguredValue {
+            key: key.to_owned(),
+            value: value.to_owned(),
+            origin: origin.to_owned(),
+        }
+    }
+
+    #[test]
+    fn the_hash_of_a_configuration_is_of_what_it_says_and_not_of_where_that_is_from() {
+        let hash = |values: &[ConfiguredValue]| configuration_hash(values);
+        let file = hash(&[value("a", "1", "narrows.yaml"), value("b", "2", "default")]);
+        assert_eq!(file.len(), 16);
+        assert_eq!(
+            file,
+            hash(&[value("a", "1", "flag"), value("b", "2", "flag")])
+        );
+        assert_ne!(
+            file,
+            hash(&[value("a", "1", "flag"), value("b", "3", "flag")])
+        );
+        assert_ne!(
+            hash(&[value("a", "12", ""), value("b", "", "")]),
+            hash(&[value("a", "1", ""), value("b", "2", "")])
+        );
+    }
 }

@@ -101,7 +101,7 @@ fn read(sources: &Sources) -> Reading<Refused> {
     }
 }
 
-fn configured(entry: &Entry) -> ConfiguredValue {
+pub(super) fn configured(entry: &Entry) -> ConfiguredValue {
     ConfiguredValue {
         key: entry.path.join("."),
         value: entry.shown(),

@@ -320,6 +320,7 @@ impl Cluster {
             Ok(_) => {
                 let took = began.elapsed();
                 self.metrics.dial_seconds.observe(took.as_secs_f64());
+                self.dials.succeeded(address, took);
             }
             // Every address was left out, since it led to another broker: nothing was dialled.
             Err(error) if error.is_exhausted() => {}
@@ -328,6 +329,8 @@ impl Cluster {
                 let node = brokers.iter().find(|(_, known)| known == address);
                 self.metrics
                     .dial_failed(node.map(|(node, _)| *node), error.code());
+                self.dials
+                    .failed(address, error.to_string(), Instant::now());
                 error.peers().for_each(|peer| self.verified.forget(peer));
             }
         }

@@ -7,6 +7,7 @@
 pub(crate) mod broker_address;
 mod claims;
 pub(crate) mod connect;
+mod dials;
 pub(crate) mod misled;
 mod moves;
 mod offers;
@@ -20,6 +21,7 @@ pub(crate) mod view;
 
 pub use broker_address::BrokerAddressRule;
 pub(crate) use connect::{ConnectError, Connection};
+pub(crate) use dials::Dialled;
 pub(crate) use view::View;
 
 use crate::broker::{DialError, DialSettings, Dialler, Resolver, Security};
@@ -76,6 +78,7 @@ pub(crate) struct Cluster {
     offered: offers::Offered,
     buffers: BufferPool,
     dialler: Dialler,
+    dials: dials::Dials,
     metrics: ClusterMetrics,
 }
 
@@ -112,6 +115,7 @@ impl Cluster {
             offered: offers::Offered::default(),
             buffers,
             dialler,
+            dials: dials::Dials::default(),
             metrics,
         }
     }
@@ -147,6 +151,11 @@ impl Cluster {
     /// Who leads partitions and coordinates groups, as far as is known.
     pub(crate) fn routes(&self) -> &routes::Routes {
         &self.routes
+    }
+
+    /// How the last dials to this address went.
+    pub(crate) fn dials_to(&self, address: &BrokerAddress) -> Dialled {
+        self.dials.to(address)
     }
 
     fn security(&self) -> Security {

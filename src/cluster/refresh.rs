@@ -380,6 +380,10 @@ impl Cluster {
     /// The broker map is another one, or its brokers are dialled elsewhere.
     pub(super) fn map_changed(&self) {
         let brokers = self.view.brokers();
+        let servers = self.settings().bootstrap_servers.clone();
+        self.dials.keep(|address| {
+            servers.contains(address) || brokers.iter().any(|(_, known)| known == address)
+        });
         self.offered
             .left_but(&brokers.iter().map(|(node, _)| *node).collect());
         let count = i64::try_from(brokers.len()).unwrap_or(i64::MAX);

@@ -53,7 +53,7 @@ const LIBRARIES: &[(&str, &[&str])] = &[
         "arc_swap",
         &["app", "cluster", "listener", "net", "session"],
     ),
-    ("aws_lc_rs", &["auth", "net"]),
+    ("aws_lc_rs", &["app", "auth", "net"]),
     ("base64", &["auth"]),
     ("bytes", &["doctor", "protocol", "session"]),
     ("clap", &["cli"]),

@@ -48,6 +48,27 @@ async fn life(proxy: &Proxy, broker: &mut Broker) -> (Client, Arrival) {
 }
 
 #[tokio::test]
+async fn a_broker_that_can_not_be_dialled_says_why_in_the_broker_map() {
+    let zero = Broker::alone(0).await;
+    let one = Broker::member(1, &zero.cluster).await;
+    let (proxy, _) = with_admin(&[&zero]).await;
+    let address = one.address.to_string();
+    one.stop_accepting().await;
+    let mut client = proxy.connect_to(1).await;
+    client.send(&request(OFFSET_COMMIT, 6, 1, b"")).await;
+    assert_eq!(client.frame().await, None);
+    proxy.until_closed("dial_failed", 1).await;
+    let status = proxy.narrows.status();
+    let brokers = &status["listeners"][0]["brokers"];
+    let said = brokers[1]["last_problem"].as_str().unwrap();
+    assert!(
+        said.contains(&format!("{address} can't be reached")),
+        "{said}"
+    );
+    assert!(brokers[0]["last_problem"].is_null());
+}
+
+#[tokio::test]
 async fn the_status_says_in_words_what_wants_attention_and_who_is_connected_where() {
     let mut zero = Broker::alone(0).await;
     let _one = Broker::member(1, &zero.cluster).await;
@@ -67,6 +88,17 @@ async fn the_status_says_in_words_what_wants_attention_and_who_is_connected_wher
         .map(|broker| (broker["node_id"].as_u64(), broker["connections"].as_u64()))
         .collect();
     assert_eq!(connections, [(Some(0), Some(1)), (Some(1), Some(0))]);
+    let brokers = &status["listeners"][0]["brokers"];
+    assert_eq!(
+        (&brokers[0]["is_controller"], &brokers[1]["is_controller"]),
+        (&false.into(), &true.into())
+    );
+    assert!(brokers[0]["connect_p50_ms"].as_f64().unwrap() < 5_000.0);
+    let pools = status["pools"].as_array().unwrap();
+    assert!(
+        pools.iter().all(|pool| pool["why"].is_string()),
+        "{pools:?}"
+    );
     let page = get(admin, "/").await;
     assert!(page.contains("One thing wants attention.") && !page.contains("<script"));
     drop(client);
