@@ -5,11 +5,12 @@
 //! can't be read.
 
 use super::config::print;
-use super::{EXIT_CONFIGURATION, complain};
+use super::{EXIT_CONFIGURATION, complain, paint};
 use crate::auth::{Credentials, Mechanism, Secret};
 use crate::config;
 use crate::doctor::{self, Report, Target, explain};
 use crate::net::tls::{Authorities, ClientTls, Identity, Verify};
+use crate::observe::logs;
 use crate::types::BrokerAddress;
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand, ValueEnum};
@@ -145,7 +146,7 @@ pub(super) fn run(args: DoctorArgs) -> ExitCode {
 /// Prints a report. The exit code says whether a problem was found.
 pub(super) fn shown(report: &Report, output: Output, is_verbose: bool) -> ExitCode {
     let text = match output {
-        Output::Table => report.table(is_verbose),
+        Output::Table => paint::table(report.table(is_verbose)),
         Output::Json => format!("{:#}\n", report.json()),
         Output::Short => report.short(),
     };
@@ -186,7 +187,7 @@ async fn examine(target: &Target, wait: Option<Duration>) -> Report {
 }
 
 /// What is being waited for: one line on standard error that each next one replaces. Nothing where
-/// standard error is no terminal.
+/// standard error is no terminal, or one that can't replace lines (`TERM=dumb`).
 pub(super) struct Progress {
     is_shown: bool,
 }
@@ -196,7 +197,7 @@ impl Progress {
     const CHARS_MAX: usize = 76;
 
     pub(super) fn new() -> Self {
-        let is_shown = std::io::stderr().is_terminal();
+        let is_shown = std::io::stderr().is_terminal() && !logs::is_dumb_terminal();
         Self { is_shown }
     }
 

@@ -9,6 +9,7 @@ mod config;
 mod demo;
 mod doctor;
 mod manual;
+mod paint;
 mod placement;
 mod run;
 mod strimzi;

@@ -220,9 +220,15 @@ fn setting<S: 'static>(handle: reload::Handle<EnvFilter, S>) -> SetFilter {
     })
 }
 
-/// The convention of no-color.org.
-fn colours_wanted() -> bool {
-    std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+/// Whether people want colours on a terminal: the convention of no-color.org.
+pub(crate) fn colours_wanted() -> bool {
+    let is_refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    !is_refused && !is_dumb_terminal()
+}
+
+/// Whether the terminal knows no control sequences.
+pub(crate) fn is_dumb_terminal() -> bool {
+    std::env::var_os("TERM").is_some_and(|value| value == "dumb")
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use crate::kafka::Script;
 use crate::peers;
 use narrows::doctor::{CODES, markdown};
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use tempfile::TempDir;
 
 async fn narrows(args: &[&str]) -> Output {
@@ -45,6 +45,58 @@ async fn doctor_ends_with_0_where_a_client_can_work_and_with_1_where_not() {
     assert_eq!(json["ok"], false);
     let link = "config/doctor.md#connect_refused";
     assert_eq!(json["findings"][1]["link"], link);
+}
+
+/// What a terminal gets: `script` gives the command one.
+async fn on_a_terminal(command: &str, environment: &[(&str, &str)]) -> String {
+    let mut script = Command::new("script");
+    script.args(["-qec", command, "/dev/null"]).env_clear();
+    script
+        .env("PATH", "/usr/bin:/bin")
+        .envs(environment.iter().copied());
+    let ended = tokio::task::spawn_blocking(move || script.stdin(Stdio::null()).output());
+    text(&ended.await.unwrap().unwrap().stdout)
+}
+
+#[tokio::test]
+async fn a_terminal_gets_colours_and_progress_unless_its_user_says_no() {
+    let nobody = peers::nobody().await;
+    let doctor = format!("{} doctor -b {nobody}", env!("CARGO_BIN_EXE_narrows"));
+    let xterm = ("TERM", "xterm");
+    let seen = on_a_terminal(&doctor, &[xterm]).await;
+    let red = "\x1b[1;31m  FAIL \x1b[0m";
+    assert!(seen.contains(red), "{seen:?}");
+    assert!(
+        seen.contains(&format!("connecting to {nobody}…")),
+        "{seen:?}"
+    );
+    let plain = on_a_terminal(&doctor, &[xterm, ("NO_COLOR", "1")]).await;
+    assert!(
+        plain.contains("connecting to") && plain.contains("  FAIL connect"),
+        "{plain:?}"
+    );
+    assert!(
+        !plain.contains("\x1b[1;31m") && !plain.contains("\x1b[0m"),
+        "{plain:?}"
+    );
+    let dumb = on_a_terminal(&doctor, &[("TERM", "dumb")]).await;
+    assert!(
+        !dumb.contains('\x1b') && dumb.contains("  FAIL connect"),
+        "{dumb:?}"
+    );
+    let check = format!(
+        "{} check --live --bootstrap-servers {nobody} --bind 127.0.0.1:1 \
+                         --advertised-host localhost --first-port 2 --node-ids 1",
+        env!("CARGO_BIN_EXE_narrows")
+    );
+    let seen = on_a_terminal(&check, &[xterm]).await;
+    assert!(
+        seen.contains(red) && seen.contains(&format!("asking {nobody}…")),
+        "{seen:?}"
+    );
+    let piped = narrows(&["doctor", "-b", &nobody.to_string()]).await;
+    let piped = [piped.stdout, piped.stderr].concat();
+    assert!(!text(&piped).contains('\x1b') && !text(&piped).contains('…'));
 }
 
 #[tokio::test]
