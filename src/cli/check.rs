@@ -7,13 +7,15 @@
 
 use super::config::print;
 use super::doctor::{Output, Progress, in_runtime};
-use super::{CheckArgs, EXIT_CONFIGURATION, ended, loaded, placement};
+use super::run::configured;
+use super::{CheckArgs, EXIT_CONFIGURATION, ended, loaded, paint, placement};
 use crate::address::Scheme;
 use crate::app::{
-    Finding, Settings, Severity, Subject, certificate_checks, unix_seconds, validity_text,
+    Finding, Settings, Severity, Subject, certificate_checks, configuration_hash, unix_seconds,
+    validity_text,
 };
 use crate::config::keys::{self, Key};
-use crate::config::{Problem, Problems};
+use crate::config::{Loaded, Problem, Problems};
 use crate::doctor::{self, Report};
 use crate::listener::ListenerSettings;
 use crate::net::tls::{Authorities, Certificate, ClientAuth, Identity, Source};
@@ -23,8 +25,12 @@ use std::process::ExitCode;
 pub(super) fn run(args: CheckArgs) -> ExitCode {
     let (is_live, output) = (args.live, args.output);
     let sources = args.sources();
-    let settings = match loaded(&sources) {
-        Ok(loaded) => loaded.settings,
+    let Loaded {
+        settings,
+        effective,
+        ..
+    } = match loaded(&sources) {
+        Ok(loaded) => loaded,
         Err(code) => return code,
     };
     let now = unix_seconds();
@@ -33,7 +39,8 @@ pub(super) fn run(args: CheckArgs) -> ExitCode {
         .into_iter()
         .partition(|finding| finding.severity == Severity::Problem);
     let warnings = warnings.iter().map(ToString::to_string);
-    for warning in warnings.chain(placement::warnings(&settings)) {
+    let warnings: Vec<_> = warnings.chain(placement::warnings(&settings)).collect();
+    for warning in &warnings {
         eprintln!("warning: {warning}");
     }
     if problems.is_empty() {
@@ -42,9 +49,12 @@ pub(super) fn run(args: CheckArgs) -> ExitCode {
             false => details(&settings, now),
         };
         if !is_live {
-            return print(&(summary(&settings) + &details));
+            return print(&(ok(warnings.len()) + &summary(&settings) + &details));
         }
-        return live(&settings, output, &details);
+        let values: Vec<_> = effective.entries.iter().map(configured).collect();
+        let hash = configuration_hash(&values);
+        let details = format!("{details}configuration hash {hash}, as on the status page\n");
+        return live(&settings, output, &details, warnings.len());
     }
     eprint!(
         "{}",
@@ -56,8 +66,8 @@ pub(super) fn run(args: CheckArgs) -> ExitCode {
     ExitCode::from(EXIT_CONFIGURATION)
 }
 
-/// Exit code 1 where something that is configured is not there.
-fn live(settings: &Settings, output: Output, details: &str) -> ExitCode {
+/// Exit code 1 where something that is configured is not there. `warnings` have been given.
+fn live(settings: &Settings, output: Output, details: &str, warnings: usize) -> ExitCode {
     let progress = Progress::new();
     let reports = in_runtime(doctor::live(settings, &|what| progress.tell(what)));
     progress.clear();
@@ -67,10 +77,9 @@ fn live(settings: &Settings, output: Output, details: &str) -> ExitCode {
     };
     let text = match output {
         Output::Table => {
-            let tables = reports
-                .iter()
-                .map(|report| format!("\n{}", report.table(false)));
-            summary(settings) + details + &tables.collect::<String>()
+            let tables = doctor::tables(&reports, warnings);
+            let tables = paint::table(tables);
+            format!("Configured: {}{details}\n{tables}", summary(settings))
         }
         Output::Json => {
             let json: Vec<_> = reports.iter().map(Report::json).collect();
@@ -105,6 +114,15 @@ fn key(subject: Subject) -> &'static Key {
     }
 }
 
+/// The verdict of a check without `--live`, in front of what would run.
+fn ok(warnings: usize) -> String {
+    match warnings {
+        0 => "OK: ".to_owned(),
+        1 => "OK but for 1 warning: ".to_owned(),
+        count => format!("OK but for {count} warnings: "),
+    }
+}
+
 /// One line: what would run.
 fn summary(settings: &Settings) -> String {
     let clusters = settings
@@ -116,7 +134,7 @@ fn summary(settings: &Settings) -> String {
         format!("admin port {}", admin.bind)
     });
     format!(
-        "OK: {}; {}; {admin}\n",
+        "{}; {}; {admin}\n",
         list("cluster", clusters),
         list("listener", listeners)
     )

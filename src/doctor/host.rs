@@ -21,6 +21,9 @@ pub(super) fn examine(settings: &Settings) -> Report {
     };
     ports(settings, &mut report);
     descriptors(&settings.limits, descriptors::raise_limit(), &mut report);
+    let limits = limits_text(settings.limits, capacity());
+    report.fine(Stage::System, format!("limits: {limits}"));
+    report.fine(Stage::System, PoolSizes::here().to_string());
     if settings.session.splice == Splice::Auto {
         pipes(pools::pipe_pages(), &mut report);
     }

@@ -32,8 +32,8 @@ pub(crate) use code::Code;
 pub use code::{CODES, markdown};
 pub use examine::examine;
 pub use live::live;
-pub(crate) use report::Stage;
 pub use report::{Report, Verdict};
+pub(crate) use report::{Stage, tables};
 
 use crate::auth::Credentials;
 use crate::net::tls::ClientTls;

@@ -145,8 +145,12 @@ impl Report {
             .all(|finding| finding.verdict != Verdict::Problem)
     }
 
-    /// The table; with `is_verbose`, the versions of every API too.
+    /// The table, with the verdict below; with `is_verbose`, the versions of every API too.
     pub fn table(&self, is_verbose: bool) -> String {
+        self.lines(is_verbose) + &verdict(std::slice::from_ref(self), 0)
+    }
+
+    fn lines(&self, is_verbose: bool) -> String {
         let mut text = format!("{}\n", self.subject);
         for finding in &self.findings {
             text += &line(finding);
@@ -161,7 +165,7 @@ impl Report {
             // Writing to a text can't fail.
             let _ = write!(text, "\n# {name}\n{config}");
         }
-        text + &self.verdict()
+        text
     }
 
     /// The problems and warnings alone, a line each.
@@ -201,17 +205,25 @@ impl Report {
             "clients": clients,
         })
     }
+}
 
-    fn verdict(&self) -> String {
-        let count = |verdict| {
-            let found = self.findings.iter();
-            found.filter(|finding| finding.verdict == verdict).count()
-        };
-        match (count(Verdict::Problem), count(Verdict::Warning)) {
-            (0, 0) => "\nAll is well.\n".to_owned(),
-            (0, warnings) => format!("\nClients can work; {warnings} to look at.\n"),
-            (problems, _) => format!("\n{problems} to mend.\n"),
-        }
+/// The tables of several reports, with one verdict that is true of all, `warnings` included that
+/// are in none of them.
+pub(crate) fn tables(reports: &[Report], warnings: usize) -> String {
+    let tables = reports.iter().map(|report| report.lines(false) + "\n");
+    tables.collect::<String>() + verdict(reports, warnings).trim_start()
+}
+
+fn verdict(reports: &[Report], warnings: usize) -> String {
+    let count = |verdict| {
+        let found = reports.iter().flat_map(|report| &report.findings);
+        found.filter(|finding| finding.verdict == verdict).count()
+    };
+    match (count(Verdict::Problem), count(Verdict::Warning) + warnings) {
+        (0, 0) => "\nAll is well.\n".to_owned(),
+        (0, warnings) => format!("\nClients can work; {warnings} to look at.\n"),
+        (problems, 0) => format!("\n{problems} to mend.\n"),
+        (problems, warnings) => format!("\n{problems} to mend, {warnings} to look at.\n"),
     }
 }
 

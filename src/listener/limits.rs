@@ -22,6 +22,7 @@ use crate::observe::metrics::{Limit, LimitMetrics, ListenerMetrics};
 use crate::session::Cause;
 use serde_json::{Value, json};
 use std::collections::HashMap;
+use std::fmt;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -70,6 +71,11 @@ pub(crate) fn descriptors_for(connections: usize) -> usize {
         .saturating_add(DESCRIPTORS_RESERVED)
 }
 
+/// What holds for a process that may use so much, for people.
+pub(crate) fn limits_text(settings: LimitsSettings, capacity: Capacity) -> String {
+    Maxima::new(settings, capacity).to_string()
+}
+
 /// The numbers that hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Maxima {
@@ -81,6 +87,28 @@ struct Maxima {
     rate: Option<usize>,
     /// New connections a second of one source.
     source_rate: Option<usize>,
+}
+
+impl fmt::Display for Maxima {
+    /// A line for people.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            connections,
+            per_source,
+            newcomers,
+            handshakes,
+            rate: in_all,
+            source_rate,
+        } = self;
+        let rate = |max: Option<usize>| max.map_or("no limit".to_owned(), |max| max.to_string());
+        write!(
+            f,
+            "{connections} connections, {per_source} of one source, {newcomers} without a request, \
+             {handshakes} handshakes that wait; new connections a second: {}, of one source: {}",
+            rate(*in_all),
+            rate(*source_rate)
+        )
+    }
 }
 
 impl Maxima {

@@ -16,7 +16,7 @@ mod rate;
 
 pub(crate) use binding::{Binding, BindingState, Identification};
 pub use limits::LimitsSettings;
-pub(crate) use limits::{Capacity, Limits, descriptors_for};
+pub(crate) use limits::{Capacity, Limits, descriptors_for, limits_text};
 pub use proxy_protocol::{ProxyMode, ProxyProtocol};
 
 use crate::address::Scheme;

@@ -76,16 +76,24 @@ async fn what_is_there_as_configured_ends_with_0() {
     let configured = Configured::of(Script::default().start().await);
     let (exit, text) = configured.check("table").await;
     assert_eq!(exit, Some(0), "{text}");
-    assert!(text.starts_with("OK: 1 cluster (orders);"), "{text}");
+    assert!(
+        text.starts_with("Configured: 1 cluster (orders);"),
+        "{text}"
+    );
     for expected in [
         "\ncluster orders\n  ok   connect  127.0.0.1:",
         "cluster the-cluster, 1 brokers",
         "broker 1 at 127.0.0.1:",
         "\nthis machine\n  ok   ports    4 ports can be bound\n",
         "the clock fits every certificate",
+        " pipes of ",
+        " connections, ",
+        "\nconfiguration hash ",
     ] {
         assert!(text.contains(expected), "no {expected} in: {text}");
     }
+    assert!(text.ends_with("\n\nAll is well.\n"), "{text}");
+    assert_eq!(text.matches("All is well").count(), 1, "{text}");
     let (_, text) = configured.check("json").await;
     let json: serde_json::Value = serde_json::from_str(&text).unwrap();
     assert_eq!(
@@ -100,6 +108,31 @@ async fn a_bootstrap_server_that_is_away() {
     configured
         .expect("connect_refused", "nobody listens at")
         .await;
+}
+
+#[tokio::test]
+async fn the_verdict_comes_last_and_is_true_of_the_cluster_and_the_machine_together() {
+    let (exit, text) = Configured::of(peers::nobody().await).check("table").await;
+    assert_eq!(exit, Some(1), "{text}");
+    assert!(text.ends_with("\n\n1 to mend.\n"), "{text}");
+    assert!(
+        !text.contains("All is well") && !text.contains("OK"),
+        "{text}"
+    );
+    // What is said beside the tables counts too.
+    let configured = Configured::of(Script::default().start().await);
+    let file = configured.folder.path().join("narrows.yaml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    let odd = text.replacen("first_port: 19093", "first_port: 39093", 1);
+    std::fs::write(&file, odd).unwrap();
+    let (exit, text) = configured.check("table").await;
+    assert_eq!(exit, Some(0), "{text}");
+    let verdict = "\n\nClients can work; 1 to look at.\n";
+    assert!(
+        text.contains(verdict) && text.contains("warning: listener external"),
+        "{text}"
+    );
+    assert!(!text.contains("All is well"), "{text}");
 }
 
 #[tokio::test]
