@@ -4,6 +4,7 @@
 // Clippy's exception for tests does not reach their helpers.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod admin;
 mod end;
 mod logs;
 mod process;
