@@ -484,6 +484,27 @@ mod tests {
         assert_eq!(name_in(&hello_of(Some(&[]))), Ok(None));
     }
 
+    /// No name ends with a dot (RFC 6066), but clients send what their user wrote. rustls takes the
+    /// dot off, as certificates have none; here the name is as it was sent.
+    #[test]
+    fn a_dot_at_the_end_of_a_name_is_the_only_thing_that_rustls_takes_off() {
+        for (end, to_rustls) in [
+            ("m", Some("broker-7.kafka.example.com")),
+            (".", Some("broker-7.kafka.example.co")),
+            ("..", None),
+        ] {
+            let name = format!("{}{end}", &NAME[..NAME.len() - end.len()]);
+            let hello = modern();
+            let at = hello
+                .windows(NAME.len())
+                .position(|bytes| bytes == NAME.as_bytes())
+                .unwrap();
+            let hello = [&hello[..at], name.as_bytes(), &hello[at + NAME.len()..]].concat();
+            assert_eq!(name_in(&hello), Ok(Some(name.into_bytes())));
+            assert_eq!(name_to_rustls(&hello).as_deref(), to_rustls);
+        }
+    }
+
     #[test]
     fn what_is_no_tls_record_is_told_from_what_is_a_wrong_one() {
         for other in [
@@ -677,7 +698,8 @@ mod tests {
                 changed(in_records(&bytes[5..], record_bytes), &changes)
             };
             if let Some(name) = name_to_rustls(&bytes) {
-                let ours = name_in(&bytes).unwrap().unwrap();
+                let sent = name_in(&bytes).unwrap().unwrap();
+                let ours = sent.strip_suffix(b".").unwrap_or(&sent);
                 prop_assert!(ours.eq_ignore_ascii_case(name.as_bytes()), "{} is {}", ours.escape_ascii(), name);
             }
             bytes.truncate(cut.index(bytes.len() + 1));
