@@ -369,6 +369,7 @@ impl Cause {
                 speech:
                     DetectedProtocol::Unknown
                     | DetectedProtocol::Text
+                    | DetectedProtocol::Binary(_)
                     | DetectedProtocol::TlsAlert
                     | DetectedProtocol::TlsHello,
                 ..

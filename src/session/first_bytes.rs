@@ -7,9 +7,11 @@
 
 use crate::observe::text::Shown;
 use crate::protocol::header;
+use std::borrow::Cow;
 use std::fmt;
 
-/// Enough to tell every protocol apart that is known here.
+/// Enough to tell apart what is text, what is TLS, and what may be a request's length. What stands
+/// behind a length is looked at as far as it has arrived.
 pub const DETECTION_BYTES: usize = 4;
 /// What a log line shows of them.
 const SHOWN_BYTES: usize = 8;
@@ -67,7 +69,9 @@ pub enum DetectedProtocol {
     Ssh,
     /// Some other text: Redis, AMQP, a four-letter command of ZooKeeper's.
     Text,
-    /// What may be a Kafka request: a length that is possible.
+    /// A binary protocol whose clients speak first, by its name.
+    Binary(&'static str),
+    /// What may be a Kafka request: a length that is possible, and what a header begins with.
     Kafka,
     /// Nothing that is known.
     Unknown,
@@ -88,7 +92,12 @@ pub(super) fn may_be_kafka(bytes: &[u8]) -> bool {
     };
     match DetectedProtocol::detect(bytes) {
         DetectedProtocol::Kafka => true,
-        DetectedProtocol::Unknown => i32::from_be_bytes(*first) <= FIRST_REQUEST_BYTES_MAX,
+        // A length that is too small or too large has its own words.
+        DetectedProtocol::Unknown => {
+            let length = i32::from_be_bytes(*first);
+            let is_length = (8..=KAFKA_BYTES_MAX).contains(&length);
+            !is_length && length <= FIRST_REQUEST_BYTES_MAX
+        }
         _ => false,
     }
 }
@@ -96,8 +105,8 @@ pub(super) fn may_be_kafka(bytes: &[u8]) -> bool {
 impl DetectedProtocol {
     /// What `bytes` are the beginning of; fewer than four say nothing.
     pub(crate) fn detect(bytes: &[u8]) -> Self {
-        const METHODS: [&[u8; 4]; 7] = [
-            b"GET ", b"HEAD", b"POST", b"PUT ", b"DELE", b"OPTI", b"PATC",
+        const METHODS: [&[u8; 4]; 9] = [
+            b"GET ", b"HEAD", b"POST", b"PUT ", b"DELE", b"OPTI", b"PATC", b"CONN", b"TRAC",
         ];
         let Some(first) = bytes.first_chunk::<DETECTION_BYTES>() else {
             return Self::Unknown;
@@ -110,8 +119,15 @@ impl DetectedProtocol {
             b"SSH-" => Self::Ssh,
             method if METHODS.contains(&method) => Self::Http,
             text if is_text(text) => Self::Text,
-            length if (8..=KAFKA_BYTES_MAX).contains(&i32::from_be_bytes(*length)) => Self::Kafka,
-            _ => Self::Unknown,
+            length if (8..=KAFKA_BYTES_MAX).contains(&i32::from_be_bytes(*length)) => {
+                let header = bytes.get(DETECTION_BYTES..).unwrap_or_default();
+                match binary(bytes) {
+                    Some(name) => Self::Binary(name),
+                    None if may_begin_request(header) => Self::Kafka,
+                    None => Self::Unknown,
+                }
+            }
+            _ => binary(bytes).map_or(Self::Unknown, Self::Binary),
         }
     }
 
@@ -133,38 +149,38 @@ impl DetectedProtocol {
             Self::ProxyHeader => "proxy_header_unexpected",
             Self::Ssh => "ssh",
             Self::Kafka => "plaintext_on_tls",
-            Self::Text | Self::Unknown => "not_kafka",
+            Self::Text | Self::Binary(_) | Self::Unknown => "not_kafka",
         }
     }
 
     /// What it is and what to do, on a port without TLS.
-    pub(crate) fn on_plaintext(self) -> &'static str {
-        match self {
+    pub(crate) fn on_plaintext(self) -> Cow<'static, str> {
+        Cow::Borrowed(match self {
             Self::TlsHello => {
                 "a TLS hello: this listener is plaintext, set the client's security.protocol to \
                  match, or give the listener a certificate (tls.certificate)"
             }
             Self::TlsAlert => "a TLS alert: the client speaks TLS, this listener is plaintext",
             Self::Kafka | Self::Unknown => "not the beginning of anything known",
-            other => other.on_any(),
-        }
+            other => return other.on_any(),
+        })
     }
 
     /// What it is and what to do, on a port with TLS.
-    pub(crate) fn on_tls(self) -> &'static str {
-        match self {
+    pub(crate) fn on_tls(self) -> Cow<'static, str> {
+        Cow::Borrowed(match self {
             Self::TlsHello | Self::Unknown => "not the beginning of anything known",
             Self::TlsAlert => "a TLS alert without a handshake before it",
             Self::Kafka => {
                 "a plaintext Kafka request: set the client's security.protocol to SSL, or \
                  SASL_SSL where it logs in"
             }
-            other => other.on_any(),
-        }
+            other => return other.on_any(),
+        })
     }
 
-    fn on_any(self) -> &'static str {
-        match self {
+    fn on_any(self) -> Cow<'static, str> {
+        Cow::Borrowed(match self {
             Self::Http => "an HTTP request: HTTP health checks belong to the admin port",
             Self::Http2 => "an HTTP/2 or gRPC request",
             Self::ProxyHeader => {
@@ -176,8 +192,11 @@ impl DetectedProtocol {
                 "text, as Redis, AMQP or ZooKeeper clients send it: this port speaks the Kafka \
                  protocol only"
             }
+            Self::Binary(name) => {
+                return format!("{name}: this port speaks the Kafka protocol only").into();
+            }
             Self::TlsHello | Self::TlsAlert | Self::Kafka | Self::Unknown => "",
-        }
+        })
     }
 
     /// What whoever speaks so is told before the connection closes.
@@ -186,6 +205,59 @@ impl DetectedProtocol {
             Self::Http => HTTP_ANSWER,
             _ => b"",
         }
+    }
+}
+
+/// A hundred APIs are in use, with versions below 20, but for the ApiVersions of a client that is
+/// ahead of its time.
+const API_KEYS_END: i16 = 0x100;
+const VERSIONS_END: i16 = 0x100;
+/// A GSSAPI token, which brokers up to 3.9 take as a first frame.
+const GSSAPI_TAG: u8 = 0x60;
+
+/// Whether a client's first frame may begin so, as far as it has arrived.
+fn may_begin_request(frame: &[u8]) -> bool {
+    let Some(&[a, b, c, d]) = frame.first_chunk() else {
+        return true;
+    };
+    let is_header = (0..API_KEYS_END).contains(&i16::from_be_bytes([a, b]))
+        && (0..VERSIONS_END).contains(&i16::from_be_bytes([c, d]));
+    is_header || a == GSSAPI_TAG
+}
+
+/// Who sends what reads as the length of a request, and is none: clients that speak first, and that
+/// are pointed at a wrong port now and then.
+fn binary(bytes: &[u8]) -> Option<&'static str> {
+    let has = |at: usize, part: &[u8]| bytes.get(at..).is_some_and(|rest| rest.starts_with(part));
+    let is_zero = |from: usize, to: usize| {
+        let zeros = bytes.get(from..to);
+        zeros.is_some_and(|bytes| bytes.iter().all(|byte| *byte == 0))
+    };
+    let postgres = [
+        b"\x04\xd2\x16\x2e",
+        b"\x04\xd2\x16\x2f",
+        b"\x04\xd2\x16\x30",
+    ];
+    let is_postgres = postgres.iter().any(|code| has(4, *code))
+        || has(4, b"\0\x03\0\0user\0")
+        || has(4, b"\0\x03\0\0database\0");
+    let is_cassandra = matches!(bytes, [3..=5, 0, 0, 0, 1 | 5, ..]);
+    match bytes {
+        _ if is_postgres => Some("a PostgreSQL client"),
+        // A ConnectRequest of its first session: protocol 0, nothing seen, a password of 16 bytes.
+        [0, 0, 0, 44 | 45, ..] if is_zero(4, 16) && is_zero(20, 31) && has(31, b"\x10") => {
+            Some("a ZooKeeper client")
+        }
+        [3, 0, _, _, _, 0xe0, ..] => Some("a remote desktop (RDP) client"),
+        _ if has(4, b"\xffSMB") || has(4, b"\xfeSMB") => {
+            Some("a Windows file sharing (SMB) client")
+        }
+        _ if is_cassandra => Some("a Cassandra client"),
+        [0x10, ..] if has(4, b"MQTT") || has(5, b"MQTT") => Some("an MQTT client"),
+        [0x30, _, 2, 1, ..] => Some("an LDAP client"),
+        // OP_QUERY and OP_MSG.
+        _ if has(12, b"\xd4\x07\0\0") || has(12, b"\xdd\x07\0\0") => Some("a MongoDB client"),
+        _ => None,
     }
 }
 
@@ -228,6 +300,15 @@ mod tests {
             (b"*1\r\n$4\r\nPING\r\n", DetectedProtocol::Text),
             (b"AMQP\0\0\x09\x01", DetectedProtocol::Text),
             (b"AMQ\0", DetectedProtocol::Unknown),
+            (b"CONNECT kafka:9092 HTTP/1.1", DetectedProtocol::Http),
+            (b"\0\0\0\x23", DetectedProtocol::Kafka),
+            // ApiVersions as a client of years to come sends it, and a token of GSSAPI.
+            (b"\0\0\0\x23\0\x12\0\x63", DetectedProtocol::Kafka),
+            (b"\0\0\0\x23\x60\x81\x20\x06", DetectedProtocol::Kafka),
+            // Lengths that are possible, with what no request goes on with.
+            (b"\0\x1d\xab\xcd\x01\0\0\x01", DetectedProtocol::Unknown),
+            (b"\0\0\0\x23\x80\x01\0\x01", DetectedProtocol::Unknown),
+            (b"\0\0\0\x23\0\x03\x01\0", DetectedProtocol::Unknown),
             (b"\0\0\0\x23\0\x12\0\x03", DetectedProtocol::Kafka),
             (b"\0\0\0\x07", DetectedProtocol::Unknown),
             (b"\xff\xff\xff\xff", DetectedProtocol::Unknown),
@@ -237,6 +318,48 @@ mod tests {
         ] {
             assert_eq!(DetectedProtocol::detect(bytes), speech, "{bytes:02x?}");
         }
+    }
+
+    #[test]
+    fn a_client_of_another_service_is_named_though_it_begins_with_a_possible_length() {
+        let zookeeper = [
+            &[0, 0, 0, 45][..],
+            &[0; 12],
+            &30_000u32.to_be_bytes(),
+            &[0; 8],
+            &16u32.to_be_bytes(),
+            &[0; 17],
+        ];
+        let mongo = b"\x3b\0\0\0\x01\0\0\0\0\0\0\0\xdd\x07\0\0";
+        for (bytes, name) in [
+            (&b"\0\0\0\x08\x04\xd2\x16\x2f"[..], "a PostgreSQL client"),
+            (b"\0\0\0\x29\0\x03\0\0user\0me\0", "a PostgreSQL client"),
+            (&zookeeper.concat(), "a ZooKeeper client"),
+            (
+                b"\x03\0\0\x2c\x27\xe0\0\0\0\0\0",
+                "a remote desktop (RDP) client",
+            ),
+            (b"\0\0\0\x54\xffSMBr", "a Windows file sharing (SMB) client"),
+            (b"\0\0\0\xa4\xfeSMB@", "a Windows file sharing (SMB) client"),
+            (b"\x04\0\0\0\x05\0\0\0\0", "a Cassandra client"),
+            (b"\x10\x0c\0\x04MQTT", "an MQTT client"),
+            (b"\x30\x0c\x02\x01\x01\x60", "an LDAP client"),
+            (mongo, "a MongoDB client"),
+        ] {
+            let speech = DetectedProtocol::detect(bytes);
+            assert_eq!(speech, DetectedProtocol::Binary(name), "{bytes:02x?}");
+            assert!(!may_be_kafka(bytes), "{name}");
+            let said = format!("{name}: this port speaks the Kafka protocol only");
+            assert_eq!(
+                (speech.on_plaintext(), speech.on_tls()),
+                (said.clone().into(), said.into())
+            );
+        }
+        // Metadata v0, and a Produce v0 of a client without a name.
+        assert!(may_be_kafka(b"\0\0\0\x29\0\x03\0\0\0\0\0\x01\0\x02me"));
+        assert!(may_be_kafka(
+            &[&[0, 0, 0, 45][..], &[0; 8], &[0, 0, 0, 1]].concat()
+        ));
     }
 
     #[test]
@@ -270,6 +393,8 @@ mod tests {
             (b"ruok", false),
             (b"\x10\x10\0\x04MQTT", false),
             (b"\x30\x0c\x02\x01", false),
+            (b"\0\0\0\x08\x04\xd2\x16\x31", false),
+            (b"\0\0\0\x07\x04\xd2\x16\x31", true),
             (b"\x16\x03\x01\x02", false),
         ] {
             assert_eq!(may_be_kafka(bytes), is_kafka, "{bytes:02x?}");

@@ -67,6 +67,15 @@ async fn another_protocol_is_closed_as_such_and_no_broker_is_dialled() {
         (b"*1\r\n$4\r\nPING\r\n", "not_kafka"),
         (b"AMQP\0\0\x09\x01", "not_kafka"),
         (b"\x10\x10\0\x04MQTT\x04\x02\0\x3c\0\x04test", "not_kafka"),
+        // Their first bytes are lengths that requests may have: to wait for the rest would end
+        // with a word about time-outs, and to read a header with `protocol.unvetted: pass`.
+        (b"\0\0\0\x08\x04\xd2\x16\x2f", "not_kafka"),
+        (b"\x03\0\0\x2c\x27\xe0\0\0\0\0\0Cookie: ", "not_kafka"),
+        (b"\0\0\0\xa4\xfeSMB\x40\0\x01\0", "not_kafka"),
+        (
+            b"\0\x1d\xab\xcd\x01\0\0\x01\0\0\0\0\0\0\x07example\0",
+            "not_kafka",
+        ),
     ] {
         is_closed(&proxy, hello, cause).await;
     }
