@@ -115,10 +115,12 @@ impl Cleaner<'_> {
         } else {
             format!("under {}", parent.join("."))
         };
-        let cure = if let Some(near) = nearest(name, allowed.iter().copied()) {
+        let cure = if let Some(near) = nearest_in_any_case(name, allowed) {
             self.told
                 .push([parent, &[near.to_owned()]].concat().join("."));
             format!("did you mean {near}?")
+        } else if let Some(line) = without_blank(name, value, allowed) {
+            format!("write `{line}`, with a blank behind the colon")
         } else if let Some(key) = home_of(name) {
             format!("it belongs under {}", key)
         } else {
@@ -149,6 +151,19 @@ impl Cleaner<'_> {
             cure: fault.cure,
         });
     }
+}
+
+fn nearest_in_any_case<'a>(name: &str, allowed: &[&'a str]) -> Option<&'a str> {
+    let same = allowed.iter().find(|key| key.eq_ignore_ascii_case(name));
+    same.copied()
+        .or_else(|| nearest(name, allowed.iter().copied()))
+}
+
+/// `bind:0.0.0.0:9092` is a name without a value to YAML: the line that was meant.
+fn without_blank(name: &str, value: &Value, allowed: &[&str]) -> Option<String> {
+    let (key, rest) = name.split_once(':')?;
+    let is_meant = matches!(value, Value::Empty(..)) && allowed.contains(&key.trim());
+    (is_meant && !rest.is_empty()).then(|| format!("{}: {}", key.trim(), rest.trim()))
 }
 
 /// The section where a key of this name is at home.

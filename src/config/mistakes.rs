@@ -6,8 +6,12 @@ use super::keys::{self, Key};
 use super::kind::Kind;
 use super::parse;
 use super::problem::{Fault, shown};
-use crate::types::BrokerAddress;
 use figment::value::Value;
+use std::net::IpAddr;
+
+mod servers;
+
+pub(super) use servers::of_servers;
 
 /// Words for yes and no that other programs take. YAML 1.1 makes `true` of a bare `on`.
 const YES: [&str; 6] = ["true", "yes", "on", "1", "enabled", "enable"];
@@ -20,8 +24,16 @@ pub(super) fn of_value(key: &Key, text: &str) -> Option<Fault> {
     if is_template(text) {
         return Some(unfilled());
     }
+    if is_variable(text) {
+        return Some(unset());
+    }
+    if let Some(inner) = unquoted(text) {
+        return Some(quoted(inner));
+    }
     match key.kind {
         Kind::Duration { .. } => bare_number(text).or_else(|| other_duration(key, text)),
+        Kind::Integer { .. } => other_integer(key, text),
+        Kind::Bind if *key == keys::ADMIN_BIND => other_admin(text),
         Kind::Bytes { .. } => other_size(key, text),
         Kind::Choice(words) => other_word(key, words, text),
         Kind::Text if *key == keys::LOG_LEVEL => other_level(text),
@@ -30,9 +42,79 @@ pub(super) fn of_value(key: &Key, text: &str) -> Option<Fault> {
     }
 }
 
+/// Whether a variable of a shell or of Kubernetes stands in the text: `${HOST}`, `$(HOST)`.
+fn is_variable(text: &str) -> bool {
+    let ends = [("${", '}'), ("$(", ')')];
+    ends.iter().any(|(begin, end)| {
+        let behind = text.split_once(begin);
+        behind.is_some_and(|(_, rest)| rest.contains(*end))
+    })
+}
+
+/// A variable that came here as it was written.
+fn unset() -> Fault {
+    Fault::new(
+        "a variable stands here that nobody has filled in, and Narrows fills in none",
+        "write the value itself, or leave the key out and set its own variable (NARROWS_..., see \
+         narrows config --keys)",
+    )
+}
+
+/// What quotes surround that came along with the value: Docker's `--env-file` keeps them, and
+/// editors make typographic ones.
+fn unquoted(text: &str) -> Option<&str> {
+    const QUOTES: [(char, char); 4] = [('"', '"'), ('\'', '\''), ('“', '”'), ('‘', '’')];
+    let strip = |(open, close): &(char, char)| text.strip_prefix(*open)?.strip_suffix(*close);
+    let inner = QUOTES.iter().find_map(strip)?.trim();
+    (!inner.is_empty()).then_some(inner)
+}
+
+fn quoted(inner: &str) -> Fault {
+    Fault::new(
+        "the quotes are a part of the value",
+        format!("write {inner}, without these quotes"),
+    )
+}
+
+/// `10k`, `1_000` and `1,000`.
+fn other_integer(key: &Key, text: &str) -> Option<Fault> {
+    let digits = text.replace(['_', ','], "").to_ascii_lowercase();
+    let (digits, zeros) = match digits.strip_suffix('k') {
+        Some(digits) => (digits, "000"),
+        None => (&*digits, ""),
+    };
+    let instead = format!("{digits}{zeros}");
+    let is_other = instead != text;
+    let is_taken = parse::integer::<i64>(key.kind.integers())(&instead).is_ok();
+    (is_other && is_taken)
+        .then(|| Fault::new("not written as a plain integer", format!("write {instead}")))
+}
+
+/// The admin port's own usual port, not the one of clients; or no admin port.
+fn other_admin(text: &str) -> Option<Fault> {
+    if NO.contains(&&*text.to_ascii_lowercase()) {
+        return Some(no_admin());
+    }
+    let ip = text.trim_matches(['[', ']']).parse::<IpAddr>().ok()?;
+    let bind = std::net::SocketAddr::new(ip, ADMIN_PORT);
+    Some(Fault::new("the port is missing", format!("write {bind}")))
+}
+
+fn no_admin() -> Fault {
+    Fault::new(
+        "an admin port that is not wanted is left out",
+        "remove `admin`: without it there is none",
+    )
+}
+
+/// As in the examples.
+const ADMIN_PORT: u16 = 9190;
+
 /// Levels that other programs have.
 fn other_level(text: &str) -> Option<Fault> {
-    const LEVELS: [(&str, &str); 9] = [
+    const LEVELS: [(&str, &str); 11] = [
+        ("true", "info"),
+        ("yes", "info"),
         ("warning", "warn"),
         ("notice", "info"),
         ("information", "info"),
@@ -74,7 +156,28 @@ fn bare_number(text: &str) -> Option<Fault> {
     })
 }
 
-/// `30 seconds`, `1.5s` and `PT30S`.
+/// `1m30s`, as Go and Prometheus have it.
+fn several_units(text: &str) -> Option<String> {
+    const UNITS: [(&str, u64); 4] = [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000)];
+    let mut rest = text;
+    let mut millis = 0u64;
+    let mut count = 0;
+    while !rest.is_empty() {
+        let (number, behind) = number_and_unit(rest)?;
+        let end = behind.find(|c: char| c.is_ascii_digit());
+        let (unit, behind) = behind.split_at(end.unwrap_or(behind.len()));
+        let (_, scale) = UNITS.iter().find(|(name, _)| *name == unit.trim())?;
+        millis = millis.checked_add(number.parse::<u64>().ok()?.checked_mul(*scale)?)?;
+        (rest, count) = (behind, count + 1);
+    }
+    let in_seconds = millis.is_multiple_of(1_000);
+    (count > 1).then(|| match in_seconds {
+        true => format!("{}s", millis / 1_000),
+        false => format!("{millis}ms"),
+    })
+}
+
+/// `30 seconds`, `1.5s`, `1m30s` and `PT30S`.
 fn other_duration(key: &Key, text: &str) -> Option<Fault> {
     const UNITS: [(&str, &[&str]); 4] = [
         (
@@ -86,7 +189,15 @@ fn other_duration(key: &Key, text: &str) -> Option<Fault> {
         ("h", &["h", "hr", "hrs", "hour"]),
     ];
     let lower = text.to_ascii_lowercase();
-    let (number, unit) = number_and_unit(lower.strip_prefix("pt").unwrap_or(&lower))?;
+    let lower = lower.strip_prefix("pt").unwrap_or(&lower);
+    let is_taken = |text: &String| parse::duration(key.kind.durations())(text).is_ok();
+    if let Some(instead) = several_units(lower).filter(is_taken) {
+        return Some(Fault::new(
+            "it has several units",
+            format!("write {instead}"),
+        ));
+    }
+    let (number, unit) = number_and_unit(lower)?;
     let is_named = |names: &&[&str]| {
         names.contains(&unit)
             || unit
@@ -106,15 +217,15 @@ fn other_duration(key: &Key, text: &str) -> Option<Fault> {
             is_exact.then(|| format!("{}{}", whole + tenths / scale, UNITS[at - 1].0))?
         }
     };
-    let is_taken = parse::duration(key.kind.durations())(&instead).is_ok();
-    is_taken.then(|| Fault::new("not a duration", format!("write {instead}")))
+    is_taken(&instead).then(|| Fault::new("not a duration", format!("write {instead}")))
 }
 
 /// `100MB` and `64k`, by which few mean powers of ten.
 fn other_size(key: &Key, text: &str) -> Option<Fault> {
-    let lower = text.to_ascii_lowercase();
-    let (number, unit) = number_and_unit(&lower)?;
+    let lower = text.to_ascii_lowercase().replace(['_', ','], "");
+    let (number, unit) = number_and_unit(&lower).unwrap_or((&lower, ""));
     let unit = match unit {
+        "" if lower != text => "",
         "k" | "kb" | "ki" | "kib" => "KiB",
         "m" | "mb" | "mi" | "mib" => "MiB",
         "g" | "gb" | "gi" | "gib" => "GiB",
@@ -139,7 +250,9 @@ fn other_word(key: &Key, words: &[&str], text: &str) -> Option<Fault> {
         return Some(Fault::new("words are in lower case here", line(word)));
     }
     let is_meant = |meant: &[&str]| meant.contains(&lower.as_str());
-    let off = words.iter().find(|word| matches!(**word, "off" | "none"));
+    let off = words
+        .iter()
+        .find(|word| matches!(**word, "off" | "none" | "hide"));
     let cure = match off {
         Some(off) if is_meant(&NO) => line(off),
         _ if !is_meant(&YES) => return None,
@@ -161,7 +274,7 @@ fn yes(key: &Key, words: &[&str]) -> Option<String> {
              the load balancers"
                 .to_owned(),
         ),
-        _ => ["on", "required", "full", "auto"]
+        _ => ["on", "required", "full", "auto", "pass"]
             .into_iter()
             .find(|word| words.contains(word))
             .map(line),
@@ -209,6 +322,10 @@ pub(super) fn of_section(pattern: &[&str], value: &Value) -> Option<String> {
         ["admin"] if text.parse::<u16>().is_ok() => {
             return Some(line(&keys::ADMIN_BIND, &format!("127.0.0.1:{text}")));
         }
+        ["admin"] if is_yes => {
+            return Some(line(&keys::ADMIN_BIND, &format!("127.0.0.1:{ADMIN_PORT}")));
+        }
+        ["admin"] if NO.contains(&lower.as_str()) => return Some(no_admin().cure),
         _ => {}
     }
     let of_kind = keys::KEYS.iter().filter(|key| inside(key));
@@ -268,45 +385,4 @@ fn named_items(pattern: &[&str], items: &[Value]) -> Option<String> {
     keys::is_name(name).then(|| {
         format!("write `{name}:` in the place of `- name: {name}`, and its other keys under it")
     })
-}
-
-/// Why these are not bootstrap servers, and the line that they make when protocols are left out and
-/// each stands for itself; `None` when that doesn't help.
-pub(super) fn of_servers(items: &[&str]) -> Option<Fault> {
-    let mut reason = None;
-    let mut servers = Vec::new();
-    let mut is_tls = false;
-    for item in items {
-        if is_template(item) {
-            return Some(unfilled());
-        }
-        if item.trim().is_empty() {
-            reason.get_or_insert("nothing stands between two commas, or behind the last one");
-        }
-        let parts = item.split(|c: char| c == ';' || c.is_whitespace());
-        let parts: Vec<_> = parts.filter(|part| !part.is_empty()).collect();
-        if parts.len() > 1 {
-            reason.get_or_insert("servers are separated by commas, not by blanks or semicolons");
-        }
-        for part in parts {
-            let bare = match part.split_once("://") {
-                Some((protocol, rest)) => {
-                    reason.get_or_insert("a server has no protocol in front of it");
-                    let protocol = protocol.to_ascii_lowercase();
-                    is_tls |= matches!(&*protocol, "ssl" | "sasl_ssl" | "https" | "tls");
-                    rest.trim_end_matches('/')
-                }
-                None => part,
-            };
-            servers.push(bare.parse::<BrokerAddress>().ok()?.to_string());
-        }
-    }
-    let reason = reason.filter(|_| !servers.is_empty())?;
-    let tls = if is_tls {
-        ", and `tls: {mode: on}` beside it"
-    } else {
-        ""
-    };
-    let cure = format!("write [{}]{tls}", servers.join(", "));
-    Some(Fault::new(reason, cure))
 }

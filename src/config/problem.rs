@@ -80,7 +80,7 @@ impl std::error::Error for Problems {}
 /// A value as it may be shown: whatever looks like a secret is not.
 pub(super) fn shown(key: &str, value: &str) -> String {
     const SHOWN_CHARS_MAX: usize = 80;
-    if is_secret(key) || value.contains("PRIVATE KEY") {
+    if is_secret(key) || value.contains("PRIVATE KEY") || has_password(value) {
         return "(hidden)".to_owned();
     }
     let mut text: String = value
@@ -92,6 +92,13 @@ pub(super) fn shown(key: &str, value: &str) -> String {
         text.push('…');
     }
     format!("`{text}`")
+}
+
+/// Whether a password stands in front of a host: `user:password@host`.
+fn has_password(value: &str) -> bool {
+    let in_front = value.rsplit_once('@').map(|(user, _)| user);
+    let user = in_front.map(|user| user.rsplit_once("://").map_or(user, |(_, user)| user));
+    user.is_some_and(|user| user.contains(':'))
 }
 
 /// Whether values under this key may hold a secret itself; a path to a file with one is none.

@@ -1,7 +1,8 @@
 //! A value of any layer, as text: what the keys' readers get, and what messages show.
 
 use super::problem::{Fault, shown};
-use figment::value::Value;
+use crate::types::BrokerAddress;
+use figment::value::{Dict, Value};
 
 /// The text of a plain value.
 pub(super) fn scalar(value: &Value) -> Result<String, Fault> {
@@ -46,9 +47,26 @@ pub(super) fn item(value: &Value) -> Result<String, Fault> {
         }
         _ => Err(Fault::new(
             "keys stand in a list of plain values",
-            "write each item as one plain value",
+            host_and_port(dict).map_or_else(
+                || "write each item as one plain value".to_owned(),
+                |server| format!("write {server}"),
+            ),
         )),
     }
+}
+
+/// `{host: kafka-0, port: 9092}`
+fn host_and_port(dict: &Dict) -> Option<String> {
+    let text = |names: [&str; 3]| {
+        let value = names.iter().find_map(|name| dict.get(*name));
+        value.and_then(Value::as_str)
+    };
+    let host = text(["host", "hostname", "address"])?;
+    let server = format!("{host}:{}", text(["port", "Port", "PORT"])?);
+    server
+        .parse::<BrokerAddress>()
+        .ok()
+        .map(|server| server.to_string())
 }
 
 fn is_port(value: &Value) -> bool {

@@ -143,11 +143,17 @@ impl FromStr for BrokerAddress {
 
     /// Reads `host:port`, `1.2.3.4:port` or `[::1]:port`.
     fn from_str(text: &str) -> Result<Self, AddressError> {
-        let (host, port) = text.rsplit_once(':').ok_or(AddressError::NoPort)?;
+        let is_address_alone = text.starts_with('[') && text.ends_with(']');
+        let (host, port) = text
+            .rsplit_once(':')
+            .filter(|_| !is_address_alone)
+            .ok_or(AddressError::NoPort)?;
+        // A number may have a sign elsewhere.
+        let is_port = port.bytes().all(|byte| byte.is_ascii_digit());
         let port = port
             .parse::<u16>()
             .ok()
-            .filter(|port| *port > 0)
+            .filter(|port| is_port && *port > 0)
             .ok_or(AddressError::BadPort)?;
         let host = check_host(host)?;
         Ok(Self {

@@ -72,6 +72,62 @@ fn servers_as_other_programs_write_them_get_the_list_to_write() {
             "render it first (`helm template`), or write the value itself",
         ),
         (
+            "[kafka-0:9092/, kafka-1:9092/kafka]",
+            "a server has no path behind its port",
+            "write [kafka-0:9092, kafka-1:9092]",
+        ),
+        (
+            "['user:hunter2@kafka-0:9092']",
+            "no user stands in front of a server: clients log in through Narrows",
+            "write [kafka-0:9092]",
+        ),
+        (
+            "['kafka-0: 9092']",
+            "a blank stands in front of a port",
+            "write [kafka-0:9092]",
+        ),
+        (
+            "'\"kafka-0:9092,kafka-1:9092\"'",
+            "quotes are a part of the value",
+            "write [kafka-0:9092, kafka-1:9092]",
+        ),
+        (
+            "[“kafka-0:9092”]",
+            "quotes are a part of the value",
+            "write [kafka-0:9092]",
+        ),
+        (
+            "'[kafka-0:9092, kafka-1:9092]'",
+            "brackets and quotes are a part of the value",
+            "write [kafka-0:9092, kafka-1:9092]",
+        ),
+        (
+            "'[\"kafka-0:9092\", \"[fd00::1]:9092\"]'",
+            "brackets and quotes are a part of the value",
+            "write [kafka-0:9092, [fd00::1]:9092]",
+        ),
+        (
+            "[{host: kafka-0, port: 9092}]",
+            "keys stand in a list of plain values",
+            "write kafka-0:9092",
+        ),
+        (
+            "['${KAFKA}:9092']",
+            "a variable stands here that nobody has filled in, and Narrows fills in none",
+            "write the value itself, or leave the key out and set its own variable (NARROWS_..., \
+             see narrows config --keys)",
+        ),
+        (
+            "['[fd00::1]']",
+            "`[fd00::1]`: the port is missing",
+            "write host:port, or [address]:port for IPv6; several as a list or with commas",
+        ),
+        (
+            "[kafka-0:+9092]",
+            "`kafka-0:+9092`: the port must be a number from 1 to 65535",
+            "write host:port, or [address]:port for IPv6; several as a list or with commas",
+        ),
+        (
             "[fd00::1:9092]",
             "`fd00::1:9092`: an IPv6 address needs brackets",
             "write host:port, or [address]:port for IPv6; several as a list or with commas",
@@ -86,6 +142,7 @@ fn servers_as_other_programs_write_them_get_the_list_to_write() {
             (problem.reason.as_str(), problem.cure.as_str()),
             (reason, cure)
         );
+        assert!(!problem.to_string().contains("hunter2"), "{problem}");
     }
 }
 
@@ -116,6 +173,51 @@ fn words_of_other_programs_get_the_word_to_write() {
         ("drain: {timeout: 500msec}", "drain.timeout", "write 500ms"),
         ("drain: {timeout: PT1M}", "drain.timeout", "write 1m"),
         ("drain: {timeout: 1.5s}", "drain.timeout", "write 1500ms"),
+        ("drain: {timeout: 1m30s}", "drain.timeout", "write 90s"),
+        ("drain: {timeout: 1s500ms}", "drain.timeout", "write 1500ms"),
+        (
+            "drain: {timeout: '\"30s\"'}",
+            "drain.timeout",
+            "write 30s, without these quotes",
+        ),
+        (
+            "drain: {timeout: $(TIMEOUT)}",
+            "drain.timeout",
+            "write the value itself, or leave the key out and set its own variable (NARROWS_..., \
+             see narrows config --keys)",
+        ),
+        (
+            "limits: {connections_max: 10k}",
+            "limits.connections_max",
+            "write 10000",
+        ),
+        (
+            "limits: {connections_max: '1,000'}",
+            "limits.connections_max",
+            "write 1000",
+        ),
+        (
+            "limits: {frame_bytes_max: 1_000_000}",
+            "limits.frame_bytes_max",
+            "write 1000000",
+        ),
+        (
+            "protocol: {unvetted: yes}",
+            "protocol.unvetted",
+            "write `unvetted: pass`",
+        ),
+        (
+            "protocol: {unvetted: no}",
+            "protocol.unvetted",
+            "write `unvetted: hide`",
+        ),
+        ("log: {level: true}", "log.level", "write `level: info`"),
+        (
+            "log: {level:debug}",
+            "log.level:debug",
+            "write `level: debug`, with a blank behind the colon",
+        ),
+        ("LOG: {level: debug}", "LOG", "did you mean log?"),
         ("drain: {timeout: 0.5 min}", "drain.timeout", "write 30s"),
         (
             "drain: {timeout: 1.0001s}",
@@ -217,12 +319,19 @@ fn a_section_as_one_value_gets_the_section_to_write() {
         let problem = problems.list.iter().find(|problem| problem.key == key);
         assert_eq!(problem.unwrap().cure, cure, "{problems}");
     }
-    let text = ISSUE_EXAMPLE.split("\nadmin:").next().unwrap().to_owned() + "\nadmin: 9190\n";
-    let problems = Given::file(&text).load().unwrap_err();
-    assert_eq!(
-        problems.list[0].cure,
-        "write `admin: {bind: 127.0.0.1:9190}`"
-    );
+    for (admin, cure) in [
+        ("9190", "write `admin: {bind: 127.0.0.1:9190}`"),
+        ("true", "write `admin: {bind: 127.0.0.1:9190}`"),
+        ("off", "remove `admin`: without it there is none"),
+        ("{bind: off}", "remove `admin`: without it there is none"),
+        ("{bind: 0.0.0.0}", "write 0.0.0.0:9190"),
+        ("{bind: '[::]'}", "write [::]:9190"),
+    ] {
+        let text = ISSUE_EXAMPLE.split("\nadmin:").next().unwrap();
+        let text = format!("{text}\nadmin: {admin}\n");
+        let problems = Given::file(&text).load().unwrap_err();
+        assert_eq!(problems.list[0].cure, cure, "{admin}");
+    }
 }
 
 #[test]
