@@ -341,3 +341,77 @@ fn read_watched<E>(read: &impl Fn() -> Reading<E>, files: Vec<PathBuf>) -> Read<
     let watch = Watch::over(reading.files);
     Read::new(read(), watch)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::admin::AdminSettings;
+    use crate::app::ReloadSettings;
+    use crate::lifecycle::{DrainSettings, Stop};
+    use crate::listener::LimitsSettings;
+    use crate::observe::{LogFilter, LogFormat, LogSettings};
+    use crate::protocol::admission::{ConfigAddresses, Unvetted};
+    use crate::session::{SessionSettings, Splice};
+
+    /// A Narrows that does nothing.
+    fn settings() -> Settings {
+        let second = Duration::from_secs(1);
+        Settings {
+            clusters: Vec::new(),
+            listeners: Vec::new(),
+            admin: None::<AdminSettings>,
+            limits: LimitsSettings::default(),
+            session: SessionSettings {
+                frame_bytes_max: 1024,
+                sasl_frame_bytes_max: 1024,
+                held_response_bytes_max: 1024,
+                in_flight_requests_max: 1,
+                first_frame_timeout: second,
+                frame_progress_timeout: second,
+                tls_handshake_timeout: second,
+                half_close_timeout: second,
+                connection_age_max: None,
+                drain_spread: Duration::ZERO,
+                unvetted: Unvetted::Hide,
+                config_addresses: ConfigAddresses::Mask,
+                splice: Splice::Off,
+            },
+            drain: DrainSettings {
+                delay: Duration::ZERO,
+                timeout: second,
+            },
+            reload: ReloadSettings {
+                interval: Duration::ZERO,
+            },
+            log: LogSettings {
+                level: LogFilter::level(tracing::Level::INFO),
+                format: LogFormat::Text,
+            },
+        }
+    }
+
+    #[tokio::test]
+    async fn a_life_ends_when_a_task_ends_that_must_live_as_long() {
+        let narrows = Narrows::start(settings()).unwrap();
+        let (mut signals, requests) = Signals::new().unwrap();
+        let read = || -> Reading<String> { unreachable!("nothing is read again") };
+        let life = live(
+            &narrows,
+            (&mut signals, requests),
+            Watch::over(Vec::new()),
+            Arc::new(read),
+        );
+        let mut life = pin!(life);
+        let stop = Stop::default();
+        let tasks = &narrows.runtime.tasks;
+        tasks.spawn_vital("a refresh", &stop, std::future::pending());
+        let lives = tokio::time::timeout(Duration::from_millis(50), &mut life).await;
+        assert!(lives.is_err(), "nothing has ended");
+        tasks.spawn_vital("an accept loop", &stop, async {});
+        match tokio::time::timeout(Duration::from_secs(20), life).await {
+            Ok(Wish::TaskEnded(name)) => assert_eq!(name, "an accept loop"),
+            Ok(_) => panic!("another wish"),
+            Err(_) => panic!("it lives on"),
+        }
+    }
+}

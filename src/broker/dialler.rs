@@ -337,7 +337,8 @@ mod tests {
         let all = u32::try_from(DIALS_OF_BROKER_MAX).unwrap();
         let _taken = same.acquire_many(all).await.unwrap();
         let waits = dial(&dialler, 1, &[]);
-        let waited = tokio::time::timeout(Duration::from_millis(1), waits).await;
+        // Without waiting it would be over as soon as the lookup has found nothing.
+        let waited = tokio::time::timeout(Duration::from_millis(300), waits).await;
         assert!(waited.is_err(), "it waits for its turn");
         let other = dial(&dialler, 2, &[]).await;
         assert_eq!(other.unwrap_err().code(), "dns", "another broker's is free");

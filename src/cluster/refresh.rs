@@ -210,7 +210,8 @@ impl Cluster {
         }
     }
 
-    fn pause(&self, failures: u32, login_checks: u32) -> Duration {
+    /// Until the next refresh, by how many in a row have failed, or have found a login demanded.
+    pub(super) fn pause(&self, failures: u32, login_checks: u32) -> Duration {
         let interval = self.settings().metadata_refresh_interval;
         let doubled = |first: Duration, count: u32| {
             first.saturating_mul(1 << count.min(16).saturating_sub(1))

@@ -115,6 +115,15 @@ fn answer(frame: &[u8], says: &Says) -> Vec<u8> {
 
 /// A cluster in front of these bootstrap servers, for which names stand for addresses.
 pub(super) fn cluster(servers: &[&str], names: &[(&str, &[SocketAddr])]) -> Cluster {
+    pinned_cluster(servers, names, None)
+}
+
+/// The same, whose id the operator has pinned.
+fn pinned_cluster(
+    servers: &[&str],
+    names: &[(&str, &[SocketAddr])],
+    cluster_id: Option<&str>,
+) -> Cluster {
     let second = Duration::from_secs(1);
     let names: BTreeMap<_, _> = names
         .iter()
@@ -127,7 +136,7 @@ pub(super) fn cluster(servers: &[&str], names: &[(&str, &[SocketAddr])]) -> Clus
     let settings = ClusterSettings {
         name: ClusterName("orders".into()),
         bootstrap_servers: servers.iter().map(|at| at.parse().unwrap()).collect(),
-        cluster_id: None,
+        cluster_id: cluster_id.map(str::to_owned),
         broker_address: None,
         metadata_refresh_interval: 3_600 * second,
         dial: DialSettings {

@@ -622,6 +622,22 @@ mod tests {
     }
 
     #[test]
+    fn newcomers_of_many_sources_together_are_no_more_than_may_be() {
+        let (limits, listener) = limits(LimitsSettings {
+            newcomers_max: Some(3),
+            ..LimitsSettings::default()
+        });
+        let admit = |last: u8| limits.admit(&listener, source(&format!("192.0.2.{last}")));
+        let mut newcomers: Vec<_> = (1..=3).map(|last| admit(last).unwrap()).collect();
+        assert_eq!(code(&admit(4)), "newcomers_max");
+        // Who has asked for something is none any more.
+        drop(newcomers[0].end_as_newcomer());
+        let fourth = admit(4);
+        assert_eq!(code(&fourth), "");
+        assert_eq!(code(&admit(5)), "newcomers_max");
+    }
+
+    #[test]
     fn a_source_that_dials_too_often_is_turned_away_and_others_are_not() {
         let (limits, listener) = limits(LimitsSettings {
             connections_per_source_rate: Some(1),

@@ -128,3 +128,73 @@ async fn dead_bootstrap_servers_are_told_of_once_a_minute_as_long_as_they_are_de
     })
     .await;
 }
+
+#[tokio::test]
+async fn brokers_that_demand_a_login_are_asked_ever_more_seldom_and_dead_ones_soon() {
+    let cluster = cluster(&["127.0.0.1:1"], &[]);
+    let interval = Duration::from_secs(60);
+    cluster.change(ClusterSettings {
+        metadata_refresh_interval: interval,
+        ..ClusterSettings::clone(&cluster.settings())
+    });
+    let is_about = |pause: Duration, expected: Duration| {
+        (expected.mul_f64(0.8)..=expected.mul_f64(1.2)).contains(&pause)
+    };
+    for (failures, login_checks, expected) in [
+        (0, 0, interval),
+        (0, 1, interval),
+        (0, 3, interval * 4),
+        (0, 1000, Duration::from_secs(3600)),
+        (1, 0, Duration::from_millis(250)),
+        (3, 0, Duration::from_secs(1)),
+        (1000, 0, Duration::from_secs(10)),
+    ] {
+        for _ in 0..100 {
+            let pause = cluster.pause(failures, login_checks);
+            assert!(
+                is_about(pause, expected),
+                "{failures} {login_checks}: {pause:?}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn brokers_that_share_an_address_are_an_error_once_a_minute_and_their_end_is_told() {
+    local(async {
+        let (lines, _guard) = Lines::collect();
+        let cluster = cluster(&["127.0.0.1:1"], &[]);
+        for _ in 0..10 {
+            learn(&cluster, &[(1, 9092), (2, 9092)]);
+            cluster.note_sharing();
+        }
+        let told = lines.take("ERROR");
+        let [line] = &told[..] else {
+            panic!("{told:?}")
+        };
+        for part in ["2 brokers (1, 2)", "advertised.listeners", "broker_address"] {
+            assert!(line.contains(part), "{line}");
+        }
+        move_clock(Duration::from_secs(61)).await;
+        cluster.note_sharing();
+        assert_eq!(lines.take("ERROR").len(), 1);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_wrong_pin_is_told_once_in_a_while_however_often_it_is_seen() {
+    local(async {
+        let broker = Scripted::at("127.0.0.1:0").await;
+        broker.say(None, &[(1, "127.0.0.1", 9092)]);
+        let server = broker.at.to_string();
+        let cluster = pinned_cluster(&[&server], &[], Some("another-cluster"));
+        let (lines, _guard) = Lines::collect();
+        for _ in 0..10 {
+            assert_ne!(cluster.refresh_once().await, refresh::Outcome::Fresh);
+        }
+        let told = lines.all("clusters.orders.cluster_id is another-cluster");
+        assert_eq!(told.len(), 1, "{told:?}");
+    })
+    .await;
+}
