@@ -599,7 +599,8 @@ impl Cluster {
             // gets a connection on which nobody asked.
             Err(error) if error.is_closed() => {
                 self.verified.forget(peer);
-                self.mechanism_demanded_at(address).await.ok_or(error)?;
+                let demanded = self.mechanism_demanded_at(address, name).await;
+                demanded.ok_or(error)?;
                 self.want_refresh();
                 return self.dial(address).await.map_err(ConnectError::from);
             }

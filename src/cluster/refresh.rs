@@ -258,7 +258,7 @@ impl Cluster {
             // A broker that demands a login logs a warning with a stack trace when it is asked
             // anything else (Kafka 2.4 to 4.4), so that it is asked only whether it still does.
             for address in self.bootstrap_candidates() {
-                match self.login_at(&address, &mechanism).await {
+                match self.login_at(&address, &mechanism, &OwnName::plain()).await {
                     Ok(Handshake::NotDemanded) => {
                         self.refreshes.login_demanded(None);
                         return Box::pin(self.refresh()).await;
@@ -284,7 +284,9 @@ impl Cluster {
                 },
                 Err(failure) => {
                     if failure.is_closed()
-                        && let Some(mechanism) = self.mechanism_demanded_at(&address).await
+                        && let Some(mechanism) = self
+                            .mechanism_demanded_at(&address, &OwnName::plain())
+                            .await
                     {
                         self.refreshes.login_demanded(Some(mechanism));
                         return Outcome::LoginDemanded;
@@ -329,9 +331,14 @@ impl Cluster {
         asked.map_err(|source| ConnectError::probe(address, source))
     }
 
-    /// One of the mechanisms by which a broker demands a login, if it does.
-    pub(super) async fn mechanism_demanded_at(&self, address: &BrokerAddress) -> Option<String> {
-        match self.login_at(address, FIRST_MECHANISM).await {
+    /// One of the mechanisms by which a broker demands a login, if it does. Asked under the same
+    /// `name` as whatever has led to the question: a ring of several instances shows by it.
+    pub(super) async fn mechanism_demanded_at(
+        &self,
+        address: &BrokerAddress,
+        name: &OwnName,
+    ) -> Option<String> {
+        match self.login_at(address, FIRST_MECHANISM, name).await {
             Ok(Handshake::Demanded(mechanisms)) => mechanisms.into_iter().next(),
             _ => None,
         }
@@ -341,11 +348,11 @@ impl Cluster {
         &self,
         address: &BrokerAddress,
         mechanism: &str,
+        name: &OwnName,
     ) -> Result<Handshake, ConnectError> {
         let (mut stream, _) = self.dial(address).await?;
         let timeout = self.settings().dial.probe_timeout;
-        let name = OwnName::plain();
-        let asked = broker::ask_for_login(&mut stream, &name, mechanism, timeout).await;
+        let asked = broker::ask_for_login(&mut stream, name, mechanism, timeout).await;
         asked.map_err(|source| ConnectError::probe(address, source))
     }
 

@@ -8,4 +8,5 @@ mod admin;
 mod end;
 mod logs;
 mod process;
+mod ring;
 mod start;

@@ -142,6 +142,12 @@ impl Process {
         page
     }
 
+    /// How many files it has open.
+    pub(crate) fn open_files(&self) -> usize {
+        let folder = format!("/proc/{}/fd", self.child.id());
+        std::fs::read_dir(folder).map_or(0, Iterator::count)
+    }
+
     pub(crate) fn metric(&self, name: &str) -> u64 {
         let page = self.page("/metrics");
         let value = page
