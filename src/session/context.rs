@@ -1,6 +1,7 @@
 //! What all sessions of a listener share.
 
 use super::credentials::Awaited;
+use super::hellos::CarriedHellos;
 use super::lane::Pools;
 use super::reach::Reach;
 use super::state::Observer;
@@ -93,6 +94,8 @@ pub(crate) struct Resources {
     pub(crate) pipes: PipePool,
     /// What went wrong lately.
     pub(crate) incidents: Arc<Incidents>,
+    /// What is carried on unread.
+    pub(crate) hellos: CarriedHellos,
 }
 
 impl Resources {
@@ -102,6 +105,7 @@ impl Resources {
             buffers: BufferPool::keeping(sizes.buffers),
             pipes: PipePool::new(sizes),
             incidents: Arc::default(),
+            hellos: CarriedHellos::default(),
         }
     }
 }
@@ -253,6 +257,11 @@ impl ListenerContext {
         self.connections
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The hellos of what is carried on unread.
+    pub(super) fn hellos(&self) -> &CarriedHellos {
+        &self.shared.hellos
     }
 
     /// Where a session's buffers and pipes come from.

@@ -9,8 +9,8 @@
 //! asks; a session then can have several [`links`], and a request for several brokers is split and
 //! its answers are merged ([`routed`], [`merge`]).
 //! [`watch`] sees to it that no wait lasts for ever, and [`close`] ends both connections.
-//! [`passthrough`] and [`tunnel`] carry a TLS stream that is not for Narrows; [`cause`] is how any
-//! of it can end.
+//! [`passthrough`] and [`tunnel`] carry a TLS stream that is not for Narrows, and [`hellos`] knows
+//! one that comes back; [`cause`] is how any of it can end.
 
 mod arrival;
 mod cause;
@@ -19,6 +19,7 @@ mod context;
 mod credentials;
 mod ending;
 mod first_bytes;
+mod hellos;
 mod in_flight;
 mod lane;
 mod link;

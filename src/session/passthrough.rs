@@ -22,6 +22,10 @@ impl Session<'_> {
         self.newcomer.iter_mut().for_each(Newcomer::has_asked);
         let entry = self.entry;
         let setup = &entry.setup;
+        let Some(_carried) = entry.context.hellos().carry(hello.filled()) else {
+            close::close(Stream::Plain(client), Vec::new(), b"").await;
+            return Cause::RoutingLoop;
+        };
         let is_own = |address: &BrokerAddress| {
             setup
                 .scheme

@@ -1,11 +1,14 @@
 //! What Narrows believes of whoever answers at a broker's address, itself included.
 
 use crate::broker::{Broker, read_frame};
-use crate::client::{Client, Proxy};
+use crate::client::{ADVERTISED_HOST, Client, Proxy};
 use crate::cluster::teach;
 use crate::frames::{OFFSET_COMMIT, SASL_HANDSHAKE, header, opaque, request};
+use crate::hello::hello;
+use crate::names::{PATTERN, by_names};
 use crate::samples::METADATA;
 use crate::{until, within};
+use narrows::session::ListenerTls;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -151,6 +154,18 @@ async fn narrows_does_not_dial_a_port_that_it_listens_on_itself() {
     proxy.until_closed("routing_loop", 1).await;
 }
 
+/// A balancer that leads everybody to `address`.
+fn lead(balancer: TcpListener, address: SocketAddr) {
+    tokio::spawn(async move {
+        while let Ok((mut from, _)) = balancer.accept().await {
+            tokio::spawn(async move {
+                let mut to = TcpStream::connect(address).await.unwrap();
+                let _ = copy_bidirectional(&mut from, &mut to).await;
+            });
+        }
+    });
+}
+
 #[tokio::test]
 async fn narrows_recognises_itself_behind_a_balancer_that_leads_back() {
     let balancer = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -159,18 +174,35 @@ async fn narrows_recognises_itself_behind_a_balancer_that_leads_back() {
     let proxy = Proxy::begin(&[address], |_| {});
     proxy.announce("no broker of the cluster can be asked for metadata");
     proxy.announce("cause=\"no_bootstrap_server\"");
-    let back = proxy.bootstrap();
-    tokio::spawn(async move {
-        while let Ok((mut from, _)) = balancer.accept().await {
-            tokio::spawn(async move {
-                let mut to = TcpStream::connect(back).await.unwrap();
-                let _ = copy_bidirectional(&mut from, &mut to).await;
-            });
-        }
-    });
+    lead(balancer, proxy.bootstrap());
     within("the client's end", asked_in_a_loop(&proxy)).await;
     proxy.until_closed("routing_loop", 1).await;
     // Each refresh and each probe comes back once, and no further.
     let closed = proxy.closed("routing_loop");
     assert!(closed < 20, "{closed}");
+}
+
+#[tokio::test]
+async fn tls_that_passes_through_and_comes_back_is_recognised_by_its_hello() {
+    let balancer = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = balancer.local_addr().unwrap();
+    let _shared = crate::alloc::shared().await;
+    let proxy = Proxy::begin(&[address], |settings| {
+        by_names(settings, ADVERTISED_HOST, PATTERN, None);
+        settings.listeners[0].tls = Some(ListenerTls::Passthrough { broker_port: None });
+    });
+    proxy.announce("no broker of the cluster can be asked for metadata");
+    proxy.announce("cause=\"plaintext_on_tls\"");
+    lead(balancer, proxy.bootstrap());
+    for closed in [1, 2] {
+        let mut client = Client::connect(proxy.bootstrap()).await;
+        client.send(&hello(&[ADVERTISED_HOST.as_bytes()])).await;
+        assert_eq!(client.rest().await, b"");
+        proxy.until_closed("routing_loop", closed).await;
+    }
+    assert_eq!(
+        proxy.closed("routing_loop"),
+        2,
+        "each comes back once, and no further"
+    );
 }
