@@ -237,7 +237,14 @@ fn a_file_that_is_something_else_is_called_what_it_is() {
         &[0xff; 100],
     ]
     .concat();
-    let cases: [(&[u8], &str, &str); 9] = [
+    let utf16: Vec<u8> = "\u{feff}-----BEGIN CERTIFICATE-----"
+        .encode_utf16()
+        .flat_map(u16::to_le_bytes)
+        .collect();
+    let indented = issued.certificate.replace("-----BEGIN", "  -----BEGIN");
+    let relabelled = |label: &str| issued.certificate.replace("CERTIFICATE", label);
+    let (pkcs7, request) = (relabelled("PKCS7"), relabelled("CERTIFICATE REQUEST"));
+    let cases: [(&[u8], &str, &str); 13] = [
         (b"", "the file is empty", "tls.crt or user.crt"),
         (
             &pkcs12,
@@ -259,6 +266,26 @@ fn a_file_that_is_something_else_is_called_what_it_is() {
             encoded.as_bytes(),
             "this is Base64 of a PEM file, as it stands in a Secret",
             "base64 -d tls.crt",
+        ),
+        (
+            &utf16,
+            "this is UTF-16 text, as `>` writes it in PowerShell, and Narrows reads UTF-8",
+            "iconv -f UTF-16 -t UTF-8 tls.crt",
+        ),
+        (
+            indented.as_bytes(),
+            "no -----BEGIN stands at the beginning of its line",
+            "blanks too",
+        ),
+        (
+            pkcs7.as_bytes(),
+            "it holds PKCS7 and no certificate",
+            "openssl pkcs7 -print_certs -in tls.crt",
+        ),
+        (
+            request.as_bytes(),
+            "it holds CERTIFICATE REQUEST and no certificate",
+            "have an authority sign the request",
         ),
         (
             b"hello",

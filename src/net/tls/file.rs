@@ -66,9 +66,18 @@ pub(super) fn certificates(
         );
     }
     if pem.certificates.is_empty() {
+        let has = |end: &str| labels.iter().any(|label| label.ends_with(end));
+        let cure = if has("PKCS7") {
+            let path = path.display();
+            format!("take them out with `openssl pkcs7 -print_certs -in {path} -out tls.crt`")
+        } else if has("CERTIFICATE REQUEST") {
+            "have an authority sign the request, and name the certificate that it issues".to_owned()
+        } else {
+            wanted.instead()
+        };
         return fault(
             format!("it holds {} and no certificate", list(&labels)),
-            wanted.instead(),
+            cure,
         );
     }
     Ok(pem.certificates)
@@ -285,10 +294,12 @@ fn is_encrypted(bytes: &[u8], labels: &[String]) -> bool {
     has_header || labels.iter().any(|label| label == "ENCRYPTED PRIVATE KEY")
 }
 
+const BEGIN: &[u8] = b"-----BEGIN ";
+
 /// What stands behind each BEGIN.
 fn labels(bytes: &[u8]) -> Vec<String> {
     let lines = bytes.split(|byte| matches!(byte, b'\n' | b'\r'));
-    let labels = lines.filter_map(|line| line.strip_prefix(b"-----BEGIN "));
+    let labels = lines.filter_map(|line| line.strip_prefix(BEGIN));
     let text = |label: &[u8]| {
         String::from_utf8_lossy(label)
             .trim_end_matches([' ', '-'])
@@ -330,6 +341,19 @@ fn no_pem(path: &Path, bytes: &[u8], wanted: Wanted) -> FileProblem {
             path,
             "this is Base64 of a PEM file, as it stands in a Secret",
             cure,
+        )
+    } else if bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") {
+        let cure = format!(
+            "write it as UTF-8: `iconv -f UTF-16 -t UTF-8 {} > tls.pem`",
+            path.display()
+        );
+        let reason = "this is UTF-16 text, as `>` writes it in PowerShell, and Narrows reads UTF-8";
+        FileProblem::new(path, reason, cure)
+    } else if bytes.windows(BEGIN.len()).any(|part| part == BEGIN) {
+        FileProblem::new(
+            path,
+            "no -----BEGIN stands at the beginning of its line",
+            "remove what stands before it, blanks too: a PEM file is not indented",
         )
     } else {
         FileProblem::new(
