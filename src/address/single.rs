@@ -70,11 +70,6 @@ impl SingleScheme {
         })
     }
 
-    /// The port that clients are told.
-    pub(crate) fn advertised_port(&self) -> u16 {
-        self.advertised_port
-    }
-
     /// The host that clients are told, with the placeholder if each broker has its own.
     pub(crate) fn pattern(&self) -> String {
         self.host_for(PLACEHOLDER)

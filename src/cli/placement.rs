@@ -3,6 +3,7 @@
 
 use crate::address::Scheme;
 use crate::app::Settings;
+use crate::cluster::ClusterSettings;
 use crate::listener::ListenerSettings;
 use crate::types::BrokerAddress;
 use std::net::{IpAddr, SocketAddr};
@@ -26,7 +27,11 @@ pub(super) fn warnings(settings: &Settings) -> Vec<String> {
             .flatten()
             .map(move |text| format!("listener {name}: {text}"))
     };
-    settings.listeners.iter().flat_map(of_listener).collect()
+    let of_listeners = settings.listeners.iter().flat_map(of_listener);
+    unspecified(settings)
+        .into_iter()
+        .chain(of_listeners)
+        .collect()
 }
 
 /// `localhost` is another machine for everybody but this one.
@@ -60,43 +65,50 @@ fn ephemeral(listener: &ListenerSettings) -> Option<String> {
     ))
 }
 
-/// A bootstrap server with the name and the port of the listener itself. Inside the brokers'
-/// network the same name may lead to them, so that this is no mistake for certain.
+/// A bootstrap server, of whichever cluster, with the name and the port of the listener. Inside the
+/// brokers' network the same name may lead to them, so that this is no mistake for certain.
 fn leads_back(settings: &Settings, listener: &ListenerSettings) -> Option<String> {
-    let cluster = settings
-        .clusters
-        .iter()
-        .find(|cluster| cluster.name == listener.cluster)?;
+    let bootstrap = listener.scheme.bootstrap();
     let is_own = |server: &BrokerAddress| {
-        let is_port = binds(listener)
+        let is_bound = binds(listener)
             .iter()
             .any(|bind| bind.port() == server.port);
-        match &listener.scheme {
-            Scheme::Sni(scheme) => {
-                let is_port = is_port || scheme.advertised_port() == server.port;
-                is_port && scheme.identify(server.host.as_bytes()).is_some()
+        // A balancer may map the port that clients dial.
+        let is_port = is_bound || bootstrap.port == server.port;
+        let is_name = match &listener.scheme {
+            Scheme::Sni(scheme) => scheme.identify(server.host.as_bytes()).is_some(),
+            Scheme::Single(_) | Scheme::Port(_) => {
+                bootstrap.host.eq_ignore_ascii_case(&server.host)
             }
-            Scheme::Single(scheme) => {
-                let is_port = is_port || scheme.advertised_port() == server.port;
-                let is_host = scheme.bootstrap().host.eq_ignore_ascii_case(&server.host);
-                is_port && is_host
-            }
-            Scheme::Port(_) => {
-                let is_host = advertised_host(listener)
-                    .is_some_and(|host| host.eq_ignore_ascii_case(&server.host));
-                is_port && is_host
-            }
-        }
+        };
+        is_port && is_name
     };
-    let server = cluster
-        .bootstrap_servers
-        .iter()
-        .find(|server| is_own(server))?;
+    let (cluster, server) = settings.clusters.iter().find_map(|cluster| {
+        let server = cluster.bootstrap_servers.iter().find(|at| is_own(at))?;
+        Some((&cluster.name, server))
+    })?;
     Some(format!(
-        "bootstrap server {server} of cluster {} has the name and the port that clients dial \
-         here; where that name leads to Narrows, it dials itself: name the brokers' own addresses",
-        cluster.name
+        "bootstrap server {server} of cluster {cluster} has the name and the port that clients \
+         dial here; where that name leads to Narrows, it dials itself: name the brokers' own \
+         addresses"
     ))
+}
+
+/// Servers at the address that stands for all of a machine: to whoever dials it, its own machine.
+fn unspecified(settings: &Settings) -> Vec<String> {
+    let is_unspecified = |server: &&BrokerAddress| {
+        let ip = server.host.parse::<IpAddr>();
+        ip.is_ok_and(|ip| ip.is_unspecified())
+    };
+    let of_cluster = |cluster: &ClusterSettings| {
+        let server = cluster.bootstrap_servers.iter().find(is_unspecified)?;
+        Some(format!(
+            "cluster {}: {server} is where brokers listen, and dialled it is this machine: name \
+             the brokers' hosts, or localhost",
+            cluster.name
+        ))
+    };
+    settings.clusters.iter().filter_map(of_cluster).collect()
 }
 
 /// Scheme port: the host that clients are told.

@@ -33,27 +33,25 @@ pub(super) fn check(
         let second = &owners[second];
         reader.wrong(second.key, &second.name, clash(first, &ports));
     }
+    // Of whichever cluster a listener is: no socket of Narrows' own is ever dialled.
     for cluster in clusters {
-        for owner in owners
-            .iter()
-            .filter(|owner| owner.cluster == Some(&*cluster.name.0))
-        {
-            if let Some(server) = cluster
-                .bootstrap_servers
-                .iter()
+        let dialled = owners.iter().find_map(|owner| {
+            let mut servers = cluster.bootstrap_servers.iter();
+            servers
                 .find(|server| owner.is_dialled_by(server))
-            {
-                let reason = format!(
-                    "{server} is {} itself: Narrows would dial itself",
-                    owner.title
-                );
-                let cure = "name the brokers' own addresses, or bind another port";
-                reader.wrong(
-                    &keys::BOOTSTRAP_SERVERS,
-                    &cluster.name.0,
-                    Fault::new(reason, cure),
-                );
-            }
+                .map(|server| (owner, server))
+        });
+        if let Some((owner, server)) = dialled {
+            let reason = format!(
+                "{server} is {} itself: Narrows would dial itself",
+                owner.title
+            );
+            let cure = "name the brokers' own addresses, or bind another port";
+            reader.wrong(
+                &keys::BOOTSTRAP_SERVERS,
+                &cluster.name.0,
+                Fault::new(reason, cure),
+            );
         }
     }
 }
@@ -94,11 +92,10 @@ fn shared(reader: &mut Reader, first: &ListenerSettings, second: &ListenerSettin
 }
 
 /// A listener or the admin port, and the ports that it binds.
-struct Owner<'a> {
+struct Owner {
     key: &'static Key,
     name: String,
     title: String,
-    cluster: Option<&'a str>,
     ports: Vec<(SocketAddr, String)>,
     /// Names tell apart whose a connection is.
     is_named: bool,
@@ -111,7 +108,7 @@ struct Clash {
     second: String,
 }
 
-fn owners(listeners: &[ListenerSettings], admin: Option<AdminSettings>) -> Vec<Owner<'_>> {
+fn owners(listeners: &[ListenerSettings], admin: Option<AdminSettings>) -> Vec<Owner> {
     let listener = |listener: &ListenerSettings| {
         let role = |target: Option<Target>| {
             target.map_or("brokers by name".to_owned(), |target| target.to_string())
@@ -127,7 +124,6 @@ fn owners(listeners: &[ListenerSettings], admin: Option<AdminSettings>) -> Vec<O
         key: &keys::BIND,
         name: settings.name.to_string(),
         title: format!("listener {}", settings.name),
-        cluster: Some(&settings.cluster.0),
         ports: listener(settings),
         is_named: matches!(settings.scheme, Scheme::Sni(_)),
     });
@@ -135,14 +131,13 @@ fn owners(listeners: &[ListenerSettings], admin: Option<AdminSettings>) -> Vec<O
         key: &keys::ADMIN_BIND,
         name: String::new(),
         title: "the admin port".to_owned(),
-        cluster: None,
         ports: vec![(admin.bind, "admin".to_owned())],
         is_named: false,
     });
     listeners.chain(admin).collect()
 }
 
-fn clashes(owners: &[Owner<'_>]) -> BTreeMap<(usize, usize), Vec<Clash>> {
+fn clashes(owners: &[Owner]) -> BTreeMap<(usize, usize), Vec<Clash>> {
     let mut by_port: BTreeMap<u16, Vec<(usize, IpAddr, &str)>> = BTreeMap::new();
     for (owner, wanted) in owners.iter().enumerate() {
         for (address, role) in &wanted.ports {
@@ -180,7 +175,7 @@ fn overlap(a: IpAddr, b: IpAddr) -> bool {
     a.to_canonical() == b.to_canonical() || covers(a, b) || covers(b, a)
 }
 
-fn clash(first: &Owner<'_>, ports: &[Clash]) -> Fault {
+fn clash(first: &Owner, ports: &[Clash]) -> Fault {
     let told: Vec<_> = ports
         .iter()
         .take(PORTS_TOLD_MAX)
@@ -213,7 +208,7 @@ fn clash(first: &Owner<'_>, ports: &[Clash]) -> Fault {
     )
 }
 
-impl Owner<'_> {
+impl Owner {
     /// Whether `server` is surely one of these addresses. Another name may lead here as well, but
     /// names are not resolved now.
     fn is_dialled_by(&self, server: &BrokerAddress) -> bool {

@@ -268,6 +268,23 @@ fn check_warns_where_clients_or_narrows_itself_would_be_led_astray() {
          has the name and the port that clients dial here; where that name leads to Narrows, it \
          dials itself: name the brokers' own addresses\n"
     );
+    assert_eq!(
+        warnings("10.77.0.11:9092", "0.0.0.0:9092"),
+        "warning: cluster orders: 0.0.0.0:9092 is where brokers listen, and dialled it is this \
+         machine: name the brokers' hosts, or localhost\n"
+    );
+    // A balancer takes clients at another port than this machine.
+    let offset = ISSUE_EXAMPLE
+        .replace(
+            "first_port:",
+            "advertised_port_offset: -10000\n      first_port:",
+        )
+        .replace("10.77.0.11:9092", "kafka.example.com:9092");
+    let (_, _, err) = checked(&offset, &[], (-1, 90));
+    assert!(
+        err.contains("bootstrap server kafka.example.com:9092"),
+        "{err}"
+    );
     let local = ISSUE_EXAMPLE
         .replace("0.0.0.0:19092", "127.0.0.1:19092")
         .replace("kafka.example.com", "localhost");
