@@ -78,15 +78,9 @@ pub(crate) enum Cause {
     /// A PROXY protocol header that can't be read.
     #[error("the PROXY protocol header can't be read: {0}")]
     ProxyHeaderMalformed(HeaderError),
-    /// A length that no Kafka request has.
-    #[error(
-        "the client sent {length} as the length of a request, so it does not speak Kafka: {} \
-         ({first})",
-        .speech.on_plaintext()
-    )]
+    /// Something that no Kafka request begins with.
+    #[error("the client does not speak Kafka: what came is {} ({first})", .speech.on_plaintext())]
     NotKafka {
-        /// The four bytes read as a length.
-        length: i32,
         /// What was probably sent.
         speech: DetectedProtocol,
         /// What came first.

@@ -287,9 +287,6 @@ pub(super) fn frame_length(bytes: &[u8], state: &SessionState) -> Result<Option<
 /// What came in the place of a request's length.
 pub(super) fn not_kafka(bytes: &[u8]) -> Cause {
     Cause::NotKafka {
-        length: bytes
-            .first_chunk()
-            .map_or(0, |length| i32::from_be_bytes(*length)),
         speech: DetectedProtocol::detect(bytes),
         first: FirstBytes::of(bytes),
     }
