@@ -6,7 +6,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.helpers import create_ssl_context
 
-from driver import Failure, drive, emit, records, stop_asked
+from driver import Failure, drive, emit, records, stop_asked, transactions
 
 POLL_MILLISECONDS = 200
 
@@ -63,7 +63,8 @@ async def produce(options):
             try:
                 sent = await future
                 acked += 1
-                emit(key=key, partition=sent.partition, offset=sent.offset)
+                # Without acknowledgements nobody tells.
+                emit(key=key, **({"partition": sent.partition, "offset": sent.offset} if sent else {}))
             except Exception as error:  # each record is reported, whatever the library throws
                 failures.append(f"{type(error).__name__}: {error}")
                 emit(key=key, error=failures[-1])
@@ -74,10 +75,33 @@ async def produce(options):
         raise Failure(f"{len(failures)} records failed: {failures[0]}")
 
 
+async def transaction(options):
+    producer = AIOKafkaProducer(**settings(options, transactional_id=options.require("tag") + "-transactional-id"))
+    await producer.start()
+    acked = 0
+    try:
+        for commit, wished in transactions(options):
+            await producer.begin_transaction()
+            waiting = [(key, await producer.send(options.topic, key=key.encode(), value=value.encode()))
+                       for key, value in wished]
+            sent = [(key, await future) for key, future in waiting]
+            if not commit:
+                await producer.abort_transaction()
+                continue
+            await producer.commit_transaction()
+            for key, place in sent:
+                emit(key=key, partition=place.partition, offset=place.offset)
+            acked += len(sent)
+    finally:
+        await producer.stop()
+    emit(done=True, count=acked, failed=0)
+
+
 async def consume(options):
     consumer = AIOKafkaConsumer(options.topic, **settings(
         options, group_id=options.require("group"), auto_offset_reset="earliest", enable_auto_commit=False,
-        session_timeout_ms=10000, heartbeat_interval_ms=3000))
+        session_timeout_ms=10000, heartbeat_interval_ms=3000, client_rack=options.get("rack"),
+        group_instance_id=options.get("static")))
     await consumer.start()
     read, wished = 0, options.count
     try:
@@ -107,4 +131,5 @@ def within_deadline(scenario):
 
 
 drive({name: within_deadline(scenario) for name, scenario in
-       {"metadata": metadata, "list": list_topics, "produce": produce, "consume": consume}.items()})
+       {"metadata": metadata, "list": list_topics, "produce": produce, "consume": consume,
+        "transaction": transaction}.items()})

@@ -1,11 +1,12 @@
 """confluent-kafka: the current librdkafka."""
 
+import json
 import sys
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
-from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin import AdminClient, ConfigResource
 
-from driver import Failure, drive, emit, paced, records, stop_asked
+from driver import Failure, drive, emit, ensure_node_id, paced, records, stop_asked, transactions
 
 POLL_SECONDS = 0.2
 
@@ -93,11 +94,43 @@ def produce(options):
         raise Failure(f"the time was up after {acked} records")
 
 
+def transaction(options):
+    producer = Producer(settings(options, **{"transactional.id": options.require("tag") + "-transactional-id"}))
+    producer.init_transactions(options.remaining_seconds)
+    acked = 0
+    for commit, wished in transactions(options):
+        lines = []
+
+        def delivered(error, message, lines=lines):
+            if error:
+                raise Failure(f"a record failed: {error.str()}")
+            lines.append({"key": message.key().decode(), "partition": message.partition(), "offset": message.offset()})
+
+        producer.begin_transaction()
+        for key, value in wished:
+            producer.produce(options.topic, key=key, value=value, on_delivery=delivered)
+        producer.flush(options.remaining_seconds)
+        if not commit:
+            producer.abort_transaction(options.remaining_seconds)
+            continue
+        producer.commit_transaction(options.remaining_seconds)
+        for line in lines:
+            emit(**line)
+        acked += len(lines)
+    emit(done=True, count=acked, failed=0)
+
+
 def consume(options):
-    consumer = Consumer(settings(options, **{
-        "group.id": options.require("group"), "auto.offset.reset": "earliest", "session.timeout.ms": 10000,
+    protocol = options.get("protocol", "classic")
+    # With the new protocol the session is the broker's to set.
+    session = {"session.timeout.ms": 10000} if protocol == "classic" else {}
+    read_from = {}
+    consumer = Consumer(settings(options, **session, **({"group.instance.id": options.get("static")} if options.get("static") else {}), **{
+        "group.id": options.require("group"), "auto.offset.reset": "earliest", "group.protocol": protocol,
         # In a long run a rejoin would otherwise start all over.
         "enable.auto.commit": True, "auto.commit.interval.ms": 1000,
+        "client.rack": options.get("rack", ""), "statistics.interval.ms": 100 if options.get("rack") else 0,
+        "stats_cb": lambda text: read_from.update(brokers_read_from(text, options.topic)),
     }))
     consumer.subscribe([options.topic])
     read, wished = 0, options.count_or_endless
@@ -116,7 +149,25 @@ def consume(options):
     if read:
         commit(consumer)
     consumer.close()
+    if options.get("rack"):
+        emit(read_from=read_from.get("0"))
     emit(done=True, count=read)
+
+
+def brokers_read_from(text, topic):
+    """Of each partition of a topic, by librdkafka's statistics."""
+    partitions = json.loads(text)["topics"].get(topic, {"partitions": {}})["partitions"]
+    return {number: partition["broker"] for number, partition in partitions.items() if partition["rxmsgs"]}
+
+
+def admin(options):
+    """Asks each broker for its configuration, by node id."""
+    client = AdminClient(settings(options))
+    for broker in client.list_topics(timeout=options.remaining_seconds).brokers:
+        resource = ConfigResource(ConfigResource.Type.BROKER, str(broker))
+        found = client.describe_configs([resource])[resource].result(options.remaining_seconds)
+        ensure_node_id(broker, found["node.id"].value)
+    emit(done=True)
 
 
 def commit(consumer):
@@ -128,4 +179,5 @@ def commit(consumer):
             raise Failure(f"the offsets could not be committed: {error}") from error
 
 
-drive({"metadata": metadata, "list": list_topics, "produce": produce, "consume": consume})
+drive({"metadata": metadata, "list": list_topics, "produce": produce, "consume": consume, "transaction": transaction,
+       "admin": admin})

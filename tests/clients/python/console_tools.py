@@ -126,7 +126,11 @@ def produce(options):
 
 
 def consume(options):
-    tools = Tools(options, **{"session.timeout.ms": 10000})
+    protocol = options.get("protocol", "classic")
+    wished = {"group.protocol": protocol, "client.rack": options.get("rack", ""), "group.instance.id": options.get("static", "")}
+    # With the new protocol the session is the broker's to set.
+    wished |= {"session.timeout.ms": 10000} if protocol == "classic" else {}
+    tools = Tools(options, **{name: value for name, value in wished.items() if value})
     out = tools.must(
         CONSUMER, "--bootstrap-server", options.bootstrap, "--topic", options.topic, CONSUMER_CONFIG, tools.config,
         "--group", options.require("group"), "--from-beginning", "--max-messages", str(options.count),
@@ -148,6 +152,8 @@ def perf(options):
         PRODUCER_PERFORMANCE, "--topic", options.topic, "--num-records", str(count), "--record-size", str(size),
         "--throughput", options.get("rate", "-1"), "--producer-props", f"bootstrap.servers={options.bootstrap}",
         f"acks={options.get('acks', 'all')}",
+        *(["--transactional-id", options.get("transactional_id"), "--transaction-duration-ms", "200"]
+          if options.get("transactional_id") else []),
         *(["--producer.config", tools.config] if IS_3 else ["--command-config", tools.config]))
     summary = sent.strip().splitlines()[-1]
     rate = re.search(r"^(\d+) records sent, ([\d.]+) records/sec", summary)

@@ -90,6 +90,23 @@ def records(tag, count):
         index += 1
 
 
+TRANSACTION = 10
+
+
+def transactions(options):
+    """(whether to commit it, its records) for transactions of ten records, which are committed and aborted by turns."""
+    wished = list(records(options.require("tag"), options.count))
+    for start in range(0, len(wished), TRANSACTION):
+        yield start // TRANSACTION % 2 == 0, wished[start:start + TRANSACTION]
+
+
+def ensure_node_id(broker, node_id):
+    """The node.id that a broker's configuration has: only the broker itself answers for it."""
+    emit(step="describeConfigs", broker=broker, **{"node.id": node_id})
+    if str(broker) != node_id:
+        raise Failure(f"the configuration of broker {broker} says node.id={node_id}")
+
+
 def paced(options):
     """Yields at the wished rate until SIGTERM or the deadline; without a rate, at once."""
     began, turn = time.monotonic(), 0

@@ -1,8 +1,9 @@
 """kafka-python: a client without native code."""
 
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
+from kafka.admin import ConfigResource, ConfigResourceType
 
-from driver import Failure, drive, emit, paced, records, stop_asked
+from driver import Failure, drive, emit, ensure_node_id, paced, records, stop_asked, transactions
 
 POLL_MILLISECONDS = 5000  # kafka-python 3.0.12 may hang for ever when a short poll returns while its SyncGroup is pending
 
@@ -69,10 +70,41 @@ def produce(options):
         raise Failure(f"the time was up after {acked} records")
 
 
+def transaction(options):
+    producer = KafkaProducer(**settings(options, transactional_id=options.require("tag") + "-transactional-id"))
+    producer.init_transactions()
+    acked = 0
+    for commit, wished in transactions(options):
+        producer.begin_transaction()
+        waiting = [(key, producer.send(options.topic, key=key.encode(), value=value.encode())) for key, value in wished]
+        sent = [(key, future.get(timeout=options.remaining_seconds)) for key, future in waiting]
+        if not commit:
+            producer.abort_transaction()
+            continue
+        producer.commit_transaction()
+        for key, place in sent:
+            emit(key=key, partition=place.partition, offset=place.offset)
+        acked += len(sent)
+    producer.close(timeout=5)
+    emit(done=True, count=acked, failed=0)
+
+
+def admin(options):
+    """Asks each broker for its configuration, by node id."""
+    client = KafkaAdminClient(**settings(options))
+    for broker in client.describe_cluster()["brokers"]:
+        node = broker["broker_id"] if "broker_id" in broker else broker["node_id"]
+        found = client.describe_configs([ConfigResource(ConfigResourceType.BROKER, str(node))], config_filter="all")
+        ensure_node_id(node, found["broker"][str(node)]["node.id"]["value"])
+    client.close()
+    emit(done=True)
+
+
 def consume(options):
     consumer = KafkaConsumer(options.topic, **settings(
         options, group_id=options.require("group"), auto_offset_reset="earliest", enable_auto_commit=False,
-        session_timeout_ms=10000, heartbeat_interval_ms=3000))
+        session_timeout_ms=10000, heartbeat_interval_ms=3000, client_rack=options.get("rack", ""),
+        group_instance_id=options.get("static")))
     read, wished = 0, options.count_or_endless
     while read < wished and not stop_asked():
         options.check_time(read, "read")
@@ -88,4 +120,5 @@ def consume(options):
     emit(done=True, count=read)
 
 
-drive({"metadata": metadata, "list": list_topics, "produce": produce, "consume": consume})
+drive({"metadata": metadata, "list": list_topics, "produce": produce, "consume": consume, "transaction": transaction,
+       "admin": admin})

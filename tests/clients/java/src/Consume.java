@@ -3,6 +3,7 @@ import java.util.Collection;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Properties;
 import org.apache.kafka.clients.consumer.CloseOptions;
 import org.apache.kafka.clients.consumer.ConsumerRebalanceListener;
 import org.apache.kafka.clients.consumer.ConsumerRecord;
@@ -22,10 +23,17 @@ final class Consume implements ConsumerRebalanceListener {
 
     private Consume(Options options) throws Failure {
         this.options = options;
-        consumer = new KafkaConsumer<>(options.consumer(
-                "group.id", options.need("group"), "session.timeout.ms", "10000",
-                "group.protocol", options.get("protocol", "classic"),
-                "isolation.level", options.get("isolation", "read_uncommitted")));
+        String protocol = options.get("protocol", "classic");
+        Properties settings = options.consumer("group.id", options.need("group"), "group.protocol", protocol,
+                "client.rack", options.get("rack", ""), "isolation.level", options.get("isolation", "read_uncommitted"));
+        if (protocol.equals("classic")) {
+            // With the new protocol it is the broker's to set.
+            settings.put("session.timeout.ms", "10000");
+        }
+        if (options.has("static")) {
+            settings.put("group.instance.id", options.need("static"));
+        }
+        consumer = new KafkaConsumer<>(settings);
     }
 
     static void run(Options options) throws Exception {
@@ -55,9 +63,20 @@ final class Consume implements ConsumerRebalanceListener {
                 committed = System.nanoTime();
             }
         }
+        if (options.has("rack")) {
+            Json.emit("read_from", preferredReplica());
+        }
         consumer.commitSync(printed, options.remaining().plusSeconds(1));
         consumer.close(CloseOptions.timeout(Duration.ofSeconds(5)));
         return read;
+    }
+
+    /** The broker that the consumer fetches its one partition from, where that is not the leader; else -1. */
+    private int preferredReplica() {
+        return consumer.metrics().values().stream()
+                .filter(metric -> metric.metricName().name().equals("preferred-read-replica"))
+                .mapToInt(metric -> ((Number) metric.metricValue()).intValue())
+                .max().orElse(-1);
     }
 
     /** A commit that a rebalance or a lost coordinator prevents only means duplicates; the last one must succeed. */

@@ -15,6 +15,7 @@ final class Main {
             "transaction", Transactions::run,
             "kip848", ConsumerGroup::run,
             "share", ShareGroup::run,
+            "streams", StreamsGroup::run,
             "admin", AdminRound::run,
             "warm-up", WarmUp::run));
 
