@@ -469,6 +469,7 @@ group.share.min.record.lock.duration.ms=1000
 group.initial.rebalance.delay.ms=0
 broker.session.timeout.ms=6000
 broker.heartbeat.interval.ms=1000
+replica.selector.class=org.apache.kafka.common.replica.RackAwareReplicaSelector
 num.network.threads=2
 num.io.threads=4
 log.index.size.max.bytes=1048576

@@ -32,6 +32,7 @@ mod leadership;
 mod leak_canary;
 mod listeners;
 mod logs;
+mod matrix;
 mod names;
 mod namespaces;
 mod narrows;
@@ -64,6 +65,7 @@ const DIALECT: &[fn(&LazyFixture) -> Vec<Trial>] = &[
     doctor::list,
     reauthentication::list,
     leadership::list,
+    matrix::list,
     single::list,
 ];
 

@@ -1,11 +1,6 @@
 //! Scheme `single`: the whole cluster behind one plaintext `host:port`, and nothing said to the
-//! clients but `bootstrap.servers`. The names of the trials are the matrix of clients and uses.
-//!
-//! Every client that keeps its connections apart by node id works with one name for all brokers.
-//! Two don't. kafkajs 2.2.4 takes brokers with equal addresses for one and writes to a connection
-//! that it has closed ("write after end"); librdkafka before 2.10 (kcat of Debian 12 has 2.0.2) lists
-//! and produces, but its consumer can stop for good. They need a name for each broker, on the same
-//! one port.
+//! clients but `bootstrap.servers`: logins, leaders that move, brokers that are killed. What each
+//! client does with it when nothing happens is in [`matrix`](crate::matrix).
 
 use std::collections::BTreeMap;
 
@@ -14,9 +9,9 @@ use libtest_mimic::Trial;
 use serde_json::json;
 
 use crate::arms::Arms;
-use crate::brokers::{PASSWORD, ports, version_under_test};
-use crate::clients::{self, Front, run};
-use crate::conversations::{ensure_only_advertised, exchange};
+use crate::brokers::{PASSWORD, ports};
+use crate::clients::Front;
+use crate::conversations::exchange;
 use crate::doctor;
 use crate::fixture::{Fixture, LazyFixture, alone, is_direct, sharing};
 use crate::leadership;
@@ -27,7 +22,7 @@ use crate::outages;
 use crate::sasl::credentials;
 
 /// What clients are told of a broker's host.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Hosts {
     /// The same for all.
     Equal,
@@ -40,25 +35,8 @@ pub(crate) fn list(fixture: &LazyFixture) -> Vec<Trial> {
         return Vec::new();
     }
     let mut trials = Vec::new();
-    for client in [
-        "java",
-        "java-4.3.1",
-        "java-3.9.2",
-        "confluent",
-        "kafka-python",
-        "aiokafka",
-        "franz-go",
-    ] {
-        trials.push(conversation(fixture, client, Hosts::Equal));
-    }
-    for client in ["java", "kafkajs", "kcat", "confluent"] {
-        trials.push(conversation(fixture, client, Hosts::Named));
-    }
-    let name = "single::kcat_lists_the_brokers_behind_one_address";
-    trials.push(sharing(fixture, name, list_by_kcat));
     let name = "single::doctor_sees_no_trouble_in_one_address_for_all_brokers";
     trials.push(sharing(fixture, name, be_examined));
-    trials.extend(scenarios(fixture));
     for mechanism in ["PLAIN", "SCRAM-SHA-256"] {
         for client in ["java", "confluent", "franz-go"] {
             let name = format!("single::{client}_logs_in_with_{mechanism}_behind_one_port");
@@ -87,65 +65,6 @@ pub(crate) fn list(fixture: &LazyFixture) -> Vec<Trial> {
     let name = "single::java_loses_and_doubles_nothing_when_narrows_is_killed_and_restarted";
     trials.push(sharing(fixture, name, restart));
     trials
-}
-
-fn conversation(fixture: &LazyFixture, client: &'static str, hosts: Hosts) -> Trial {
-    let hosts_text = match hosts {
-        Hosts::Equal => "one_address",
-        Hosts::Named => "one_port_and_many_names",
-    };
-    let name = format!("single::{client}_gets_back_every_record_from_behind_{hosts_text}");
-    sharing(fixture, &name, move |fixture| {
-        let (narrows, front) = start(fixture, hosts)?;
-        let topic = fixture.namespaces.unique(&format!("single-{client}"));
-        fixture.cluster.admin_client.create(&topic, 6)?;
-        let asked = [format!("topic={topic}")];
-        let metadata = clients::metadata(fixture, client, &front, &front.plain, &asked)?;
-        ensure_only_advertised(&metadata, &front.brokers)?;
-        exchange(fixture, client, &front, &front.plain, &topic, &[])?;
-        narrows.ensure_quiet()
-    })
-}
-
-fn list_by_kcat(fixture: &Fixture) -> Result<()> {
-    let (narrows, front) = start(fixture, Hosts::Equal)?;
-    let metadata = clients::metadata(fixture, "kcat", &front, &front.plain, &[])?;
-    ensure_only_advertised(&metadata, &front.brokers)?;
-    narrows.ensure_quiet()
-}
-
-/// What only some clients can do, each scenario judging itself.
-fn scenarios(fixture: &LazyFixture) -> Vec<Trial> {
-    let mut scenarios = vec![
-        ("java", "transaction"),
-        ("java", "kip848"),
-        ("java", "admin"),
-        ("java-4.3.1", "admin"),
-        ("java-3.9.2", "perf"),
-    ];
-    if !version_under_test().starts_with("3.") {
-        scenarios.push(("java", "share"));
-    }
-    let trial = |(client, scenario): (&'static str, &'static str)| {
-        let name = format!("single::{client}_does_{scenario}_behind_one_address");
-        sharing(fixture, &name, move |fixture| {
-            let (narrows, front) = start(fixture, Hosts::Equal)?;
-            let topic = fixture.namespaces.unique(&format!("single-{scenario}"));
-            if scenario != "admin" {
-                // Which creates its own.
-                fixture.cluster.admin_client.create(&topic, 6)?;
-            }
-            let options = [
-                format!("topic={topic}"),
-                format!("count={}", if scenario == "perf" { 20_000 } else { 200 }),
-                format!("tag={topic}"),
-                format!("group=g-{topic}"),
-            ];
-            run(fixture, client, &front, &front.plain, scenario, &options)?;
-            narrows.ensure_quiet()
-        })
-    };
-    scenarios.into_iter().map(trial).collect()
 }
 
 fn log_in(fixture: &Fixture, client: &str, mechanism: &str) -> Result<()> {
