@@ -409,6 +409,7 @@ mod tests {
             file,
             hash(&[value("a", "1", "flag"), value("b", "3", "flag")])
         );
+        assert_ne!(hash(&[value("a", "1", "")]), hash(&[value("b", "1", "")]));
         assert_ne!(
             hash(&[value("a", "12", ""), value("b", "", "")]),
             hash(&[value("a", "1", ""), value("b", "2", "")])

@@ -146,6 +146,7 @@ mod tests {
             ),
         ];
         assert_eq!(limit(&none), Some((4 << 30, None)));
+        assert_eq!(limit(&none[1..]), None, "the great number is no limit");
         assert_eq!(limit(&[("proc/self/cgroup", "nonsense\n")]), None);
     }
 }
