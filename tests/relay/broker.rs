@@ -206,7 +206,12 @@ impl Arrival {
             if timeout(FULL, self.stream.writable()).await.is_err() {
                 break;
             }
-            written += self.stream.try_write(&bytes[written..]).unwrap_or(0);
+            match self.stream.try_write(&bytes[written..]) {
+                Ok(count) => written += count,
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+                // The session has ended meanwhile: such a socket stays writable for ever.
+                Err(_) => break,
+            }
         }
         written
     }
