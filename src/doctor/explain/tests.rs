@@ -53,6 +53,18 @@ const TEXTS: &[(&str, &str)] = &[
         "narrows doctor --bootstrap",
     ),
     (
+        "% ERROR: Failed to acquire metadata: Local: Broker transport failure (Are the brokers reachable?)",
+        "No bootstrap server could be reached",
+    ),
+    (
+        "kafka.errors.NoBrokersAvailable: NoBrokersAvailable",
+        "No bootstrap server could be reached",
+    ),
+    (
+        "Couldn't resolve server node-7-is-not-in-node-ids.narrows.invalid:1",
+        "broker_not_in_node_ids",
+    ),
+    (
         "Connect to ipv4#10.0.0.1:9092 failed: Connection refused (after 1ms in state CONNECT)",
         "connect_refused",
     ),

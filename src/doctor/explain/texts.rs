@@ -30,6 +30,12 @@ struct Cause {
 
 const CAUSES: &[Cause] = &[
     Cause {
+        phrases: &["is-not-in-node-ids"],
+        meaning: "Narrows has no address for this broker, and tells clients a name that leads \
+                  nowhere in its place.",
+        code: Some(Code::BROKER_NOT_IN_NODE_IDS),
+    },
+    Cause {
         phrases: &[
             "connecting to a ssl listener",
             "appear to be a tls alert record",
@@ -229,6 +235,12 @@ const CAUSES: &[Cause] = &[
         ],
         meaning: "Nobody answers at the address that is named.",
         code: Some(Code::CONNECT_TIMEOUT),
+    },
+    Cause {
+        phrases: &["broker transport failure", "nobrokersavailable"],
+        meaning: "No bootstrap server could be reached, or each closed the connection: \
+                  `narrows doctor --bootstrap HOST:PORT` says which, and why.",
+        code: None,
     },
     Cause {
         phrases: &["bootstrap broker…disconnected"],

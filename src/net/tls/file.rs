@@ -202,7 +202,6 @@ fn read(path: &Path, wanted: Wanted) -> Result<(Pem, Vec<String>), FileProblem> 
 /// What stands in the file and has not been read: a certificate that is passed over in silence is
 /// missed only when a client refuses the chain.
 fn skipped(bytes: &[u8], labels: &[String], read: &Pem) -> Option<(String, &'static str)> {
-    const BEGIN: &[u8] = b"-----BEGIN ";
     let begun = bytes.windows(BEGIN.len()).filter(|window| *window == BEGIN);
     let hidden = begun.count().saturating_sub(labels.len());
     if hidden > 0 {
