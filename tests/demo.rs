@@ -3,7 +3,9 @@
 #![cfg(feature = "demo")]
 #![expect(clippy::unwrap_used, reason = "helpers of tests may fail as tests do")]
 
-use std::process::{Command, Output};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::process::{Command, Output, Stdio};
 
 fn demo(args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_narrows"))
@@ -89,4 +91,38 @@ fn an_address_that_is_none_is_told_before_anything_is_dialled() {
         err.contains("`kafka-1` is no address: the port is missing"),
         "{err}"
     );
+}
+
+#[test]
+fn a_demo_that_stays_says_what_to_try_and_shows_its_status_until_it_is_interrupted() {
+    let mut demo = Command::new(env!("CARGO_BIN_EXE_narrows"))
+        .args(["demo", "--stay", "--records", "1"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(demo.stdout.take().unwrap()).lines();
+    let mut until = |text: &str| {
+        let mut seen = Vec::new();
+        loop {
+            let line = lines.next().map(Result::unwrap);
+            seen.push(line.unwrap_or_else(|| panic!("no `{text}` in {seen:#?}")));
+            if seen.last().unwrap().contains(text) {
+                return seen.pop().unwrap();
+            }
+        }
+    };
+    // Records are binary: a terminal gets what can be read.
+    assert!(until("kcat -b 127.0.0.1:").ends_with(" -L"));
+    assert!(until(" -C ").contains("-f '%p %o: key %k, %S bytes\\n'"));
+    let line = until("curl http://");
+    let admin = line.split('/').nth(2).unwrap();
+    let mut status = TcpStream::connect(admin).unwrap();
+    write!(status, "GET /api/status HTTP/1.0\r\n\r\n").unwrap();
+    let mut page = String::new();
+    status.read_to_string(&mut page).unwrap();
+    assert_eq!(page.split(' ').nth(1), Some("200"), "{page}");
+    assert!(page.contains("\"node_id\""), "{page}");
+    let pid = nix::unistd::Pid::from_raw(i32::try_from(demo.id()).unwrap());
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGINT).unwrap();
+    assert!(demo.wait().unwrap().success());
 }

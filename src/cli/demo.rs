@@ -77,7 +77,7 @@ fn stay(
     if !args.stay {
         return Ok(());
     }
-    say(screen::invitation(&front.bootstrap, topic));
+    say(screen::invitation(front, topic));
     runtime
         .block_on(tokio::signal::ctrl_c())
         .context("Ctrl-C can't be waited for")

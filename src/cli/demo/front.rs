@@ -22,6 +22,8 @@ pub(super) struct Front {
     narrows: Narrows,
     /// The one address that clients are told.
     pub(super) bootstrap: String,
+    /// Where its status page is.
+    pub(super) admin: String,
     /// The broker map, from Narrows' status.
     pub(super) map: Vec<Row>,
 }
@@ -37,11 +39,12 @@ pub(super) struct Row {
 impl Front {
     /// Starts Narrows and waits until it knows every broker.
     pub(super) async fn start(brokers: &Brokers) -> anyhow::Result<Self> {
-        let (narrows, bootstrap) = start(brokers)?;
+        let (narrows, bootstrap, admin) = start(brokers)?;
         let map = known(&narrows, brokers.nodes.len()).await?;
         Ok(Self {
             narrows,
             bootstrap,
+            admin,
             map,
         })
     }
@@ -70,7 +73,8 @@ impl Front {
     }
 }
 
-fn start(brokers: &Brokers) -> anyhow::Result<(Narrows, String)> {
+/// Narrows, and the addresses of its bootstrap port and of its admin port.
+fn start(brokers: &Brokers) -> anyhow::Result<(Narrows, String, String)> {
     let node_ids: Vec<_> = brokers
         .nodes
         .iter()
@@ -81,15 +85,18 @@ fn start(brokers: &Brokers) -> anyhow::Result<(Narrows, String)> {
         .map(Some)
         .chain(std::iter::repeat_n(None, PORTS_TRIES));
     for wanted in wanted {
-        let Some(port) = free_run(wanted, node_ids.len() + 1) else {
+        let Some(port) = free_run(wanted, node_ids.len() + 2) else {
             continue;
         };
         let bootstrap = format!("127.0.0.1:{port}");
+        // Behind the brokers'.
+        let admin = format!("127.0.0.1:{}", usize::from(port) + node_ids.len() + 1);
         let flags = [
             ("--bootstrap-servers", brokers.bootstrap_servers.clone()),
             ("--bind", bootstrap.clone()),
             ("--advertised-host", "127.0.0.1".to_owned()),
             ("--node-ids", node_ids.join(",")),
+            ("--admin-bind", admin.clone()),
         ];
         let flags = flags
             .into_iter()
@@ -101,15 +108,15 @@ fn start(brokers: &Brokers) -> anyhow::Result<(Narrows, String)> {
         };
         let loaded = load(&sources).map_err(|problems| anyhow!("{problems}"))?;
         match Narrows::start(loaded.settings) {
-            Ok(narrows) => return Ok((narrows, bootstrap)),
+            Ok(narrows) => return Ok((narrows, bootstrap, admin)),
             // Somebody was faster: the next ports.
-            Err(StartError::Bind(_)) => {}
+            Err(StartError::Bind(_) | StartError::Admin { .. }) => {}
             Err(error) => return Err(error.into()),
         }
     }
     bail!(
         "this host has no {} free ports in a row on 127.0.0.1",
-        node_ids.len() + 1
+        node_ids.len() + 2
     )
 }
 

@@ -42,10 +42,11 @@ pub(super) fn map(brokers: &Brokers, front: &Front) -> String {
         "at --bootstrap-servers"
     };
     let mut text = format!(
-        "  brokers   {} {place}\n  Narrows     {}, all that the producer and the consumer are \
-         told\n\n",
+        "  brokers   {} {place}\n  Narrows   {}, all that the producer and the consumer are \
+         told\n  status    http://{}/\n\n",
         front.map.len(),
-        front.bootstrap
+        front.bootstrap,
+        front.admin
     );
     text += &format!(
         "  node id   {:width$}   the broker itself\n",
@@ -62,13 +63,17 @@ pub(super) fn map(brokers: &Brokers, front: &Front) -> String {
 }
 
 /// What to try while it keeps running.
-pub(super) fn invitation(narrows: &str, topic: &Topic) -> String {
+pub(super) fn invitation(front: &Front, topic: &Topic) -> String {
     let name = &topic.name;
+    let Front {
+        bootstrap, admin, ..
+    } = front;
     format!(
         "Still running until Ctrl-C. In another terminal, try:\n\n  \
-         kcat -b {narrows} -L\n  \
-         echo hello | kcat -b {narrows} -t {name} -P\n  \
-         kcat -b {narrows} -t {name} -C -o -1 -e\n"
+         kcat -b {bootstrap} -L\n  \
+         echo hello | kcat -b {bootstrap} -t {name} -P\n  \
+         kcat -b {bootstrap} -t {name} -C -o -1 -e -f '%p %o: key %k, %S bytes\\n'\n  \
+         curl http://{admin}/api/status        # or open http://{admin}/ in a browser\n"
     )
 }
 
