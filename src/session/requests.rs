@@ -21,6 +21,7 @@ use crate::protocol::sasl::{self, Next};
 use crate::protocol::table::{Api, RequestReading, Treatment};
 use crate::protocol::wire::Unread;
 use crate::types::NodeId;
+use std::ops::Range;
 use tracing::trace;
 
 /// The longest beginning of a request that is held until it is whole: header, acks, and all of
@@ -218,6 +219,7 @@ impl Requests {
         if header.api.is_some_and(is_handshake) && !with.state.sasl.takes_handshake() {
             return Ok(None);
         }
+        let mut rack = None;
         if let Some(api) = header.api {
             let request = Arriving {
                 header: &header,
@@ -231,6 +233,7 @@ impl Requests {
             }
             if let Some(routing) = &mut with.state.routing {
                 routing.passes(request);
+                rack = routing.rack(request)?;
             }
         }
         note(&header, frame, with.state);
@@ -254,7 +257,27 @@ impl Requests {
             let at = self.sendable + LENGTH_BYTES + 2;
             buffer.replace(at..at + 2, &version.to_be_bytes());
         }
-        Ok(Some(frame_bytes))
+        Ok(Some(match rack {
+            Some((at, none)) => self.replace(buffer, frame_bytes, at, none),
+            None => frame_bytes,
+        }))
+    }
+
+    /// Puts `bytes` in the place of some of the next frame, all of which is there. The frame's new
+    /// length.
+    fn replace(
+        &self,
+        buffer: &mut Buffer,
+        frame_bytes: usize,
+        at: Range<usize>,
+        bytes: &[u8],
+    ) -> usize {
+        let frame_bytes = frame_bytes + bytes.len() - at.len();
+        let start = self.sendable + LENGTH_BYTES;
+        buffer.replace(start + at.start..start + at.end, bytes);
+        let length = i32::try_from(frame_bytes).unwrap_or(i32::MAX);
+        buffer.replace(self.sendable..start, &length.to_be_bytes());
+        frame_bytes
     }
 }
 

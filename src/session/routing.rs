@@ -35,6 +35,7 @@ use crate::protocol::wire::Unread;
 use crate::types::NodeId;
 use bytes::Bytes;
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// A request up to this size is held until it is whole where all of it must be looked at; a larger
@@ -127,6 +128,18 @@ pub(super) struct Arriving<'a> {
     /// Without its length.
     pub(super) frame: &'a [u8],
     pub(super) frame_bytes: usize,
+}
+
+impl<'a> Arriving<'a> {
+    /// Of which all has arrived.
+    fn whole(self) -> Request<'a> {
+        Request {
+            api: self.api,
+            version: self.version,
+            frame: self.frame,
+            body_at: self.header.body_at,
+        }
+    }
 }
 
 impl Routing {
@@ -324,6 +337,19 @@ impl Routing {
         }
     }
 
+    /// Where a Fetch that is routed names the rack that it is from, and what to put there so that it
+    /// names none ([`Request::rack`]). What the client has named its broker for stays as it is: it
+    /// may well be a follower that it has been sent to.
+    pub(super) fn rack(
+        &self,
+        request: Arriving<'_>,
+    ) -> Result<Option<(Range<usize>, &'static [u8])>, Cause> {
+        if self.stage == Stage::Named || request.frame.len() < request.frame_bytes {
+            return Ok(None);
+        }
+        request.whole().rack().map_err(Cause::RequestMalformed)
+    }
+
     /// Where the request goes. `node` is the broker of the current link, if that is known. To be
     /// asked again with more bytes, or when it need not wait any more.
     pub(super) fn place(
@@ -336,8 +362,10 @@ impl Routing {
         }
         let is_whole_needed = matches!(self.stage, Stage::Open | Stage::PerRequest)
             && request.frame_bytes <= ROUTED_BYTES_MAX;
+        // What is kept, learnt from or edited must be there.
         let is_kept = request.api.treatment == Treatment::Authenticate
-            || request.api == table::FIND_COORDINATOR;
+            || request.api == table::FIND_COORDINATOR
+            || request.api == table::FETCH;
         let is_there = request.frame.len() >= request.frame_bytes.min(ROUTED_BYTES_MAX);
         if is_kept && !is_there {
             return Ok(Place::Incomplete);
@@ -440,12 +468,7 @@ impl Routing {
         request: Arriving<'_>,
         node: Option<NodeId>,
     ) -> Result<Place, Unread> {
-        let whole = Request {
-            api: request.api,
-            version: request.version,
-            frame: request.frame,
-            body_at: request.header.body_at,
-        };
+        let whole = request.whole();
         let needs = whole.needs().map_err(Unread::Malformed)?;
         let routes = self.cluster.routes();
         let targets: Vec<Option<NodeId>> = match needs {

@@ -47,6 +47,7 @@ mod samples;
 mod sasl;
 mod shared_address;
 mod single;
+mod single_fetch;
 mod single_moves;
 mod tls;
 mod tls_hostile;

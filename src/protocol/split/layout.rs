@@ -119,6 +119,8 @@ pub(super) enum Role {
     MaxBytes,
     /// What a fetch session need not remember.
     Forgotten,
+    /// The rack that a Fetch is from (KIP-392).
+    Rack,
     /// Strings of which each is told once, whoever told it.
     Union,
     CurrentLeader,
@@ -182,6 +184,7 @@ pub(super) const SESSION_ID: Field = role(Kind::Fixed(4), Role::SessionId);
 pub(super) const SESSION_EPOCH: Field = role(Kind::Fixed(4), Role::SessionEpoch);
 pub(super) const MIN_BYTES: Field = role(Kind::Fixed(4), Role::MinBytes);
 pub(super) const MAX_BYTES: Field = role(Kind::Fixed(4), Role::MaxBytes);
+pub(super) const RACK: Field = role(Kind::String, Role::Rack);
 pub(super) const UNION: Field = role(Kind::List(&STRING), Role::Union);
 /// Leader id and leader epoch, a tagged field of a partition (KIP-951).
 pub(super) const CURRENT_LEADER: Field = role(Kind::Struct(&[INT32, INT32]), Role::CurrentLeader);

@@ -20,6 +20,7 @@ mod layout;
 mod layouts;
 mod merge;
 mod pieces;
+mod rack;
 mod refusals;
 
 pub(crate) use refusals::refusals;
@@ -214,8 +215,8 @@ impl Request<'_> {
 
     /// Its pieces, each a frame with its length in front. Key `i` goes to piece `assignment[i]`,
     /// and to none if there is no such piece. Everything else is in every piece, but for what a
-    /// Fetch says of sessions: its pieces have none (session id 0, epoch −1), and a share of the
-    /// bytes that the client can take.
+    /// Fetch says of sessions and of its rack: its pieces have none (session id 0, epoch −1; the
+    /// rack is [cleared](Self::rack)), and a share of the bytes that the client can take.
     ///
     /// Where every broker is asked, and where there is one key, all pieces are the request.
     ///

@@ -2,7 +2,7 @@
 
 use super::Request;
 use super::index::Index;
-use super::layout::{Form, Role, put_count};
+use super::layout::{Form, Role, put_count, put_string};
 use std::ops::Range;
 
 /// Whose session a fetch without one is of, and where in it (`FetchMetadata`): nobody's.
@@ -14,6 +14,8 @@ enum Edit {
     Number(i32),
     /// An array without elements.
     Empty,
+    /// A string without characters.
+    Nameless,
     /// The array of keys.
     Keys,
 }
@@ -54,6 +56,7 @@ fn edits(frame: &[u8], index: &Index<'_>, pieces: usize) -> Vec<(Range<usize>, E
                 Edit::Number(share(index.number(*role, frame)?, pieces))
             }
             Role::Forgotten => Edit::Empty,
+            Role::Rack => Edit::Nameless,
             _ => return None,
         };
         Some((at.clone(), edit))
@@ -89,6 +92,7 @@ impl Piece<'_> {
         match edit {
             Edit::Number(number) => self.out.extend_from_slice(&number.to_be_bytes()),
             Edit::Empty => self.count(0),
+            Edit::Nameless => put_string(&mut self.out, Some(b""), self.form.is_flexible),
             Edit::Keys if index.items.is_empty() => self.topics(index, keys),
             Edit::Keys if index.is_of_one() => self.copy(at.clone()),
             Edit::Keys => {

@@ -3,7 +3,7 @@
 use super::{LED, PRODUCED, SHARED};
 use crate::protocol::split::layout::{
     BYTES, CURRENT_LEADER, EMPTY_ARRAY, ERROR, FETCH_ERROR, INT8, INT16, INT32, INT64, Layout,
-    MAX_BYTES, MIN_BYTES, NODE_ENDPOINTS, PARTITION, PARTITION_LIST, SESSION_EPOCH, SESSION_ID,
+    MAX_BYTES, MIN_BYTES, NODE_ENDPOINTS, PARTITION, PARTITION_LIST, RACK, SESSION_EPOCH, SESSION_ID,
     STRING, THROTTLE, TOPIC_ID, TOPIC_NAME, UUID, array, forgotten, list, partitions, topics,
 };
 
@@ -76,6 +76,7 @@ pub(super) static FETCH: Layout = Layout {
             list(&INT32),     // Partitions
         ])
         .since(7), // ForgottenTopicsData
+        RACK.since(11),
     ],
     response: &[
         THROTTLE.since(1),
