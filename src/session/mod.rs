@@ -7,7 +7,7 @@
 //! [`link`] to its broker, [`owed`] says whose answer comes next, [`state`] is what they share.
 //! Where the client's address does not say which broker it means, [`routing`] finds out by what it
 //! asks; a session then can have several [`links`], and a request for several brokers is split and
-//! its answers are merged ([`routed`], [`merge`]).
+//! its answers are merged ([`routed`], [`merge`]); [`order`] keeps what a partition is sent in order.
 //! [`watch`] sees to it that no wait lasts for ever, and [`close`] ends both connections.
 //! [`passthrough`] and [`tunnel`] carry a TLS stream that is not for Narrows, and [`hellos`] knows
 //! one that comes back; [`cause`] is how any of it can end.
@@ -27,6 +27,7 @@ mod link_id;
 mod links;
 mod login;
 mod merge;
+mod order;
 mod owed;
 mod passthrough;
 mod provisional;

@@ -7,6 +7,7 @@
 
 use super::link_id::LinkId;
 use super::merge::Merge;
+use super::order::Answers;
 use bytes::Bytes;
 use std::collections::VecDeque;
 
@@ -16,6 +17,8 @@ pub(super) struct Owed {
     queue: VecDeque<Turn>,
     /// How many answers the queue stands for.
     count: usize,
+    /// How many it has stood for.
+    all: u64,
 }
 
 /// Whose turn it is.
@@ -47,7 +50,7 @@ pub(super) enum Turned {
 impl Owed {
     /// A request has gone to a broker that will answer it.
     pub(super) fn push_broker(&mut self, to: LinkId) {
-        self.count += 1;
+        self.counted();
         match self.queue.back_mut() {
             Some(Turn::Broker { link, left }) if *link == to => *left += 1,
             _ => self.queue.push_back(Turn::Broker { link: to, left: 1 }),
@@ -56,14 +59,27 @@ impl Owed {
 
     /// Narrows answers the client's last request itself, with this frame.
     pub(super) fn push_own(&mut self, frame: Bytes) {
-        self.count += 1;
+        self.counted();
         self.queue.push_back(Turn::Own(frame));
     }
 
     /// Several brokers answer the client's last request together.
     pub(super) fn push_merge(&mut self, merge: Merge) {
-        self.count += 1;
+        self.counted();
         self.queue.push_back(Turn::Merged(Box::new(merge)));
+    }
+
+    fn counted(&mut self) {
+        self.count += 1;
+        self.all += 1;
+    }
+
+    /// How many answers have been owed, and begun.
+    pub(super) fn answers(&self) -> Answers {
+        Answers {
+            owed: self.all,
+            begun: self.all - self.count as u64,
+        }
     }
 
     /// Who comes next. To be asked only when every response that has been begun is through.

@@ -72,13 +72,15 @@ impl<'a> RequestContext<'a> {
     /// Whether the next request waits for its broker.
     fn is_waiting(&self) -> bool {
         let routing = self.state.routing.as_ref();
-        routing.is_some_and(|routing| routing.is_waiting())
+        let answers = || self.state.owed.answers();
+        routing.is_some_and(|routing| routing.is_waiting() || routing.is_held(answers()))
     }
 
     /// Whether the request may go out on the link at hand.
     fn place(&mut self, request: Arriving<'_>) -> Result<Place, Cause> {
+        let answers = self.state.owed.answers();
         match &mut self.state.routing {
-            Some(routing) => routing.place(request, self.node),
+            Some(routing) => routing.place(request, self.node, answers),
             None => Ok(Place::Here),
         }
     }

@@ -21,6 +21,7 @@
 use super::cause::Cause;
 use super::credentials::Passing;
 use super::merge::Whole;
+use super::order::{Answers, ProduceOrder};
 use crate::cluster::Cluster;
 use crate::cluster::misled::Misled;
 use crate::observe::text::Shown;
@@ -67,6 +68,10 @@ pub(super) struct Routing {
     asked: VecDeque<Option<Asked>>,
     /// What has been tried for the next request, in vain.
     given_up: Vec<Wanted>,
+    /// Where the last records of each partition have gone.
+    order: ProduceOrder,
+    /// So many answers must have been begun before the next request is placed.
+    held: Option<u64>,
 }
 
 /// What a FindCoordinator asks for, and the one key if there is but one.
@@ -152,7 +157,14 @@ impl Routing {
             wanted: None,
             asked: VecDeque::new(),
             given_up: Vec::new(),
+            order: ProduceOrder::default(),
+            held: None,
         }
+    }
+
+    /// Whether the next request waits for answers to those before it.
+    pub(super) fn is_held(&self, answers: Answers) -> bool {
+        self.held.is_some_and(|begun| answers.begun < begun)
     }
 
     /// Whether the next request waits.
@@ -233,6 +245,7 @@ impl Routing {
     pub(super) fn is_split(&mut self) {
         self.wanted = None;
         self.given_up.clear();
+        self.order.is_sent();
     }
 
     /// Whether an answer of this API is to be [learnt](Self::learn) from when it passes.
@@ -324,6 +337,7 @@ impl Routing {
         if request.api == table::FIND_COORDINATOR && self.stage != Stage::Named {
             self.note_asked(request.version, body);
         }
+        self.order.is_sent();
         if self.stage != Stage::Open {
             return;
         }
@@ -356,10 +370,13 @@ impl Routing {
         &mut self,
         request: Arriving<'_>,
         node: Option<NodeId>,
+        answers: Answers,
     ) -> Result<Place, Cause> {
         if self.stage == Stage::Named {
             return Ok(Place::Here);
         }
+        self.held = None;
+        self.order.forget_next();
         let is_whole_needed = matches!(self.stage, Stage::Open | Stage::PerRequest)
             && request.frame_bytes <= ROUTED_BYTES_MAX;
         // What is kept, learnt from or edited must be there.
@@ -378,11 +395,11 @@ impl Routing {
         ) {
             Ok(Place::Here)
         } else if !is_whole_needed {
-            self.place_first(request, node)
+            self.place_first(request, node, answers)
         } else if request.frame.len() < request.frame_bytes {
             return Ok(Place::Incomplete);
         } else {
-            self.place_whole(request, node)
+            self.place_whole(request, node, answers)
         };
         match placed {
             Ok(place) => {
@@ -436,6 +453,7 @@ impl Routing {
         &mut self,
         request: Arriving<'_>,
         node: Option<NodeId>,
+        answers: Answers,
     ) -> Result<Place, Unread> {
         let Arriving {
             api,
@@ -459,7 +477,10 @@ impl Routing {
                 }
             }
         };
-        Ok(place)
+        if place == Place::Here && is_ordered(request) {
+            self.held = self.order.place_unseen(node, answers);
+        }
+        Ok(self.unless_held(place))
     }
 
     /// By all its keys.
@@ -467,10 +488,12 @@ impl Routing {
         &mut self,
         request: Arriving<'_>,
         node: Option<NodeId>,
+        answers: Answers,
     ) -> Result<Place, Unread> {
         let whole = request.whole();
         let needs = whole.needs().map_err(Unread::Malformed)?;
         let routes = self.cluster.routes();
+        let mut produced = Vec::new();
         let targets: Vec<Option<NodeId>> = match needs {
             Needs::Any => return Ok(Place::Here),
             Needs::FetchSession if self.stage != Stage::PerRequest => return Ok(Place::Here),
@@ -498,6 +521,9 @@ impl Routing {
                 if leaders.contains(&None) && !self.given_up.contains(&unknown) {
                     return Ok(self.want(unknown));
                 }
+                if is_ordered(request) {
+                    produced = partitions;
+                }
                 leaders
             }
             Needs::Coordinators(kind, keys) => {
@@ -513,20 +539,37 @@ impl Routing {
                 coordinators
             }
         };
-        Ok(self.place_targets(request, &targets, node))
-    }
-
-    fn place_targets(
-        &mut self,
-        request: Arriving<'_>,
-        targets: &[Option<NodeId>],
-        node: Option<NodeId>,
-    ) -> Place {
         let is_reachable = |node: &NodeId| !self.given_up.contains(&Wanted::Broker(*node));
         let targets: Vec<_> = targets
             .iter()
             .map(|target| target.filter(is_reachable))
             .collect();
+        if !produced.is_empty() {
+            // Who is not known is the one at hand.
+            let at = targets.iter().map(|target| target.or(node));
+            let keys = produced.into_iter().zip(at).collect();
+            self.held = self.order.place(keys, answers);
+            if self.held.is_some() {
+                return Ok(Place::Waits);
+            }
+        }
+        Ok(self.place_targets(request, targets, node))
+    }
+
+    /// A request that would go on waits for answers, if it has to.
+    fn unless_held(&self, place: Place) -> Place {
+        match self.held {
+            Some(_) => Place::Waits,
+            None => place,
+        }
+    }
+
+    fn place_targets(
+        &mut self,
+        request: Arriving<'_>,
+        targets: Vec<Option<NodeId>>,
+        node: Option<NodeId>,
+    ) -> Place {
         let mut nodes = targets.clone();
         nodes.sort_unstable();
         nodes.dedup();
@@ -583,6 +626,12 @@ impl Routing {
         self.wanted = Some(wanted);
         Place::Waits
     }
+}
+
+/// Whether what it writes must be written in order. One that is not answered can't be waited for,
+/// and its client counts on nothing.
+fn is_ordered(request: Arriving<'_>) -> bool {
+    request.api == table::PRODUCE && request.header.is_answered
 }
 
 /// The library that has sent an ApiVersions request from v3 on, safe to print.
