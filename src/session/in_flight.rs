@@ -118,6 +118,8 @@ pub(super) struct InFlight {
     begun: u32,
     /// How many of the last entries nothing has been written of.
     unsent: u32,
+    /// A request has gone out that has no answer: a broker can only close over it.
+    has_unanswered: bool,
 }
 
 #[derive(Debug)]
@@ -252,6 +254,27 @@ impl InFlight {
         if self.queue.is_empty() && self.queue.capacity() > KEPT_ENTRIES {
             self.queue = VecDeque::new();
         }
+    }
+
+    /// A request has been read that will not be answered.
+    pub(super) fn is_unanswered(&mut self) {
+        self.has_unanswered = true;
+    }
+
+    /// Whether one has been read.
+    pub(super) fn has_unanswered(&self) -> bool {
+        self.has_unanswered
+    }
+
+    /// Whether the client misses something if the broker closes now: an answer that is its own, or
+    /// the sign that what has no answer has failed.
+    pub(super) fn owes_client(&self) -> bool {
+        let mut queue = self.queue.iter().skip(self.begun as usize);
+        self.has_unanswered
+            || queue.any(|entry| match entry.expected {
+                Expected::Response(response) => response.to == Recipient::Client,
+                Expected::RawToken => true,
+            })
     }
 
     /// Whether nothing is in flight.

@@ -31,14 +31,18 @@ pub(super) struct BrokerLink {
     pub(super) in_flight: InFlight,
     /// What it has answered to Narrows, until somebody takes it.
     pub(super) answered: Option<Answered>,
+    /// Something has been taken, and what has arrived behind it has not been looked at.
+    pub(super) is_unread: bool,
     /// Whom it was opened for.
     pub(super) target: Target,
     /// Which broker is there, where that is known and matters (scheme `single`).
     pub(super) node: Option<NodeId>,
     /// Pieces of requests that go out before anything else does.
     pub(super) outbox: VecDeque<Bytes>,
-    /// It has closed, with nothing in flight.
+    /// It has closed.
     pub(super) is_closed: bool,
+    /// Nothing can be written to it any more. What it has answered may still come.
+    pub(super) is_broken: bool,
     /// It was good until the right broker was known, and goes once it has answered everything.
     pub(super) is_leaving: bool,
     /// Who is there.
@@ -65,10 +69,12 @@ impl BrokerLink {
             responses: Lane::new(Responses::default(), pools, None),
             in_flight,
             answered: None,
+            is_unread: false,
             target,
             node: None,
             outbox: VecDeque::new(),
             is_closed: false,
+            is_broken: false,
             is_leaving: false,
             peer: connection.peer,
             identity: BrokerIdentity::new(connection.is_provisional),
@@ -102,18 +108,38 @@ impl BrokerLink {
         }
     }
 
-    /// Sends the pieces that wait; how many bytes went. Cancel-safe.
-    pub(super) fn poll_outbox(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        let mut total = 0;
+    /// Whether it takes requests.
+    pub(super) fn is_usable(&self) -> bool {
+        !self.is_closed && !self.is_broken
+    }
+
+    /// Sends the pieces that wait, and counts the bytes that go. Cancel-safe.
+    pub(super) fn poll_outbox(
+        &mut self,
+        cx: &mut Context<'_>,
+        moved: &mut u64,
+    ) -> Poll<io::Result<()>> {
         while let Some(piece) = self.outbox.front_mut() {
             let sent = ready!(self.stream.poll_send(cx, piece, false))?;
             piece.advance(sent);
-            total += sent;
+            *moved += sent as u64;
             if piece.is_empty() {
                 self.outbox.pop_front();
             }
         }
-        self.stream.poll_drain(cx).map_ok(|()| total)
+        self.stream.poll_drain(cx)
+    }
+
+    /// Nothing can be written to it any more: its parts are failed once it turns out to be closed.
+    /// `Err` where something was to be written that has no answer, since only the end of the
+    /// connection says that it has failed.
+    pub(super) fn broke(&mut self, error: io::Error) -> Result<(), Cause> {
+        if self.in_flight.has_unanswered() {
+            return Err(Cause::BrokerFailed(error));
+        }
+        self.is_broken = true;
+        self.outbox.clear();
+        Ok(())
     }
 
     /// Takes what the broker answers to Narrows, or as a part of an answer: into
@@ -159,10 +185,23 @@ impl BrokerLink {
         match self.answered.as_ref()?.to {
             Recipient::Own(request) => {
                 self.identity.answered();
-                Some((request, self.answered.take()?.frame))
+                Some((request, self.take_answered()?))
             }
             Recipient::Client | Recipient::Part => None,
         }
+    }
+
+    /// A part of an answer, if there is one.
+    pub(super) fn take_part(&mut self) -> Option<Bytes> {
+        match self.answered.as_ref()?.to {
+            Recipient::Part => self.take_answered(),
+            Recipient::Client | Recipient::Own(_) => None,
+        }
+    }
+
+    fn take_answered(&mut self) -> Option<Bytes> {
+        self.is_unread = true;
+        self.answered.take().map(|answered| answered.frame)
     }
 
     /// The stream alone: what the lane holds is given back.

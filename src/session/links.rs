@@ -24,6 +24,8 @@ pub(super) struct Links {
     reading: LinkId,
     /// The id of the next link.
     next: u16,
+    /// Whether one has been dropped, which may still be owed for.
+    has_dropped: bool,
 }
 
 impl Links {
@@ -34,6 +36,7 @@ impl Links {
             next: first.id.0 + 1,
             current: first,
             others: Vec::new(),
+            has_dropped: false,
         }
     }
 
@@ -47,9 +50,9 @@ impl Links {
         &mut self.current
     }
 
-    /// Whether there is but one.
+    /// Whether there is but one, and never was another.
     pub(super) fn is_one(&self) -> bool {
-        self.others.is_empty()
+        self.others.is_empty() && !self.has_dropped
     }
 
     /// The one whose responses go to the client now.
@@ -86,7 +89,13 @@ impl Links {
 
     /// The one to a broker, if there is one.
     pub(super) fn to_node(&self, node: NodeId) -> Option<&BrokerLink> {
-        self.iter().find(|link| link.node == Some(node))
+        let is_it = |link: &&BrokerLink| link.node == Some(node) && link.is_usable();
+        self.iter().find(is_it)
+    }
+
+    /// Whether the link is there, and may yet answer.
+    pub(super) fn is_there(&self, id: LinkId) -> bool {
+        self.by_id(id).is_some_and(|link| !link.is_closed)
     }
 
     /// See [`Self::to_node`].
@@ -115,10 +124,11 @@ impl Links {
 
     /// Makes the link to `node` the current one; whether there is one.
     pub(super) fn choose(&mut self, node: NodeId) -> bool {
-        if self.current.node == Some(node) {
+        let is_it = |link: &BrokerLink| link.node == Some(node) && link.is_usable();
+        if is_it(&self.current) {
             return true;
         }
-        let found = self.others.iter_mut().find(|link| link.node == Some(node));
+        let found = self.others.iter_mut().find(|link| is_it(link));
         if let Some(link) = found {
             std::mem::swap(link, &mut self.current);
             self.current.is_leaving = false;
@@ -137,7 +147,9 @@ impl Links {
 
     /// Drops links that are closed, but the current one, which ends the session when it is read.
     pub(super) fn drop_closed(&mut self) {
+        let before = self.others.len();
         self.others.retain(|link| !link.is_closed);
+        self.has_dropped |= self.others.len() < before;
     }
 
     /// Waits until the broker of a link that is not the current one leaves the cluster or moves.
@@ -156,15 +168,18 @@ impl Links {
         })
     }
 
-    /// The broker of a link has left. What it owes can't come any more: that ends the session.
+    /// The broker of a link has left. What it owes can't come any more: parts of answers are failed,
+    /// and a whole answer ends the session.
     pub(super) fn leave(&mut self, id: LinkId) -> Result<(), Cause> {
-        let Some(link) = self.others.iter().find(|link| link.id == id) else {
+        let Some(link) = self.others.iter_mut().find(|link| link.id == id) else {
             return Ok(());
         };
-        if !link.is_through() || self.reading == id {
+        let is_answering = self.reading == id && !link.is_through();
+        if is_answering || link.in_flight.owes_client() {
             return Err(Cause::BrokerGone(link.target));
         }
-        self.others.retain(|link| link.id != id);
+        link.is_closed = true;
+        self.drop_closed();
         Ok(())
     }
 

@@ -75,18 +75,19 @@ impl Merge {
 
     /// It has answered, with this frame.
     pub(super) fn came(&mut self, link: LinkId, frame: Bytes) {
-        self.settle(link, Answer::Came(frame));
-    }
-
-    /// It has closed instead.
-    pub(super) fn failed(&mut self, link: LinkId) {
-        self.settle(link, Answer::Failed(Failure::Unanswered));
-    }
-
-    fn settle(&mut self, link: LinkId, answer: Answer) {
         let awaited = |part: &&mut Part| part.is_awaited_from(link);
         if let Some(part) = self.parts.iter_mut().find(awaited) {
-            part.answer = answer;
+            part.answer = Answer::Came(frame);
+        }
+    }
+
+    /// What is awaited of links that are not there any more does not come.
+    pub(super) fn fail_lost(&mut self, is_there: impl Fn(LinkId) -> bool) {
+        for part in &mut self.parts {
+            let is_lost = part.link.is_none_or(|link| !is_there(link));
+            if is_lost && matches!(part.answer, Answer::Awaited) {
+                part.answer = Answer::Failed(Failure::Unanswered);
+            }
         }
     }
 

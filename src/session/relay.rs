@@ -283,7 +283,9 @@ impl Relay {
     fn poll_watch(&mut self, cx: &mut Context<'_>) -> Option<Cause> {
         let current = self.links.current();
         let reading = self.links.reading();
-        let is_waiting = !self.requests.is_flushed() || !current.stream.is_drained();
+        let is_waiting = !self.requests.is_flushed()
+            || !current.stream.is_drained()
+            || self.links.iter().any(|link| !link.outbox.is_empty());
         // Bytes of a request that may not be begun yet wait for the broker's answers, which have
         // no deadline here: the client has one.
         let is_begun = self.requests.is_mid_frame()
@@ -406,12 +408,21 @@ impl Relay {
 
     /// Sends the pieces of requests, before anything else goes out.
     fn poll_outboxes(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Cause>> {
-        for link in self.links.iter_mut() {
-            let sent = ready!(link.poll_outbox(cx)).map_err(Cause::BrokerFailed)?;
-            self.up.moved += sent as u64;
-            self.metrics.bytes_to_broker.inc_by(sent as u64);
+        let mut is_pending = false;
+        for link in self.links.iter_mut().filter(|link| link.is_usable()) {
+            let mut moved = 0;
+            match link.poll_outbox(cx, &mut moved) {
+                Poll::Pending => is_pending = true,
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(error)) => link.broke(error)?,
+            }
+            self.up.moved += moved;
+            self.metrics.bytes_to_broker.inc_by(moved);
         }
-        Poll::Ready(Ok(()))
+        match is_pending {
+            true => Poll::Pending,
+            false => Poll::Ready(Ok(())),
+        }
     }
 
     /// A request that may not pass ends the session behind those that did.
@@ -488,7 +499,12 @@ impl Relay {
             if let Some(broken) = self.broken.take() {
                 return Poll::Ready(Err(broken));
             }
-            if !link.responses.is_mid_frame() && (ready!(self.poll_own(cx))? | self.take_turn()) {
+            if std::mem::take(&mut link.is_unread) {
+                let (responses, _, mut with) = link.reading(&mut self.state);
+                self.broken = responses.scan(&mut with).err();
+                continue;
+            }
+            if !link.responses.is_mid_frame() && (ready!(self.poll_own(cx))? | self.take_turn()?) {
                 // The broker's next response may have come while it was not its turn.
                 let (responses, _, mut with) = self.links.reading_mut().reading(&mut self.state);
                 self.broken = responses.scan(&mut with).err();
@@ -517,19 +533,21 @@ impl Relay {
     }
 
     /// With several brokers, the one whose response comes next is read; whether that is another one
-    /// than before. Only between two responses.
-    fn take_turn(&mut self) -> bool {
+    /// than before. Only between two responses. `Err` if that one has closed instead: nobody else
+    /// can answer a request that was its alone.
+    fn take_turn(&mut self) -> Result<bool, Cause> {
         if self.links.is_one() {
-            return false;
+            return Ok(false);
         }
-        match self.state.owed.turn() {
+        Ok(match self.state.owed.turn() {
+            Turned::Broker(link) if !self.links.is_there(link) => return Err(Cause::BrokerClosed),
             Turned::Broker(link) => self.links.read(link),
             Turned::Nobody => {
                 let current = self.links.current().id;
                 self.links.read(current)
             }
             Turned::Own | Turned::Merged => false,
-        }
+        })
     }
 
     /// Looks after the brokers whose turn it is not: answers to Narrows' own questions are taken,
@@ -551,6 +569,10 @@ impl Relay {
                     Poll::Pending => {}
                 }
             } else if link.is_through() && (link.is_leaving || link.has_hung_up(cx)) {
+                // That is how a broker says that what has no answer has failed.
+                if link.in_flight.has_unanswered() && !link.is_leaving {
+                    return Poll::Ready(Err(Cause::BrokerClosed));
+                }
                 link.is_closed = true;
             }
         }
@@ -572,19 +594,18 @@ impl Relay {
                 Poll::Pending => {}
                 Poll::Ready(Err(cause)) => return Poll::Ready(Err(cause)),
                 Poll::Ready(Ok(is_there)) => {
-                    let frame = link.answered.take().map(|answered| answered.frame);
+                    let frame = link.take_part();
                     let Some(merge) = self.state.owed.merge() else {
                         continue;
                     };
                     match frame {
-                        Some(frame) if is_there => {
+                        Some(frame) => {
                             self.down.moved += frame.len() as u64;
                             merge.came(link.id, frame);
                         }
-                        _ => {
-                            link.is_closed = true;
-                            merge.failed(link.id);
-                        }
+                        // Something else has been answered before it.
+                        None if is_there => {}
+                        None => link.is_closed = true,
                     }
                 }
             }
@@ -593,6 +614,7 @@ impl Relay {
         let Some(merge) = self.state.owed.merge() else {
             return Poll::Ready(Ok(()));
         };
+        merge.fail_lost(|link| self.links.is_there(link));
         if !merge.is_complete() {
             return Poll::Pending;
         }

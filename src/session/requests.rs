@@ -254,6 +254,8 @@ impl Requests {
                 correlation_id: header.correlation_id,
                 to: Recipient::Client,
             }));
+        } else {
+            with.in_flight.is_unanswered();
         }
         if version != header.version {
             let at = self.sendable + LENGTH_BYTES + 2;

@@ -96,6 +96,8 @@ impl Scan for Responses {
             }
             let arrived = buffer.filled().len() - self.sendable;
             let goes_on = match &mut self.at {
+                // What has been answered must be taken before the next answer can be.
+                At::Boundary if with.answered.is_some() => false,
                 At::Boundary => self.begin(buffer, with)?,
                 At::Flowing(left) => {
                     let passed = arrived.min(*left);

@@ -230,6 +230,12 @@ impl Relay {
                 None => Some(current),
             };
             let link = link.and_then(|id| self.links().by_id_mut(id));
+            let link = link.filter(|link| link.is_usable());
+            // Only the end of the connection says that what has no answer has failed.
+            if link.is_none() && !(is_answered && is_merged) {
+                let target = node.map_or(Target::Bootstrap, Target::Broker);
+                return Err(Cause::BrokerGone(target));
+            }
             let answer = match &link {
                 Some(_) => Answer::Awaited,
                 None => Answer::Failed(Failure::NotSent),
@@ -249,6 +255,8 @@ impl Relay {
                         correlation_id,
                         to,
                     }));
+                } else {
+                    link.in_flight.is_unanswered();
                 }
                 if is_answered && !is_merged {
                     let id = link.id;

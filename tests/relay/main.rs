@@ -49,6 +49,7 @@ mod shared_address;
 mod single;
 mod single_fetch;
 mod single_moves;
+mod single_order;
 mod tls;
 mod tls_hostile;
 mod tls_memory;

@@ -3,8 +3,9 @@
 use super::{LED, PRODUCED, SHARED};
 use crate::protocol::split::layout::{
     BYTES, CURRENT_LEADER, EMPTY_ARRAY, ERROR, FETCH_ERROR, INT8, INT16, INT32, INT64, Layout,
-    MAX_BYTES, MIN_BYTES, NODE_ENDPOINTS, PARTITION, PARTITION_LIST, RACK, SESSION_EPOCH, SESSION_ID,
-    STRING, THROTTLE, TOPIC_ID, TOPIC_NAME, UUID, array, forgotten, list, partitions, topics,
+    MAX_BYTES, MIN_BYTES, NODE_ENDPOINTS, PARTITION, PARTITION_LIST, RACK, SESSION_EPOCH,
+    SESSION_ID, STRING, THROTTLE, TOPIC_ID, TOPIC_NAME, UUID, array, forgotten, list, partitions,
+    topics,
 };
 
 /// Produce (key 0) v0–v13.

@@ -1,0 +1,196 @@
+//! Scheme `single`: what a client has on its way to several brokers while one of them closes, and
+//! while a leader moves.
+
+use crate::broker::{Arrival, Broker};
+use crate::client::{Client, Proxy};
+use crate::single::{
+    PRODUCE_VERSION, answer_leaders, begun, header_of, offsets, partitions_of, produce, produced,
+    refused, two,
+};
+use kafka_protocol::messages::ProduceResponse;
+use kafka_protocol::protocol::Decodable;
+
+/// What a client reads of an answer to Produce: each partition with its error.
+fn errors(frame: &[u8]) -> Vec<(i32, i16)> {
+    let mut body = bytes::Bytes::copy_from_slice(&frame[8..]);
+    let response = ProduceResponse::decode(&mut body, PRODUCE_VERSION).unwrap();
+    let partitions = &response.responses[0].partition_responses;
+    let told = partitions.iter();
+    told.map(|partition| (partition.index, partition.error_code))
+        .collect()
+}
+
+/// Nobody knows whether it was written.
+const REQUEST_TIMED_OUT: i16 = 7;
+
+/// A client that has sent the first of these requests to node 0, which leads partition 0 (node 1
+/// leads the others), and the rest behind it.
+async fn sent(proxy: &Proxy, zero: &mut Broker, requests: &[Vec<u8>]) -> (Client, Arrival) {
+    let (mut client, mut at_zero) = begun(proxy, zero).await;
+    client.send(&requests.concat()).await;
+    let asked = at_zero.frame().await.unwrap();
+    answer_leaders(&mut at_zero, &asked, &[0, 1]).await;
+    (client, at_zero)
+}
+
+/// Such a Produce as is not answered.
+fn unanswered(mut produce: Vec<u8>) -> Vec<u8> {
+    // Behind the header and the transactional id.
+    let acks = 4 + 8 + 2 + "scripted".len() + 2;
+    produce[acks..acks + 2].copy_from_slice(&[0, 0]);
+    produce
+}
+
+#[tokio::test]
+async fn all_requests_that_a_broker_leaves_unanswered_in_part_are_answered() {
+    let (mut zero, mut one, proxy) = two().await;
+    let requests = [2, 3, 4].map(|id| produce(id, &[0, 1]));
+    let (mut client, mut at_zero) = sent(&proxy, &mut zero, &requests).await;
+    let mut at_one = one.next().await;
+    for _ in 0..2 {
+        assert_eq!(partitions_of(&at_one.frame().await.unwrap()), [1]);
+    }
+    drop(at_one);
+    for id in [2, 3, 4] {
+        assert_eq!(partitions_of(&at_zero.frame().await.unwrap()), [0]);
+        at_zero.send(&produced(id, &[0], 5)).await;
+    }
+    for id in [2, 3, 4] {
+        let answer = client.frame().await.unwrap();
+        assert_eq!(header_of(&answer), id);
+        assert_eq!(errors(&answer), [(0, 0), (1, REQUEST_TIMED_OUT)]);
+    }
+}
+
+#[tokio::test]
+async fn parts_that_arrive_together_are_each_of_their_own_answer() {
+    let (mut zero, mut one, proxy) = two().await;
+    let requests = [2, 3, 4].map(|id| produce(id, &[0, 1]));
+    let (mut client, mut at_zero) = sent(&proxy, &mut zero, &requests).await;
+    for (arrival, partition) in [(&mut at_zero, 0), (&mut one.next().await, 1)] {
+        let answers = [2, 3, 4].map(|id| produced(id, &[partition], i64::from(id)));
+        arrival.send(&answers.concat()).await;
+    }
+    for id in [2, 3, 4] {
+        let answer = client.frame().await.unwrap();
+        assert_eq!(header_of(&answer), id);
+        assert_eq!(offsets(&answer), [(0, id.into()), (1, id.into())]);
+    }
+}
+
+#[tokio::test]
+async fn a_request_that_was_that_brokers_alone_ends_the_connection_in_its_turn() {
+    let (mut zero, mut one, proxy) = two().await;
+    let requests = [produce(2, &[0, 1]), produce(3, &[1])];
+    let (mut client, mut at_zero) = sent(&proxy, &mut zero, &requests).await;
+    let mut at_one = one.next().await;
+    assert_eq!(at_one.frame().await, Some(produce(3, &[1])));
+    drop(at_one);
+    at_zero.frame().await.unwrap();
+    at_zero.send(&produced(2, &[0], 5)).await;
+    let answer = client.frame().await.unwrap();
+    assert_eq!(errors(&answer), [(0, 0), (1, REQUEST_TIMED_OUT)]);
+    assert_eq!(client.rest().await, b"");
+    proxy.until_closed("broker_closed", 1).await;
+}
+
+#[tokio::test]
+async fn a_broker_that_takes_nothing_any_more_fails_its_parts_and_nothing_else() {
+    let (mut zero, mut one, proxy) = two().await;
+    let requests = [produce(2, &[0, 1]), produce(3, &[0]), produce(4, &[0, 1])];
+    let (mut client, mut at_zero) = sent(&proxy, &mut zero, &requests).await;
+    let mut at_one = one.next().await;
+    assert_eq!(partitions_of(&at_one.frame().await.unwrap()), [1]);
+    at_one.send(&produced(2, &[1], 5)).await;
+    assert_eq!(partitions_of(&at_zero.frame().await.unwrap()), [0]);
+    at_zero.send(&produced(2, &[0], 5)).await;
+    assert_eq!(errors(&client.frame().await.unwrap()), [(0, 0), (1, 0)]);
+    // Its answers are not looked at before node 0 has given the one that comes first.
+    at_one.reset();
+    client.send(&produce(5, &[0, 1])).await;
+    for id in [3, 4, 5] {
+        assert_eq!(partitions_of(&at_zero.frame().await.unwrap()), [0]);
+        at_zero.send(&produced(id, &[0], 5)).await;
+    }
+    assert_eq!(client.frame().await, Some(produced(3, &[0], 5)));
+    for id in [4, 5] {
+        let answer = client.frame().await.unwrap();
+        assert_eq!(header_of(&answer), id);
+        assert_eq!(errors(&answer), [(0, 0), (1, REQUEST_TIMED_OUT)]);
+    }
+}
+
+#[tokio::test]
+async fn a_broker_that_closes_over_what_has_no_answer_ends_the_clients_connection() {
+    let (mut zero, mut one, proxy) = two().await;
+    let requests = [produce(2, &[0])];
+    let (mut client, mut at_zero) = sent(&proxy, &mut zero, &requests).await;
+    at_zero.frame().await.unwrap();
+    at_zero.send(&produced(2, &[0], 5)).await;
+    client.frame().await.unwrap();
+    client.send(&unanswered(produce(3, &[1]))).await;
+    let at_one = one.next().await;
+    assert_eq!(at_one.first, unanswered(produce(3, &[1])));
+    // Another broker is at hand by then.
+    client.send(&produce(4, &[0])).await;
+    at_zero.frame().await.unwrap();
+    at_zero.send(&produced(4, &[0], 5)).await;
+    client.frame().await.unwrap();
+    drop(at_one);
+    assert_eq!(client.rest().await, b"");
+    proxy.until_closed("broker_closed", 1).await;
+}
+
+/// Narrows learns, by another client, that node 0 leads partition 1 now. That client, and its
+/// connection at node 0.
+async fn move_to_zero(proxy: &Proxy, (zero, one): (&mut Broker, &mut Broker)) -> (Client, Arrival) {
+    let (mut other, _any) = begun(proxy, zero).await;
+    other.send(&produce(2, &[1])).await;
+    let mut at_one = one.next().await;
+    at_one.send(&refused(2, &[1])).await;
+    other.frame().await.unwrap();
+    other.send(&produce(3, &[1])).await;
+    let asked = at_one.frame().await.unwrap();
+    answer_leaders(&mut at_one, &asked, &[0, 0]).await;
+    let mut at_zero = zero.next().await;
+    assert_eq!(at_zero.first, produce(3, &[1]));
+    at_zero.send(&produced(3, &[1], 0)).await;
+    other.frame().await.unwrap();
+    (other, at_zero)
+}
+
+#[tokio::test]
+async fn records_of_a_partition_whose_leader_moves_wait_for_those_before_them() {
+    let (mut zero, mut one, proxy) = two().await;
+    let requests = [produce(2, &[0]), produce(3, &[1])];
+    let (mut client, mut at_zero) = sent(&proxy, &mut zero, &requests).await;
+    at_zero.frame().await.unwrap();
+    at_zero.send(&produced(2, &[0], 0)).await;
+    client.frame().await.unwrap();
+    let mut at_one = one.next().await;
+    assert_eq!(at_one.first, produce(3, &[1]));
+    let (mut other, mut other_at_zero) = move_to_zero(&proxy, (&mut zero, &mut one)).await;
+    client.send(&produce(4, &[0, 1])).await;
+    // Time enough to go the wrong way.
+    for id in 10..20 {
+        other.send(&produce(id, &[0])).await;
+        other_at_zero.frame().await.unwrap();
+        other_at_zero.send(&produced(id, &[0], 0)).await;
+        other.frame().await.unwrap();
+    }
+    let gone_ahead = at_zero.stream.try_read(&mut [0]);
+    assert!(gone_ahead.is_err(), "request 3 is not answered yet");
+    at_one.send(&produced(3, &[1], 1)).await;
+    assert_eq!(client.frame().await, Some(produced(3, &[1], 1)));
+    assert_eq!(at_zero.frame().await, Some(produce(4, &[0, 1])));
+}
+
+#[tokio::test]
+async fn records_of_other_partitions_wait_for_nobody() {
+    let (mut zero, mut one, proxy) = two().await;
+    let requests = [produce(2, &[0]), produce(3, &[1]), produce(4, &[0])];
+    let (_client, mut at_zero) = sent(&proxy, &mut zero, &requests).await;
+    assert_eq!(at_zero.frame().await, Some(produce(2, &[0])));
+    assert_eq!(one.next().await.first, produce(3, &[1]));
+    assert_eq!(at_zero.frame().await, Some(produce(4, &[0])));
+}
