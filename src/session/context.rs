@@ -1,6 +1,6 @@
 //! What all sessions of a listener share.
 
-use super::credentials::Awaited;
+use super::awaited::Awaited;
 use super::hellos::CarriedHellos;
 use super::lane::Pools;
 use super::reach::Reach;
@@ -125,7 +125,7 @@ pub(crate) struct ListenerContext {
     changed: Notify,
     reach: Reach,
     /// Clients that have been closed so that they come again, for a broker that is known now.
-    awaited: Awaited,
+    awaited: Arc<Awaited>,
     /// How many connections are meant for each broker.
     connections: Mutex<BTreeMap<NodeId, u64>>,
 }
@@ -153,7 +153,7 @@ impl ListenerContext {
             unmapped: Unmapped::default(),
             changed: Notify::new(),
             reach: Reach::default(),
-            awaited: Awaited::default(),
+            awaited: Arc::default(),
             connections: Mutex::default(),
         }
     }
@@ -280,7 +280,7 @@ impl ListenerContext {
     }
 
     /// Clients that will come again.
-    pub(super) fn awaited(&self) -> &Awaited {
+    pub(super) fn awaited(&self) -> &Arc<Awaited> {
         &self.awaited
     }
 

@@ -5,14 +5,9 @@
 //! it asks for something behind its login. By then some broker has proved who it is. A PLAIN or
 //! OAUTHBEARER login is the same at every broker, and is said again, once, to the one that is
 //! meant. A SCRAM login is made for one connection. Whose login can't be repeated is closed between
-//! two requests, and comes again: then the broker is known from the beginning ([`Expected`]).
+//! two requests, and comes again: then the broker is known from the beginning ([`Awaited`](super::awaited::Awaited)).
 
-use crate::types::NodeId;
-use std::collections::{HashMap, VecDeque};
 use std::fmt;
-use std::net::IpAddr;
-use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
 use zeroize::Zeroizing;
 
 /// The frames of a login that any broker takes. Wiped from memory when dropped.
@@ -79,62 +74,9 @@ impl fmt::Debug for Passing {
     }
 }
 
-/// How long a client may take to come again: librdkafka waits up to 10 s between two attempts.
-const COMES_WITHIN: Duration = Duration::from_secs(15);
-/// More sources are not remembered, and not more brokers for one of them.
-const SOURCES_MAX: usize = 10_000;
-const WANTED_MAX: usize = 100;
-
-/// Which brokers the next connections of a source are meant for, as far as closed ones have said.
-///
-/// A client has several connections, and nothing tells which one comes again. The one that was
-/// closed last is the likeliest. What it is given may be wrong; then it is closed again, says anew
-/// what it wants, and the others' wishes still stand.
-#[derive(Debug, Default)]
-pub(super) struct Awaited {
-    sources: Mutex<HashMap<IpAddr, VecDeque<(NodeId, Instant)>>>,
-}
-
-impl Awaited {
-    /// A connection from `source` for this broker is about to come again.
-    pub(super) fn note(&self, source: IpAddr, node: NodeId, now: Instant) {
-        let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
-        if sources.len() >= SOURCES_MAX {
-            sources.retain(|_, wanted| wanted.iter().any(|(_, since)| is_due(*since, now)));
-        }
-        if sources.len() >= SOURCES_MAX && !sources.contains_key(&source) {
-            return;
-        }
-        let wanted = sources.entry(source).or_default();
-        wanted.retain(|(other, _)| *other != node);
-        wanted.push_front((node, now));
-        wanted.truncate(WANTED_MAX);
-    }
-
-    /// The broker that a new connection from `source` is probably meant for. The next one is given
-    /// another, if there is one.
-    pub(super) fn take(&self, source: IpAddr, now: Instant) -> Option<NodeId> {
-        let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
-        let wanted = sources.get_mut(&source)?;
-        wanted.retain(|(_, since)| is_due(*since, now));
-        let Some(first) = wanted.pop_front() else {
-            sources.remove(&source);
-            return None;
-        };
-        wanted.push_back(first);
-        Some(first.0)
-    }
-}
-
-fn is_due(since: Instant, now: Instant) -> bool {
-    now.duration_since(since) < COMES_WITHIN
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const SOURCE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
 
     #[test]
     fn a_login_by_plain_or_a_token_can_be_said_once_more_and_only_once() {
@@ -163,35 +105,5 @@ mod tests {
             passing.goes_on(b"token");
             assert!(passing.take().is_none(), "{mechanism:?} v{version}");
         }
-    }
-
-    #[test]
-    fn who_was_closed_last_is_expected_first_and_the_others_behind() {
-        let awaited = Awaited::default();
-        let start = Instant::now();
-        awaited.note(SOURCE, NodeId(2), start);
-        awaited.note(SOURCE, NodeId(3), start);
-        let take = |now| awaited.take(SOURCE, now);
-        assert_eq!(take(start), Some(NodeId(3)));
-        assert_eq!(take(start), Some(NodeId(2)));
-        awaited.note(SOURCE, NodeId(2), start);
-        assert_eq!(take(start), Some(NodeId(2)), "it has said so again");
-    }
-
-    #[test]
-    fn who_does_not_come_in_time_is_forgotten() {
-        let awaited = Awaited::default();
-        let start = Instant::now();
-        awaited.note(SOURCE, NodeId(2), start);
-        awaited.note(SOURCE, NodeId(3), start + COMES_WITHIN / 2);
-        let later = start + COMES_WITHIN;
-        assert_eq!(awaited.take(SOURCE, later), Some(NodeId(3)));
-        assert_eq!(
-            awaited.take(SOURCE, later),
-            Some(NodeId(3)),
-            "2 is too late"
-        );
-        assert_eq!(awaited.take(SOURCE, later + COMES_WITHIN), None);
-        assert!(awaited.sources.lock().unwrap().is_empty());
     }
 }

@@ -13,6 +13,7 @@
 //! one that comes back; [`cause`] is how any of it can end.
 
 mod arrival;
+mod awaited;
 mod cause;
 mod close;
 mod context;

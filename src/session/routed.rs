@@ -5,6 +5,7 @@
 //! waits.
 
 use super::Session;
+use super::awaited::ClientKey;
 use super::cause::Cause;
 use super::in_flight::{self, Expected, InFlight, Recipient, Response};
 use super::link::BrokerLink;
@@ -20,16 +21,20 @@ use bytes::Bytes;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Instant;
 use tracing::debug;
 
 /// Brokers that are being reached.
 pub(super) type Errand = Pin<Box<dyn Future<Output = Reached> + Send>>;
 
 /// What came of an errand.
-pub(super) struct Reached {
-    wanted: Wanted,
-    connections: Vec<(NodeId, Result<Connection, String>)>,
+pub(super) enum Reached {
+    /// What was wanted can be done, as far as these have been reached.
+    Brokers {
+        wanted: Wanted,
+        connections: Vec<(NodeId, Result<Connection, String>)>,
+    },
+    /// It is this connection's turn to come again, for this broker.
+    SentAway(NodeId),
 }
 
 impl Session<'_> {
@@ -61,7 +66,7 @@ impl Session<'_> {
                 let cluster = Arc::clone(&self.entry.setup.cluster);
                 return Ok(Some(Box::pin(async move {
                     cluster.await_offers().await;
-                    Reached {
+                    Reached::Brokers {
                         wanted,
                         connections: Vec::new(),
                     }
@@ -72,17 +77,14 @@ impl Session<'_> {
             .into_iter()
             .filter(|node| relay.links().to_node(*node).is_none())
             .collect();
-        if missing.is_empty() {
+        let Some(first) = missing.first().copied() else {
             self.reached(relay, wanted)?;
             return Ok(None);
-        }
+        };
         let credentials = if relay.state.sasl.has_succeeded() {
             match relay.credentials() {
                 Some(credentials) => Some(credentials),
-                None => {
-                    self.send_away(relay, missing.first().copied());
-                    return Ok(None);
-                }
+                None => return Ok(Some(self.send_away(relay, first))),
             }
         } else {
             None
@@ -105,7 +107,7 @@ impl Session<'_> {
                 }
                 connections.push((node, connected));
             }
-            Reached {
+            Reached::Brokers {
                 wanted,
                 connections,
             }
@@ -114,8 +116,18 @@ impl Session<'_> {
 
     /// Brokers have been reached, or could not be.
     pub(super) fn arrived(&mut self, relay: &mut Relay, reached: Reached) -> Result<(), Cause> {
+        let (wanted, connections) = match reached {
+            Reached::Brokers {
+                wanted,
+                connections,
+            } => (wanted, connections),
+            Reached::SentAway(node) => {
+                relay.end(Cause::LoginElsewhere(Target::Broker(node)));
+                return Ok(());
+            }
+        };
         let mut is_to_be_placed_again = false;
-        for (node, connected) in reached.connections {
+        for (node, connected) in connections {
             // Who can't be reached is left out: another one may be its successor, and else the
             // broker at hand answers what is for that one as Kafka does to whoever has come to the
             // wrong broker.
@@ -140,7 +152,7 @@ impl Session<'_> {
             link.node = Some(node);
             links.add(link);
         }
-        if let Wanted::Named(node) = reached.wanted
+        if let Wanted::Named(node) = wanted
             && relay.links().to_node(node).is_none()
         {
             return Err(Cause::BrokerGone(Target::Broker(node)));
@@ -149,16 +161,19 @@ impl Session<'_> {
             relay.go_on();
             return Ok(());
         }
-        self.reached(relay, reached.wanted)
+        self.reached(relay, wanted)
     }
 
     /// The client is logged in here, means another broker, and its login can't be said there: it
-    /// comes again, and is carried there from the beginning.
-    fn send_away(&mut self, relay: &mut Relay, node: Option<NodeId>) {
-        let Some(node) = node else { return };
-        let awaited = self.entry.context.awaited();
-        awaited.note(self.source, node, Instant::now());
-        relay.end(Cause::LoginElsewhere(Target::Broker(node)));
+    /// comes again, and is carried there from the beginning. Where several of a client's
+    /// connections have to, one after the other.
+    fn send_away(&self, relay: &Relay, node: NodeId) -> Errand {
+        let awaited = Arc::clone(self.entry.context.awaited());
+        let client = ClientKey::new(self.source, relay.state.identity.client_id());
+        Box::pin(async move {
+            awaited.note(&client, node).await;
+            Reached::SentAway(node)
+        })
     }
 
     fn reached(&mut self, relay: &mut Relay, wanted: Wanted) -> Result<(), Cause> {

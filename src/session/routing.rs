@@ -18,6 +18,7 @@
 //! that has come to the wrong broker. But a node that the client has named is that node or nobody:
 //! another broker would tell the client that it has come to another cluster.
 
+use super::awaited::Expectation;
 use super::cause::Cause;
 use super::credentials::Passing;
 use super::merge::Whole;
@@ -62,6 +63,8 @@ pub(super) struct Routing {
     stage: Stage,
     /// The client's login, as long as it may be needed once more.
     pub(super) login: Passing,
+    /// For which broker its connection was expected.
+    pub(super) expectation: Option<Expectation>,
     /// What the next request waits for.
     wanted: Option<Wanted>,
     /// What the FindCoordinator requests in flight ask for, as far as that can be learnt.
@@ -154,6 +157,7 @@ impl Routing {
             cluster,
             stage: Stage::Open,
             login: Passing::default(),
+            expectation: None,
             wanted: None,
             asked: VecDeque::new(),
             given_up: Vec::new(),
@@ -442,7 +446,7 @@ impl Routing {
         }
         if node == Some(named) {
             self.stage = Stage::Named;
-            self.login.take();
+            self.settled(named);
             return Place::Here;
         }
         self.want(Wanted::Named(named))
@@ -600,7 +604,7 @@ impl Routing {
         if node == Some(wanted) {
             if self.stage == Stage::Open {
                 self.stage = Stage::Pinned;
-                self.login.take();
+                self.settled(wanted);
             }
             return Place::Here;
         }
@@ -608,6 +612,14 @@ impl Routing {
             self.stage = Stage::PerRequest;
         }
         self.want(Wanted::Broker(wanted))
+    }
+
+    /// The client's broker is known: it is the one at hand. No login need be said again.
+    fn settled(&mut self, node: NodeId) {
+        self.login.take();
+        if let Some(expectation) = self.expectation.take() {
+            expectation.settled(node);
+        }
     }
 
     /// Narrows answers the request itself.

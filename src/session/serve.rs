@@ -1,6 +1,7 @@
 //! A session of Kafka: from the client's first request to the end of both connections.
 
 use super::arrival::read_until;
+use super::awaited::{ClientKey, Expectation};
 use super::cause::Cause;
 use super::close;
 use super::context::SessionObserver;
@@ -98,6 +99,13 @@ impl Session<'_> {
         );
         let pools = pools.between(&client, &connection.stream);
         let node = self.node_at(target, &connection);
+        if let (Some(routing), Target::Broker(node)) = (&mut state.routing, target) {
+            routing.expectation = Some(Expectation {
+                awaited: Arc::clone(entry.context.awaited()),
+                client: ClientKey::new(self.source, state.identity.client_id()),
+                node,
+            });
+        }
         let mut link = BrokerLink::new(LinkId::FIRST, connection, target, in_flight, pools.clone());
         link.node = node;
         let metrics = entry.context.metrics().clone();
@@ -130,10 +138,8 @@ impl Session<'_> {
         let half_close = setup.session.half_close_timeout;
         let client_id = state.identity.client_id();
         let connect = async {
-            let awaited = || {
-                let now = std::time::Instant::now();
-                self.entry.context.awaited().take(self.source, now)
-            };
+            let client = ClientKey::new(self.source, client_id);
+            let awaited = || self.entry.context.awaited().take(&client);
             let named = state
                 .routing
                 .as_ref()

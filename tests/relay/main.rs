@@ -48,6 +48,7 @@ mod sasl;
 mod shared_address;
 mod single;
 mod single_fetch;
+mod single_logins;
 mod single_moves;
 mod single_order;
 mod tls;
