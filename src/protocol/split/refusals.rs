@@ -5,7 +5,7 @@ use super::index::{Index, Partition, TopicKey, Until};
 use super::{Keys, PartitionRef, Role, form, keys, topic_ref};
 use crate::protocol::errors::{NOT_COORDINATOR, NOT_LEADER};
 use crate::protocol::header::response_body;
-use crate::protocol::table::Api;
+use crate::protocol::table::{Api, Route};
 use crate::protocol::wire::Reader;
 use crate::types::NodeId;
 
@@ -30,7 +30,29 @@ pub(crate) struct Refused {
 /// What a whole response refuses; `frame` begins with its length. One that can't be read refuses
 /// nothing: whether it may pass is judged elsewhere.
 pub(crate) fn refusals(api: &Api, version: i16, frame: &[u8]) -> Refusals {
-    read(api, version, frame).unwrap_or_default()
+    let code = match api.route {
+        Route::PartitionLeader => NOT_LEADER,
+        Route::GroupCoordinator
+        | Route::GroupCoordinators
+        | Route::TransactionCoordinator
+        | Route::TransactionCoordinators => NOT_COORDINATOR,
+        Route::Any | Route::Connection | Route::None | Route::Node | Route::All => {
+            return Refusals::default();
+        }
+    };
+    match may_have(frame, code) {
+        true => read(api, version, frame).unwrap_or_default(),
+        false => Refusals::default(),
+    }
+}
+
+/// Whether the bytes of an error code stand anywhere. Hardly any response refuses something, and
+/// this is a fraction of what it takes to read one.
+fn may_have(frame: &[u8], code: i16) -> bool {
+    let code = code.to_be_bytes();
+    let pairs = frame.windows(2);
+    // Without a way out in between, so that many are compared at once.
+    pairs.fold(false, |found, pair| found | (pair == code))
 }
 
 fn read(api: &Api, version: i16, frame: &[u8]) -> Option<Refusals> {
