@@ -63,6 +63,8 @@ pub(super) enum Recipient {
     Own(OwnRequest),
     /// The client, as a part of an answer that several brokers give together.
     Part,
+    /// Nobody any more: the answer that it was a part of has been given without it.
+    Nobody,
 }
 
 /// The correlation id of Narrows' own requests. Clients count from 0 and hardly come here; if one
@@ -264,6 +266,26 @@ impl InFlight {
     /// Whether one has been read.
     pub(super) fn has_unanswered(&self) -> bool {
         self.has_unanswered
+    }
+
+    /// The next part of an answer is not waited for any more.
+    pub(super) fn abandon_part(&mut self) {
+        for entry in self.queue.iter_mut().skip(self.begun as usize) {
+            if let Expected::Response(response) = &mut entry.expected
+                && response.to == Recipient::Part
+            {
+                response.to = Recipient::Nobody;
+                return;
+            }
+        }
+    }
+
+    /// Whether what comes next does not go to the client as it is.
+    pub(super) fn is_aside(&self) -> bool {
+        match self.oldest() {
+            Some(Expected::Response(response)) => response.to != Recipient::Client,
+            Some(Expected::RawToken) | None => false,
+        }
     }
 
     /// Whether the client misses something if the broker closes now: an answer that is its own, or

@@ -157,6 +157,10 @@ impl BrokerLink {
         let (responses, _, mut with) = self.reading(state);
         responses.scan(&mut with)?;
         while self.answered.is_none() {
+            // What comes behind what nobody waits for may be the client's, and not its turn.
+            if !self.responses.is_mid_frame() && !self.in_flight.is_aside() {
+                return Poll::Ready(Ok(true));
+            }
             let (responses, stream, mut with) = self.reading(state);
             let filled = ready!(responses.poll_fill(cx, stream, held_bytes_max, &mut with));
             match filled {
@@ -187,7 +191,7 @@ impl BrokerLink {
                 self.identity.answered();
                 Some((request, self.take_answered()?))
             }
-            Recipient::Client | Recipient::Part => None,
+            Recipient::Client | Recipient::Part | Recipient::Nobody => None,
         }
     }
 
@@ -195,7 +199,7 @@ impl BrokerLink {
     pub(super) fn take_part(&mut self) -> Option<Bytes> {
         match self.answered.as_ref()?.to {
             Recipient::Part => self.take_answered(),
-            Recipient::Client | Recipient::Own(_) => None,
+            Recipient::Client | Recipient::Own(_) | Recipient::Nobody => None,
         }
     }
 

@@ -107,6 +107,12 @@ impl Links {
         self.iter().find(|link| link.id == id)
     }
 
+    /// Whether a response of the link has begun to arrive.
+    pub(super) fn is_mid_response(&self, id: LinkId) -> bool {
+        self.by_id(id)
+            .is_some_and(|link| link.responses.is_mid_frame())
+    }
+
     /// An id for a link that is to be [added](Self::add); `None` when there are too many.
     pub(super) fn next_id(&mut self) -> Option<LinkId> {
         if self.others.len() >= LINKS_MAX {

@@ -7,7 +7,8 @@
 //! [`link`] to its broker, [`owed`] says whose answer comes next, [`state`] is what they share.
 //! Where the client's address does not say which broker it means, [`routing`] finds out by what it
 //! asks; a session then can have several [`links`], and a request for several brokers is split and
-//! its answers are merged ([`routed`], [`merge`]); [`order`] keeps what a partition is sent in order.
+//! its answers are merged ([`routed`], [`merge`]); [`polls`] waits for what is fetched of several,
+//! [`order`] keeps what a partition is sent in order.
 //! [`watch`] sees to it that no wait lasts for ever, and [`close`] ends both connections.
 //! [`passthrough`] and [`tunnel`] carry a TLS stream that is not for Narrows, and [`hellos`] knows
 //! one that comes back; [`cause`] is how any of it can end.
@@ -31,6 +32,7 @@ mod merge;
 mod order;
 mod owed;
 mod passthrough;
+mod polls;
 mod provisional;
 mod reach;
 mod relay;

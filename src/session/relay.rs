@@ -11,6 +11,7 @@ use super::in_flight::{self, Expected, Nanos, Recipient, Response};
 use super::lane::{Filled, Lane, Pools, Scan};
 use super::link::BrokerLink;
 use super::links::Links;
+use super::merge::Progress;
 use super::owed::Turned;
 use super::requests::Requests;
 use super::routing::{ROUTED_BYTES_MAX, Wanted};
@@ -20,6 +21,7 @@ use crate::net::buffer::{BUFFER_BYTES, Buffer};
 use crate::net::stream::Stream;
 use crate::observe::metrics::Direction::{self, ToBroker, ToClient};
 use crate::observe::metrics::ListenerMetrics;
+use crate::observe::time;
 use crate::protocol::own_requests::OwnRequest;
 use bytes::{Buf, Bytes};
 use std::future::Future;
@@ -558,15 +560,15 @@ impl Relay {
             if link.id == reading {
                 continue;
             }
-            let is_own = |response: &Response| matches!(response.to, Recipient::Own(_));
-            let is_own_next =
-                matches!(link.in_flight.oldest(), Some(Expected::Response(next)) if is_own(&next));
-            if is_own_next {
+            let is_part = |response: &Response| response.to == Recipient::Part;
+            let is_part_next =
+                matches!(link.in_flight.oldest(), Some(Expected::Response(next)) if is_part(&next));
+            if link.in_flight.is_aside() && !is_part_next || link.responses.scanner.is_dropping() {
                 match link.poll_answer(cx, &mut self.state) {
                     Poll::Ready(Err(cause)) => return Poll::Ready(Err(cause)),
-                    Poll::Ready(Ok(true)) => return Poll::Ready(Ok(())),
+                    Poll::Ready(Ok(true)) if link.answered.is_some() => return Poll::Ready(Ok(())),
+                    Poll::Ready(Ok(true)) | Poll::Pending => {}
                     Poll::Ready(Ok(false)) => return Poll::Ready(Err(Cause::BrokerClosed)),
-                    Poll::Pending => {}
                 }
             } else if link.is_through() && (link.is_leaving || link.has_hung_up(cx)) {
                 // That is how a broker says that what has no answer has failed.
@@ -580,47 +582,82 @@ impl Relay {
         Poll::Pending
     }
 
-    /// Collects what several brokers answer together, until all of it is there.
+    /// Collects what several brokers answer together, until all of it is there, or enough.
     fn poll_merge(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Cause>> {
-        for link in self.links.iter_mut() {
-            let awaits = |state: &mut SessionState, link| {
-                let merge = state.owed.merge();
-                merge.is_some_and(|merge| merge.awaits(link))
+        loop {
+            self.collect_parts(cx)?;
+            self.drop_closed();
+            let may_ask = self.may_ask_again();
+            let Some(merge) = self.state.owed.merge() else {
+                return Poll::Ready(Ok(()));
             };
-            if !awaits(&mut self.state, link.id) {
-                continue;
-            }
-            match link.poll_answer(cx, &mut self.state) {
-                Poll::Pending => {}
-                Poll::Ready(Err(cause)) => return Poll::Ready(Err(cause)),
-                Poll::Ready(Ok(is_there)) => {
-                    let frame = link.take_part();
-                    let Some(merge) = self.state.owed.merge() else {
-                        continue;
-                    };
-                    match frame {
-                        Some(frame) => {
-                            self.down.moved += frame.len() as u64;
-                            merge.came(link.id, frame);
+            merge.fail_lost(|link| self.links.is_there(link));
+            match merge.progress(may_ask, time::now()) {
+                Progress::Pending => return Poll::Pending,
+                Progress::Done => {
+                    // One that arrives already is waited for.
+                    let is_arriving = |id| self.links.is_mid_response(id);
+                    if merge.awaited().any(is_arriving) {
+                        return Poll::Pending;
+                    }
+                    for id in merge.awaited() {
+                        if let Some(link) = self.links.by_id_mut(id) {
+                            link.in_flight.abandon_part();
                         }
-                        // Something else has been answered before it.
-                        None if is_there => {}
-                        None => link.is_closed = true,
+                    }
+                    let response = merge.response()?;
+                    self.state.owed.merged(response);
+                    return Poll::Ready(Ok(()));
+                }
+                Progress::Again(pieces) => {
+                    let expected = merge.request().expected(Recipient::Part);
+                    for (id, piece) in pieces {
+                        if let Some(link) = self.links.by_id_mut(id) {
+                            link.outbox.push_back(piece);
+                            link.in_flight.push(expected);
+                        }
                     }
                 }
             }
         }
-        self.drop_closed();
-        let Some(merge) = self.state.owed.merge() else {
-            return Poll::Ready(Ok(()));
-        };
-        merge.fail_lost(|link| self.links.is_there(link));
-        if !merge.is_complete() {
-            return Poll::Pending;
+    }
+
+    /// Takes the parts that have come.
+    fn collect_parts(&mut self, cx: &mut Context<'_>) -> Result<(), Cause> {
+        for link in self.links.iter_mut() {
+            let merge = self.state.owed.merge();
+            if !merge.is_some_and(|merge| merge.awaits(link.id)) {
+                continue;
+            }
+            let Poll::Ready(is_there) = link.poll_answer(cx, &mut self.state) else {
+                continue;
+            };
+            let is_there = is_there?;
+            let frame = link.take_part();
+            let Some(merge) = self.state.owed.merge() else {
+                continue;
+            };
+            match frame {
+                Some(frame) => {
+                    self.down.moved += frame.len() as u64;
+                    merge.came(link.id, frame)?;
+                }
+                // Something else has been answered before it.
+                None if is_there => {}
+                None => link.is_closed = true,
+            }
         }
-        let response = merge.response()?;
-        self.state.owed.merged(response);
-        Poll::Ready(Ok(()))
+        Ok(())
+    }
+
+    /// Whether brokers may be asked again for what the client waits for: nothing of the client's is
+    /// on its way behind it, which would wait too, or would be cut in two.
+    fn may_ask_again(&self) -> bool {
+        self.state.owed.len() == 1
+            && !self.state.is_ending
+            && !self.requests.is_mid_frame()
+            && self.requests.is_flushed()
+            && !self.requests.has_bytes()
     }
 
     /// Sends the answers of Narrows' own whose turn it is; whether there was one. Only between two

@@ -186,6 +186,11 @@ impl Responses {
         }
     }
 
+    /// Whether the response that was begun last is for nobody.
+    pub(super) fn is_dropping(&self) -> bool {
+        matches!(&self.at, At::Whole(response, _) if response.to == Recipient::Nobody)
+    }
+
     /// Why the buffer is full of bytes that can't go out.
     pub(super) fn too_large(&self, limit: usize) -> Cause {
         let response = match &self.at {
@@ -295,6 +300,10 @@ impl Responses {
             (to @ Recipient::Own(_), _) => {
                 let frame = Bytes::copy_from_slice(frame);
                 *with.answered = Some(Answered { to, frame });
+                buffer.replace(at, &[]);
+                return Ok(());
+            }
+            (Recipient::Nobody, _) => {
                 buffer.replace(at, &[]);
                 return Ok(());
             }
@@ -438,7 +447,7 @@ impl Responses {
         if is_held {
             // A part of an answer is as large as the answer of a broker may be.
             let limit = match response.to {
-                Recipient::Part => LENGTH_BYTES + settings.frame_bytes_max,
+                Recipient::Part | Recipient::Nobody => LENGTH_BYTES + settings.frame_bytes_max,
                 Recipient::Client | Recipient::Own(_) => settings.held_response_bytes_max,
             };
             let too_large = Cause::ResponseTooLarge {

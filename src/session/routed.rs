@@ -7,13 +7,15 @@
 use super::Session;
 use super::awaited::ClientKey;
 use super::cause::Cause;
-use super::in_flight::{self, Expected, InFlight, Recipient, Response};
+use super::in_flight::{self, InFlight, Recipient};
 use super::link::BrokerLink;
 use super::merge::{Answer, Merge, Part};
+use super::polls::Polls;
 use super::relay::Relay;
 use super::routing::{Split, Wanted};
 use crate::broker;
 use crate::cluster::Connection;
+use crate::observe::time;
 use crate::protocol::split::Failure;
 use crate::protocol::wire::Malformed;
 use crate::types::{NodeId, Target};
@@ -221,21 +223,20 @@ impl Relay {
             assignment,
         } = split;
         let malformed = |malformed: Malformed| Cause::RequestMalformed(malformed);
-        let pieces = request
+        let mut pieces = request
             .request()
             .split(&assignment, nodes.len())
             .map_err(malformed)?;
-        let correlation_id = request
-            .frame
-            .get(4..8)
-            .and_then(|bytes| bytes.first_chunk())
-            .map_or(0, |bytes| i32::from_be_bytes(*bytes));
         // One piece alone is answered by its broker, as the client reads it.
         let is_merged = nodes.len() > 1;
         let to = match is_merged {
             true => Recipient::Part,
             false => Recipient::Client,
         };
+        let waits = request.request().waits().map_err(malformed)?;
+        let polls = waits
+            .filter(|_| is_merged)
+            .and_then(|waits| Polls::new(waits, &mut pieces, time::now()));
         let mut parts = Vec::new();
         let current = self.link().id;
         for (index, (node, piece)) in nodes.into_iter().zip(pieces).enumerate() {
@@ -260,16 +261,12 @@ impl Relay {
                 node,
                 keys: (0..assignment.len()).filter(of_piece).collect(),
                 answer,
+                last: None,
             });
             if let Some(link) = link {
                 link.outbox.push_back(Bytes::from(piece));
                 if is_answered {
-                    link.in_flight.push(Expected::Response(Response {
-                        api: Some(request.api),
-                        version: request.version,
-                        correlation_id,
-                        to,
-                    }));
+                    link.in_flight.push(request.expected(to));
                 } else {
                     link.in_flight.is_unanswered();
                 }
@@ -282,7 +279,9 @@ impl Relay {
         self.take_out(request.frame.len());
         self.state.observer.request_forwarded(request.api.key);
         if is_answered && is_merged {
-            self.state.owed.push_merge(Merge::new(request, parts));
+            self.state
+                .owed
+                .push_merge(Merge::new(request, parts, polls));
         }
         self.is_split();
         Ok(())

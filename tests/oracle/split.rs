@@ -157,6 +157,9 @@ fn sessionless(body: &mut Value, pieces: usize) {
         body["sessionEpoch"] = json!(-1);
         body["forgottenTopicsData"] = json!([]);
     }
+    if body.get("rackId").is_some() {
+        body["rackId"] = json!("");
+    }
     if body.get("maxWaitMs").is_some() {
         for name in ["minBytes", "maxBytes"] {
             if let Some(bytes) = body[name].as_i64().filter(|bytes| *bytes > 0) {

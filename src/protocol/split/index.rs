@@ -21,6 +21,10 @@ pub(super) struct Index<'a> {
     pub(super) spots: Vec<(Role, Range<usize>)>,
     /// Strings of which each is told once.
     pub(super) union: Vec<&'a [u8]>,
+    /// How many bytes of records it has.
+    pub(super) records_bytes: u64,
+    /// Whether it says of a partition more than which records there are.
+    pub(super) has_news: bool,
     /// The tagged fields at the end of a response.
     pub(super) tags: Vec<(u32, &'a [u8])>,
 }
@@ -260,7 +264,10 @@ impl<'a> Walk<'a> {
             Role::Error => {
                 let error = self.reader.int16()?;
                 match place {
-                    Place::Partition => self.partition.error = error,
+                    Place::Partition => {
+                        self.partition.error = error;
+                        self.index.has_news |= error != 0;
+                    }
                     Place::Item => self.item.error = error,
                     _ => {
                         self.index.spots.push((Role::Error, start..start + 2));
@@ -275,6 +282,11 @@ impl<'a> Walk<'a> {
                     self.index.union.push(text);
                 }
             }
+            Role::Records => {
+                let records = self.reader.bytes_of(self.form.is_flexible)?;
+                self.index.records_bytes += records.map_or(0, |bytes| bytes.len() as u64);
+            }
+            Role::PreferredReplica => self.index.has_news |= self.reader.int32()? >= 0,
             Role::None => self.skip(field)?,
             role => {
                 self.skip(field)?;
@@ -398,6 +410,7 @@ impl<'a> Walk<'a> {
                     self.index.tags.push((tag, value));
                 }
                 Place::Partition => {
+                    self.index.has_news = true;
                     let is_leader = |field: &&Field| {
                         field.tag == Some(tag) && field.role == Role::CurrentLeader
                     };

@@ -121,6 +121,10 @@ pub(super) enum Role {
     Forgotten,
     /// The rack that a Fetch is from (KIP-392).
     Rack,
+    /// The replica that a Fetch had better ask (KIP-392).
+    PreferredReplica,
+    /// What has been fetched.
+    Records,
     /// Strings of which each is told once, whoever told it.
     Union,
     CurrentLeader,
@@ -185,6 +189,8 @@ pub(super) const SESSION_EPOCH: Field = role(Kind::Fixed(4), Role::SessionEpoch)
 pub(super) const MIN_BYTES: Field = role(Kind::Fixed(4), Role::MinBytes);
 pub(super) const MAX_BYTES: Field = role(Kind::Fixed(4), Role::MaxBytes);
 pub(super) const RACK: Field = role(Kind::String, Role::Rack);
+pub(super) const PREFERRED_REPLICA: Field = role(Kind::Fixed(4), Role::PreferredReplica);
+pub(super) const RECORDS: Field = role(Kind::Bytes, Role::Records);
 pub(super) const UNION: Field = role(Kind::List(&STRING), Role::Union);
 /// Leader id and leader epoch, a tagged field of a partition (KIP-951).
 pub(super) const CURRENT_LEADER: Field = role(Kind::Struct(&[INT32, INT32]), Role::CurrentLeader);

@@ -22,8 +22,10 @@ mod merge;
 mod pieces;
 mod rack;
 mod refusals;
+mod waits;
 
 pub(crate) use refusals::refusals;
+pub(crate) use waits::{Fetched, Waits, fetched};
 
 use crate::protocol::table::{Api, Route};
 use crate::protocol::wire::{Malformed, Reader, Unread};
@@ -363,6 +365,12 @@ fn keys(api: &Api) -> Option<(Keys, &'static Layout)> {
         Route::All => Keys::OfAll,
     };
     Some((keys, layouts::layout(api.key)?))
+}
+
+/// Whether the requests of an API are of a share session: one broker has it, and with it all of
+/// its requests.
+pub(crate) fn is_of_share_session(api: &Api) -> bool {
+    keys(api).is_some_and(|(keys, layout)| keys == Keys::Partitions && !layout.is_splittable())
 }
 
 fn form(api: &Api, version: i16) -> Form {

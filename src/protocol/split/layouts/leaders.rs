@@ -3,9 +3,9 @@
 use super::{LED, PRODUCED, SHARED};
 use crate::protocol::split::layout::{
     BYTES, CURRENT_LEADER, EMPTY_ARRAY, ERROR, FETCH_ERROR, INT8, INT16, INT32, INT64, Layout,
-    MAX_BYTES, MIN_BYTES, NODE_ENDPOINTS, PARTITION, PARTITION_LIST, RACK, SESSION_EPOCH,
-    SESSION_ID, STRING, THROTTLE, TOPIC_ID, TOPIC_NAME, UUID, array, forgotten, list, partitions,
-    topics,
+    MAX_BYTES, MIN_BYTES, NODE_ENDPOINTS, PARTITION, PARTITION_LIST, PREFERRED_REPLICA, RACK,
+    RECORDS, SESSION_EPOCH, SESSION_ID, STRING, THROTTLE, TOPIC_ID, TOPIC_NAME, UUID, array,
+    forgotten, list, partitions, topics,
 };
 
 /// Produce (key 0) v0–v13.
@@ -98,8 +98,8 @@ pub(super) static FETCH: Layout = Layout {
                     INT64, // FirstOffset
                 ])
                 .since(4), // AbortedTransactions
-                INT32.since(11).minus_one(), // PreferredReadReplica
-                BYTES,                       // Records
+                PREFERRED_REPLICA.since(11).minus_one(),
+                RECORDS,
             ]),
         ]),
         NODE_ENDPOINTS.since(16).tagged(0),
