@@ -73,6 +73,10 @@ pub(super) struct Routing {
     given_up: Vec<Wanted>,
     /// Where the last records of each partition have gone.
     order: ProduceOrder,
+    /// The broker of the current link, when the next request was looked at.
+    at: Option<NodeId>,
+    /// Where the last request of a share session has gone.
+    share_session_at: Option<NodeId>,
     /// So many answers must have been begun before the next request is placed.
     held: Option<u64>,
 }
@@ -162,6 +166,8 @@ impl Routing {
             asked: VecDeque::new(),
             given_up: Vec::new(),
             order: ProduceOrder::default(),
+            at: None,
+            share_session_at: None,
             held: None,
         }
     }
@@ -342,6 +348,9 @@ impl Routing {
             self.note_asked(request.version, body);
         }
         self.order.is_sent();
+        if split::is_of_share_session(request.api) {
+            self.share_session_at = self.at;
+        }
         if self.stage != Stage::Open {
             return;
         }
@@ -380,6 +389,7 @@ impl Routing {
             return Ok(Place::Here);
         }
         self.held = None;
+        self.at = node;
         self.order.forget_next();
         let is_whole_needed = matches!(self.stage, Stage::Open | Stage::PerRequest)
             && request.frame_bytes <= ROUTED_BYTES_MAX;
@@ -398,6 +408,8 @@ impl Routing {
             Route::Any | Route::Connection | Route::None
         ) {
             Ok(Place::Here)
+        } else if let Some(home) = self.session_at(request, node)? {
+            Ok(self.go_to(home, node))
         } else if !is_whole_needed {
             self.place_first(request, node, answers)
         } else if request.frame.len() < request.frame_bytes {
@@ -415,6 +427,28 @@ impl Routing {
             Err(Unread::Incomplete) => Ok(Place::Incomplete),
             Err(Unread::Malformed(malformed)) => Err(Cause::RequestMalformed(malformed)),
         }
+    }
+
+    /// The broker that has the session that a request continues, if it is known to be of one. It
+    /// stays there also for partitions that have moved: that broker says so, and has to be told what
+    /// the client gives back.
+    fn session_at(
+        &self,
+        request: Arriving<'_>,
+        node: Option<NodeId>,
+    ) -> Result<Option<NodeId>, Cause> {
+        let is_of_share_session = split::is_of_share_session(request.api);
+        Ok(match self.stage {
+            Stage::PerRequest if is_of_share_session => self.share_session_at,
+            Stage::Pinned if is_of_share_session => node,
+            Stage::Pinned if request.api == table::FETCH => {
+                let is_there = request.frame.len() == request.frame_bytes;
+                let continues = || request.whole().continues_session();
+                let continues = is_there && continues().map_err(Cause::RequestMalformed)?;
+                node.filter(|_| continues)
+            }
+            _ => None,
+        })
     }
 
     /// ApiVersions can say which node the client means. Half of it, or another cluster's id, is for
@@ -556,6 +590,14 @@ impl Routing {
             if self.held.is_some() {
                 return Ok(Place::Waits);
             }
+        }
+        let mut several = targets.clone();
+        several.sort_unstable();
+        several.dedup();
+        // A session is one broker's: the client begins another.
+        if several.len() > 1 && split::is_of_share_session(request.api) {
+            let failed = whole.failed(Failure::NotSent);
+            return Ok(self.answer(failed.map_err(Unread::Malformed)?, request));
         }
         Ok(self.place_targets(request, targets, node))
     }
