@@ -183,6 +183,10 @@ fn through<D: Direction>(
                 if let Err(cause) = looked {
                     return (out, Some(cause.code()));
                 }
+                // Somebody takes it, and what has come behind it is looked at.
+                if session.answered.take().is_some() {
+                    continue;
+                }
                 if direction.is_mid_frame() || !session.state.sasl.must_wait() {
                     break;
                 }
