@@ -6,7 +6,7 @@ use crate::client::Proxy;
 use crate::frames::{OFFSET_COMMIT, opaque, request};
 use crate::plain::{Asker, Load, serve};
 use crate::samples::{FETCH, PRODUCE, Shape, pattern, response, str_bytes};
-use crate::trace::{BulkTransfers, Cost, connection, cost};
+use crate::trace::{BulkTransfers, Cost, connection, cost, named_cost};
 use kafka_protocol::messages::TopicName;
 use kafka_protocol::messages::produce_response::{ProduceResponse, TopicProduceResponse};
 use kafka_protocol::protocol::Encodable;
@@ -107,6 +107,22 @@ fn a_small_round_trip_takes_four_system_calls() {
     // that are compared has two sides.
     assert!(calls.made.abs_diff(4 * COUNT) <= 2, "{calls:?}");
     assert_eq!(calls.copied_bytes, 2 * COUNT * load.bytes());
+}
+
+#[test]
+fn a_connection_that_has_named_its_broker_takes_the_calls_of_one_that_came_by_a_port() {
+    let _shared = alloc::shared_blocking();
+    const COUNT: usize = 300;
+    for load in [small(), produce(100)] {
+        let port = cost(&load, COUNT, "auto").calls;
+        let single = named_cost(&load, COUNT).calls;
+        println!("{port:?}, {single:?}");
+        assert_eq!(single.copied_bytes, port.copied_bytes);
+        // As above, each of the four connections may have one call of its own.
+        let difference = single.made.abs_diff(port.made);
+        assert!(difference <= 4, "{port:?}, {single:?}");
+        assert!(single.made.abs_diff(4 * COUNT) <= 2, "{single:?}");
+    }
 }
 
 /// What enters and leaves the process for a round trip with a large frame: its header, which is

@@ -2,7 +2,9 @@
 //! Narrows'.
 
 use crate::PATIENCE;
-use crate::frames::{OFFSET_COMMIT, answer_narrows, header, opaque, request};
+use crate::frames::{API_VERSIONS, OFFSET_COMMIT, answer_narrows, header, opaque, request};
+use crate::single::api_versions;
+use crate::single_logins::OFFERS;
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -51,6 +53,8 @@ fn answer_all(mut stream: TcpStream, at: SocketAddr, load: &Load) {
     while read_frame(&mut stream, &mut frame).is_some() {
         let written = if header(&frame).is_narrows {
             stream.write_all(&answer_narrows(&frame, &nodes, "the-cluster"))
+        } else if header(&frame).key == API_VERSIONS {
+            stream.write_all(&opaque(header(&frame).correlation_id, OFFERS))
         } else {
             assert!(frame == *load.request, "the request as it was sent");
             stream.write_all(&load.response)
@@ -77,6 +81,16 @@ impl Asker {
             load: load.clone(),
             answer: vec![0; load.response.len()],
         }
+    }
+
+    /// The same, after a request that says that node 0 is meant.
+    pub(crate) fn named(mut stream: TcpStream, load: &Load) -> Self {
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream
+            .write_all(&api_versions(1, "the-cluster", 0))
+            .unwrap();
+        read_frame(&mut stream, &mut Vec::new()).unwrap();
+        Self::new(stream, load)
     }
 
     pub(crate) fn round_trips(&mut self, count: usize) {

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 /// ApiVersions v5: no error, ApiVersions 0 to 5, no throttle.
-const OFFERS: &[u8] = &[0, 0, 2, 0, 18, 0, 0, 0, 5, 0, 0, 0, 0, 0, 0];
+pub(crate) const OFFERS: &[u8] = &[0, 0, 2, 0, 18, 0, 0, 0, 5, 0, 0, 0, 0, 0, 0];
 /// SaslAuthenticate v0: no error, no message, an empty token.
 const GRANTED: &[u8] = &[0, 0, 255, 255, 0, 0, 0, 0];
 

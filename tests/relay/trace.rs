@@ -45,8 +45,20 @@ pub(crate) struct Cost {
 /// between two connections, each through a process of its own, so that neither beginning nor end
 /// counts.
 pub(crate) fn cost(load: &Load, count: usize, splice: &str) -> Cost {
-    let once = connection(load, count, splice);
-    let twice = connection(load, 2 * count, splice);
+    let of = |count| connection(load, count, splice);
+    difference(of(count), of(2 * count))
+}
+
+/// The same with scheme `single`, for connections whose clients have named their broker.
+pub(crate) fn named_cost(load: &Load, count: usize) -> Cost {
+    let of = |count| {
+        let traced = Traced::start(serve(load), "auto", "single");
+        carried(traced, load, count, Asker::named)
+    };
+    difference(of(count), of(2 * count))
+}
+
+fn difference(once: Cost, twice: Cost) -> Cost {
     let runs = BulkTransfers {
         spliced: twice.runs.spliced - once.runs.spliced,
         copied_off: twice.runs.copied_off - once.runs.copied_off,
@@ -63,11 +75,20 @@ pub(crate) fn cost(load: &Load, count: usize, splice: &str) -> Cost {
 /// What was done on the two sockets of one connection with `count` round trips, after another one
 /// with one, and what the process has counted for both.
 pub(crate) fn connection(load: &Load, count: usize, splice: &str) -> Cost {
-    let traced = Traced::start(serve(load), splice);
+    let traced = Traced::start(serve(load), splice, "port");
+    carried(traced, load, count, Asker::new)
+}
+
+fn carried(
+    traced: Traced,
+    load: &Load,
+    count: usize,
+    asker: impl Fn(TcpStream, &Load) -> Asker,
+) -> Cost {
     // For the first connection Narrows asks the broker who it is; the next one takes just what the
     // load needs.
-    Asker::new(TcpStream::connect(traced.bootstrap).unwrap(), load).round_trips(1);
-    Asker::new(TcpStream::connect(traced.bootstrap).unwrap(), load).round_trips(count);
+    asker(TcpStream::connect(traced.bootstrap).unwrap(), load).round_trips(1);
+    asker(TcpStream::connect(traced.bootstrap).unwrap(), load).round_trips(count);
     let runs = traced.bulk_transfers();
     let mut sockets: Vec<_> = traced.stop().into_values().collect();
     sockets.sort_by_key(|calls| std::cmp::Reverse(calls.copied_bytes + calls.spliced_bytes));
@@ -94,7 +115,7 @@ struct Traced {
 
 impl Traced {
     /// Starts Narrows, and waits until it listens.
-    fn start(broker: SocketAddr, splice: &str) -> Self {
+    fn start(broker: SocketAddr, splice: &str, scheme: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         // The bootstrap port, four brokers, and the admin port.
         let ports = free_ports();
@@ -130,17 +151,14 @@ impl Traced {
             "--bind",
             &bootstrap.to_string(),
         ]);
-        command.args([
-            "--advertised-host",
-            "127.0.0.1",
-            "--node-ids",
-            "0-3",
-            "--log-level",
-            "warn",
-        ]);
+        command.args(["--advertised-host", "127.0.0.1", "--log-level", "warn"]);
+        if scheme == "port" {
+            command.args(["--node-ids", "0-3"]);
+        }
         command
             .args(["--admin-bind", &admin.to_string()])
-            .env("NARROWS_RELAY__SPLICE", splice);
+            .env("NARROWS_RELAY__SPLICE", splice)
+            .env("NARROWS_LISTENERS__DEFAULT__ADDRESS__SCHEME", scheme);
         let errors = File::create(folder.path().join("log")).unwrap();
         let spawned = command
             .stdin(Stdio::null())
