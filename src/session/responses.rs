@@ -308,7 +308,7 @@ impl Responses {
                 return Ok(());
             }
             (to @ Recipient::Part, _) => {
-                if let (Some(routing), Some(api)) = (&state.routing, response.api) {
+                if let (Some(routing), Some(api)) = (&mut state.routing, response.api) {
                     routing.judge(with.node, api, response.version, frame);
                 }
                 let frame = rewritten(&response, frame, state).map_err(malformed)?;
@@ -499,8 +499,8 @@ fn note_error(response: &Response, frame: &[u8], state: &SessionState) {
 const REFUSAL_BYTES_MAX: usize = 4096;
 
 /// A response that has arrived as a whole may say that the request has come to the wrong broker.
-fn judge(response: &Response, frame: Option<&[u8]>, with: &ResponseContext<'_>) {
-    let Some((routing, api)) = with.state.routing.as_ref().zip(response.api) else {
+fn judge(response: &Response, frame: Option<&[u8]>, with: &mut ResponseContext<'_>) {
+    let Some((routing, api)) = with.state.routing.as_mut().zip(response.api) else {
         return;
     };
     if let Some(frame) = frame.filter(|frame| frame.len() <= REFUSAL_BYTES_MAX) {

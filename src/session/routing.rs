@@ -26,6 +26,7 @@ use super::order::{Answers, ProduceOrder};
 use crate::cluster::Cluster;
 use crate::cluster::misled::Misled;
 use crate::observe::text::Shown;
+use crate::observe::time;
 use crate::protocol::api_versions::Offers;
 use crate::protocol::header::{self, ExpectedBroker, RequestHeader};
 use crate::protocol::leaders;
@@ -39,6 +40,7 @@ use bytes::Bytes;
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 /// A request up to this size is held until it is whole where all of it must be looked at; a larger
 /// one goes where its first key belongs.
@@ -46,6 +48,12 @@ pub(super) const ROUTED_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// More is not tried for one request.
 const TRIED_MAX: usize = 1000;
+
+/// For how long a client asks one broker for what another one leads until its requests are looked
+/// at whole: longer than it takes clients to look up who leads.
+const MISPLACED_FOR: Duration = Duration::from_secs(1);
+/// After so long it is another story.
+const MISPLACED_FORGET: Duration = Duration::from_secs(60);
 
 /// How far it is known whom the client means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,6 +81,8 @@ pub(super) struct Routing {
     given_up: Vec<Wanted>,
     /// Where the last records of each partition have gone.
     order: ProduceOrder,
+    /// A partition for which the pinned broker was not the one to ask, and since when.
+    misplaced: Option<(PartitionRef, Instant)>,
     /// The broker of the current link, when the next request was looked at.
     at: Option<NodeId>,
     /// Where the last request of a share session has gone.
@@ -166,6 +176,7 @@ impl Routing {
             asked: VecDeque::new(),
             given_up: Vec::new(),
             order: ProduceOrder::default(),
+            misplaced: None,
             at: None,
             share_session_at: None,
             held: None,
@@ -237,7 +248,7 @@ impl Routing {
 
     /// A whole response of the broker `node` passes; `frame` begins with its length. Where it
     /// refuses to be whom it was taken for, that is not believed any more.
-    pub(super) fn judge(&self, node: Option<NodeId>, api: &Api, version: i16, frame: &[u8]) {
+    pub(super) fn judge(&mut self, node: Option<NodeId>, api: &Api, version: i16, frame: &[u8]) {
         let Some(node) = node.filter(|_| self.stage != Stage::Named) else {
             return;
         };
@@ -246,8 +257,30 @@ impl Routing {
         for refused in &refusals.partitions {
             routes.refused(&refused.partition, node, refused.leader);
         }
+        let is_known = |refused: &&split::Refused| {
+            let leader = routes.leader(&refused.partition);
+            leader.is_some_and(|leader| leader != node)
+        };
+        let misplaced = refusals.partitions.iter().find(is_known);
+        if let Some(refused) = misplaced.filter(|_| self.stage == Stage::Pinned) {
+            self.is_misplaced(&refused.partition);
+        }
         if refusals.is_of_coordinator {
-            routes.coordinator_refused(node);
+            self.cluster.routes().coordinator_refused(node);
+        }
+    }
+
+    /// Behind the first key of a request stood one that another broker leads. Mostly the client finds
+    /// that out by itself; one that goes on has this connection for several brokers.
+    fn is_misplaced(&mut self, partition: &PartitionRef) {
+        let now = time::now();
+        match &self.misplaced {
+            Some((of, since)) if of == partition && now - *since < MISPLACED_FORGET => {
+                if now - *since >= MISPLACED_FOR {
+                    self.stage = Stage::PerRequest;
+                }
+            }
+            _ => self.misplaced = Some((partition.clone(), now)),
         }
     }
 

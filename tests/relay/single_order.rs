@@ -3,12 +3,16 @@
 
 use crate::broker::{Arrival, Broker};
 use crate::client::{Client, Proxy};
+use crate::frames::opaque;
+use crate::move_clock;
 use crate::single::{
-    PRODUCE_VERSION, answer_leaders, begun, header_of, offsets, partitions_of, produce, produced,
-    refused, two,
+    PRODUCE_VERSION, TOPIC, answer_leaders, begun, header_of, offsets, partitions_of, produce,
+    produced, refused, two,
 };
-use kafka_protocol::messages::ProduceResponse;
-use kafka_protocol::protocol::Decodable;
+use kafka_protocol::messages::produce_response::{PartitionProduceResponse, TopicProduceResponse};
+use kafka_protocol::messages::{ProduceResponse, TopicName};
+use kafka_protocol::protocol::{Decodable, Encodable, StrBytes};
+use std::time::Duration;
 
 /// What a client reads of an answer to Produce: each partition with its error.
 fn errors(frame: &[u8]) -> Vec<(i32, i16)> {
@@ -193,4 +197,43 @@ async fn records_of_other_partitions_wait_for_nobody() {
     assert_eq!(at_zero.frame().await, Some(produce(2, &[0])));
     assert_eq!(one.next().await.first, produce(3, &[1]));
     assert_eq!(at_zero.frame().await, Some(produce(4, &[0])));
+}
+
+/// Node 0 has written what is for partition 0, and does not lead partition 1.
+fn half_refused(correlation_id: i32) -> Vec<u8> {
+    let of = |index, error| {
+        PartitionProduceResponse::default()
+            .with_index(index)
+            .with_error_code(error)
+    };
+    let topic = TopicProduceResponse::default()
+        .with_name(TopicName(StrBytes::from_static_str(TOPIC)))
+        .with_partition_responses(vec![of(0, 0), of(1, 6)]);
+    let mut body = Vec::new();
+    let response = ProduceResponse::default().with_responses(vec![topic]);
+    response.encode(&mut body, PRODUCE_VERSION).unwrap();
+    opaque(correlation_id, &body)
+}
+
+#[tokio::test]
+async fn a_client_that_goes_on_to_ask_one_broker_for_what_two_lead_has_its_requests_split() {
+    let (mut zero, mut one, proxy) = two().await;
+    let requests = [produce(2, &[0])];
+    let (mut client, mut at_zero) = sent(&proxy, &mut zero, &requests).await;
+    at_zero.frame().await.unwrap();
+    at_zero.send(&produced(2, &[0], 0)).await;
+    client.frame().await.unwrap();
+    // Whoever has one connection for each broker looks up who leads, and does not do it again.
+    for id in [3, 4, 5] {
+        client.send(&produce(id, &[0, 1])).await;
+        assert_eq!(at_zero.frame().await, Some(produce(id, &[0, 1])));
+        at_zero.send(&half_refused(id)).await;
+        assert_eq!(client.frame().await, Some(half_refused(id)));
+        if id == 4 {
+            move_clock(Duration::from_secs(1)).await;
+        }
+    }
+    client.send(&produce(6, &[0, 1])).await;
+    assert_eq!(partitions_of(&at_zero.frame().await.unwrap()), [0]);
+    assert_eq!(partitions_of(&one.next().await.first), [1]);
 }

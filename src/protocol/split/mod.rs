@@ -24,7 +24,7 @@ mod rack;
 mod refusals;
 mod waits;
 
-pub(crate) use refusals::refusals;
+pub(crate) use refusals::{Refused, refusals};
 pub(crate) use waits::{Fetched, Waits, fetched};
 
 use crate::protocol::table::{Api, Route};
