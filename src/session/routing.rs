@@ -31,14 +31,13 @@ use crate::protocol::api_versions::Offers;
 use crate::protocol::header::{self, ExpectedBroker, RequestHeader};
 use crate::protocol::leaders;
 use crate::protocol::split::{
-    self, CoordinatorKind, Failure, FirstNeed, Needs, PartitionRef, Request, TopicRef,
+    self, CoordinatorKind, Failure, FirstNeed, Needs, PartitionRef, Replacement, Request, TopicRef,
 };
 use crate::protocol::table::{self, Api, Route, Treatment};
 use crate::protocol::wire::Unread;
 use crate::types::NodeId;
 use bytes::Bytes;
 use std::collections::VecDeque;
-use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -400,10 +399,7 @@ impl Routing {
     /// Where a Fetch that is routed names the rack that it is from, and what to put there so that it
     /// names none ([`Request::rack`]). What the client has named its broker for stays as it is: it
     /// may well be a follower that it has been sent to.
-    pub(super) fn rack(
-        &self,
-        request: Arriving<'_>,
-    ) -> Result<Option<(Range<usize>, &'static [u8])>, Cause> {
+    pub(super) fn rack(&self, request: Arriving<'_>) -> Result<Option<Replacement>, Cause> {
         if self.stage == Stage::Named || request.frame.len() < request.frame_bytes {
             return Ok(None);
         }

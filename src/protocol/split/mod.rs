@@ -24,6 +24,7 @@ mod rack;
 mod refusals;
 mod waits;
 
+pub(crate) use rack::Replacement;
 pub(crate) use refusals::{Refused, refusals};
 pub(crate) use waits::{Fetched, Waits, fetched};
 

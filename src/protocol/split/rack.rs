@@ -10,6 +10,9 @@ use crate::protocol::table;
 use crate::protocol::wire::Malformed;
 use std::ops::Range;
 
+/// Some bytes of a frame, and what to put in their place.
+pub(crate) type Replacement = (Range<usize>, &'static [u8]);
+
 /// The first version of Fetch that names a rack. None of them lets it be null.
 const SINCE: i16 = 11;
 
@@ -17,7 +20,7 @@ impl Request<'_> {
     /// Where in its frame a Fetch names its rack, and what stands there in one that names none;
     /// `None` if it is no such request. Nothing is allocated for one that names none, as nearly
     /// all do.
-    pub(crate) fn rack(&self) -> Result<Option<(Range<usize>, &'static [u8])>, Malformed> {
+    pub(crate) fn rack(&self) -> Result<Option<Replacement>, Malformed> {
         if self.api != table::FETCH || self.version < SINCE {
             return Ok(None);
         }
