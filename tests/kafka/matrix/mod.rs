@@ -83,7 +83,7 @@ const KAFKAJS: &str = "kafkajs takes brokers with equal addresses for one, and w
                        give each broker a name.";
 const OLD_LIBRDKAFKA: &str = "The consumer of librdkafka before 2.10 can stop for good when brokers have equal addresses: give \
                               each broker a name.";
-const RACK: &str = "The fetch goes back to the leader, which sends the client to its rack again: leave `client.rack` unset, or use \
+const RACK: &str = "A client that does not name its broker reads from the leader, whatever its rack (below): for followers use \
                     scheme `port` or `sni`.";
 const LOG_DIRS: &str =
     "Each broker has the directories of all (below): use scheme `port` or `sni`.";
@@ -94,28 +94,28 @@ const ROWS: &[Row] = &[
     Row { driver: "java", label: "Java 4.4.0", cells:
         [Tried, Tried, Tried, Tried, Tried, Tried, Tried, Tried, Tried, Tried, Tried, Tried, Tried] },
     Row { driver: "java-4.3.1", label: "Java tools 4.3.1", cells:
-        [Tried, Tried, Tried, Tried, Tried, Untried, Tried, Tried, Untried, Lacks, Tried, No(LOG_DIRS), Untried] },
+        [Tried, Tried, Tried, Tried, Tried, Untried, Tried, Tried, Untried, Lacks, Tried, No(LOG_DIRS), No(RACK)] },
     Row { driver: "java-3.9.2", label: "Java tools 3.9.2", cells:
-        [Tried, Tried, Tried, Tried, Tried, Untried, Tried, Untried, Lacks, Lacks, Untried, No(LOG_DIRS), Untried] },
+        [Tried, Tried, Tried, Tried, Tried, Untried, Tried, Untried, Lacks, Lacks, Untried, No(LOG_DIRS), No(RACK)] },
     Row { driver: "franz-go", label: "franz-go 1.22.2", cells:
         [Tried, Tried, Tried, Tried, Tried, Tried, Tried, Tried, Tried, Lacks, Tried, Tried, Tried] },
     Row { driver: "confluent", label: "librdkafka 2.16 (confluent-kafka 2.16.1)", cells:
         [Tried, Tried, Tried, Tried, Tried, Tried, Tried, Tried, Untried, Lacks, Tried, Lacks, No(RACK)] },
     Row { driver: "kcat", label: "librdkafka 2.0.2 (kcat of Debian 12)", cells:
-        [Tried, Tried, Names(OLD_LIBRDKAFKA), Untried, Lacks, Tried, Lacks, Untried, Lacks, Lacks, Lacks, Lacks, Untried] },
+        [Tried, Tried, Names(OLD_LIBRDKAFKA), Untried, Lacks, Tried, Lacks, Untried, Lacks, Lacks, Lacks, Lacks, No(RACK)] },
     Row { driver: "sarama", label: "sarama 1.61.1", cells:
-        [Tried, Tried, Tried, Tried, Tried, Tried, Lacks, Tried, Lacks, Lacks, Tried, No(LOG_DIRS), Untried] },
+        [Tried, Tried, Tried, Tried, Tried, Tried, Lacks, Tried, Lacks, Lacks, Tried, No(LOG_DIRS), No(RACK)] },
     Row { driver: "kafka-go", label: "segmentio/kafka-go 0.4.51", cells:
         [Tried, Tried, Tried, Lacks, Lacks, Tried, Lacks, Lacks, Lacks, Lacks, Tried, Lacks, Lacks] },
     Row { driver: "kafka-python", label: "kafka-python 3.0.12", cells:
-        [Tried, Tried, Tried, Tried, Tried, Tried, Lacks, Tried, Lacks, Lacks, Tried, No(LOG_DIRS), Untried] },
+        [Tried, Tried, Tried, Tried, Tried, Tried, Lacks, Tried, Lacks, Lacks, Tried, No(LOG_DIRS), No(RACK)] },
     Row { driver: "aiokafka", label: "aiokafka 0.14.0", cells:
-        [Tried, Tried, Tried, Tried, Tried, Tried, Lacks, Tried, Lacks, Lacks, Untried, Lacks, Untried] },
+        [Tried, Tried, Tried, Tried, Tried, Tried, Lacks, Tried, Lacks, Lacks, Untried, Lacks, No(RACK)] },
     Row { driver: "kafkajs", label: "kafkajs 2.2.4", cells:
         [Names(KAFKAJS), Names(KAFKAJS), Names(KAFKAJS), Names(KAFKAJS), Names(KAFKAJS), Names(KAFKAJS), Lacks, Lacks, Lacks, Lacks,
-         Names(KAFKAJS), Lacks, Untried] },
+         Names(KAFKAJS), Lacks, No(RACK)] },
     Row { driver: "platformatic", label: "@platformatic/kafka 2.12.1", cells:
-        [Tried, Tried, Tried, Tried, Tried, Tried, Tried, Tried, Lacks, Lacks, Tried, Untried, Untried] },
+        [Tried, Tried, Tried, Tried, Tried, Tried, Tried, Tried, Lacks, Lacks, Tried, Untried, No(RACK)] },
 ];
 
 /// The clients whose producer is idempotent unless it is told otherwise: their conversation shows
@@ -190,6 +190,16 @@ pub(crate) fn list(fixture: &LazyFixture) -> Vec<Trial> {
                 let name = name(row, "gets_back_every_record_from", hosts);
                 trials.push(sharing(fixture, &name, move |fixture| {
                     uses::converse(fixture, row, hosts)
+                }));
+            }
+            if hosts == Hosts::Equal
+                && row.cell(Rack, hosts) == No(RACK)
+                && row.is_tried(Group, hosts)
+                && is_due(row, Rack, hosts)
+            {
+                let name = name(row, "reads_from_the_leader_in_spite_of_its_rack", hosts);
+                trials.push(sharing(fixture, &name, move |fixture| {
+                    uses::play(fixture, row, Rack, hosts)
                 }));
             }
             for (wanted, text) in uses::OF_SOME {

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Result, bail, ensure};
 use serde_json::Value;
 
 use super::{
@@ -237,18 +237,15 @@ impl Case<'_> {
         let acked = self.fill()?;
         let options = ["rack=rack-3".to_owned(), Self::count()];
         let lines = self.run("consume", &options)?;
-        oracle::ensure_arrived(
-            &self.topic,
-            Order::AsStored,
-            &acked,
-            &oracle::consumed(&lines)?,
-        )?;
-        let from = lines.iter().find_map(|line| line.get("read_from"));
-        let from = from.context("the client does not say which broker it read from")?;
-        ensure!(
-            from.as_i64() == Some(3),
-            "records in another rack than the client's: broker {from}"
-        );
+        let consumed = oracle::consumed(&lines)?;
+        oracle::ensure_arrived(&self.topic, Order::AsStored, &acked, &consumed)?;
+        let from = lines.iter().find_map(|line| line["read_from"].as_i64());
+        if self.row.is_tried(Rack, self.hosts) {
+            ensure!(
+                from == Some(3),
+                "records in another rack than the client's: broker {from:?}"
+            );
+        }
         Ok(())
     }
 
