@@ -583,6 +583,9 @@ impl Cluster {
         name: &OwnName,
     ) -> Result<(Stream, SocketAddr), ConnectError> {
         if self.requires_authentication() {
+            if node.is_some() {
+                self.leads_elsewhere(address, name).await?;
+            }
             return Ok((stream, peer));
         }
         // Whoever pins an id says that the addresses may be another cluster's; and what leads to
@@ -610,6 +613,22 @@ impl Cluster {
             }
         }
         Ok((stream, peer))
+    }
+
+    /// A broker that demands a login may not be asked who it is, but whether it demands one: by that
+    /// question Narrows recognises itself where an address leads back, as those do that brokers
+    /// advertise for clients. Nobody else would see it, since what follows is the client's own.
+    async fn leads_elsewhere(
+        &self,
+        address: &BrokerAddress,
+        name: &OwnName,
+    ) -> Result<(), ConnectError> {
+        if self.elsewhere.holds(address) {
+            return Ok(());
+        }
+        self.answers_handshake(address, name).await?;
+        self.elsewhere.note(address);
+        Ok(())
     }
 
     /// Whether a broker that a list has is the one that is dialled at `address`.

@@ -74,6 +74,7 @@ pub(crate) struct Cluster {
     view: View,
     refreshes: refresh::Refreshes,
     verified: verified::Verified,
+    elsewhere: verified::Elsewhere,
     routes: routes::Routes,
     offered: offers::Offered,
     buffers: BufferPool,
@@ -111,6 +112,7 @@ impl Cluster {
             settings: ArcSwap::from_pointee(settings),
             refreshes: refresh::Refreshes::default(),
             verified: verified::Verified::default(),
+            elsewhere: verified::Elsewhere::default(),
             routes: routes::Routes::default(),
             offered: offers::Offered::default(),
             buffers,
@@ -130,6 +132,7 @@ impl Cluster {
             self.map_changed();
         }
         self.verified.clear();
+        self.elsewhere.clear();
         self.refreshes.restart();
     }
 

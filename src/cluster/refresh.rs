@@ -344,6 +344,17 @@ impl Cluster {
         }
     }
 
+    /// Asks for a login, whatever the answer is.
+    pub(super) async fn answers_handshake(
+        &self,
+        address: &BrokerAddress,
+        name: &OwnName,
+    ) -> Result<(), ConnectError> {
+        let mechanism = self.refreshes.mechanism();
+        let mechanism = mechanism.as_deref().unwrap_or(FIRST_MECHANISM);
+        self.login_at(address, mechanism, name).await.map(drop)
+    }
+
     async fn login_at(
         &self,
         address: &BrokerAddress,

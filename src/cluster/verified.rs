@@ -1,7 +1,7 @@
-//! Which addresses have said who they are, and until when that holds.
+//! Which addresses have said who they are, or that they are not Narrows, and until when that holds.
 
 use crate::observe::time::now;
-use crate::types::NodeId;
+use crate::types::{BrokerAddress, NodeId};
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -47,6 +47,37 @@ impl Verified {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<(SocketAddr, Option<NodeId>), Instant>> {
+        self.until.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// How long an address that has been seen to lead elsewhere than to Narrows need not show it again.
+const ELSEWHERE: Duration = Duration::from_secs(60);
+
+/// Which addresses do not lead back to Narrows.
+#[derive(Debug, Default)]
+pub(super) struct Elsewhere {
+    until: Mutex<HashMap<BrokerAddress, Instant>>,
+}
+
+impl Elsewhere {
+    pub(super) fn holds(&self, address: &BrokerAddress) -> bool {
+        self.lock().get(address).is_some_and(|until| now() < *until)
+    }
+
+    pub(super) fn note(&self, address: &BrokerAddress) {
+        let mut until = self.lock();
+        if until.len() >= ENTRIES_MAX {
+            until.clear();
+        }
+        until.insert(address.clone(), now() + ELSEWHERE);
+    }
+
+    pub(super) fn clear(&self) {
+        self.lock().clear();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<BrokerAddress, Instant>> {
         self.until.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
