@@ -83,7 +83,7 @@ const KAFKAJS: &str = "kafkajs takes brokers with equal addresses for one, and w
                        give each broker a name.";
 const OLD_LIBRDKAFKA: &str = "The consumer of librdkafka before 2.10 can stop for good when brokers have equal addresses: give \
                               each broker a name.";
-const RACK: &str = "A client that does not name its broker reads from the leader, whatever its rack (below): for followers use \
+const RACK: &str = "A client that does not name its broker reads from the leader, whatever its rack (above): for followers use \
                     scheme `port` or `sni`.";
 const LOG_DIRS: &str =
     "Each broker has the directories of all (below): use scheme `port` or `sni`.";
