@@ -673,7 +673,9 @@ mod tests {
         }
 
         #[test]
-        fn whatever_is_suggested_is_a_name_of_somebody(name in "\\PC{0,40}|broker-?[0-9]{0,11}.kafka.\\PC{0,9}") {
+        fn whatever_is_suggested_is_a_name_of_somebody(
+            name in "\\PC{0,40}|broker-?[0-9]{0,11}.kafka.\\PC{0,9}",
+        ) {
             for node_ids in [&[][..], &[(3, 5), (1000, 1002)]] {
                 let scheme = scheme_of(BOOTSTRAP, PATTERN, node_ids).unwrap();
                 let (guess, likeness) = scheme.alike(&name);

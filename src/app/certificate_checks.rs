@@ -136,7 +136,8 @@ fn of_cluster(cluster: &ClusterSettings, now: i64) -> Vec<Finding> {
         ));
     }
     if tls.verify() == Verify::Off {
-        let reason = "brokers are not verified (tls.verify: off): anyone who can intercept the connection can impersonate a broker";
+        let reason = "brokers are not verified (tls.verify: off): anyone who can intercept the \
+            connection can impersonate a broker";
         let cure =
             "set tls.ca to the authorities that sign their certificates, and remove tls.verify";
         found.push(owner.finding(

@@ -303,11 +303,12 @@ fn cluster_json(cluster: &Cluster) -> Value {
         ),
         Outcome::Failed(why) => ("failed", Some(why)),
     };
+    let servers = settings.bootstrap_servers.iter().map(ToString::to_string);
     json!({
         "name": settings.name.to_string(),
         "cluster_id": cluster.view().cluster_id(),
         "controller": cluster.view().controller().map(|node| node.0),
-        "bootstrap_servers": settings.bootstrap_servers.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "bootstrap_servers": servers.collect::<Vec<_>>(),
         "broker_address": settings.broker_address.as_ref().map(ToString::to_string),
         "refresh": refresh,
         "refresh_text": refresh_text,

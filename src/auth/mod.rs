@@ -82,7 +82,10 @@ pub enum AuthError {
     #[error("the broker's answer is not what SCRAM says it must be: {0}")]
     Malformed(&'static str),
     /// More work than any broker may ask for.
-    #[error("the broker asks for {0} iterations, more than the {max} that are done here", max = scram::ITERATIONS_MAX)]
+    #[error(
+        "the broker asks for {0} iterations, more than the {max} that are done here",
+        max = scram::ITERATIONS_MAX
+    )]
     TooManyIterations(u32),
     /// The broker says no, in its own word.
     #[error("the broker refused the login: {0}")]

@@ -26,11 +26,20 @@ pub(crate) enum ExchangeError {
     #[error("the broker did not answer within {0:?} (probe_timeout)")]
     Timeout(Duration),
     /// What came is no Kafka response.
-    #[error("the answer is not a Kafka response (length {0}): {hint}", hint = if .0 & !0xffff == TLS_ALERT { "the broker's listener speaks TLS" } else { "is this port a Kafka listener?" })]
+    #[error("the answer is not a Kafka response (length {0}): {hint}", hint = guess(*.0))]
     NotKafka(i32),
     /// The connection failed.
     #[error("the connection failed: {0}")]
     Io(io::Error),
+}
+
+/// What stands there instead, by what was read as a length.
+fn guess(length: i32) -> &'static str {
+    if length & !0xffff == TLS_ALERT {
+        "the broker's listener speaks TLS"
+    } else {
+        "is this port a Kafka listener?"
+    }
 }
 
 /// One conversation of Narrows' own.

@@ -154,10 +154,20 @@ pub(crate) struct DemoArgs {
     #[arg(long, value_name = "HOST:PORT,...")]
     pub(crate) bootstrap_servers: Option<String>,
     /// How many records to send
-    #[arg(long, value_name = "COUNT", default_value_t = 200_000, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(
+        long,
+        value_name = "COUNT",
+        default_value_t = 200_000,
+        value_parser = clap::value_parser!(u64).range(1..)
+    )]
     pub(crate) records: u64,
     /// The size of each record's value
-    #[arg(long, value_name = "BYTES", default_value_t = 1_024, value_parser = clap::value_parser!(u32).range(16..=900_000))]
+    #[arg(
+        long,
+        value_name = "BYTES",
+        default_value_t = 1_024,
+        value_parser = clap::value_parser!(u32).range(16..=900_000)
+    )]
     pub(crate) record_bytes: u32,
 }
 

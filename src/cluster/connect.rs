@@ -125,7 +125,8 @@ pub(crate) enum ConnectError {
          advertise a name that resolves where Narrows runs, or say where it is dialled with \
          clusters.{cluster}.broker_address",
         .address.host,
-        if *.is_ruled { "broker_address gives" } else { "the cluster's metadata gives (the broker's advertised.listeners)" }
+        if *.is_ruled { "broker_address gives" } else { "the cluster's metadata gives (the \
+            broker's advertised.listeners)" }
     )]
     Unresolved {
         /// The cluster's name.

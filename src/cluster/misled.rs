@@ -36,8 +36,8 @@ impl Cluster {
                 info!(
                     %cluster, client, %cluster_id, %node, suppressed,
                     "a client takes this for another cluster: the broker tells it to begin anew \
-                     from its bootstrap servers (REBOOTSTRAP_REQUIRED). Are they of two clusters, or \
-                     has this one been made anew?"
+                     from its bootstrap servers (REBOOTSTRAP_REQUIRED). Are they of two clusters, \
+                     or has this one been made anew?"
                 );
             }
             Misled::Half => info!(

@@ -56,15 +56,15 @@ macro_rules! keys {
 keys! {
     BOOTSTRAP_SERVERS = "clusters.*.bootstrap_servers", HostPorts,
         Required, Some("--bootstrap-servers"),
-        "The brokers that Narrows asks first, from whom it learns of all others: a list of `host:port`, or one text with commas. Names \
-         are resolved at every dial.";
+        "The brokers that Narrows asks first, from whom it learns of all others: a list of \
+         `host:port`, or one text with commas. Names are resolved at every dial.";
     CLUSTER_ID = "clusters.*.cluster_id", Text,
         Nothing("any cluster"), None,
         "Kafka's own id of the cluster; brokers of any other cluster are refused.";
     BROKER_ADDRESS = "clusters.*.broker_address", BrokerAddresses,
         Nothing("what the brokers advertise"), None,
-        "Where brokers are dialled, for brokers that advertise one shared name or one that does not \
-         resolve here: a template with `{node_id}`, `{node_id-1}` or `{node_id+100}`, such as \
+        "Where brokers are dialled, for brokers that advertise one shared name or one that does \
+         not resolve here: a template with `{node_id}`, `{node_id-1}` or `{node_id+100}`, such as \
          `kafka-{node_id}.kafka-svc:9092`, or an address for each node id, `{0: kafka-a:9092, 1: \
          kafka-b:9092}` (as one text `0=kafka-a:9092,1=kafka-b:9092`).";
     METADATA_REFRESH_INTERVAL = "clusters.*.metadata_refresh_interval", duration(SECOND, DAY),
@@ -76,8 +76,8 @@ keys! {
          system's resolver to ask again when a packet is lost: glibc waits 5 s, twice.";
     CONNECT_TIMEOUT = "clusters.*.connect_timeout", duration(MILLISECOND, HOUR),
         Value("5s"), None,
-        "The deadline for one TCP connect to a broker; each resolved address has its own, and the next \
-         one is tried after 250 ms without an answer.";
+        "The deadline for one TCP connect to a broker; each resolved address has its own, and the \
+         next one is tried after 250 ms without an answer.";
     PROBE_TIMEOUT = "clusters.*.probe_timeout", duration(MILLISECOND, HOUR),
         Value("10s"), None,
         "The deadline for the requests that Narrows itself sends on a new broker connection.";
@@ -112,7 +112,9 @@ keys! {
          address.";
     SCHEME = "listeners.*.address.scheme", Choice(&["port", "sni", "single"]),
         Value("port"), None,
-        "How a client says which broker it wants: with `port` by the broker's own port, with `sni` by its TLS server name on one port, with `single` by what it asks, on one port without TLS or names.";
+        "How a client says which broker it wants: with `port` by the broker's own port, with `sni` \
+         by its TLS server name on one port, with `single` by what it asks, on one port without \
+         TLS or names.";
     ADVERTISED_HOST = "listeners.*.address.advertised_host", Text,
         RequiredWith("port or single"), Some("--advertised-host"),
         "Schemes `port` and `single`: the host that clients dial in place of every broker. With \
@@ -128,7 +130,8 @@ keys! {
          text with commas.";
     ADVERTISED_PORT_OFFSET = "listeners.*.address.advertised_port_offset", integer(-65_535, 65_535),
         Value("0"), None,
-        "Scheme `port`: what to add to a broker's port to get the port that clients dial, for a load balancer whose ports differ.";
+        "Scheme `port`: what to add to a broker's port to get the port that clients dial, for a \
+         load balancer whose ports differ.";
     BOOTSTRAP_HOST = "listeners.*.address.bootstrap_host", Text,
         RequiredWith("sni"), None,
         "Scheme `sni`: the name that clients have in their bootstrap.servers.";
@@ -142,14 +145,17 @@ keys! {
 
     TLS_MODE = "listeners.*.tls.mode", Choice(&["terminate", "passthrough", "off"]),
         Derived("terminate where a certificate is set, else off"), None,
-        "`terminate`: TLS ends at Narrows. `passthrough`: Narrows forwards it unread to the broker; scheme `sni` only. `off`: no TLS.";
+        "`terminate`: TLS ends at Narrows. `passthrough`: Narrows forwards it unread to the \
+         broker; scheme `sni` only. `off`: no TLS.";
     TLS_CERTIFICATE = "listeners.*.tls.certificate", Paths,
         Nothing("no TLS"), None,
-        "PEM files with the certificate that clients get, and its chain; of several the one that covers the name that a client asks for.";
+        "PEM files with the certificate that clients get, and its chain; of several the one that \
+         covers the name that a client asks for.";
     TLS_KEY = "listeners.*.tls.key", Paths,
         Nothing("no TLS"), None,
         "PEM files with the key of each certificate, in the same order; not encrypted.";
-    CLIENT_AUTH_MODE = "listeners.*.tls.client_auth.mode", Choice(&["none", "requested", "required"]),
+    CLIENT_AUTH_MODE = "listeners.*.tls.client_auth.mode",
+        Choice(&["none", "requested", "required"]),
         Value("none"), None,
         "Whether clients must present a certificate: `none`, `requested`, `required`.";
     CLIENT_AUTH_CA = "listeners.*.tls.client_auth.ca", Path,
@@ -159,9 +165,11 @@ keys! {
         Nothing("the port in the broker map"), None,
         "Mode `passthrough`: the port on which the brokers speak TLS.";
 
-    PROXY_PROTOCOL_MODE = "listeners.*.proxy_protocol.mode", Choice(&["off", "optional", "required"]),
+    PROXY_PROTOCOL_MODE = "listeners.*.proxy_protocol.mode",
+        Choice(&["off", "optional", "required"]),
         Value("off"), None,
-        "Whether connections begin with a PROXY protocol header (v1 or v2), which names the client's address: `off`, `optional`, `required`.";
+        "Whether connections begin with a PROXY protocol header (v1 or v2), which names the \
+         client's address: `off`, `optional`, `required`.";
     PROXY_PROTOCOL_TRUSTED = "listeners.*.proxy_protocol.trusted", Networks,
         Nothing("nobody"), None,
         "The networks of the load balancers whose headers are believed: addresses and prefixes \
@@ -185,10 +193,10 @@ keys! {
          the PROXY protocol says it.";
     CONNECTIONS_RATE = "limits.connections_rate", COUNT,
         Nothing("any number"), None,
-        "How many connections a second all sources together may open, and ten times as many at once. \
-         Not limited unless you say so, as brokers don't (max.connection.creation.rate): after a \
-         restart all clients come at once, and what that costs is bounded by the other limits, which \
-         turn nobody away for being fast.";
+        "How many connections a second all sources together may open, and ten times as many at \
+         once. Not limited unless you say so, as brokers don't (max.connection.creation.rate): \
+         after a restart all clients come at once, and what that costs is bounded by the other \
+         limits, which turn nobody away for being fast.";
     CONNECTIONS_PER_SOURCE_RATE = "limits.connections_per_source_rate", COUNT,
         Nothing("any number"), None,
         "How many connections a second one source may open, and ten times as many at once, since a \
@@ -213,7 +221,8 @@ keys! {
          coordinators of 65,536 groups in one FindCoordinator (an address for each 64 bytes).";
     IN_FLIGHT_REQUESTS_MAX = "limits.in_flight_requests_max", integer(1, 1_000_000),
         Value("10000"), None,
-        "How many requests of one connection may await their responses before Narrows stops reading.";
+        "How many requests of one connection may await their responses before Narrows stops \
+         reading.";
     TLS_HANDSHAKE_TIMEOUT = "limits.tls_handshake_timeout", duration(MILLISECOND, HOUR),
         Value("10s"), None,
         "How long the TLS handshake of a new connection may take, from its accept on.";
@@ -230,9 +239,9 @@ keys! {
          response for longer needs more.";
     CONNECTION_AGE_MAX = "limits.connection_age_max", duration(ZERO, DAY),
         Value("0s"), None,
-        "How long a connection may stand, a tenth more or less; `0s`: as long as both sides want. It \
-         ends where nothing is in flight, and its client comes again: so clients spread over replicas \
-         that came later. Not for TLS that passes through.";
+        "How long a connection may stand, a tenth more or less; `0s`: as long as both sides want. \
+         It ends where nothing is in flight, and its client comes again: so clients spread over \
+         replicas that came later. Not for TLS that passes through.";
     HALF_CLOSE_TIMEOUT = "limits.half_close_timeout", duration(ZERO, HOUR),
         Value("10s"), None,
         "How long Narrows waits for pending responses after a client has closed its sending side.";
@@ -259,13 +268,14 @@ keys! {
 
     DRAIN_DELAY = "drain.delay", duration(ZERO, HOUR),
         Value("0s"), None,
-        "How long Narrows is \"not ready\" and still accepts connections, so that a load balancer notices.";
+        "How long Narrows is \"not ready\" and still accepts connections, so that a load balancer \
+         notices.";
     DRAIN_TIMEOUT = "drain.timeout", duration(ZERO, HOUR),
         Value("30s"), None,
         "How long requests in flight may take after that. Within half of it connections end broker \
-         by broker, since some clients give up when all are gone at once: each where everything that \
-         its client has sent is answered, for which it has a quarter of this time, 5 seconds at the \
-         most, before no further request is begun.";
+         by broker, since some clients give up when all are gone at once: each where everything \
+         that its client has sent is answered, for which it has a quarter of this time, 5 seconds \
+         at the most, before no further request is begun.";
 
     LOG_LEVEL = "log.level", Text,
         Value("info"), Some("--log-level"),

@@ -267,7 +267,8 @@ fn check_tag(tag: Option<&Tag>, span: Span) -> Result<(), YamlError> {
             span,
             "a tag (!name) has no meaning here",
             Some(
-                "remove the tag and write the value; variables are NARROWS_..., see `narrows --help`",
+                "remove the tag and write the value; variables are NARROWS_..., see `narrows \
+                 --help`",
             ),
         )),
         _ => Ok(()),

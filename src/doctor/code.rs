@@ -53,7 +53,8 @@ macro_rules! codes {
 codes! {
     DNS_NOT_FOUND "dns_not_found"
     "The bootstrap name has no address on the machine where this runs."
-    "check its spelling and this machine's DNS; names of pods and containers are known only inside their own network"
+    "check its spelling and this machine's DNS; names of pods and containers are known only inside \
+     their own network"
 
     DNS_TIMEOUT "dns_timeout"
     "The resolver did not answer in time."
@@ -65,7 +66,8 @@ codes! {
 
     CONNECT_TIMEOUT "connect_timeout"
     "Nobody answered: neither yes nor no."
-    "a firewall or security group drops packets on the way, or the address belongs to another network: open the way, or dial an address that can be reached from here"
+    "a firewall or security group drops packets on the way, or the address belongs to another \
+     network: open the way, or dial an address that can be reached from here"
 
     CONNECT_UNREACHABLE "connect_unreachable"
     "This machine has no route to that address."
@@ -76,16 +78,21 @@ codes! {
     "the system's own words say why"
 
     SPEAKS_TLS "speaks_tls"
-    "The listener speaks TLS, and was spoken to in plaintext. Java clients see a disconnect or an OutOfMemoryError, librdkafka `Invalid response size 352518912`."
-    "speak TLS to it: security.protocol SSL or SASL_SSL in clients, --tls here, clusters.NAME.tls in Narrows"
+    "The listener speaks TLS, and was spoken to in plaintext. Java clients see a disconnect or an \
+     OutOfMemoryError, librdkafka `Invalid response size 352518912`."
+    "speak TLS to it: security.protocol SSL or SASL_SSL in clients, --tls here, clusters.NAME.tls \
+     in Narrows"
 
     SPEAKS_PLAINTEXT "speaks_plaintext"
-    "The listener is plaintext, and was spoken to in TLS. Brokers log `Invalid receive (size = 369295616 …)`."
-    "leave TLS out: security.protocol PLAINTEXT or SASL_PLAINTEXT in clients, no --tls here; or use the TLS listener's port"
+    "The listener is plaintext, and was spoken to in TLS. Brokers log `Invalid receive (size = \
+     369295616 …)`."
+    "leave TLS out: security.protocol PLAINTEXT or SASL_PLAINTEXT in clients, no --tls here; or \
+     use the TLS listener's port"
 
     SPEAKS_HTTP "speaks_http"
     "A web server answers there."
-    "this port belongs to HTTP (a web server, an ingress, an admin or metrics port): use the port of a Kafka listener"
+    "this port belongs to HTTP (a web server, an ingress, an admin or metrics port): use the port \
+     of a Kafka listener"
 
     SPEAKS_SSH "speaks_ssh"
     "An SSH server answers there."
@@ -105,27 +112,35 @@ codes! {
 
     SILENT "silent"
     "Something accepts connections there and never answers."
-    "see whether the process there is stopped or overloaded, and whether a load balancer accepts for a target that is away"
+    "see whether the process there is stopped or overloaded, and whether a load balancer accepts \
+     for a target that is away"
 
     CLOSED "closed"
     "Something accepts connections there and closes them instead of answering."
-    "it may be a load balancer or a proxy whose broker is away (Narrows' log and /status say so), or a listener for something else"
+    "it may be a load balancer or a proxy whose broker is away (Narrows' log and /status say so), \
+     or a listener for something else"
 
     NARROWS_BROKER_AWAY "narrows_broker_away"
     "Narrows listens there, and can't reach the broker that this port or name stands for."
-    "its log, its /status and `narrows check --live` say why; a port or name for a node id that the cluster does not have never answers"
+    "its log, its /status and `narrows check --live` say why; a port or name for a node id that \
+     the cluster does not have never answers"
 
     TLS_NAME_MISMATCH "tls_name_mismatch"
-    "The certificate is not for the name that was dialled. Java: `No subject alternative DNS name matching … found`."
-    "dial a name that the certificate has, add this name to it, or expect another one with --server-name (clusters.NAME.tls.server_name in Narrows)"
+    "The certificate is not for the name that was dialled. Java: `No subject alternative DNS name \
+     matching … found`."
+    "dial a name that the certificate has, add this name to it, or expect another one with \
+     --server-name (clusters.NAME.tls.server_name in Narrows)"
 
     TLS_NO_NAMES "tls_no_names"
     "The certificate has no subject alternative name, and a common name does not count."
     "issue the certificate with its DNS names as subject alternative names"
 
     TLS_UNKNOWN_ISSUER "tls_unknown_issuer"
-    "No authority that is trusted here has signed the certificate. Java: `PKIX path building failed`."
-    "trust the authority that signed it: --ca FILE here, ssl.truststore.location or ssl.ca.location in clients, clusters.NAME.tls.ca in Narrows; if that is done, the server leaves out an intermediate certificate"
+    "No authority that is trusted here has signed the certificate. Java: `PKIX path building \
+     failed`."
+    "trust the authority that signed it: --ca FILE here, ssl.truststore.location or \
+     ssl.ca.location in clients, clusters.NAME.tls.ca in Narrows; if that is done, the server \
+     leaves out an intermediate certificate"
 
     TLS_EXPIRED "tls_expired"
     "The certificate is not valid any more."
@@ -133,14 +148,16 @@ codes! {
 
     TLS_NOT_YET_VALID "tls_not_yet_valid"
     "The certificate is not valid yet."
-    "compare the clocks of both machines; one of them is wrong, or the certificate was made for later"
+    "compare the clocks of both machines; one of them is wrong, or the certificate was made for \
+     later"
 
     TLS_EXPIRES_SOON "tls_expires_soon"
     "The certificate expires within two weeks."
     "renew it now"
 
     TLS_CERTIFICATE_INVALID "tls_certificate_invalid"
-    "The certificate can't serve: it is for another purpose, an authority's own, of an old version, or malformed."
+    "The certificate can't serve: it is for another purpose, an authority's own, of an old \
+     version, or malformed."
     "issue a new one for a TLS server"
 
     TLS_INCOMPATIBLE "tls_incompatible"
@@ -149,11 +166,13 @@ codes! {
 
     TLS_CLIENT_CERTIFICATE_REQUIRED "tls_client_certificate_required"
     "The listener demands a client certificate (mutual TLS)."
-    "show one: --cert and --key here, ssl.keystore.location (Java) or ssl.certificate.location and ssl.key.location (librdkafka) in clients"
+    "show one: --cert and --key here, ssl.keystore.location (Java) or ssl.certificate.location and \
+     ssl.key.location (librdkafka) in clients"
 
     TLS_REFUSED "tls_refused"
     "The other side ended the handshake with an alert."
-    "its log says why; with a client certificate, see that its authority is in the listener's truststore"
+    "its log says why; with a client certificate, see that its authority is in the listener's \
+     truststore"
 
     TLS_NAME_IMPOSSIBLE "tls_name_impossible"
     "The host that was dialled can't stand in a certificate."
@@ -169,10 +188,12 @@ codes! {
 
     SASL_REQUIRED "sasl_required"
     "The listener demands a login. Clients without one see a disconnect."
-    "log in: --sasl, --user and --password-file here, security.protocol SASL_SSL or SASL_PLAINTEXT with sasl.mechanism and sasl.jaas.config in clients"
+    "log in: --sasl, --user and --password-file here, security.protocol SASL_SSL or SASL_PLAINTEXT \
+     with sasl.mechanism and sasl.jaas.config in clients"
 
     SASL_NOT_OFFERED "sasl_not_offered"
-    "Credentials were given, and the listener has no SASL. Clients see ILLEGAL_SASL_STATE or a disconnect."
+    "Credentials were given, and the listener has no SASL. Clients see ILLEGAL_SASL_STATE or a \
+     disconnect."
     "leave the login out (security.protocol PLAINTEXT or SSL), or use the listener that has SASL"
 
     SASL_MECHANISM_NOT_OFFERED "sasl_mechanism_not_offered"
@@ -181,11 +202,13 @@ codes! {
 
     SASL_LOGIN_FAILED "sasl_login_failed"
     "User or password are wrong, or the user does not exist."
-    "check user and password; for SCRAM, that the user was made for this mechanism (kafka-configs --describe --entity-type users)"
+    "check user and password; for SCRAM, that the user was made for this mechanism (kafka-configs \
+     --describe --entity-type users)"
 
     SASL_NOT_PROVEN "sasl_not_proven"
     "The other side did not show that it knows the password, as SCRAM demands of it."
-    "something that is not the broker may stand in between: look at where the address leads, and verify certificates"
+    "something that is not the broker may stand in between: look at where the address leads, and \
+     verify certificates"
 
     SASL_FAILED "sasl_failed"
     "The login went wrong in a way that SASL does not know."
@@ -197,7 +220,8 @@ codes! {
 
     NO_BROKERS "no_brokers"
     "The cluster says that it has no brokers."
-    "see whether the brokers are registered (kafka-broker-api-versions), and whether this is a controller's port"
+    "see whether the brokers are registered (kafka-broker-api-versions), and whether this is a \
+     controller's port"
 
     BROKER_NOT_IN_NODE_IDS "broker_not_in_node_ids"
     "Narrows has no address for this broker, so clients can't reach it."
@@ -209,35 +233,47 @@ codes! {
 
     BROKER_DNS_NOT_FOUND "broker_dns_not_found"
     "The advertised name has no address here: bootstrapping works, and then every client times out."
-    "let the broker advertise a name that clients can resolve (advertised.listeners, or Narrows' advertised_host), or put a Kafka-aware proxy in between that rewrites addresses"
+    "let the broker advertise a name that clients can resolve (advertised.listeners, or Narrows' \
+     advertised_host), or put a Kafka-aware proxy in between that rewrites addresses"
 
     BROKER_UNREACHABLE "broker_unreachable"
-    "The advertised address can't be reached from here: bootstrapping works, and then every client times out."
-    "open this port as well as the bootstrap port (every broker has its own address), or let the broker advertise one that clients can reach (advertised.listeners, or Narrows' advertised_host and first_port)"
+    "The advertised address can't be reached from here: bootstrapping works, and then every client \
+     times out."
+    "open this port as well as the bootstrap port (every broker has its own address), or let the \
+     broker advertise one that clients can reach (advertised.listeners, or Narrows' \
+     advertised_host and first_port)"
 
     BROKER_PRIVATE_ADDRESS "broker_private_address"
-    "The bootstrap address is public, and the broker's is private: clients outside of that network can't reach it."
-    "let the broker advertise a public address on the listener for these clients (advertised.listeners), or put Narrows in front"
+    "The bootstrap address is public, and the broker's is private: clients outside of that network \
+     can't reach it."
+    "let the broker advertise a public address on the listener for these clients \
+     (advertised.listeners), or put Narrows in front"
 
     BROKER_LOOPBACK_ADDRESS "broker_loopback_address"
     "The broker advertises an address that leads every client to its own machine."
-    "set the broker's advertised.listeners (Narrows: advertised_host) to a name that leads to it; localhost is its default in many images"
+    "set the broker's advertised.listeners (Narrows: advertised_host) to a name that leads to it; \
+     localhost is its default in many images"
 
     BROKER_WRONG_NODE "broker_wrong_node"
     "Another broker answers at this broker's address: clients get NOT_LEADER_OR_FOLLOWER in a loop."
-    "give every broker an address of its own; a load balancer over all brokers can't stand in for one of them"
+    "give every broker an address of its own; a load balancer over all brokers can't stand in for \
+     one of them"
 
     BROKER_WRONG_CLUSTER "broker_wrong_cluster"
     "A broker of another cluster answers at this broker's address."
     "correct DNS or the load balancer, or restart what keeps old addresses"
 
     BROKERS_SHARE_ADDRESS "brokers_share_address"
-    "Several brokers advertise one address, so that a client can't choose the leader of a partition."
-    "give every broker an address of its own (advertised.listeners), or put Narrows in front (clusters.NAME.broker_address says where it dials each; its scheme single tells them apart on one port)"
+    "Several brokers advertise one address, so that a client can't choose the leader of a \
+     partition."
+    "give every broker an address of its own (advertised.listeners), or put Narrows in front \
+     (clusters.NAME.broker_address says where it dials each; its scheme single tells them apart on \
+     one port)"
 
     BROKER_CLOSED "broker_closed"
     "The broker's address accepts connections, and does not answer as a broker."
-    "see whether the broker runs; behind a proxy, whether the proxy reaches it (Narrows' log and /status say so)"
+    "see whether the broker runs; behind a proxy, whether the proxy reaches it (Narrows' log and \
+     /status say so)"
 
     TOPIC_NOT_FOUND "topic_not_found"
     "The topic does not exist, or the user may not know of it."
@@ -245,7 +281,8 @@ codes! {
 
     TOPIC_REFUSED "topic_refused"
     "The broker refuses what was asked about the topic."
-    "Kafka's error name says why; for TOPIC_AUTHORIZATION_FAILED, give the user READ and WRITE on it"
+    "Kafka's error name says why; for TOPIC_AUTHORIZATION_FAILED, give the user READ and WRITE on \
+     it"
 
     TOPIC_NO_LEADER "topic_no_leader"
     "No broker leads the partition now."
@@ -261,11 +298,13 @@ codes! {
 
     DNS_SEARCH_DOMAIN "dns_search_domain"
     "A bootstrap name has an address only with a search domain of this machine behind it."
-    "write the whole name (kafka.namespace.svc.cluster.local), so that it does not depend on where Narrows runs"
+    "write the whole name (kafka.namespace.svc.cluster.local), so that it does not depend on where \
+     Narrows runs"
 
     CLUSTER_ID_MISMATCH "cluster_id_mismatch"
     "The cluster that answers is not the one that is pinned."
-    "correct clusters.NAME.bootstrap_servers, or clusters.NAME.cluster_id if the cluster was made anew"
+    "correct clusters.NAME.bootstrap_servers, or clusters.NAME.cluster_id if the cluster was made \
+     anew"
 
     PORT_TAKEN "port_taken"
     "Another process listens at an address that Narrows is to bind."
@@ -273,14 +312,16 @@ codes! {
 
     BIND_FAILED "bind_failed"
     "An address that Narrows is to bind can't be bound here."
-    "correct the listener's bind; 0.0.0.0 listens on all addresses, and ports below 1024 need CAP_NET_BIND_SERVICE"
+    "correct the listener's bind; 0.0.0.0 listens on all addresses, and ports below 1024 need \
+     CAP_NET_BIND_SERVICE"
 
     DESCRIPTORS_TOO_FEW "descriptors_too_few"
     "The process may open fewer files than the connections need that the configuration allows."
     "raise the limit of open files (ulimit -n, LimitNOFILE), or lower limits.connections_max"
 
     PIPES_TOO_SMALL "pipes_too_small"
-    "The kernel gives this user so little memory for pipes that large requests and responses are copied through the process."
+    "The kernel gives this user so little memory for pipes that large requests and responses are \
+     copied through the process."
     "raise fs.pipe-user-pages-soft to 16384 or more"
 
     CLOCK_BEHIND "clock_behind"

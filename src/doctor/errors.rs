@@ -91,7 +91,8 @@ const MEANINGS: &[(i16, &str)] = &[
     ),
     (
         3,
-        "no such topic or partition at the broker that was asked: the topic does not exist, was just made, or the client may not know of it",
+        "no such topic or partition at the broker that was asked: the topic does not exist, was \
+         just made, or the client may not know of it",
     ),
     (
         5,
@@ -99,7 +100,9 @@ const MEANINGS: &[(i16, &str)] = &[
     ),
     (
         6,
-        "the broker that was asked does not lead this partition. In a loop it means that something stands for a broker that it is not: a load balancer over all brokers, or a stale address; every broker needs an address of its own",
+        "the broker that was asked does not lead this partition. In a loop it means that something \
+         stands for a broker that it is not: a load balancer over all brokers, or a stale address; \
+         every broker needs an address of its own",
     ),
     (
         7,
@@ -108,7 +111,8 @@ const MEANINGS: &[(i16, &str)] = &[
     (8, "the broker is known and not there"),
     (
         10,
-        "the record is larger than the topic or the broker allows (max.message.bytes, message.max.bytes)",
+        "the record is larger than the topic or the broker allows (max.message.bytes, \
+         message.max.bytes)",
     ),
     (
         13,
@@ -117,11 +121,13 @@ const MEANINGS: &[(i16, &str)] = &[
     (14, "the coordinator is loading its state"),
     (
         15,
-        "the group or transaction has no coordinator yet: __consumer_offsets can't be created or has no leader, often because there are fewer brokers than its replication factor",
+        "the group or transaction has no coordinator yet: __consumer_offsets can't be created or \
+         has no leader, often because there are fewer brokers than its replication factor",
     ),
     (
         16,
-        "the broker that was asked is not the coordinator: a stale address, or something that stands for a broker that it is not",
+        "the broker that was asked is not the coordinator: a stale address, or something that \
+         stands for a broker that it is not",
     ),
     (
         19,
@@ -138,19 +144,23 @@ const MEANINGS: &[(i16, &str)] = &[
     (30, "the user may not use the group: give READ on it"),
     (
         31,
-        "the user may not do this to the cluster, such as creating topics or an idempotent producer's IDEMPOTENT_WRITE before Kafka 3.0",
+        "the user may not do this to the cluster, such as creating topics or an idempotent \
+         producer's IDEMPOTENT_WRITE before Kafka 3.0",
     ),
     (
         33,
-        "the listener has SASL, but not this mechanism: set sasl.mechanism to one that the answer lists, or enable it there (sasl.enabled.mechanisms)",
+        "the listener has SASL, but not this mechanism: set sasl.mechanism to one that the answer \
+         lists, or enable it there (sasl.enabled.mechanisms)",
     ),
     (
         34,
-        "a login was sent to a listener without SASL, or a request where a login was due: security.protocol of the client and of the listener differ",
+        "a login was sent to a listener without SASL, or a request where a login was due: \
+         security.protocol of the client and of the listener differ",
     ),
     (
         35,
-        "the broker does not have this version of the request: client and broker are too far apart, or a proxy in between offers what the broker lacks",
+        "the broker does not have this version of the request: client and broker are too far \
+         apart, or a proxy in between offers what the broker lacks",
     ),
     (41, "the broker that was asked is not the controller"),
     (42, "the broker can't make sense of the request"),
@@ -192,7 +202,8 @@ const MEANINGS: &[(i16, &str)] = &[
     (104, "the request is for another cluster"),
     (
         129,
-        "the broker or cluster is not the one that the client takes it for: it bootstraps anew (KIP-1102, KIP-1242)",
+        "the broker or cluster is not the one that the client takes it for: it bootstraps anew \
+         (KIP-1102, KIP-1242)",
     ),
 ];
 

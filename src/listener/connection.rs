@@ -171,7 +171,8 @@ impl Connection {
         if cause.severity() == Severity::Routine {
             debug!(
                 connection = id, %listener, bind, %peer, via, %meant_for, %broker, %client,
-                principal, tls, server_name, certificate, requests, bytes_to_broker, bytes_to_client, seconds,
+                principal, tls, server_name, certificate,
+                requests, bytes_to_broker, bytes_to_client, seconds,
                 cause = cause_code, side, "session ended: {cause}"
             );
             return;
@@ -181,7 +182,8 @@ impl Connection {
         if let Some(suppressed) = incidents.note(key, &cause.to_string(), Instant::now()) {
             warn!(
                 connection = id, %listener, bind, %peer, via, %meant_for, %broker, %client,
-                principal, tls, server_name, certificate, requests, bytes_to_broker, bytes_to_client, seconds,
+                principal, tls, server_name, certificate,
+                requests, bytes_to_broker, bytes_to_client, seconds,
                 cause = cause_code, side, suppressed, "session ended: {cause}"
             );
         }

@@ -163,8 +163,8 @@ pub(crate) async fn accept(
                 state.metrics().accept_error(reason);
                 if let Some(suppressed) = warnings.admit(Instant::now()) {
                     let bind = state.address;
-                    warn!(listener = %state.name(), %bind, suppressed, "can't accept a connection, trying again: \
-                                                  {error}{}", cure(&error));
+                    warn!(listener = %state.name(), %bind, suppressed, "can't accept a connection, \
+                        trying again: {error}{}", cure(&error));
                 }
                 // Until something else closes a descriptor there is nothing to be had, and the
                 // socket stays readable: without a pause this would spin.

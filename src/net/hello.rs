@@ -700,7 +700,12 @@ mod tests {
             if let Some(name) = name_to_rustls(&bytes) {
                 let sent = name_in(&bytes).unwrap().unwrap();
                 let ours = sent.strip_suffix(b".").unwrap_or(&sent);
-                prop_assert!(ours.eq_ignore_ascii_case(name.as_bytes()), "{} is {}", ours.escape_ascii(), name);
+                prop_assert!(
+                    ours.eq_ignore_ascii_case(name.as_bytes()),
+                    "{} is {}",
+                    ours.escape_ascii(),
+                    name,
+                );
             }
             bytes.truncate(cut.index(bytes.len() + 1));
             if let Ok(Beginning::Hello(hello)) = read(&bytes) {
@@ -713,7 +718,9 @@ mod tests {
             rest in prop::collection::vec(prop_oneof![any::<u8>(), Just(0), Just(1)], 0..200),
             starts in 0..4usize,
         ) {
-            let start = [&b""[..], b"\x16\x03", b"\x16\x03\x01\0\x50\x01\0\0", &[&b"\x16\x03\x01\0\xa0\x01\0\0\x90"[..], &[3; FIXED_BYTES]].concat()][starts].to_vec();
+            let whole = [&b"\x16\x03\x01\0\xa0\x01\0\0\x90"[..], &[3; FIXED_BYTES]].concat();
+            let begun: [&[u8]; 4] = [b"", b"\x16\x03", b"\x16\x03\x01\0\x50\x01\0\0", &whole];
+            let start = begun[starts].to_vec();
             let bytes = [start, rest].concat();
             if let Ok(Beginning::Hello(hello)) = read(&bytes) {
                 prop_assert!(hello.wire_bytes <= bytes.len());

@@ -19,9 +19,9 @@ use std::time::{Duration, Instant};
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 
-/// What a pipe is asked to hold, best first, unless the [sizes](PoolSizes) say less. The kernel refuses more than `pipe-max-size`, and more
-/// than `pipe-user-pages-soft` in all, to users without privileges; a pipe has 64 KiB without
-/// asking, as long as the user has pages left.
+/// What a pipe is asked to hold, best first, unless the [sizes](PoolSizes) say less. The kernel
+/// refuses more than `pipe-max-size`, and more than `pipe-user-pages-soft` in all, to users without
+/// privileges; a pipe has 64 KiB without asking, as long as the user has pages left.
 const PIPE_BYTES: [usize; 2] = [1024 * 1024, 256 * 1024];
 
 /// A smaller pipe is not used. Once a user's pages are used up (`pipe-user-pages-soft`, by whatever

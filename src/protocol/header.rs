@@ -84,8 +84,8 @@ fn reads_acks(reader: &mut Reader<'_>, version: i16, is_flexible: bool) -> Resul
     Ok(reader.int16()? != 0)
 }
 
-/// What stands behind the header of a response; `frame` begins with its length. `None` if the header
-/// has not arrived, or can't be read.
+/// What stands behind the header of a response; `frame` begins with its length. `None` if the
+/// header has not arrived, or can't be read.
 pub(crate) fn response_body<'a>(api: &Api, version: i16, frame: &'a [u8]) -> Option<&'a [u8]> {
     let behind_id = frame.get(PREFIX_BYTES..)?;
     let mut reader = Reader::whole(behind_id);

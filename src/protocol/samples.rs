@@ -5,7 +5,8 @@
 //! ShareFetch and ShareAcknowledge are known to the crate in v1 only: v0 and v2 differ from it by
 //! one int32, which is taken out or put in by hand.
 
-#![allow(dead_code, missing_docs, unreachable_pub)] // Each test that includes this file uses its part of it.
+// Each test that includes this file uses its part of it.
+#![allow(dead_code, missing_docs, unreachable_pub)]
 #![allow(clippy::panic, reason = "helpers of tests may fail as tests do")]
 
 use bytes::Bytes;

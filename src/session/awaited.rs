@@ -17,7 +17,8 @@ use tokio::time::{Instant, timeout_at};
 
 /// How long a client may take to come again: librdkafka waits up to 10 s between two attempts.
 const COMES_WITHIN: Duration = Duration::from_secs(15);
-/// How long the others wait for it: nobody's first attempt is later than a few hundred milliseconds.
+/// How long the others wait for it: nobody's first attempt is later than a few hundred
+/// milliseconds.
 const TURN: Duration = Duration::from_secs(1);
 /// More clients are not remembered, and not more brokers for one of them.
 const CLIENTS_MAX: usize = 10_000;

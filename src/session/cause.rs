@@ -443,9 +443,9 @@ fn cure(limit: Limit) -> &'static str {
              balancer say whose connections they are (the listener's proxy_protocol.mode)"
         }
         Limit::Rate => {
-            "After a restart or a failover all clients come at once, and find a place when they try \
-             again; at any other time find out what dials so often (narrows_connections_accepted_total \
-             by listener), or raise it"
+            "After a restart or a failover all clients come at once, and find a place when they \
+             try again; at any other time find out what dials so often \
+             (narrows_connections_accepted_total by listener), or raise it"
         }
         Limit::SourceRate => {
             "Find out what dials so often: most Kafka clients keep their connections. Clients \

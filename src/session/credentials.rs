@@ -5,7 +5,8 @@
 //! it asks for something behind its login. By then some broker has proved who it is. A PLAIN or
 //! OAUTHBEARER login is the same at every broker, and is said again, once, to the one that is
 //! meant. A SCRAM login is made for one connection. Whose login can't be repeated is closed between
-//! two requests, and comes again: then the broker is known from the beginning ([`Awaited`](super::awaited::Awaited)).
+//! two requests, and comes again: then the broker is known from the beginning
+//! ([`Awaited`](super::awaited::Awaited)).
 
 use std::fmt;
 use zeroize::Zeroizing;

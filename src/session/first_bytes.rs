@@ -261,9 +261,12 @@ fn binary(bytes: &[u8]) -> Option<&'static str> {
     }
 }
 
-const HTTP_ANSWER: &[u8] =
-    b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\n\
-    This port speaks the Kafka protocol, not HTTP. Health and metrics are on Narrows' admin port.\n";
+const HTTP_ANSWER: &[u8] = b"HTTP/1.1 400 Bad Request\r\n\
+        Content-Type: text/plain\r\n\
+        Connection: close\r\n\
+        \r\n\
+        This port speaks the Kafka protocol, not HTTP. Health and metrics are on Narrows' admin \
+        port.\n";
 
 /// Who sent the plaintext request that `bytes` begin with, if that has arrived, in words for a log
 /// line.

@@ -174,8 +174,8 @@ impl Links {
         })
     }
 
-    /// The broker of a link has left. What it owes can't come any more: parts of answers are failed,
-    /// and a whole answer ends the session.
+    /// The broker of a link has left. What it owes can't come any more: parts of answers are
+    /// failed, and a whole answer ends the session.
     pub(super) fn leave(&mut self, id: LinkId) -> Result<(), Cause> {
         let Some(link) = self.others.iter_mut().find(|link| link.id == id) else {
             return Ok(());

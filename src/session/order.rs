@@ -1,8 +1,8 @@
 //! The order in which a partition's records are written, while its leader moves (scheme `single`).
 //!
 //! A client may have several Produce requests for one partition on their way, and counts on it that
-//! a connection keeps their order: an idempotent producer numbers them. Where the second one goes to
-//! another broker than the first, it waits until the first one is answered.
+//! a connection keeps their order: an idempotent producer numbers them. Where the second one goes
+//! to another broker than the first, it waits until the first one is answered.
 
 use crate::protocol::split::PartitionRef;
 use crate::types::NodeId;

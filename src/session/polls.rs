@@ -1,9 +1,9 @@
-//! A Fetch of several brokers waits here, and not at the brokers: one that has nothing must not keep
-//! back what another one has.
+//! A Fetch of several brokers waits here, and not at the brokers: one that has nothing must not
+//! keep back what another one has.
 //!
 //! First each broker is asked for what it has, without a wait. If that is enough, it is the answer.
-//! Else all are asked again, each for a short wait, until one has enough or the client's own wait is
-//! over. Whoever has not answered by then has its last answer told; the one that is to come is
+//! Else all are asked again, each for a short wait, until one has enough or the client's own wait
+//! is over. Whoever has not answered by then has its last answer told; the one that is to come is
 //! dropped, and nothing with it: these requests have no session, and the client asks again from
 //! where it is. The client's next Fetch asks each broker without a wait again, so none is left out,
 //! and waits for no more than what is left of a short wait.

@@ -313,8 +313,8 @@ impl Relay {
         }
     }
 
-    /// Whether a session that is to leave can: the client's socket has just been read empty, and not
-    /// only for this turn.
+    /// Whether a session that is to leave can: the client's socket has just been read empty, and
+    /// not only for this turn.
     fn has_left(&self, budget_left: usize) -> bool {
         let is_read_empty = self.up.is_heard && budget_left > 0;
         self.is_leaving && is_read_empty && self.is_idle()

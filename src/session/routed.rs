@@ -136,7 +136,8 @@ impl Session<'_> {
             let connection = match connected {
                 Ok(connection) => connection,
                 Err(error) => {
-                    debug!(%node, "the client's next request is for a broker that can't be reached: {error}");
+                    debug!(%node, "the client's next request is for a broker that can't be \
+                        reached: {error}");
                     is_to_be_placed_again |= relay.unreachable(node);
                     continue;
                 }

@@ -269,8 +269,8 @@ impl Routing {
         }
     }
 
-    /// Behind the first key of a request stood one that another broker leads. Mostly the client finds
-    /// that out by itself; one that goes on has this connection for several brokers.
+    /// Behind the first key of a request stood one that another broker leads. Mostly the client
+    /// finds that out by itself; one that goes on has this connection for several brokers.
     fn is_misplaced(&mut self, partition: &PartitionRef) {
         let now = time::now();
         match &self.misplaced {
@@ -396,9 +396,9 @@ impl Routing {
         }
     }
 
-    /// Where a Fetch that is routed names the rack that it is from, and what to put there so that it
-    /// names none ([`Request::rack`]). What the client has named its broker for stays as it is: it
-    /// may well be a follower that it has been sent to.
+    /// Where a Fetch that is routed names the rack that it is from, and what to put there so that
+    /// it names none ([`Request::rack`]). What the client has named its broker for stays as it is:
+    /// it may well be a follower that it has been sent to.
     pub(super) fn rack(&self, request: Arriving<'_>) -> Result<Option<Replacement>, Cause> {
         if self.stage == Stage::Named || request.frame.len() < request.frame_bytes {
             return Ok(None);
@@ -459,8 +459,8 @@ impl Routing {
     }
 
     /// The broker that has the session that a request continues, if it is known to be of one. It
-    /// stays there also for partitions that have moved: that broker says so, and has to be told what
-    /// the client gives back.
+    /// stays there also for partitions that have moved: that broker says so, and has to be told
+    /// what the client gives back.
     fn session_at(
         &self,
         request: Arriving<'_>,

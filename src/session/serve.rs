@@ -77,8 +77,9 @@ impl Session<'_> {
         let mut in_flight = InFlight::default();
         let pools = entry.context.pools(&entry.setup.session);
         let mut with = RequestContext::before_dial(&mut state, &mut in_flight);
+        let asked = self.first_request(&mut client, first, &pools, &mut requests, &mut with);
         let first = tokio::select! {
-            first = self.first_request(&mut client, first, &pools, &mut requests, &mut with) => first,
+            first = asked => first,
             () = entry.stop.draining() => Err(Cause::Drained),
         };
         self.record.client = state.identity.to_string();

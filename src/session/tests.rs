@@ -376,7 +376,10 @@ proptest! {
 
     #[test]
     fn requests_split_anywhere_pass_as_the_same_bytes_and_wait_for_the_same_responses(
-        splices: bool, kinds in prop::collection::vec(0u8..11, 1..12), filling in filling(), cuts in prop::collection::vec(any::<Index>(), 0..40)
+        splices: bool,
+        kinds in prop::collection::vec(0u8..11, 1..12),
+        filling in filling(),
+        cuts in prop::collection::vec(any::<Index>(), 0..40),
     ) {
         let stream = requests(&kinds, filling);
         let mut whole = state();
@@ -395,7 +398,11 @@ proptest! {
     }
 
     #[test]
-    fn requests_one_byte_at_a_time_pass_as_the_same_bytes(splices: bool, kinds in prop::collection::vec(0u8..11, 1..12), filling in 0usize..50) {
+    fn requests_one_byte_at_a_time_pass_as_the_same_bytes(
+        splices: bool,
+        kinds in prop::collection::vec(0u8..11, 1..12),
+        filling in 0usize..50,
+    ) {
         let stream = requests(&kinds, filling);
         let expected = through::<Requests>(&[&stream], false, &mut state());
         let bytes: Vec<_> = stream.chunks(1).collect();
@@ -404,7 +411,9 @@ proptest! {
 
     #[test]
     fn responses_split_anywhere_pass_as_the_same_bytes(
-        splices: bool, kinds in prop::collection::vec((0u8..47, filling()), 1..10), cuts in prop::collection::vec(any::<Index>(), 0..40)
+        splices: bool,
+        kinds in prop::collection::vec((0u8..47, filling()), 1..10),
+        cuts in prop::collection::vec(any::<Index>(), 0..40),
     ) {
         let mut whole = state();
         let mut split = state();
@@ -420,7 +429,10 @@ proptest! {
     }
 
     #[test]
-    fn responses_one_byte_at_a_time_pass_as_the_same_bytes(splices: bool, kinds in prop::collection::vec((0u8..47, 0usize..300), 1..10)) {
+    fn responses_one_byte_at_a_time_pass_as_the_same_bytes(
+        splices: bool,
+        kinds in prop::collection::vec((0u8..47, 0usize..300), 1..10),
+    ) {
         let mut whole = state();
         let mut split = state();
         let stream = responses(&kinds, &mut whole);
@@ -432,7 +444,9 @@ proptest! {
 
     #[test]
     fn any_request_bytes_split_anywhere_end_in_the_same_cause(
-        splices: bool, stream in prop::collection::vec(0u8..8, 1..200), cuts in prop::collection::vec(any::<Index>(), 0..20)
+        splices: bool,
+        stream in prop::collection::vec(0u8..8, 1..200),
+        cuts in prop::collection::vec(any::<Index>(), 0..20),
     ) {
         let expected = through::<Requests>(&[&stream], false, &mut state());
         prop_assert!(through::<Requests>(&cut(&stream, &cuts), splices, &mut state()) == expected);
@@ -440,7 +454,10 @@ proptest! {
 
     #[test]
     fn any_response_bytes_split_anywhere_end_in_the_same_cause(
-        splices: bool, stream in prop::collection::vec(0u8..8, 1..200), cuts in prop::collection::vec(any::<Index>(), 0..20), kinds in prop::collection::vec((0u8..46, 0usize..10), 1..4)
+        splices: bool,
+        stream in prop::collection::vec(0u8..8, 1..200),
+        cuts in prop::collection::vec(any::<Index>(), 0..20),
+        kinds in prop::collection::vec((0u8..46, 0usize..10), 1..4),
     ) {
         let mut whole = state();
         let mut split = state();
@@ -453,7 +470,11 @@ proptest! {
 
     #[test]
     fn mutated_responses_split_anywhere_end_alike(
-        splices: bool, kinds in prop::collection::vec((0u8..46, 0usize..50), 1..4), at in any::<Index>(), byte: u8, cuts in prop::collection::vec(any::<Index>(), 0..20)
+        splices: bool,
+        kinds in prop::collection::vec((0u8..46, 0usize..50), 1..4),
+        at in any::<Index>(),
+        byte: u8,
+        cuts in prop::collection::vec(any::<Index>(), 0..20),
     ) {
         let mut whole = state();
         let mut split = state();

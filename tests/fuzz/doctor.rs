@@ -1,5 +1,5 @@
-//! Any bytes as an answer to what Narrows asks in its own name, for `doctor`, `check --live` and its
-//! refreshes: it is read or malformed, and never takes more room than its bytes.
+//! Any bytes as an answer to what Narrows asks in its own name, for `doctor`, `check --live` and
+//! its refreshes: it is read or malformed, and never takes more room than its bytes.
 
 #![no_main]
 

@@ -1,6 +1,6 @@
-//! What networks and machines do to connections, under clients with the no-loss oracle and a control
-//! arm: a broker that stands still, connections that are reset; and thousands of connections of every
-//! kind, after which nothing is left.
+//! What networks and machines do to connections, under clients with the no-loss oracle and a
+//! control arm: a broker that stands still, connections that are reset; and thousands of
+//! connections of every kind, after which nothing is left.
 
 use std::io::Write;
 use std::net::{SocketAddr, TcpStream};

@@ -23,8 +23,8 @@ use crate::pki::Pki;
 use crate::tls;
 use crate::trap::LeakTrap;
 
-/// See the module's text. Fields are dropped in order: the namespaces, and with it every process, goes
-/// last.
+/// See the module's text. Fields are dropped in order: the namespaces, and with it every process,
+/// goes last.
 #[derive(Debug)]
 pub(crate) struct Fixture {
     /// None in direct mode.
@@ -90,8 +90,8 @@ impl Fixture {
         Self::of(Kafka::under_test()?)
     }
 
-    /// Its brokers have this release. A test that does to the cluster what can't be undone has one of
-    /// its own, in namespaces of its own.
+    /// Its brokers have this release. A test that does to the cluster what can't be undone has one
+    /// of its own, in namespaces of its own.
     pub(crate) fn of(kafka: Kafka) -> Result<Self> {
         let logs = kafka.logs.clone();
         // The last run's logs would be read as this one's.
@@ -128,8 +128,8 @@ impl Fixture {
             .map_or_else(brokers_themselves, Narrows::front)
     }
 
-    /// Whatever Narrows stays up may warn with lines that have one of these texts: from here on, or,
-    /// in a test that has the fixture for itself, until its end.
+    /// Whatever Narrows stays up may warn with lines that have one of these texts: from here on,
+    /// or, in a test that has the fixture for itself, until its end.
     pub(crate) fn announce(&self, texts: &[&str]) {
         self.staying().for_each(|narrows| narrows.announce(texts));
     }
@@ -234,9 +234,9 @@ pub(crate) fn slowest(count: usize) -> String {
         .collect()
 }
 
-/// Whatever a test is about, no client may dial a broker meanwhile, and no Narrows may have panicked
-/// or warned of what was not announced. The warning of a Narrows that several tests share is the
-/// failure of whichever looks first.
+/// Whatever a test is about, no client may dial a broker meanwhile, and no Narrows may have
+/// panicked or warned of what was not announced. The warning of a Narrows that several tests share
+/// is the failure of whichever looks first.
 fn watched(fixture: &Fixture, test: &impl Act) -> Result<()> {
     let mark = fixture.trap.mark();
     let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| test(fixture)));

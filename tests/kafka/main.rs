@@ -69,8 +69,8 @@ const DIALECT: &[fn(&LazyFixture) -> Vec<Trial>] = &[
     single::list,
 ];
 
-/// What is the same with every version. Those that have the fixture for themselves come last, so that
-/// the others run side by side.
+/// What is the same with every version. Those that have the fixture for themselves come last, so
+/// that the others run side by side.
 const THE_REST: &[fn(&LazyFixture) -> Vec<Trial>] = &[
     operations::list,
     dns::list,

@@ -1,7 +1,7 @@
 //! A cluster grows and is upgraded, node by node, under producers that must not notice more than
 //! past Narrows: three nodes of Kafka 4.3.1, a fourth that joins as 4.4.0, then each of the three
-//! stops and returns as 4.4.0, and the upgrade is finalized. All of it behind scheme `single`, where
-//! clients are offered what all brokers have in common.
+//! stops and returns as 4.4.0, and the upgrade is finalized. All of it behind scheme `single`,
+//! where clients are offered what all brokers have in common.
 //!
 //! The cluster is one of the trial's own, since there is no way back.
 

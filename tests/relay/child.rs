@@ -75,8 +75,8 @@ pub(crate) fn run<F: Future<Output = ()>>(
         .for_each(|line| println!("{line}"));
 }
 
-/// `in_own_process!(OwnProcess { .. }, body)`: the whole of a `#[test]` whose body, an async function
-/// without arguments, runs in a process of its own.
+/// `in_own_process!(OwnProcess { .. }, body)`: the whole of a `#[test]` whose body, an async
+/// function without arguments, runs in a process of its own.
 macro_rules! in_own_process {
     ($child:expr, $body:expr) => {{
         fn here() {}

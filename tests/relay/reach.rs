@@ -1,5 +1,5 @@
-//! Clients that are told addresses by which none of them ever comes: nothing fails at Narrows, and it
-//! says so all the same.
+//! Clients that are told addresses by which none of them ever comes: nothing fails at Narrows, and
+//! it says so all the same.
 
 use crate::broker::Broker;
 use crate::client::{ADVERTISED_HOST, Proxy};

@@ -1,4 +1,5 @@
-//! Brokers that advertise one shared address, and where brokers are dialled if the operator says it.
+//! Brokers that advertise one shared address, and where brokers are dialled if the operator says
+//! it.
 
 use crate::broker::{Broker, ClusterState};
 use crate::client::Proxy;

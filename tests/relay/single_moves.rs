@@ -1,5 +1,5 @@
-//! Scheme `single` while leaders and coordinators move: what Narrows has learnt of them may be wrong
-//! by now, and the client may ask who they are where Narrows does not see it.
+//! Scheme `single` while leaders and coordinators move: what Narrows has learnt of them may be
+//! wrong by now, and the client may ask who they are where Narrows does not see it.
 
 use crate::broker::{Arrival, Broker};
 use crate::client::{Client, Proxy};

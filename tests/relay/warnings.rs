@@ -1,8 +1,8 @@
 //! A test fails on a warning or an error that Narrows logs and the test has not announced.
 //!
 //! Each test has a runtime of its own, and whatever Narrows spawns runs in it: lines are told apart
-//! by runtime. A test that asks for the cause of an ended session, through [`crate::client::Proxy`],
-//! announces the line that goes with it.
+//! by runtime. A test that asks for the cause of an ended session, through
+//! [`crate::client::Proxy`], announces the line that goes with it.
 
 use std::collections::HashMap;
 use std::fmt::{Debug, Write};

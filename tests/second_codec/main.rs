@@ -2,7 +2,8 @@
 //! codec that shares no code with Kafka's own message classes (tests/oracle) nor with the crate of
 //! the scripted peers.
 //!
-//! A batch is made and judged by `codec.py`; here it goes through Narrows' code, a rewrite in pieces.
+//! A batch is made and judged by `codec.py`; here it goes through Narrows' code, a rewrite in
+//! pieces.
 
 #![allow(
     clippy::unwrap_used,

@@ -25,8 +25,8 @@ pub fn command(kind: Kind, setting: &Setting, port: u16) -> Result<Command> {
     Ok(command)
 }
 
-/// The keys of the section `tls`. rustls offers more suites and curves than the others here; the load
-/// takes only the one.
+/// The keys of the section `tls`. rustls offers more suites and curves than the others here; the
+/// load takes only the one.
 fn tls(kind: Kind, setting: &Setting) -> String {
     let certificates = &setting.certificates;
     match kind {

@@ -63,7 +63,8 @@ pub(super) fn of_listener(
             .only(reader, name, &[], "tls.mode is off")
             .map(|()| None),
         TlsMode::Passthrough => {
-            let why = "with mode passthrough, TLS ends at the brokers, which present their own certificates";
+            let why = "with mode passthrough, TLS ends at the brokers, which present their own \
+                certificates";
             let broker_port = said.broker_port;
             let only = said.only(reader, name, &[keys::TLS_BROKER_PORT], why);
             only.map(|()| Some(ListenerTls::Passthrough { broker_port }))

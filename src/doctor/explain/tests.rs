@@ -24,7 +24,8 @@ const NUMBERS: &[(i64, &str)] = &[
 /// What clients print, and the code of the cause.
 const TEXTS: &[(&str, &str)] = &[
     (
-        "WARN Couldn't resolve server kafka:9092 from bootstrap.servers as DNS resolution failed for kafka",
+        "WARN Couldn't resolve server kafka:9092 from bootstrap.servers as DNS resolution failed \
+         for kafka",
         "dns_not_found",
     ),
     (
@@ -45,7 +46,8 @@ const TEXTS: &[(&str, &str)] = &[
         "narrows doctor --bootstrap",
     ),
     (
-        "Connection to node -1 (kafka/10.0.0.1:9092) could not be established. Node may not be available.",
+        "Connection to node -1 (kafka/10.0.0.1:9092) could not be established. Node may not be \
+         available.",
         "connect_refused",
     ),
     (
@@ -53,7 +55,8 @@ const TEXTS: &[(&str, &str)] = &[
         "narrows doctor --bootstrap",
     ),
     (
-        "% ERROR: Failed to acquire metadata: Local: Broker transport failure (Are the brokers reachable?)",
+        "% ERROR: Failed to acquire metadata: Local: Broker transport failure (Are the brokers \
+         reachable?)",
         "No bootstrap server could be reached",
     ),
     (
@@ -83,7 +86,8 @@ const TEXTS: &[(&str, &str)] = &[
         "narrows doctor --bootstrap",
     ),
     (
-        "Connection to node 3 (kafka-2/10.0.0.1:9092) could not be established. Node may not be available.",
+        "Connection to node 3 (kafka-2/10.0.0.1:9092) could not be established. Node may not be \
+         available.",
         "broker_unreachable",
     ),
     (
@@ -111,15 +115,18 @@ const TEXTS: &[(&str, &str)] = &[
     ),
     ("java.lang.OutOfMemoryError: Java heap space", "speaks_tls"),
     (
-        "Disconnected: kafka:9093/bootstrap: requesting ApiVersion: might be caused by incorrect security.protocol configuration (connecting to a SSL listener?)",
+        "Disconnected: kafka:9093/bootstrap: requesting ApiVersion: might be caused by incorrect \
+         security.protocol configuration (connecting to a SSL listener?)",
         "speaks_tls",
     ),
     (
-        "Receive failed: Invalid response size 352518912 (0..100000000): increase receive.message.max.bytes",
+        "Receive failed: Invalid response size 352518912 (0..100000000): increase \
+         receive.message.max.bytes",
         "speaks_tls",
     ),
     (
-        "invalid large response size 352518912 > limit; the first three bytes received appear to be a tls alert record for TLS v1.2",
+        "invalid large response size 352518912 > limit; the first three bytes received appear to \
+         be a tls alert record for TLS v1.2",
         "speaks_tls",
     ),
     (
@@ -135,7 +142,8 @@ const TEXTS: &[(&str, &str)] = &[
         "speaks_tls",
     ),
     (
-        "Connection to node -1 (kafka/10.0.0.1:9092) terminated during authentication. This may happen due to any of the following reasons: (1) Firewall blocking Kafka TLS traffic",
+        "Connection to node -1 (kafka/10.0.0.1:9092) terminated during authentication. This may \
+         happen due to any of the following reasons: (1) Firewall blocking Kafka TLS traffic",
         "speaks_plaintext",
     ),
     (
@@ -143,7 +151,8 @@ const TEXTS: &[(&str, &str)] = &[
         "speaks_plaintext",
     ),
     (
-        "broker closed the connection immediately after a dial, which happens if the client is using TLS when the broker is not expecting it",
+        "broker closed the connection immediately after a dial, which happens if the client is \
+         using TLS when the broker is not expecting it",
         "speaks_plaintext",
     ),
     (
@@ -155,7 +164,8 @@ const TEXTS: &[(&str, &str)] = &[
         "tls_unknown_issuer",
     ),
     (
-        "broker certificate could not be verified, verify that ssl.ca.location is correctly configured",
+        "broker certificate could not be verified, verify that ssl.ca.location is correctly \
+         configured",
         "tls_unknown_issuer",
     ),
     (
@@ -185,7 +195,8 @@ const TEXTS: &[(&str, &str)] = &[
     ),
     ("certificate_required", "tls_client_certificate_required"),
     (
-        "client SSL authentication might be required (see ssl.key.location and ssl.certificate.location",
+        "client SSL authentication might be required (see ssl.key.location and \
+         ssl.certificate.location",
         "tls_client_certificate_required",
     ),
     (
@@ -193,7 +204,8 @@ const TEXTS: &[(&str, &str)] = &[
         "tls_client_certificate_required",
     ),
     (
-        "Disconnected: verify that security.protocol is correctly configured, broker might require SASL authentication",
+        "Disconnected: verify that security.protocol is correctly configured, broker might require \
+         SASL authentication",
         "sasl_required",
     ),
     (
@@ -201,7 +213,8 @@ const TEXTS: &[(&str, &str)] = &[
         "sasl_required",
     ),
     (
-        "Client SASL mechanism 'PLAIN' not enabled in the server, enabled mechanisms are [SCRAM-SHA-512]",
+        "Client SASL mechanism 'PLAIN' not enabled in the server, enabled mechanisms are \
+         [SCRAM-SHA-512]",
         "sasl_mechanism_not_offered",
     ),
     (
@@ -230,7 +243,8 @@ const TEXTS: &[(&str, &str)] = &[
         "sasl_not_offered",
     ),
     (
-        "Connection to node -1 (kafka/10.0.0.1:9093) failed authentication due to: Authentication failed during authentication due to invalid credentials with SASL mechanism SCRAM-SHA-512",
+        "Connection to node -1 (kafka/10.0.0.1:9093) failed authentication due to: Authentication \
+         failed during authentication due to invalid credentials with SASL mechanism SCRAM-SHA-512",
         "sasl_login_failed",
     ),
     (
@@ -244,7 +258,8 @@ const TEXTS: &[(&str, &str)] = &[
     ("SaslAuthenticationFailedError", "sasl_login_failed"),
     ("Node 2 disconnected.", "connections.max.idle.ms"),
     (
-        "Cancelled in-flight METADATA request with correlation id 7 due to node 2 being disconnected",
+        "Cancelled in-flight METADATA request with correlation id 7 due to node 2 being \
+         disconnected",
         "connections.max.idle.ms",
     ),
     (
@@ -261,12 +276,15 @@ const TEXTS: &[(&str, &str)] = &[
     ),
     ("Closed connection", "connections.max.idle.ms"),
     (
-        "Received invalid metadata error in produce request on partition orders-0 due to org.apache.kafka.common.errors.NotLeaderOrFollowerException: For requests intended only for the leader. Going to request metadata update now",
+        "Received invalid metadata error in produce request on partition orders-0 due to \
+         org.apache.kafka.common.errors.NotLeaderOrFollowerException: For requests intended only \
+         for the leader. Going to request metadata update now",
         "broker_wrong_node",
     ),
     ("Broker: Not leader for partition", "broker_wrong_node"),
     (
-        "Tried to send a message to a replica that is not the leader for some partition. Your metadata is out of date.",
+        "Tried to send a message to a replica that is not the leader for some partition. Your \
+         metadata is out of date.",
         "broker_wrong_node",
     ),
     (

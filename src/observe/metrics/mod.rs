@@ -288,17 +288,21 @@ mod tests {
         for line in [
             "narrows_connections_accepted_total{listener=\"external\"} 1",
             "narrows_connections_active{listener=\"external\"} 1",
-            "narrows_connections_closed_total{cause=\"client_closed\",listener=\"external\",side=\"client\"} 1",
+            "narrows_connections_closed_total{cause=\"client_closed\",listener=\"external\",side=\"client\"} \
+             1",
             "narrows_requests_total{api=\"Metadata\",listener=\"external\"} 1",
             "narrows_responses_rewritten_total{api=\"Metadata\",listener=\"external\"} 1",
             "narrows_bytes_total{direction=\"to_broker\",listener=\"external\"} 10",
             "narrows_bytes_total{direction=\"to_client\",listener=\"external\"} 20",
-            "narrows_bulk_transfers_total{listener=\"external\",mode=\"spliced\",reason=\"none\"} 1",
+            "narrows_bulk_transfers_total{listener=\"external\",mode=\"spliced\",reason=\"none\"} \
+             1",
             "narrows_bulk_transfers_total{listener=\"external\",mode=\"copied\",reason=\"off\"} 1",
-            "narrows_bulk_transfers_total{listener=\"external\",mode=\"copied\",reason=\"no_pipe\"} 0",
+            "narrows_bulk_transfers_total{listener=\"external\",mode=\"copied\",reason=\"no_pipe\"} \
+             0",
             "narrows_accept_errors_total{listener=\"external\",reason=\"no_file_descriptors\"} 1",
             "narrows_unmapped_nodes{listener=\"external\"} 2",
-            "narrows_broker_dial_failures_total{cluster=\"orders\",node_id=\"7\",reason=\"refused\"} 1",
+            "narrows_broker_dial_failures_total{cluster=\"orders\",node_id=\"7\",reason=\"refused\"} \
+             1",
             "narrows_metadata_refreshes_total{cluster=\"orders\",outcome=\"ok\"} 1",
             "narrows_brokers_known{cluster=\"orders\"} 3",
             "narrows_brokers_sharing_address{cluster=\"orders\"} 2",

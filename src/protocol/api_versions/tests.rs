@@ -156,7 +156,8 @@ fn an_answer_cut_short_in_its_offers_or_with_a_count_that_lies_is_malformed() {
 proptest! {
     #[test]
     fn whatever_is_offered_a_client_sees_a_part_of_it_that_narrows_knows(
-        offers in prop::collection::vec((-5i16..110, -1i16..25, -1i16..25), 0..50), version in 0i16..=4
+        offers in prop::collection::vec((-5i16..110, -1i16..25, -1i16..25), 0..50),
+        version in 0i16..=4,
     ) {
         let body = answer(version, &offers);
         for unvetted in [Unvetted::Hide, Unvetted::Pass] {
@@ -170,19 +171,30 @@ proptest! {
                 prop_assert!(offers.iter().any(is_part), "{:?}", offer);
                 if unvetted == Unvetted::Hide {
                     let known = table::api(offer.api_key).unwrap();
-                    prop_assert!(known.versions.contains(min) && known.versions.contains(max), "{:?}", offer);
+                    prop_assert!(
+                        known.versions.contains(min) && known.versions.contains(max),
+                        "{:?}",
+                        offer,
+                    );
                 }
                 let is_admitted = |version| matches!(
                     admission::admit(&RequestHeader::of(offer.api_key, version), unvetted),
                     admission::Admission::Forward
                 );
-                prop_assert!(offer.api_key < 0 || (is_admitted(min.max(0)) && is_admitted(max)) || min < 0, "what is offered is admitted: {:?}", offer);
+                prop_assert!(
+                    offer.api_key < 0 || (is_admitted(min.max(0)) && is_admitted(max)) || min < 0,
+                    "what is offered is admitted: {:?}",
+                    offer,
+                );
             }
         }
     }
 
     #[test]
-    fn random_bytes_are_cut_or_malformed_and_never_a_panic(body in prop::collection::vec(any::<u8>(), 0..200), version in -1i16..7) {
+    fn random_bytes_are_cut_or_malformed_and_never_a_panic(
+        body in prop::collection::vec(any::<u8>(), 0..200),
+        version in -1i16..7,
+    ) {
         let _ = cut(&body, version, Unvetted::Hide, None);
         let _ = cut(&body, version, Unvetted::Pass, None);
     }

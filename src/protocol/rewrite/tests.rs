@@ -480,18 +480,27 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn any_piece_size_gives_the_same_bytes(piece in 1usize..40, filling in 0usize..300, tags: bool, nulls: bool) {
+    fn any_piece_size_gives_the_same_bytes(
+        piece in 1usize..40,
+        filling in 0usize..300,
+        tags: bool,
+        nulls: bool,
+    ) {
         let shape = Shape { nodes: nodes(), filling, has_unknown_tags: tags, has_nulls: nulls };
         for api @ (key, version) in rewritten() {
             let frame = response(key, version, 7, &shape);
             let map = Map { host: Some("kafka.example.com"), nodes: &shape.nodes };
-            prop_assert_eq!(rewrite_in_pieces(api, &frame, piece, &map), rewrite(api, &frame, &map));
+            prop_assert_eq!(
+                rewrite_in_pieces(api, &frame, piece, &map),
+                rewrite(api, &frame, &map),
+            );
         }
     }
 
     #[test]
     fn random_bytes_are_malformed_or_rewritten_and_never_a_panic(
-        body in prop::collection::vec(any::<u8>(), 4..400), small in prop::collection::vec(0u8..6, 4..400)
+        body in prop::collection::vec(any::<u8>(), 4..400),
+        small in prop::collection::vec(0u8..6, 4..400),
     ) {
         for body in [body, small] {
             let frame = close([&[0; 8][..], &body].concat());
@@ -503,7 +512,8 @@ proptest! {
 
     #[test]
     fn mutated_responses_are_malformed_or_rewritten_and_never_a_panic(
-        at in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6), filling in prop::sample::select(vec![0, 20_000])
+        at in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
+        filling in prop::sample::select(vec![0, 20_000]),
     ) {
         let shape = Shape { nodes: nodes(), filling, has_unknown_tags: true, has_nulls: false };
         for (key, version) in rewritten() {
@@ -518,7 +528,10 @@ proptest! {
             }
             let out = rewrite((key, version), &frame, &Anything);
             if let Ok(out) = out {
-                prop_assert_eq!(out[..4].to_vec(), u32::try_from(out.len() - 4).unwrap().to_be_bytes().to_vec());
+                prop_assert_eq!(
+                    out[..4].to_vec(),
+                    u32::try_from(out.len() - 4).unwrap().to_be_bytes().to_vec(),
+                );
             }
         }
     }

@@ -1,8 +1,9 @@
 //! The rack that a Fetch is from (KIP-392), and how it is taken out of the request.
 //!
-//! A leader whose brokers choose replicas by rack answers a Fetch that names one with no records and
-//! the follower to ask instead. Who routes a Fetch by its partitions' leaders brings it back to the
-//! leader, which says the same again, for ever. A leader that is told of no rack serves it itself.
+//! A leader whose brokers choose replicas by rack answers a Fetch that names one with no records
+//! and the follower to ask instead. Who routes a Fetch by its partitions' leaders brings it back to
+//! the leader, which says the same again, for ever. A leader that is told of no rack serves it
+//! itself.
 
 use super::layout::Role;
 use super::{Request, keys};

@@ -1,5 +1,5 @@
-//! How long a Fetch waits for how much, and whether an answer to it ends the wait: what one needs who
-//! asks several brokers in its place.
+//! How long a Fetch waits for how much, and whether an answer to it ends the wait: what one needs
+//! who asks several brokers in its place.
 
 use super::index::{Index, Until};
 use super::layout::Role;

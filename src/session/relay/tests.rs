@@ -131,7 +131,8 @@ async fn an_answer_of_narrows_goes_out_in_its_turn_between_those_of_the_broker()
 fn zz_sizes() {
     use std::mem::size_of;
     eprintln!(
-        "relay {} links {} link {} lane_req {} lane_resp {} state {} inflight {} watch {} stream {} target {} requests {} responses {} pools {}",
+        "relay {} links {} link {} lane_req {} lane_resp {} state {} inflight {} watch {} stream \
+         {} target {} requests {} responses {} pools {}",
         size_of::<Relay>(),
         size_of::<super::super::links::Links>(),
         size_of::<super::super::link::BrokerLink>(),

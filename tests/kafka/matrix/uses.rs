@@ -186,8 +186,8 @@ impl Case<'_> {
         oracle::ensure_arrived(&self.topic, Order::AsStored, &acked, &consumed)
     }
 
-    /// The committed records are there once, and none of the others. Markers take offsets too, which
-    /// the judge would call gaps: it is not told of places.
+    /// The committed records are there once, and none of the others. Markers take offsets too,
+    /// which the judge would call gaps: it is not told of places.
     fn transact(&self) -> Result<()> {
         let committed =
             oracle::acked(&self.run("transaction", &[format!("count={TRANSACTIONAL_RECORDS}")])?)?;
@@ -232,7 +232,8 @@ impl Case<'_> {
         oracle::ensure_arrived(&self.topic, Order::AsStored, &acked, &shared)
     }
 
-    /// The second broker leads; the third one's rack is asked for. Some clients say who served them.
+    /// The second broker leads; the third one's rack is asked for. Some clients say who served
+    /// them.
     fn fetch_from_the_rack(&self) -> Result<()> {
         let acked = self.fill()?;
         let options = ["rack=rack-3".to_owned(), Self::count()];
