@@ -26,6 +26,7 @@ use brokers::Brokers;
 use front::Front;
 use screen::say;
 use tokio::runtime::Runtime;
+use tokio::signal::unix::{SignalKind, signal};
 
 /// A power of two for three brokers would leave one with less.
 const PARTITIONS: i32 = 6;
@@ -77,10 +78,13 @@ fn stay(
     if !args.stay {
         return Ok(());
     }
+    // Listened for before anybody is told to press it.
+    let in_runtime = runtime.enter();
+    let interrupted = signal(SignalKind::interrupt()).context("Ctrl-C can't be waited for");
+    drop(in_runtime);
     say(screen::invitation(front, topic));
-    runtime
-        .block_on(tokio::signal::ctrl_c())
-        .context("Ctrl-C can't be waited for")
+    let _ = runtime.block_on(interrupted?.recv());
+    Ok(())
 }
 
 fn runtime() -> anyhow::Result<Runtime> {

@@ -126,25 +126,3 @@ async fn an_answer_of_narrows_goes_out_in_its_turn_between_those_of_the_broker()
     read.unwrap();
     assert!(got == expected);
 }
-
-#[test]
-fn zz_sizes() {
-    use std::mem::size_of;
-    eprintln!(
-        "relay {} links {} link {} lane_req {} lane_resp {} state {} inflight {} watch {} stream \
-         {} target {} requests {} responses {} pools {}",
-        size_of::<Relay>(),
-        size_of::<super::super::links::Links>(),
-        size_of::<super::super::link::BrokerLink>(),
-        size_of::<super::super::lane::Lane<Requests>>(),
-        size_of::<super::super::lane::Lane<super::super::responses::Responses>>(),
-        size_of::<super::super::state::SessionState>(),
-        size_of::<super::super::in_flight::InFlight>(),
-        size_of::<super::super::watch::Watch>(),
-        size_of::<crate::net::stream::Stream>(),
-        size_of::<Target>(),
-        size_of::<Requests>(),
-        size_of::<super::super::responses::Responses>(),
-        size_of::<Pools>()
-    );
-}
