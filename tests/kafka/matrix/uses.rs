@@ -22,7 +22,7 @@ const FAST_PRODUCER: &str = "confluent";
 /// Each transaction has ten records, and every other one is committed.
 const TRANSACTIONAL_RECORDS: usize = 60;
 /// A cell takes a few seconds; this is for a busy machine.
-const TIMEOUT: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(240);
 
 /// What only some clients have, and how their trials are named.
 pub(super) const OF_SOME: [(Use, &str); 9] = [
