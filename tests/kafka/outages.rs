@@ -39,10 +39,13 @@ pub(crate) fn list(fixture: &LazyFixture) -> Vec<Trial> {
 const BETWEEN: usize = 200;
 const FORGET_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// What Narrows says of a broker that clients dial and that is down, or has left the cluster.
-pub(crate) fn absent(node_id: u8) -> [String; 2] {
+/// What Narrows says of a broker that clients dial and that is down, goes down while it is asked who
+/// it is, or has left the cluster.
+pub(crate) fn absent(node_id: u8) -> [String; 3] {
+    let address = format!("{}:{}", broker_ip(node_id), ports::PLAIN);
     [
-        format!("{}:{} can't be reached", broker_ip(node_id), ports::PLAIN),
+        format!("{address} can't be reached"),
+        format!("{address}: the connection was closed before an answer came"),
         format!("has no broker {node_id} now"),
     ]
 }
