@@ -323,7 +323,7 @@ fn cluster(brokers: usize) -> Vec<u8> {
 mod request_header {
     use super::*;
 
-    fn request(api: ApiKey, version: i16, body: &impl Encodable) -> Bytes {
+    pub(super) fn request(api: ApiKey, version: i16, body: &impl Encodable) -> Bytes {
         let header = RequestHeader::default()
             .with_request_api_key(api as i16)
             .with_request_api_version(version)
@@ -390,5 +390,100 @@ mod request_header {
             &AddOffsetsToTxnRequest::default(),
         );
         bencher.bench(|| RequestHeader::decode(&mut black_box(&frame).clone(), 2).unwrap());
+    }
+}
+
+/// What scheme `single` does beyond that with a Produce for six partitions: `pinned` looks at the
+/// first one, `of_one_broker` at all, and `of_three_brokers` makes three requests of it and one
+/// answer of three.
+mod routing {
+    use super::request_header::request;
+    use super::*;
+    use narrows::protocol::split::{Outcome, Piece, Request, first_need};
+    use std::sync::LazyLock;
+
+    const VERSION: i16 = 12;
+    const PARTITIONS: i32 = 6;
+    const BROKERS: usize = 3;
+    const RECORDS_BYTES: usize = 1000;
+
+    fn frame() -> Bytes {
+        let partition = |index| {
+            PartitionProduceData::default()
+                .with_index(index)
+                .with_records(Some(Bytes::from(vec![7; RECORDS_BYTES])))
+        };
+        let topic = TopicProduceData::default()
+            .with_name(topic())
+            .with_partition_data((0..PARTITIONS).map(partition).collect());
+        let body = ProduceRequest::default()
+            .with_acks(-1)
+            .with_topic_data(vec![topic]);
+        request(ApiKey::Produce, VERSION, &body)
+    }
+
+    fn whole(frame: &[u8]) -> Request<'_> {
+        Request {
+            api: table::api(ApiKey::Produce as i16).unwrap(),
+            version: VERSION,
+            frame,
+            body_at: header::read(frame, frame.len()).unwrap().body_at,
+        }
+    }
+
+    /// What a broker says of every third partition: the body alone.
+    fn answer(broker: usize) -> Vec<u8> {
+        let partitions = (0..PARTITIONS).skip(broker).step_by(BROKERS);
+        let partitions =
+            partitions.map(|index| PartitionProduceResponse::default().with_index(index));
+        let topic = TopicProduceResponse::default()
+            .with_name(topic())
+            .with_partition_responses(partitions.collect());
+        let body = ProduceResponse::default().with_responses(vec![topic]);
+        let mut out = BytesMut::new();
+        body.encode(&mut out, VERSION).unwrap();
+        out.to_vec()
+    }
+
+    static FRAME: LazyLock<Bytes> = LazyLock::new(frame);
+
+    #[divan::bench]
+    fn pinned(bencher: Bencher<'_, '_>) {
+        let request = whole(&FRAME);
+        bencher.bench(|| {
+            let frame = black_box(request.frame);
+            first_need(request.api, VERSION, frame, frame.len(), request.body_at)
+        });
+    }
+
+    #[divan::bench]
+    fn of_one_broker(bencher: Bencher<'_, '_>) {
+        let request = whole(&FRAME);
+        bencher.bench(|| black_box(request).needs());
+    }
+
+    #[divan::bench]
+    fn of_three_brokers(bencher: Bencher<'_, '_>) {
+        let request = whole(&FRAME);
+        let answers: Vec<_> = (0..BROKERS).map(answer).collect();
+        let keys: Vec<usize> = (0..PARTITIONS as usize).collect();
+        let assignment: Vec<usize> = keys.iter().map(|key| key % BROKERS).collect();
+        let of_broker = |broker: usize| keys.iter().copied().skip(broker).step_by(BROKERS);
+        let keys: Vec<Vec<usize>> = (0..BROKERS)
+            .map(|broker| of_broker(broker).collect())
+            .collect();
+        bencher.bench(|| {
+            let request = black_box(request);
+            request.needs().unwrap();
+            let parts = request.split(&assignment, BROKERS).unwrap();
+            let pieces: Vec<_> = (0..BROKERS)
+                .map(|broker| Piece {
+                    node: Some(NodeId(broker as i32)),
+                    keys: &keys[broker],
+                    outcome: Outcome::Answered(&answers[broker]),
+                })
+                .collect();
+            (parts, request.merge(&pieces).unwrap())
+        });
     }
 }
