@@ -139,8 +139,10 @@ impl Session<'_> {
         let half_close = setup.session.half_close_timeout;
         let client_id = state.identity.client_id();
         let connect = async {
-            let client = ClientKey::new(self.source, client_id);
-            let awaited = || self.entry.context.awaited().take(&client);
+            let awaited = || {
+                let client = ClientKey::new(self.source, client_id);
+                self.entry.context.awaited().take(&client)
+            };
             let named = state
                 .routing
                 .as_ref()
