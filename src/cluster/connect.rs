@@ -617,8 +617,9 @@ impl Cluster {
     }
 
     /// A broker that demands a login may not be asked who it is, but whether it demands one: by
-    /// that question Narrows recognises itself where an address leads back, as those do that brokers
-    /// advertise for clients. Nobody else would see it, since what follows is the client's own.
+    /// that question Narrows recognises itself where an address leads back, as those do that
+    /// brokers advertise for clients. Nobody else would see it, since what follows is the client's
+    /// own.
     async fn leads_elsewhere(
         &self,
         address: &BrokerAddress,
