@@ -1,6 +1,7 @@
 //! What each path answers. No I/O: a request's method and path in, a whole response out.
 
 use super::html;
+use crate::observe::text;
 use http_body_util::Full;
 use hyper::body::{Body, Bytes};
 use hyper::header::{
@@ -67,9 +68,9 @@ impl Pages {
             "/livez" => page(StatusCode::OK, TEXT, "ok\n"),
             "/readyz" => readyz(&(self.readiness)()),
             "/metrics" => page(StatusCode::OK, METRICS, (self.metrics)()),
-            // `{:#}` of a JSON value is its indented form.
             "/api/status" | "/status" => {
-                page(StatusCode::OK, JSON, format!("{:#}\n", (self.status)()))
+                let json = text::json(&(self.status)()) + "\n";
+                page(StatusCode::OK, JSON, json)
             }
             _ => page(
                 StatusCode::NOT_FOUND,

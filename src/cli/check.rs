@@ -19,6 +19,7 @@ use crate::config::{Loaded, Problem, Problems};
 use crate::doctor::{self, Report};
 use crate::listener::ListenerSettings;
 use crate::net::tls::{Authorities, Certificate, ClientAuth, Identity, Source};
+use crate::observe::text;
 use crate::session::ListenerTls;
 use std::process::ExitCode;
 
@@ -83,7 +84,7 @@ fn live(settings: &Settings, output: Output, details: &str, warnings: usize) -> 
         }
         Output::Json => {
             let json: Vec<_> = reports.iter().map(Report::json).collect();
-            format!("{:#}\n", serde_json::Value::from(json))
+            text::json(&json.into()) + "\n"
         }
         Output::Short => reports.iter().map(Report::short).collect(),
     };

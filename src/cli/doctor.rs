@@ -147,7 +147,7 @@ pub(super) fn run(args: DoctorArgs) -> ExitCode {
 pub(super) fn shown(report: &Report, output: Output, is_verbose: bool) -> ExitCode {
     let text = match output {
         Output::Table => paint::table(report.table(is_verbose)),
-        Output::Json => format!("{:#}\n", report.json()),
+        Output::Json => report.json_text(),
         Output::Short => report.short(),
     };
     let printed = print(&text);

@@ -2,7 +2,7 @@
 //! problems alone.
 
 use super::{Code, Trouble};
-use crate::observe::text::Shown;
+use crate::observe::text::{self, Shown};
 use crate::protocol::doctor_requests::{Offered, Topology};
 use crate::protocol::table;
 use serde_json::{Value, json};
@@ -184,7 +184,12 @@ impl Report {
         }
     }
 
-    /// Everything as JSON.
+    /// Everything as JSON that is safe to print, for programs.
+    pub fn json_text(&self) -> String {
+        text::json(&self.json()) + "\n"
+    }
+
+    /// Everything, for programs.
     pub fn json(&self) -> Value {
         let findings = self.findings.iter().map(|finding| {
             json!({

@@ -20,6 +20,26 @@ pub(crate) fn shown<T: AsRef<[u8]> + ?Sized>(text: &T, bytes_max: usize) -> Show
     }
 }
 
+/// `value` as indented JSON that is safe to print and reads back as the same value: JSON alone
+/// escapes what is below U+0020, and leaves the delete key, the terminal controls from U+0080 and
+/// text directions as they are.
+pub(crate) fn json(value: &serde_json::Value) -> String {
+    let text = format!("{value:#}");
+    let mut safe = String::with_capacity(text.len());
+    for character in text.chars() {
+        let prints = matches!(character, '\n' | ' '..='~') || character.escape_debug().len() == 1;
+        if prints {
+            safe.push(character);
+        } else {
+            // Outside of strings JSON is ASCII that prints, so that this is within one.
+            for unit in character.encode_utf16(&mut [0; 2]) {
+                safe += &format!("\\u{unit:04x}");
+            }
+        }
+    }
+    safe
+}
+
 /// A name from the wire that is safe to print; made by [`shown`].
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Shown<'a> {
@@ -117,6 +137,40 @@ mod tests {
         ] {
             assert_eq!(name(text), text);
         }
+    }
+
+    proptest! {
+        #[test]
+        fn json_prints_on_one_screen_and_reads_back_as_it_was(name: String, odd in odd()) {
+            let value = serde_json::json!({ &name: [odd, 1.5], "none": null });
+            let text = json(&value);
+            let prints = |c: char| c == '\n' || c.escape_debug().len() == 1 || c.is_ascii_graphic();
+            prop_assert!(text.chars().all(prints), "{text:?}");
+            prop_assert_eq!(serde_json::from_str::<serde_json::Value>(&text).unwrap(), value);
+        }
+    }
+
+    fn odd() -> impl Strategy<Value = String> {
+        const ODD: &[char] = &[
+            '\x7f',
+            '\u{9b}',
+            '\u{202e}',
+            '\u{feff}',
+            '\u{e0001}',
+            '\x1b',
+            '"',
+            '\\',
+            '日',
+        ];
+        prop::collection::vec(prop::sample::select(ODD), 0..8)
+            .prop_map(|characters| characters.into_iter().collect())
+    }
+
+    #[test]
+    fn json_steers_no_terminal() {
+        let value = serde_json::json!("\u{7f}\u{9b}31m \u{202e} \u{e0001} 日本 \"\\\n");
+        let text = r#""\u007f\u009b31m \u202e \udb40\udc01 日本 \"\\\n""#;
+        assert_eq!(json(&value), text);
     }
 
     #[test]

@@ -53,7 +53,7 @@ proptest! {
             let address = answering(answers).await;
             report(&Target { timeout: IMPATIENT, ..target(address) }).await
         });
-        let text = report.table(true) + &report.json().to_string() + &report.short();
+        let text = report.table(true) + &report.json_text() + &report.short();
         prop_assert!(text.chars().all(|c| c == '\n' || !c.is_control()), "{text:?}");
     }
 }
@@ -87,10 +87,31 @@ proptest! {
             };
             report(&alice(target, Mechanism::Plain, "hunter2")).await
         });
-        let text = report.table(true) + &report.json().to_string() + &report.short();
+        let text = report.table(true) + &report.json_text() + &report.short();
         prop_assert!(text.chars().all(|c| c == '\n' || !c.is_control()), "{text:?}");
         prop_assert!(!text.contains("hunter2"), "{text}");
     }
+}
+
+#[tokio::test]
+async fn a_topic_named_in_terminal_controls_steers_no_terminal() {
+    let name = "\u{7f}\u{9b}31m\u{202e}";
+    let script = Script {
+        topic: Some(name),
+        ..Script::default()
+    };
+    let target = Target {
+        topic: Some(name.to_owned()),
+        ..target(script.start().await)
+    };
+    let report = report(&target).await;
+    assert_eq!(report.json()["cluster"]["topics"][0]["name"], name);
+    for text in [report.table(true), report.json_text(), report.short()] {
+        let steers = |c: char| c != '\n' && (c.is_control() || c == '\u{202e}');
+        assert!(!text.contains(steers), "{text:?}");
+    }
+    let json: serde_json::Value = serde_json::from_str(&report.json_text()).unwrap();
+    assert_eq!(json, report.json());
 }
 
 #[tokio::test]

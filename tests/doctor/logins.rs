@@ -47,7 +47,7 @@ async fn the_right_password_opens_every_broker() {
     let target = alice(target, Mechanism::Plain, "hunter2");
     let report = report(&target).await;
     assert!(report.is_fine(), "{}", report.table(false));
-    let shown = report.table(true) + &report.json().to_string() + &format!("{target:?}");
+    let shown = report.table(true) + &report.json_text() + &format!("{target:?}");
     assert!(shown.contains("logged in as alice by PLAIN"), "{shown}");
     assert!(!shown.contains("hunter2"), "{shown}");
 }
@@ -75,7 +75,7 @@ async fn a_broker_that_says_the_password_again_does_not_have_it_printed() {
     let (code, sentence) = only_problem(&report);
     assert_eq!(code, "sasl_login_failed");
     assert!(sentence.contains("no user for token"), "{sentence}");
-    let shown = report.table(true) + &report.json().to_string() + &report.short();
+    let shown = report.table(true) + &report.json_text() + &report.short();
     assert!(!shown.contains("tr0ub4dor"), "{shown}");
 }
 
