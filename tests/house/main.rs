@@ -82,7 +82,9 @@ const LIBRARIES: &[(&str, &[&str])] = &[
     ("saphyr_parser", &["config"]),
     (
         "serde_json",
-        &["admin", "app", "cli", "config", "doctor", "listener"],
+        &[
+            "admin", "app", "cli", "config", "doctor", "listener", "observe",
+        ],
     ),
     ("socket2", &["net"]),
     ("strsim", &["types"]),
