@@ -97,9 +97,6 @@ async fn converse(
     closing: CancellationToken,
     evicted: Evicted,
 ) {
-    // Without it a response in two writes waits for an acknowledgement; if it can't be had, the
-    // response is only later.
-    let _ = stream.set_nodelay(true);
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIMEOUT)

@@ -22,7 +22,6 @@ pub use proxy_protocol::{ProxyMode, ProxyProtocol};
 use crate::address::Scheme;
 use crate::lifecycle::{Stop, Tasks};
 use crate::net::passed::PassedSockets;
-use crate::net::socket;
 use crate::observe::metrics::AcceptError;
 use crate::observe::throttle::Throttle;
 use crate::session::ListenerTls;
@@ -31,7 +30,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tracing::warn;
 
 /// After a failed accept: long enough not to spin, short enough that a client does not give up.
@@ -143,7 +142,7 @@ pub(crate) async fn accept(
     let mut warnings = Throttle::every(ACCEPT_WARN_INTERVAL);
     loop {
         let accepted = tokio::select! {
-            accepted = socket.accept() => accepted.and_then(tuned),
+            accepted = socket.accept() => accepted,
             () = accepting.draining() => return,
         };
         let state = binding.state();
@@ -175,11 +174,6 @@ pub(crate) async fn accept(
             }
         }
     }
-}
-
-fn tuned((client, peer): (TcpStream, SocketAddr)) -> io::Result<(TcpStream, SocketAddr)> {
-    socket::tune(&client)?;
-    Ok((client, peer))
 }
 
 /// The client has gone again before it was accepted: nothing is wrong with the socket.

@@ -153,7 +153,7 @@ impl Connection {
         let began = Instant::now();
         let turn = self.binding.limits.turn().await;
         let turn = turn.map_err(|cause| Failed(cause, None))?;
-        if socket::is_gone(&client) {
+        if socket::is_hung_up(&client) {
             // A flood of hellos from clients that are gone again costs no more than this look.
             self.metrics().handshake("none", HANDSHAKE_GONE);
             return Err(Failed(Cause::from(&HandshakeError::Closed), None));

@@ -63,6 +63,7 @@ impl PassedSockets {
             return socket::listen(address);
         };
         socket.set_nonblocking(true)?;
+        socket::tune(&socket)?;
         tokio::net::TcpListener::from_std(socket)
     }
 

@@ -22,25 +22,22 @@ const BACKLOG: u32 = 4096;
 /// How long what was sent may stay unacknowledged, and a peer without room for more, before the
 /// system ends the connection: as long as keepalive gives a peer that is silent. Without it a peer
 /// that vanished with unread bytes outlives keepalive, which does not probe while something is in
-/// flight, by a quarter of an hour (`tcp_retries2`).
+/// flight, by a quarter of an hour (`tcp_retries2`). The system takes a peer that reads nothing for
+/// one that is gone, so this must not be shorter than what a reader may take its time for.
 pub(crate) const USER_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// TCP_NODELAY, as requests and responses wait for each other; keepalive every minute;
-/// [`USER_TIMEOUT`].
-pub(crate) fn tune(stream: &TcpStream) -> io::Result<()> {
-    stream.set_nodelay(true)?;
+/// [`USER_TIMEOUT`]. What is accepted from a socket that listens has its options from the
+/// beginning: tcp(7).
+pub(crate) fn tune<'a>(socket: impl Into<SockRef<'a>>) -> io::Result<()> {
+    let socket = socket.into();
+    socket.set_tcp_nodelay(true)?;
     let keepalive = TcpKeepalive::new()
         .with_time(KEEPALIVE_IDLE)
         .with_interval(KEEPALIVE_INTERVAL)
         .with_retries(KEEPALIVE_PROBES);
-    SockRef::from(stream).set_tcp_keepalive(&keepalive)?;
-    set_user_timeout(stream, USER_TIMEOUT)
-}
-
-/// Sets another [`USER_TIMEOUT`]: the system takes a peer that reads nothing for one that is gone,
-/// so this must not be shorter than what a reader may take its time for.
-pub(crate) fn set_user_timeout(stream: &TcpStream, timeout: Duration) -> io::Result<()> {
-    SockRef::from(stream).set_tcp_user_timeout(Some(timeout))
+    socket.set_tcp_keepalive(&keepalive)?;
+    socket.set_tcp_user_timeout(Some(USER_TIMEOUT))
 }
 
 /// Whether the other side has closed or reset the connection, be there bytes before that or not.
@@ -52,7 +49,7 @@ pub(crate) fn is_hung_up(stream: &TcpStream) -> bool {
     poll(&mut polled, Some(&now)).is_ok_and(|ready| ready > 0)
 }
 
-/// Binds and listens.
+/// Binds and listens, for connections that are [tuned](tune).
 pub(crate) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = if address.is_ipv4() {
         TcpSocket::new_v4()
@@ -60,6 +57,7 @@ pub(crate) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
         TcpSocket::new_v6()
     }?;
     socket.set_reuseaddr(true)?;
+    tune(&socket)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)
 }
@@ -113,19 +111,6 @@ pub(crate) fn poll_peek(
     }
 }
 
-/// Whether the other side has closed or is not there any more, whatever it has sent before. One
-/// system call.
-pub(crate) fn is_gone(stream: &TcpStream) -> bool {
-    let mut watched = [PollFd::new(stream, PollFlags::RDHUP)];
-    let now = Timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    };
-    // Errors and a hang-up are told without being asked for.
-    let gone = PollFlags::RDHUP | PollFlags::HUP | PollFlags::ERR;
-    poll(&mut watched, Some(&now)).is_ok() && watched[0].revents().intersects(gone)
-}
-
 /// The most that [`discard`] takes.
 pub(crate) const PEEKED_BYTES_MAX: usize = 1024;
 
@@ -161,15 +146,23 @@ mod tests {
     async fn the_system_ends_a_connection_whose_peer_has_vanished_with_unread_bytes_or_without() {
         let listener = listen("127.0.0.1:0".parse().unwrap()).unwrap();
         let at = listener.local_addr().unwrap();
-        let stream = TcpStream::connect(at).await.unwrap();
-        tune(&stream).unwrap();
-        let socket = SockRef::from(&stream);
-        assert_eq!(socket.tcp_user_timeout().unwrap(), Some(USER_TIMEOUT));
-        assert!(socket.keepalive().unwrap());
+        let dialled = TcpStream::connect(at).await.unwrap();
+        tune(&dialled).unwrap();
+        let (accepted, _) = listener.accept().await.unwrap();
         let silence = KEEPALIVE_IDLE + KEEPALIVE_INTERVAL * KEEPALIVE_PROBES;
         assert_eq!(silence, USER_TIMEOUT, "either is noticed equally soon");
-        assert_eq!(socket.tcp_keepalive_time().unwrap(), KEEPALIVE_IDLE);
-        assert_eq!(socket.tcp_keepalive_interval().unwrap(), KEEPALIVE_INTERVAL);
-        assert_eq!(socket.tcp_keepalive_retries().unwrap(), KEEPALIVE_PROBES);
+        for (side, stream) in [("dialled", dialled), ("accepted", accepted)] {
+            let socket = SockRef::from(&stream);
+            let timeout = socket.tcp_user_timeout().unwrap();
+            assert_eq!(timeout, Some(USER_TIMEOUT), "{side}");
+            assert!(socket.tcp_nodelay().unwrap(), "{side}");
+            assert!(socket.keepalive().unwrap(), "{side}");
+            let time = socket.tcp_keepalive_time().unwrap();
+            assert_eq!(time, KEEPALIVE_IDLE, "{side}");
+            let interval = socket.tcp_keepalive_interval().unwrap();
+            assert_eq!(interval, KEEPALIVE_INTERVAL, "{side}");
+            let probes = socket.tcp_keepalive_retries().unwrap();
+            assert_eq!(probes, KEEPALIVE_PROBES, "{side}");
+        }
     }
 }
