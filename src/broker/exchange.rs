@@ -12,6 +12,9 @@ use tokio::time::Instant;
 /// An answer names every broker of the cluster: room for tens of thousands.
 const RESPONSE_BYTES_MAX: i32 = 4 * 1024 * 1024;
 
+/// Room for one read: the answers of a cluster of a few brokers.
+const READ_BYTES: usize = 1024;
+
 /// The beginning of a TLS alert, read as a length.
 const TLS_ALERT: i32 = 0x1503_0000;
 
@@ -28,6 +31,9 @@ pub(crate) enum ExchangeError {
     /// What came is no Kafka response.
     #[error("the answer is not a Kafka response (length {0}): {hint}", hint = guess(*.0))]
     NotKafka(i32),
+    /// More came than was asked for.
+    #[error("{0} bytes came that nobody had asked for")]
+    NotAsked(usize),
     /// The connection failed.
     #[error("the connection failed: {0}")]
     Io(io::Error),
@@ -48,6 +54,8 @@ pub(crate) struct Exchange<'a> {
     stream: &'a mut Stream,
     timeout: Duration,
     ends_at: Instant,
+    /// What has come and has not been received.
+    arrived: Vec<u8>,
 }
 
 impl<'a> Exchange<'a> {
@@ -57,6 +65,7 @@ impl<'a> Exchange<'a> {
             stream,
             timeout,
             ends_at: Instant::now() + timeout,
+            arrived: Vec::new(),
         }
     }
 
@@ -73,8 +82,45 @@ impl<'a> Exchange<'a> {
 
     /// The next response, with its length in front.
     pub(crate) async fn receive(&mut self) -> Result<Vec<u8>, ExchangeError> {
-        let received = tokio::time::timeout_at(self.ends_at, read_frame(self.stream)).await;
+        let received = tokio::time::timeout_at(self.ends_at, self.read_frame()).await;
         received.map_err(|_| ExchangeError::Timeout(self.timeout))?
+    }
+
+    /// The last response, behind which nothing may come.
+    pub(crate) async fn receive_last(mut self) -> Result<Vec<u8>, ExchangeError> {
+        let response = self.receive().await?;
+        self.end()?;
+        Ok(response)
+    }
+
+    /// Leaves the connection to somebody else. What has come besides the responses would be lost.
+    pub(crate) fn end(self) -> Result<(), ExchangeError> {
+        match self.arrived.len() {
+            0 => Ok(()),
+            bytes => Err(ExchangeError::NotAsked(bytes)),
+        }
+    }
+
+    /// Reads as much as has come: responses that were asked for together come together. The buffer
+    /// grows with what arrives, not with what is announced.
+    async fn read_frame(&mut self) -> Result<Vec<u8>, ExchangeError> {
+        loop {
+            if let Some(prefix) = self.arrived.first_chunk() {
+                let length = i32::from_be_bytes(*prefix);
+                if !(4..=RESPONSE_BYTES_MAX).contains(&length) {
+                    return Err(ExchangeError::NotKafka(length));
+                }
+                let bytes = prefix.len() + length.unsigned_abs() as usize;
+                if self.arrived.len() >= bytes {
+                    let behind = self.arrived.split_off(bytes);
+                    return Ok(std::mem::replace(&mut self.arrived, behind));
+                }
+            }
+            self.arrived.reserve(READ_BYTES);
+            if self.stream.read_buf(&mut self.arrived).await? == 0 {
+                return Err(ExchangeError::Closed);
+            }
+        }
     }
 }
 
@@ -86,32 +132,5 @@ impl From<io::Error> for ExchangeError {
             BrokenPipe | ConnectionReset | NotConnected => Self::Closed,
             _ => Self::Io(error),
         }
-    }
-}
-
-/// Reads a frame with its length. The buffer grows with what arrives, not with what is announced.
-async fn read_frame(stream: &mut Stream) -> Result<Vec<u8>, ExchangeError> {
-    let mut frame = Vec::new();
-    read_some(stream, &mut frame, 4).await?;
-    let length = frame
-        .first_chunk()
-        .map_or(0, |prefix| i32::from_be_bytes(*prefix));
-    if !(4..=RESPONSE_BYTES_MAX).contains(&length) {
-        return Err(ExchangeError::NotKafka(length));
-    }
-    read_some(stream, &mut frame, u64::from(length.unsigned_abs())).await?;
-    Ok(frame)
-}
-
-async fn read_some(
-    stream: &mut Stream,
-    frame: &mut Vec<u8>,
-    bytes: u64,
-) -> Result<(), ExchangeError> {
-    let read = stream.take(bytes).read_to_end(frame).await?;
-    if read as u64 == bytes {
-        Ok(())
-    } else {
-        Err(ExchangeError::Closed)
     }
 }

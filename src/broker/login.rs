@@ -38,7 +38,7 @@ pub(crate) async fn log_in<'a>(
             return Err(LoginError::Refused(error));
         }
     }
-    Ok(())
+    Ok(exchange.end()?)
 }
 
 fn error_code(request: &[u8], response: &[u8]) -> Option<i16> {

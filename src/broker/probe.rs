@@ -50,7 +50,8 @@ pub(crate) async fn ask(
     if identity.is_some() && own_requests::is_wrong_broker(&exchange.receive().await?) {
         return Err(ProbeError::WrongBroker);
     }
-    Ok(own_requests::read_metadata(&exchange.receive().await?)?)
+    let metadata = exchange.receive_last().await?;
+    Ok(own_requests::read_metadata(&metadata)?)
 }
 
 /// Asks a broker which API versions it offers, which it says before a login too; `None` if it does
@@ -64,7 +65,7 @@ pub(crate) async fn ask_offers(
     let mut exchange = Exchange::begin(stream, timeout);
     let request = own_requests::offers_request(name.as_bytes(), 1);
     exchange.send(&request).await?;
-    Ok(own_requests::read_offers(&exchange.receive().await?))
+    Ok(own_requests::read_offers(&exchange.receive_last().await?))
 }
 
 /// Asks a broker that has closed over Metadata whether that is because it demands a login, with a
@@ -81,5 +82,7 @@ pub(crate) async fn ask_for_login(
     let mut exchange = Exchange::begin(stream, timeout);
     let request = own_requests::handshake_request(name.as_bytes(), 1, mechanism);
     exchange.send(&request).await?;
-    Ok(own_requests::read_handshake(&exchange.receive().await?)?)
+    Ok(own_requests::read_handshake(
+        &exchange.receive_last().await?,
+    )?)
 }

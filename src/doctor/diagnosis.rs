@@ -150,7 +150,9 @@ impl Reach {
                     return trouble;
                 }
             }
-            ProbeError::WrongBroker | ProbeError::Malformed(_) => {
+            ProbeError::Exchange(ExchangeError::NotAsked(_))
+            | ProbeError::WrongBroker
+            | ProbeError::Malformed(_) => {
                 let fact = format!("{address} answers ApiVersions, but not as Kafka ({error})");
                 return Trouble::new(Code::SPEAKS_OTHER, fact);
             }

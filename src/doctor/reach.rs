@@ -101,7 +101,7 @@ impl Reach {
     ) -> Result<Vec<u8>, ExchangeError> {
         let mut exchange = Exchange::begin(stream, self.timeout);
         exchange.send(request).await?;
-        exchange.receive().await
+        exchange.receive_last().await
     }
 }
 
