@@ -4,8 +4,9 @@
 //! is. A Produce with `acks=0` gets no response and has no entry.
 //!
 //! Each entry carries when its request was read and written, so that what Narrows adds to a round
-//! trip and what the broker takes can be told apart. That costs a look at the clock when a request
-//! has been read, when it is written, and the same for its response.
+//! trip and what the broker takes can be told apart. That costs a look at the clock when requests
+//! have been read, when they are written, and the same for their responses: one for all that come
+//! together.
 
 use super::cause::Cause;
 use crate::broker::OwnName;
@@ -136,6 +137,23 @@ struct Entry {
     broker: u64,
 }
 
+impl Entry {
+    /// The API whose round trip this is, if it is one of the client's.
+    fn counted_as(&self) -> Option<i16> {
+        match self.expected {
+            Expected::Response(response) if response.to == Recipient::Client => {
+                Some(response.api.map_or(NO_KEY, |api| api.key))
+            }
+            Expected::Response(_) | Expected::RawToken => None,
+        }
+    }
+
+    fn took_the_same(&self, other: &Self) -> bool {
+        let took = |entry: &Self| (entry.at, entry.added, entry.broker);
+        took(self) == took(other) && self.counted_as() == other.counted_as()
+    }
+}
+
 /// A point in time, in nanoseconds since the first one that was asked for: half of what an
 /// [`Instant`] takes, and an idle connection keeps some.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -159,6 +177,16 @@ impl Nanos {
     }
 }
 
+/// When that was read which is looked at now: one look at the clock for all frames of it.
+#[derive(Debug, Default)]
+pub(super) struct ReadAt(Option<Nanos>);
+
+impl ReadAt {
+    pub(super) fn get(&mut self) -> Nanos {
+        *self.0.get_or_insert_with(Nanos::now)
+    }
+}
+
 /// An api key that is none, for APIs without a row.
 const NO_KEY: i16 = -1;
 
@@ -166,12 +194,13 @@ const NO_KEY: i16 = -1;
 const KEPT_ENTRIES: usize = 64;
 
 impl InFlight {
-    /// A request has been read that will be answered.
+    /// A request is made that will be answered.
     pub(super) fn push(&mut self, expected: Expected) {
         self.push_at(expected, Nanos::now());
     }
 
-    fn push_at(&mut self, expected: Expected, at: Nanos) {
+    /// A request has been read that will be answered.
+    pub(super) fn push_at(&mut self, expected: Expected, at: Nanos) {
         self.unsent += 1;
         if self.queue.capacity() == 0 {
             // Most clients have one request in flight, and most connections are idle.
@@ -216,11 +245,7 @@ impl InFlight {
     }
 
     /// The oldest request is being answered.
-    pub(super) fn pop(&mut self) -> Option<Expected> {
-        self.pop_at(Nanos::now())
-    }
-
-    fn pop_at(&mut self, now: Nanos) -> Option<Expected> {
+    pub(super) fn pop_at(&mut self, now: Nanos) -> Option<Expected> {
         let entry = self.queue.get_mut(self.begun as usize)?;
         entry.broker = now.since(entry.at);
         entry.at = now;
@@ -242,17 +267,18 @@ impl InFlight {
     fn answered_at(&mut self, is_held: bool, now: Nanos, metrics: &ListenerMetrics) {
         let through = self.begun.saturating_sub(is_held.into());
         self.begun -= through;
-        for entry in self.queue.drain(..through as usize) {
-            let Expected::Response(response) = entry.expected else {
-                continue;
-            };
-            if response.to == Recipient::Client {
-                let api_key = response.api.map_or(NO_KEY, |api| api.key);
+        let (answered, _) = self.queue.make_contiguous().split_at(through as usize);
+        // Those that came and went together are counted at once.
+        for alike in answered.chunk_by(Entry::took_the_same) {
+            if let [entry, ..] = alike
+                && let Some(api_key) = entry.counted_as()
+            {
                 let added = u64::from(entry.added) + now.since(entry.at);
                 let [added, broker] = [added, entry.broker].map(Duration::from_nanos);
-                metrics.round_trip(api_key, added, broker);
+                metrics.round_trips(api_key, added, broker, alike.len() as u64);
             }
         }
+        self.queue.drain(..through as usize);
         if self.queue.is_empty() && self.queue.capacity() > KEPT_ENTRIES {
             self.queue = VecDeque::new();
         }
@@ -406,5 +432,26 @@ mod tests {
         in_flight.answered_at(false, after(60_005), &listener);
         assert_eq!(added(&metrics, "Metadata", "sum"), Some(0.001));
         assert_eq!(added(&metrics, "ApiVersions", "count"), None);
+    }
+
+    #[test]
+    fn round_trips_that_are_counted_at_once_count_as_many() {
+        let (metrics, listener) = metrics();
+        let mut in_flight = InFlight::default();
+        for api in [table::METADATA, table::METADATA, table::API_VERSIONS] {
+            in_flight.push_at(asked(api, Recipient::Client), after(0));
+        }
+        in_flight.push_at(Expected::RawToken, after(0));
+        in_flight.push_at(asked(table::METADATA, Recipient::Client), after(0));
+        in_flight.sent_at(after(1));
+        for _ in 0..5 {
+            in_flight.pop_at(after(2));
+        }
+        in_flight.answered_at(false, after(5), &listener);
+        for (api, count) in [("Metadata", 3.0), ("ApiVersions", 1.0)] {
+            assert_eq!(added(&metrics, api, "count"), Some(count), "{api}");
+            assert_eq!(added(&metrics, api, "sum"), Some(0.004 * count), "{api}");
+        }
+        assert!(in_flight.is_empty());
     }
 }

@@ -6,7 +6,7 @@
 
 use super::cause::Cause;
 use super::first_bytes::{DetectedProtocol, FirstBytes};
-use super::in_flight::{Expected, InFlight, Recipient, Response};
+use super::in_flight::{Expected, InFlight, ReadAt, Recipient, Response};
 use super::lane::{OpaqueAhead, Scan};
 use super::link_id::LinkId;
 use super::provisional::BrokerIdentity;
@@ -39,6 +39,7 @@ pub(super) struct RequestContext<'a> {
     pub(super) identity: BrokerIdentity,
     /// Which broker is there, where it is known.
     pub(super) node: Option<NodeId>,
+    pub(super) read_at: ReadAt,
 }
 
 impl<'a> RequestContext<'a> {
@@ -51,6 +52,7 @@ impl<'a> RequestContext<'a> {
             link: LinkId::FIRST,
             identity: BrokerIdentity::Confirmed,
             node: None,
+            read_at: ReadAt::default(),
         }
     }
 
@@ -87,7 +89,7 @@ impl<'a> RequestContext<'a> {
 
     /// The broker will answer the client's request.
     fn expect(&mut self, expected: Expected) {
-        self.in_flight.push(expected);
+        self.in_flight.push_at(expected, self.read_at.get());
         self.state.owed.push_broker(self.link);
     }
 }

@@ -6,7 +6,7 @@
 //! out. What goes out depends on the bytes alone, not on how they were split.
 
 use super::cause::Cause;
-use super::in_flight::{Expected, InFlight, Recipient, Response};
+use super::in_flight::{Expected, InFlight, ReadAt, Recipient, Response};
 use super::lane::{OpaqueAhead, Scan};
 use super::link_id::LinkId;
 use super::requests::LENGTH_BYTES;
@@ -33,6 +33,7 @@ pub(super) struct ResponseContext<'a> {
     /// Which broker is there, where it is known.
     pub(super) node: Option<NodeId>,
     pub(super) answered: &'a mut Option<Answered>,
+    pub(super) read_at: ReadAt,
 }
 
 /// A broker's answer that does not go to the client as it is.
@@ -277,7 +278,7 @@ impl Responses {
         if let At::Flowing(total) = self.at {
             self.last_run = total;
         }
-        with.in_flight.pop();
+        with.in_flight.pop_at(with.read_at.get());
         Ok(true)
     }
 

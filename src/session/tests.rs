@@ -3,7 +3,7 @@
 
 mod leaks;
 
-use super::in_flight::{self, Expected, InFlight, Recipient, Response};
+use super::in_flight::{self, Expected, InFlight, ReadAt, Recipient, Response};
 use super::lane::Scan;
 use super::link_id::LinkId;
 use super::provisional::BrokerIdentity;
@@ -57,7 +57,7 @@ impl Session {
     /// The broker grants and accepts what is in flight.
     fn answer(&mut self) {
         let sasl = &mut self.state.sasl;
-        while let Some(expected) = self.in_flight.pop() {
+        while let Some(expected) = self.in_flight.pop_at(ReadAt::default().get()) {
             self.state.owed.begin(LinkId::FIRST);
             let api = match expected {
                 Expected::Response(response) => response.api,
@@ -130,6 +130,7 @@ impl Direction for Requests {
             link: LinkId::FIRST,
             identity: BrokerIdentity::Confirmed,
             node: None,
+            read_at: ReadAt::default(),
         }
     }
 }
@@ -144,6 +145,7 @@ impl Direction for Responses {
             link: LinkId::FIRST,
             node: None,
             answered: &mut session.answered,
+            read_at: ReadAt::default(),
         }
     }
 }
@@ -391,8 +393,8 @@ proptest! {
         prop_assert!(out == expected, "{:?}", kinds);
         prop_assert_eq!(split.state.owed.len(), whole.state.owed.len());
         prop_assert_eq!(split.past, whole.past);
-        while let Some(expected) = whole.in_flight.pop() {
-            prop_assert_eq!(split.in_flight.pop(), Some(expected));
+        while let Some(expected) = whole.in_flight.pop_at(ReadAt::default().get()) {
+            prop_assert_eq!(split.in_flight.pop_at(ReadAt::default().get()), Some(expected));
         }
         prop_assert!(split.in_flight.is_empty());
     }

@@ -279,10 +279,15 @@ impl ListenerMetrics {
         self.shared.rewritten.of(api_key).inc();
     }
 
-    /// Counts a round trip: what Narrows has added to it, and what the broker took.
-    pub(crate) fn round_trip(&self, api_key: i16, added: Duration, broker: Duration) {
-        self.shared.added_seconds.of(api_key).observe(added);
-        self.shared.broker_seconds.of(api_key).observe(broker);
+    /// Counts so many round trips: what Narrows has added to each, and what the broker took.
+    pub(crate) fn round_trips(&self, api_key: i16, added: Duration, broker: Duration, count: u64) {
+        let Shared {
+            added_seconds,
+            broker_seconds,
+            ..
+        } = &self.shared;
+        added_seconds.of(api_key).observe(added, count);
+        broker_seconds.of(api_key).observe(broker, count);
     }
 
     /// Counts a response that says `error`, which is one of a closed set of names. A lookup under
