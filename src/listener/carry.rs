@@ -47,13 +47,14 @@ pub(super) fn carry(
 }
 
 async fn opened(connection: &mut Connection, client: TcpStream) -> Cause {
-    match connection.open(client).await {
-        Ok(incoming) => session::run(incoming, &mut connection.session).await,
+    let incoming = match connection.open(client).await {
+        Ok(incoming) => incoming,
         Err(Failed(cause, client)) => {
             if let Some(client) = client {
                 session::linger(Stream::Plain(client), cause.final_bytes()).await;
             }
-            cause
+            return cause;
         }
-    }
+    };
+    session::run(incoming, &mut connection.session).await
 }

@@ -67,8 +67,9 @@ impl Connection {
                 broker_port: *broker_port,
             },
             Some(ListenerTls::Terminate(tls)) => {
-                let shaken =
-                    tokio::time::timeout_at(deadline, self.handshake(tcp, buffer, tls)).await;
+                // In a place of its own, which an idle session does not keep.
+                let handshake = Box::pin(self.handshake(tcp, buffer, tls));
+                let shaken = tokio::time::timeout_at(deadline, handshake).await;
                 let stream = shaken.unwrap_or(Err(Failed(late(timeout), None)))?;
                 IncomingClient::Kafka(stream, None)
             }
