@@ -9,6 +9,8 @@ use std::process::Command;
 /// Broker 1 has the port behind `port` in plaintext.
 pub fn command(kind: Kind, setting: &Setting, port: u16) -> Result<Command> {
     let mut command = Command::new(&setting.narrows);
+    // All of the load comes from one address.
+    command.env("NARROWS_LIMITS__CONNECTIONS_PER_SOURCE_MAX", "1000000");
     if kind == Kind::Narrows {
         command
             .args(["run", "--bootstrap-servers", &setting.broker.to_string()])
