@@ -15,6 +15,7 @@
 
 use super::Cluster;
 use super::refresh::Outcome;
+use super::verified::Standing;
 use super::view::{KnownBroker, Learned, Source};
 use crate::broker::dial::DialFailure;
 use crate::broker::{self, DialError, OwnName, ProbeError, Security};
@@ -37,8 +38,8 @@ pub(crate) struct Connection {
     pub(crate) stream: Stream,
     /// What was dialled.
     pub(crate) address: BrokerAddress,
-    /// Whom it reached.
-    pub(crate) peer: SocketAddr,
+    /// Whom it reached, and what its end will say about the address.
+    pub(crate) standing: Standing,
     /// Cancelled when the broker leaves the cluster or moves.
     pub(crate) gone: CancellationToken,
     /// This is a bootstrap server in the place of a broker that is not known yet.
@@ -142,6 +143,13 @@ pub(crate) enum ConnectError {
     },
 }
 
+impl Connection {
+    /// Whom it reached.
+    pub(crate) fn peer(&self) -> SocketAddr {
+        self.standing.peer()
+    }
+}
+
 impl ConnectError {
     pub(super) fn probe(address: &BrokerAddress, source: ProbeError) -> Self {
         let address = address.clone();
@@ -235,15 +243,7 @@ impl Cluster {
         for address in candidates.into_iter().map(at) {
             let security = Security::default();
             match self.dial_for_client(&address, &security, &[]).await {
-                Ok((stream, peer)) => {
-                    return Ok(Connection {
-                        stream,
-                        address,
-                        peer,
-                        gone,
-                        is_provisional: false,
-                    });
-                }
+                Ok(reached) => return Ok(self.connection(reached, address, gone)),
                 Err(error) => failures.push(error),
             }
         }
@@ -258,12 +258,6 @@ impl Cluster {
                 Err(self.no_bootstrap(failures.collect()))
             }
         }
-    }
-
-    /// A connection to this address is over, by whichever side: who is there now must say so again.
-    /// A broker that goes away is not always the first to close.
-    pub(crate) fn forget_verified(&self, peer: SocketAddr) {
-        self.verified.forget(peer);
     }
 
     /// Waits until the map says where the broker is that `target` means. Cancel-safe.
@@ -343,17 +337,11 @@ impl Cluster {
         let mut is_loop = true;
         for address in self.bootstrap_candidates() {
             match self.connect_address(&address, None, name).await {
-                Ok((stream, peer)) => {
+                Ok(reached) => {
                     // Never cancelled: the client has not asked for this broker, so that its
                     // leaving the map is no reason to end the connection.
                     let gone = CancellationToken::new();
-                    return Ok(Connection {
-                        stream,
-                        address,
-                        peer,
-                        gone,
-                        is_provisional: false,
-                    });
+                    return Ok(self.connection(reached, address, gone));
                 }
                 Err(error) => {
                     // Where every bootstrap server leads back here, that is what to say; one that
@@ -407,13 +395,7 @@ impl Cluster {
         let address = broker.address;
         let connected = self.connect_address(&address, Some(node), name).await;
         match connected.map_err(|error| self.explained(node, error)) {
-            Ok((stream, peer)) => Ok(Connection {
-                stream,
-                address,
-                peer,
-                gone: broker.gone,
-                is_provisional: false,
-            }),
+            Ok(reached) => Ok(self.connection(reached, address, broker.gone)),
             Err(ConnectError::WrongBroker { .. }) => self.connect_moved(node, address, name).await,
             Err(error) => {
                 self.want_refresh();
@@ -433,18 +415,12 @@ impl Cluster {
     ) -> Option<Connection> {
         let address = self.view.locate(node)?.claimed()?.clone();
         let connected = self.connect_address(&address, Some(node), name).await;
-        let (stream, peer) = connected.ok()?;
+        let reached = connected.ok()?;
         if self.view.moved(node, &address) {
             self.broker_moved(node, known, &address);
         }
         let gone = self.view.locate(node)?.gone;
-        Some(Connection {
-            stream,
-            address,
-            peer,
-            gone,
-            is_provisional: false,
-        })
+        Some(self.connection(reached, address, gone))
     }
 
     /// The broker was not where the map said: learn where it is now, and try once more.
@@ -471,14 +447,8 @@ impl Cluster {
         let connected = self
             .connect_address(&broker.address, Some(node), name)
             .await;
-        let (stream, peer) = connected.map_err(|error| self.explained(node, error))?;
-        Ok(Connection {
-            stream,
-            address: broker.address,
-            peer,
-            gone: broker.gone,
-            is_provisional: false,
-        })
+        let reached = connected.map_err(|error| self.explained(node, error))?;
+        Ok(self.connection(reached, broker.address, broker.gone))
     }
 
     /// The same with what is known of the address, where that is what is wrong.
@@ -516,6 +486,21 @@ impl Cluster {
                 .is_some_and(|rule| rule.address(node).is_some()),
             address: error.address.clone(),
             reason: reason.to_string(),
+        }
+    }
+
+    fn connection(
+        &self,
+        (stream, peer): (Stream, SocketAddr),
+        address: BrokerAddress,
+        gone: CancellationToken,
+    ) -> Connection {
+        Connection {
+            stream,
+            address,
+            standing: Standing::new(&self.verified, peer),
+            gone,
+            is_provisional: false,
         }
     }
 

@@ -22,6 +22,7 @@ pub(crate) mod view;
 pub use broker_address::BrokerAddressRule;
 pub(crate) use connect::{ConnectError, Connection};
 pub(crate) use dials::Dialled;
+pub(crate) use verified::Standing;
 pub(crate) use view::View;
 
 use crate::broker::{DialError, DialSettings, Dialler, Resolver, Security};
@@ -73,7 +74,7 @@ pub(crate) struct Cluster {
     settings: ArcSwap<ClusterSettings>,
     view: View,
     refreshes: refresh::Refreshes,
-    verified: verified::Verified,
+    verified: Arc<verified::Verified>,
     elsewhere: verified::Elsewhere,
     routes: routes::Routes,
     offered: offers::Offered,
@@ -111,7 +112,7 @@ impl Cluster {
             view,
             settings: ArcSwap::from_pointee(settings),
             refreshes: refresh::Refreshes::default(),
-            verified: verified::Verified::default(),
+            verified: Arc::default(),
             elsewhere: verified::Elsewhere::default(),
             routes: routes::Routes::default(),
             offered: offers::Offered::default(),

@@ -8,7 +8,7 @@ use super::provisional::BrokerIdentity;
 use super::requests::RequestContext;
 use super::responses::{Answered, ResponseContext, Responses};
 use super::state::SessionState;
-use crate::cluster::Connection;
+use crate::cluster::{Connection, Standing};
 use crate::net::socket;
 use crate::net::stream::Stream;
 use crate::protocol::own_requests::OwnRequest;
@@ -16,7 +16,6 @@ use crate::types::{NodeId, Target};
 use bytes::{Buf, Bytes};
 use std::collections::VecDeque;
 use std::io;
-use std::net::SocketAddr;
 use std::task::{Context, Poll, ready};
 use tokio_util::sync::CancellationToken;
 
@@ -45,8 +44,8 @@ pub(super) struct BrokerLink {
     pub(super) is_broken: bool,
     /// It was good until the right broker was known, and goes once it has answered everything.
     pub(super) is_leaving: bool,
-    /// Who is there.
-    pub(super) peer: SocketAddr,
+    /// Who is there, and what its end will say about the address.
+    pub(super) standing: Standing,
     /// Whether that is the broker that was meant.
     pub(super) identity: BrokerIdentity,
     /// Cancelled when the broker leaves the cluster or moves.
@@ -76,7 +75,7 @@ impl BrokerLink {
             is_closed: false,
             is_broken: false,
             is_leaving: false,
-            peer: connection.peer,
+            standing: connection.standing,
             identity: BrokerIdentity::new(connection.is_provisional),
             gone: connection.gone,
         }

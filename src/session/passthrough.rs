@@ -47,7 +47,7 @@ impl Session<'_> {
             Ok(connection) => connection,
             Err(cause) => return close::refuse(client, cause, &entry.stop).await,
         };
-        self.record.broker = Some(connection.peer);
+        self.record.broker = Some(connection.peer());
         match entry.target {
             Target::Bootstrap => entry.context.brokers_told(),
             Target::Broker(_) => entry.context.broker_reached(),

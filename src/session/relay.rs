@@ -233,7 +233,11 @@ impl Relay {
 
     /// The session ends so: where it is a broker that has ended it, that one may come back as
     /// another version.
-    pub(super) fn note_lost(&self, cause: &Cause) {
+    pub(super) fn note_end(&mut self, cause: &Cause) {
+        if matches!(cause, Cause::ClientClosed | Cause::ClientFailed(_)) {
+            let through = self.links.iter_mut().filter(|link| link.is_through());
+            through.for_each(|link| link.standing.left_in_peace());
+        }
         let is_broker = matches!(
             cause,
             Cause::BrokerClosed | Cause::BrokerFailed(_) | Cause::BrokerGone(_)

@@ -187,7 +187,7 @@ impl Session<'_> {
                     relay.links().let_others_go();
                 }
                 if is_found {
-                    self.record.broker = Some(relay.link().peer);
+                    self.record.broker = Some(relay.link().standing.peer());
                 }
                 relay.go_on();
             }

@@ -43,10 +43,7 @@ impl Session<'_> {
             Err(cause) => return cause,
         };
         let cause = self.relay(&mut relay).await;
-        for link in relay.links().iter() {
-            self.entry.setup.cluster.forget_verified(link.peer);
-        }
-        relay.note_lost(&cause);
+        relay.note_end(&cause);
         let oldest = relay.link().in_flight.oldest();
         let is_under_way = relay.state.sasl.is_incomplete();
         let cause = relay.state.login.explain(cause, oldest, is_under_way);
@@ -93,9 +90,9 @@ impl Session<'_> {
             Err(cause) => return Err(close::refuse(client, cause, &entry.stop).await),
         };
         self.newcomer = None;
-        self.record.broker = Some(connection.peer);
+        self.record.broker = Some(connection.peer());
         debug!(
-            broker = %connection.peer, client = %state.identity,
+            broker = %connection.peer(), client = %state.identity,
             is_provisional = connection.is_provisional, "connected to the broker"
         );
         let pools = pools.between(&client, &connection.stream);
@@ -368,7 +365,12 @@ impl Session<'_> {
     async fn settle(&self, relay: &mut Relay) {
         let Entry { setup, target, .. } = self.entry;
         let is_right = match *target {
-            Target::Broker(node) => setup.cluster.is_broker(node, relay.link().peer).await,
+            Target::Broker(node) => {
+                setup
+                    .cluster
+                    .is_broker(node, relay.link().standing.peer())
+                    .await
+            }
             Target::Bootstrap => true,
         };
         if !is_right {

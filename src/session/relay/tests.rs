@@ -5,11 +5,12 @@ use super::super::link_id::LinkId;
 use super::super::requests::{RequestContext, Requests};
 use super::super::tests::{request, state};
 use super::*;
-use crate::cluster::Connection;
+use crate::cluster::{Connection, Standing};
 use crate::net::buffer::BufferPool;
 use crate::observe::metrics::{CopyReason, Metrics};
 use crate::protocol::samples::close;
 use crate::types::{BrokerAddress, ListenerName, Target};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -49,7 +50,7 @@ async fn script(first: &[u8]) -> Script {
     let mut with = RequestContext::before_dial(&mut session.state, &mut session.in_flight);
     requests.scan(&mut buffer, &mut with).unwrap();
     let connection = Connection {
-        peer: near_broker.peer_addr().unwrap(),
+        standing: Standing::new(&Arc::default(), near_broker.peer_addr().unwrap()),
         stream: Stream::Plain(near_broker),
         address: BrokerAddress {
             host: "kafka-0".into(),
