@@ -29,29 +29,29 @@ const DISCARDED_BYTES: usize = 4 * 1024;
 
 /// Ends a session's connections, each as its side needs it. The client is told `final_bytes`.
 pub(super) async fn close(client: Stream, brokers: Vec<Stream>, final_bytes: &[u8]) {
-    let brokers = async {
-        // A broker in TLS is told that this was all. To close over what it may still send, a
-        // session ticket for one, would take back what it has not read yet. Without TLS nothing
-        // comes that was not asked for.
-        let (tls, plain): (Vec<_>, Vec<_>) = brokers
-            .into_iter()
-            .partition(|broker| matches!(broker, Stream::Tls(_)));
-        drop(plain);
-        let mut endings: Vec<_> = tls
-            .into_iter()
-            .map(|broker| Box::pin(linger(broker, b"")))
-            .collect();
-        poll_fn(|cx| {
-            endings.retain_mut(|ending| ending.as_mut().poll(cx).is_pending());
-            if endings.is_empty() {
-                Poll::Ready(())
-            } else {
-                Poll::Pending
-            }
-        })
-        .await;
-    };
-    tokio::join!(linger(client, final_bytes), brokers);
+    tokio::join!(linger(client, final_bytes), close_brokers(brokers));
+}
+
+/// Ends the connections to brokers.
+///
+/// A broker in TLS is told that this was all. To close over what it may still send, a session
+/// ticket for one, would take back what it has not read yet. Without TLS nothing comes that was not
+/// asked for.
+pub(super) async fn close_brokers(mut brokers: Vec<Stream>) {
+    brokers.retain(|broker| matches!(broker, Stream::Tls(_)));
+    let mut endings: Vec<_> = brokers
+        .into_iter()
+        .map(|broker| Box::pin(linger(broker, b"")))
+        .collect();
+    poll_fn(|cx| {
+        endings.retain_mut(|ending| ending.as_mut().poll(cx).is_pending());
+        if endings.is_empty() {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
+    })
+    .await;
 }
 
 /// Ends the connection of a client for whom there is no broker: when none could be reached, not

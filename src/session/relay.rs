@@ -172,11 +172,19 @@ impl Relay {
     }
 
     /// Ends both connections, each as its side needs it.
-    pub(super) async fn close(self) {
+    pub(super) async fn close(self, cause: &Cause) {
+        let has_gone = self.has_client_closed() || matches!(cause, Cause::ClientFailed(_));
         // Pipes and buffers go back to their pools before the client gets its time to close.
         let Self { client, links, .. } = self;
         let brokers = links.into_all().map(BrokerLink::into_stream).collect();
-        close::close(client, brokers, b"").await;
+        if has_gone && client.plain().is_some() {
+            // Nothing of it is unread, so that what has been sent to it arrives all the same. In
+            // TLS there would be more to say.
+            drop(client);
+            close::close_brokers(brokers).await;
+        } else {
+            close::close(client, brokers, b"").await;
+        }
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
@@ -298,7 +306,7 @@ impl Relay {
             || self.up.is_heard && (self.requests.has_bytes() || self.client.is_mid_record());
         let mut up = self.up.flow(is_waiting, is_begun);
         // That the client has closed may be known already; then it has a deadline of its own.
-        up.is_heard |= self.deadline.is_some();
+        up.is_heard |= self.has_client_closed();
         let responses = &reading.responses;
         let is_waiting = !responses.is_flushed() || !self.client.is_drained();
         let is_begun = responses.is_mid_frame() || responses.has_bytes();
@@ -436,6 +444,11 @@ impl Relay {
         if let Err(cause) = looked {
             self.end(cause);
         }
+    }
+
+    /// Whether the client has closed its sending side, and everything before that has been read.
+    fn has_client_closed(&self) -> bool {
+        self.deadline.is_some()
     }
 
     /// The client has closed its sending side. Whatever it has asked is answered; half a request

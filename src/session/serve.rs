@@ -50,7 +50,7 @@ impl Session<'_> {
         self.record.client = relay.state.identity.to_string();
         self.record.principal = relay.state.identity.principal();
         self.record.traffic = Some(Box::new(relay.traffic()));
-        Box::pin(relay.close()).await;
+        Box::pin(relay.close(&cause)).await;
         cause
     }
 
@@ -79,15 +79,14 @@ impl Session<'_> {
             first = asked => first,
             () = entry.stop.draining() => Err(Cause::Drained),
         };
-        self.record.client = state.identity.to_string();
         let (buffer, refused) = match first {
             Ok(first) => first,
-            Err(cause) => return Err(close::refuse(client, cause, &entry.stop).await),
+            Err(cause) => return Err(self.refuse(client, &state, cause).await),
         };
         self.newcomer.iter_mut().for_each(Newcomer::has_asked);
         let (connection, target) = match self.dial(&client, &state).await {
             Ok(connection) => connection,
-            Err(cause) => return Err(close::refuse(client, cause, &entry.stop).await),
+            Err(cause) => return Err(self.refuse(client, &state, cause).await),
         };
         self.newcomer = None;
         self.record.broker = Some(connection.peer());
@@ -117,6 +116,12 @@ impl Session<'_> {
             entry.context.broker_reached();
         }
         Ok(relay)
+    }
+
+    /// Ends a session for which there is no broker.
+    async fn refuse(&mut self, client: Stream, state: &SessionState, cause: Cause) -> Cause {
+        self.record.client = state.identity.to_string();
+        close::refuse(client, cause, &self.entry.stop).await
     }
 
     /// Reaches the broker that is meant, which the first request may say. Nothing of the client's

@@ -87,8 +87,12 @@ pub(super) enum Overdue {
 /// Waits until somebody has closed, and then for as long as is waited for one who has. For waits in
 /// which nobody reads from `stream`. Cancel-safe.
 pub(super) async fn gone(stream: &Stream, half_close: Duration) {
-    while !stream.is_hung_up() {
+    // Most waits are over before the first look.
+    loop {
         tokio::time::sleep(TICK).await;
+        if stream.is_hung_up() {
+            break;
+        }
     }
     tokio::time::sleep(half_close).await;
 }
