@@ -134,3 +134,57 @@ impl From<io::Error> for ExchangeError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::net::{TcpListener, TcpStream};
+
+    /// An exchange with somebody who says these pieces, one after the other.
+    async fn with_peer<T>(pieces: &[&[u8]], talk: impl AsyncFnOnce(Exchange<'_>) -> T) -> T {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (tcp, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());
+        let (mut peer, _) = accepted.unwrap();
+        let mut stream = Stream::Plain(tcp.unwrap());
+        let says = async {
+            for piece in pieces {
+                peer.write_all(piece).await.unwrap();
+                tokio::task::yield_now().await;
+            }
+            drop(peer);
+        };
+        let exchange = Exchange::begin(&mut stream, Duration::from_secs(20));
+        tokio::join!(talk(exchange), says).0
+    }
+
+    const TWO: &[u8] = b"\0\0\0\x05first\0\0\0\x06second";
+
+    #[tokio::test]
+    async fn responses_are_told_apart_however_they_come() {
+        let bytes: Vec<_> = TWO.chunks(1).collect();
+        for pieces in [&[TWO][..], &[&TWO[..11], &TWO[11..]], &bytes] {
+            let received = with_peer(pieces, async |mut exchange| {
+                let first = exchange.receive().await.unwrap();
+                (first, exchange.receive_last().await.unwrap())
+            });
+            let (first, second) = received.await;
+            assert_eq!([first, second].concat(), TWO);
+        }
+    }
+
+    #[tokio::test]
+    async fn what_nobody_has_asked_for_is_an_error_and_not_lost() {
+        let received = with_peer(&[TWO], async |exchange| exchange.receive_last().await);
+        let error = received.await.unwrap_err();
+        assert!(matches!(error, ExchangeError::NotAsked(10)), "{error}");
+    }
+
+    #[tokio::test]
+    async fn half_a_response_is_none() {
+        let half = [&TWO[..8]];
+        let received = with_peer(&half, async |mut exchange| exchange.receive().await);
+        let error = received.await.unwrap_err();
+        assert!(matches!(error, ExchangeError::Closed), "{error}");
+    }
+}

@@ -1,5 +1,5 @@
-//! The `narrows` program under strace: which data system calls it makes for a load, and how many
-//! bytes each moves.
+//! The `narrows` program under strace: which data system calls it makes for a load, how many bytes
+//! each moves, and what it takes to let a connection in.
 
 use crate::PATIENCE;
 use crate::client::{PORTS, next_ports};
@@ -14,6 +14,9 @@ use std::time::{Duration, Instant};
 
 /// Every way in which bytes enter or leave a socket.
 const DATA_CALLS: &str = "trace=read,write,readv,writev,recvfrom,sendto,recvmsg,sendmsg,recvmmsg,sendmmsg,splice,sendfile";
+
+/// What a connection takes besides: to be accepted, tuned, watched and closed.
+const CONNECTION_CALLS: &str = "accept4,socket,connect,bind,listen,getsockopt,setsockopt,getsockname,getpeername,shutdown,close,epoll_ctl,poll,ppoll";
 
 /// What was done on sockets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -52,7 +55,7 @@ pub(crate) fn cost(load: &Load, count: usize, splice: &str) -> Cost {
 /// The same with scheme `single`, for connections whose clients have named their broker.
 pub(crate) fn named_cost(load: &Load, count: usize) -> Cost {
     let of = |count| {
-        let traced = Traced::start(serve(load), "auto", "single");
+        let traced = Traced::start(serve(load), "auto", "single", DATA_CALLS);
         carried(traced, load, count, Asker::named)
     };
     difference(of(count), of(2 * count))
@@ -75,7 +78,7 @@ fn difference(once: Cost, twice: Cost) -> Cost {
 /// What was done on the two sockets of one connection with `count` round trips, after another one
 /// with one, and what the process has counted for both.
 pub(crate) fn connection(load: &Load, count: usize, splice: &str) -> Cost {
-    let traced = Traced::start(serve(load), splice, "port");
+    let traced = Traced::start(serve(load), splice, "port", DATA_CALLS);
     carried(traced, load, count, Asker::new)
 }
 
@@ -103,6 +106,28 @@ fn carried(
     Cost { calls, runs }
 }
 
+/// How many calls it takes to let in, serve and end a connection with one round trip, while another
+/// one stands: those of `count` connections, each after the other, in the difference between two
+/// processes, so that neither beginning nor end counts.
+pub(crate) fn connections(load: &Load, count: usize) -> usize {
+    let of = |count| {
+        let watched = format!("{DATA_CALLS},{CONNECTION_CALLS}");
+        let traced = Traced::start(serve(load), "auto", "port", &watched);
+        let come = || {
+            let mut asker = Asker::new(TcpStream::connect(traced.bootstrap).unwrap(), load);
+            asker.round_trips(1);
+            asker
+        };
+        let _stands = come();
+        for _ in 0..count {
+            drop(come());
+        }
+        let sockets = traced.stop();
+        sockets.values().map(|calls| calls.made).sum::<usize>()
+    };
+    of(2 * count) - of(count)
+}
+
 /// A running `narrows` under strace.
 struct Traced {
     bootstrap: SocketAddr,
@@ -115,7 +140,7 @@ struct Traced {
 
 impl Traced {
     /// Starts Narrows, and waits until it listens.
-    fn start(broker: SocketAddr, splice: &str, scheme: &str) -> Self {
+    fn start(broker: SocketAddr, splice: &str, scheme: &str, calls: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         // The bootstrap port, four brokers, and the admin port.
         let ports = free_ports();
@@ -132,7 +157,7 @@ impl Traced {
             "-e",
             "signal=none",
             "-e",
-            DATA_CALLS,
+            calls,
             "-o",
         ]);
         command.arg(folder.path().join("calls"));
