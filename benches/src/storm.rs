@@ -47,11 +47,11 @@ impl Visit {
                 vec![door]
             }
             Self::Garble => vec![
-                with(Wire::BindingState(cut_hello(&client.hello()?)?.into())),
-                with(Wire::BindingState(frames::api_versions_request()?.into())),
+                with(Wire::Prefixed(cut_hello(&client.hello()?)?.into())),
+                with(Wire::Prefixed(frames::api_versions_request()?.into())),
             ],
             Self::AskForNobody => {
-                vec![with(Wire::BindingState(
+                vec![with(Wire::Prefixed(
                     client.to(UNKNOWN_NAME)?.hello()?.into(),
                 ))]
             }

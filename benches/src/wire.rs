@@ -5,6 +5,7 @@ use crate::tls;
 use anyhow::{Context, Result, ensure};
 use std::io;
 use std::net::{SocketAddr, TcpStream};
+use std::ops::Range;
 use std::os::fd::{AsRawFd, RawFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -26,9 +27,11 @@ pub struct Binding {
 pub enum Wire {
     Plain,
     Tls(tls::Client),
-    /// These bytes first, then plain Kafka. A relay that passes TLS through reads the hello and
-    /// nothing after it, so both ends save themselves the cipher.
-    BindingState(Arc<[u8]>),
+    /// These bytes first, then plain Kafka.
+    Prefixed(Arc<[u8]>),
+    /// A TLS hello like this one first, then plain Kafka. A relay that passes TLS through reads the
+    /// hello and nothing after it, so both ends save themselves the cipher.
+    Hello(Arc<[u8]>),
 }
 
 /// What a relay does with TLS, and what a workload needs of it.
@@ -52,7 +55,7 @@ impl Binding {
         match self.wire {
             Wire::Plain => Transport::Plain,
             Wire::Tls(_) => Transport::Tls,
-            Wire::BindingState(_) => Transport::Passthrough,
+            Wire::Prefixed(_) | Wire::Hello(_) => Transport::Passthrough,
         }
     }
 
@@ -64,10 +67,8 @@ impl Binding {
         match &self.wire {
             Wire::Plain => Ok(Stream::Plain(socket)),
             Wire::Tls(client) => Ok(Stream::Tls(Box::new(tls::Stream::begin(client, socket)?))),
-            Wire::BindingState(bytes) => match sys::send(socket.as_raw_fd(), bytes, false)? {
-                sent if sent == bytes.len() => Ok(Stream::Plain(socket)),
-                _ => Err(io::Error::other("a new connection takes no hello")),
-            },
+            Wire::Prefixed(bytes) => prefixed(socket, bytes),
+            Wire::Hello(hello) => prefixed(socket, &made_anew(hello)),
         }
     }
 
@@ -79,6 +80,26 @@ impl Binding {
         stream.establish()?;
         Ok(stream)
     }
+}
+
+fn prefixed(socket: TcpStream, bytes: &[u8]) -> io::Result<Stream> {
+    match sys::send(socket.as_raw_fd(), bytes, false)? {
+        sent if sent == bytes.len() => Ok(Stream::Plain(socket)),
+        _ => Err(io::Error::other("a new connection takes no hello")),
+    }
+}
+
+/// Where a hello's random is: behind the heads of record and message, and the version.
+const RANDOM: Range<usize> = 11..43;
+
+/// The hello with another random: none is sent twice, and by the same one again Narrows would know
+/// a connection that has come back to it.
+fn made_anew(hello: &[u8]) -> Vec<u8> {
+    let mut hello = hello.to_vec();
+    if let Some(random) = hello.get_mut(RANDOM) {
+        fastrand::fill(random);
+    }
+    hello
 }
 
 /// A connection.
@@ -202,5 +223,22 @@ impl Stream {
     pub fn ask(&mut self, request: &[u8]) -> Result<Vec<u8>> {
         self.send_all(request)?;
         self.frame()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hellos_differ_by_their_random_alone() {
+        let hello: Vec<u8> = (0..100).collect();
+        let (one, other) = (made_anew(&hello), made_anew(&hello));
+        assert_ne!(one[RANDOM], other[RANDOM]);
+        for made in [one, other] {
+            assert_eq!(made[..RANDOM.start], hello[..RANDOM.start]);
+            assert_eq!(made[RANDOM.end..], hello[RANDOM.end..]);
+        }
+        assert_eq!(made_anew(b"no hello"), b"no hello");
     }
 }

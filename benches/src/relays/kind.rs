@@ -106,7 +106,7 @@ impl Setting {
         Ok(match transport {
             Transport::Plain => Wire::Plain,
             Transport::Tls => Wire::Tls(self.client.clone()),
-            Transport::Passthrough => Wire::BindingState(self.client.hello()?.into()),
+            Transport::Passthrough => Wire::Hello(self.client.hello()?.into()),
         })
     }
 
