@@ -96,8 +96,46 @@ func (r *Run) Needs(names ...string) ([]string, error) {
 	return values, nil
 }
 
-// Count is the number of records wished for; without one the scenario goes on until SIGTERM.
-func (r *Run) Count() (int, error) {
+// Records are those that a scenario produces.
+type Records struct {
+	Topic, Tag string
+	Count      int
+	// Turn waits for the turn of record i, and is false once the run has to stop.
+	Turn func(int) bool
+}
+
+// Records are the records wished for.
+func (r *Run) Records() (*Records, error) {
+	names, err := r.Needs("topic", "tag")
+	if err != nil {
+		return nil, err
+	}
+	count, err := r.count()
+	if err != nil {
+		return nil, err
+	}
+	turn, err := r.pace()
+	return &Records{Topic: names[0], Tag: names[1], Count: count, Turn: turn}, err
+}
+
+// Subscription is what a scenario reads: so many records of a topic, as a member of a group.
+type Subscription struct {
+	Topic, Group string
+	Count        int
+}
+
+// Subscription is the one wished for.
+func (r *Run) Subscription() (*Subscription, error) {
+	names, err := r.Needs("topic", "group")
+	if err != nil {
+		return nil, err
+	}
+	count, err := r.count()
+	return &Subscription{Topic: names[0], Group: names[1], Count: count}, err
+}
+
+// Without a count the scenario goes on until SIGTERM.
+func (r *Run) count() (int, error) {
 	value, there := r.Options["count"]
 	if !there {
 		return math.MaxInt, nil
@@ -174,8 +212,7 @@ func (l *Login) Unsupported() error {
 	return fmt.Errorf("mechanism=%s is not supported here", l.Mechanism)
 }
 
-// Pace answers with a function that waits for the turn of record i, and is false once the run has to stop.
-func (r *Run) Pace() (func(int) bool, error) {
+func (r *Run) pace() (func(int) bool, error) {
 	value, there := r.Options["rate"]
 	if !there {
 		return func(int) bool { return r.Stop.Err() == nil }, nil

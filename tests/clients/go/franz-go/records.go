@@ -15,20 +15,11 @@ import (
 
 // produce sends the records of a tag, at `rate` records a second if one is given, until SIGTERM without a count.
 func produce(r *driver.Run) error {
-	names, err := r.Needs("topic", "tag")
+	wished, err := r.Records()
 	if err != nil {
 		return err
 	}
-	topic, tag := names[0], names[1]
-	count, err := r.Count()
-	if err != nil {
-		return err
-	}
-	turn, err := r.Pace()
-	if err != nil {
-		return err
-	}
-	client, err := connect(r, append(acks(r), kgo.DefaultProduceTopic(topic), kgo.ProducerLinger(5*time.Millisecond))...)
+	client, err := connect(r, append(acks(r), kgo.DefaultProduceTopic(wished.Topic), kgo.ProducerLinger(5*time.Millisecond))...)
 	if err != nil {
 		return err
 	}
@@ -43,9 +34,9 @@ func produce(r *driver.Run) error {
 		reports.Acked(record.Key, record.Partition, record.Offset)
 	}
 	sent := 0
-	for ; sent < count && turn(sent); sent++ {
+	for ; sent < wished.Count && wished.Turn(sent); sent++ {
 		// With the deadline as its context, a record that cannot be delivered is reported as failed in time.
-		client.Produce(r.Deadline, record(tag, sent), report)
+		client.Produce(r.Deadline, record(wished.Tag, sent), report)
 	}
 	// Reports are complete when the flush is: give the last ones a moment beyond the deadline.
 	last, cancel := context.WithDeadline(context.Background(), r.Ends().Add(3*time.Second))
@@ -58,7 +49,7 @@ func produce(r *driver.Run) error {
 			fmt.Fprintln(os.Stderr, "abort:", err)
 		}
 	}
-	return reports.Done(r, sent, count)
+	return reports.Done(r, sent, wished.Count)
 }
 
 // acks=all is idempotent; fewer acknowledgements rule that out.
@@ -79,30 +70,25 @@ func record(tag string, i int) *kgo.Record {
 
 // transaction commits and aborts transactions of ten records by turns, and reports the committed records.
 func transaction(r *driver.Run) error {
-	names, err := r.Needs("topic", "tag")
+	wished, err := r.Records()
 	if err != nil {
 		return err
 	}
-	topic, tag := names[0], names[1]
-	count, err := r.Count()
-	if err != nil {
-		return err
-	}
-	client, err := connect(r, kgo.DefaultProduceTopic(topic), kgo.TransactionalID(tag+"-transactional-id"))
+	client, err := connect(r, kgo.DefaultProduceTopic(wished.Topic), kgo.TransactionalID(wished.Tag+"-transactional-id"))
 	if err != nil {
 		return err
 	}
 	defer client.Close()
 	var reports driver.Sent
 	committed := 0
-	for start := 0; start < count; start += driver.Transaction {
+	for start := 0; start < wished.Count; start += driver.Transaction {
 		commit := start/driver.Transaction%2 == 0
 		if err := client.BeginTransaction(); err != nil {
 			return err
 		}
 		var records []*kgo.Record
-		for i := start; i < min(count, start+driver.Transaction); i++ {
-			records = append(records, record(tag, i))
+		for i := start; i < min(wished.Count, start+driver.Transaction); i++ {
+			records = append(records, record(wished.Tag, i))
 		}
 		results := client.ProduceSync(r.Deadline, records...)
 		if err := results.FirstErr(); err != nil {
@@ -123,18 +109,13 @@ func transaction(r *driver.Run) error {
 
 // consume reads from the start with a group until it has `count` records, or until SIGTERM; then commits and leaves.
 func consume(r *driver.Run) error {
-	names, err := r.Needs("topic", "group")
-	if err != nil {
-		return err
-	}
-	topic, group := names[0], names[1]
-	count, err := r.Count()
+	wished, err := r.Subscription()
 	if err != nil {
 		return err
 	}
 	var source readFrom
 	options := []kgo.Opt{
-		kgo.ConsumeTopics(topic), kgo.ConsumerGroup(group), kgo.WithHooks(&source),
+		kgo.ConsumeTopics(wished.Topic), kgo.ConsumerGroup(wished.Group), kgo.WithHooks(&source),
 		// In a long run a rejoin would otherwise start all over.
 		kgo.AutoCommitInterval(time.Second),
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.SessionTimeout(10 * time.Second),
@@ -153,8 +134,8 @@ func consume(r *driver.Run) error {
 	defer client.Close()
 
 	have := 0
-	for have < count && r.Stop.Err() == nil {
-		fetches := client.PollRecords(r.Stop, min(500, count-have))
+	for have < wished.Count && r.Stop.Err() == nil {
+		fetches := client.PollRecords(r.Stop, min(500, wished.Count-have))
 		fetches.EachError(func(topic string, partition int32, err error) {
 			if !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) {
 				fmt.Fprintf(os.Stderr, "fetch of %s-%d: %v\n", topic, partition, err)
@@ -165,7 +146,7 @@ func consume(r *driver.Run) error {
 			driver.Read(record.Key, record.Value, record.Partition, record.Offset)
 		})
 	}
-	if have < count && !r.StopAsked() {
+	if have < wished.Count && !r.StopAsked() {
 		return r.TooFew(have)
 	}
 	if have > 0 {

@@ -14,26 +14,21 @@ import (
 
 // share reads with a share group, accepting each record, until it has each of `count` records.
 func share(r *driver.Run) error {
-	names, err := r.Needs("topic", "group")
+	wished, err := r.Subscription()
 	if err != nil {
 		return err
 	}
-	topic, group := names[0], names[1]
-	count, err := r.Count()
-	if err != nil {
-		return err
-	}
-	client, err := connect(r, kgo.ConsumeTopics(topic), kgo.ShareGroup(group), kgo.FetchMaxWait(time.Second))
+	client, err := connect(r, kgo.ConsumeTopics(wished.Topic), kgo.ShareGroup(wished.Group), kgo.FetchMaxWait(time.Second))
 	if err != nil {
 		return err
 	}
 	defer client.Close()
-	if err := fromEarliest(r, client, group); err != nil {
+	if err := fromEarliest(r, client, wished.Group); err != nil {
 		return err
 	}
 	have := 0
-	for have < count && r.Stop.Err() == nil {
-		fetches := client.PollRecords(r.Stop, count-have)
+	for have < wished.Count && r.Stop.Err() == nil {
+		fetches := client.PollRecords(r.Stop, wished.Count-have)
 		fetches.EachError(func(topic string, partition int32, err error) {
 			fmt.Fprintf(os.Stderr, "fetch of %s-%d: %v\n", topic, partition, err)
 		})
@@ -43,7 +38,7 @@ func share(r *driver.Run) error {
 			driver.Read(record.Key, record.Value, record.Partition, record.Offset)
 		})
 	}
-	if have < count {
+	if have < wished.Count {
 		return r.TooFew(have)
 	}
 	if err := client.FlushAcks(r.Deadline); err != nil {

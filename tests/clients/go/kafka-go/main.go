@@ -149,16 +149,7 @@ func admin(r *driver.Run) error {
 
 // produce sends the records of a tag, at `rate` records a second if one is given, until SIGTERM without a count.
 func produce(r *driver.Run) error {
-	names, err := r.Needs("topic", "tag")
-	if err != nil {
-		return err
-	}
-	topic, tag := names[0], names[1]
-	count, err := r.Count()
-	if err != nil {
-		return err
-	}
-	turn, err := r.Pace()
+	wished, err := r.Records()
 	if err != nil {
 		return err
 	}
@@ -168,7 +159,7 @@ func produce(r *driver.Run) error {
 	}
 	var reports driver.Sent
 	writer := &kafka.Writer{
-		Addr: kafka.TCP(r.Bootstrap...), Topic: topic, Transport: transport, Async: true, AllowAutoTopicCreation: true,
+		Addr: kafka.TCP(r.Bootstrap...), Topic: wished.Topic, Transport: transport, Async: true, AllowAutoTopicCreation: true,
 		Balancer: &kafka.Hash{}, BatchTimeout: 5 * time.Millisecond, RequiredAcks: acks(r), ErrorLogger: kafka.LoggerFunc(complain),
 		Completion: func(messages []kafka.Message, err error) {
 			for _, message := range messages {
@@ -181,8 +172,8 @@ func produce(r *driver.Run) error {
 		},
 	}
 	sent := 0
-	for ; sent < count && turn(sent); sent++ {
-		message := kafka.Message{Key: driver.Key(tag, sent), Value: driver.Value(tag, sent)}
+	for ; sent < wished.Count && wished.Turn(sent); sent++ {
+		message := kafka.Message{Key: driver.Key(wished.Tag, sent), Value: driver.Value(wished.Tag, sent)}
 		if err := writer.WriteMessages(r.Deadline, message); err != nil {
 			return err
 		}
@@ -190,7 +181,7 @@ func produce(r *driver.Run) error {
 	if err := writer.Close(); err != nil {
 		return err
 	}
-	return reports.Done(r, sent, count)
+	return reports.Done(r, sent, wished.Count)
 }
 
 func acks(r *driver.Run) kafka.RequiredAcks {
@@ -206,11 +197,7 @@ func acks(r *driver.Run) kafka.RequiredAcks {
 
 // consume reads from the start with a group until it has `count` records, or until SIGTERM; then commits and leaves.
 func consume(r *driver.Run) error {
-	names, err := r.Needs("topic", "group")
-	if err != nil {
-		return err
-	}
-	count, err := r.Count()
+	wished, err := r.Subscription()
 	if err != nil {
 		return err
 	}
@@ -223,13 +210,13 @@ func consume(r *driver.Run) error {
 		return err
 	}
 	reader := kafka.NewReader(kafka.ReaderConfig{
-		Brokers: r.Bootstrap, Topic: names[0], GroupID: names[1], StartOffset: kafka.FirstOffset,
+		Brokers: r.Bootstrap, Topic: wished.Topic, GroupID: wished.Group, StartOffset: kafka.FirstOffset,
 		SessionTimeout: 10 * time.Second, MaxWait: time.Second, ErrorLogger: kafka.LoggerFunc(complain),
 		Dialer: &kafka.Dialer{ClientID: clientID, Timeout: 10 * time.Second, DualStack: true, TLS: config, SASLMechanism: mechanism},
 	})
 	have := 0
 	var last []kafka.Message
-	for have < count {
+	for have < wished.Count {
 		message, err := reader.FetchMessage(r.Stop)
 		if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 			break
@@ -241,7 +228,7 @@ func consume(r *driver.Run) error {
 		last = append(last, message)
 		driver.Read(message.Key, message.Value, int32(message.Partition), message.Offset)
 	}
-	if have < count && !r.StopAsked() {
+	if have < wished.Count && !r.StopAsked() {
 		return r.TooFew(have)
 	}
 	if err := reader.CommitMessages(r.Deadline, last...); err != nil {

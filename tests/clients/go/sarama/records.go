@@ -16,16 +16,7 @@ import (
 
 // produce sends the records of a tag, at `rate` records a second if one is given, until SIGTERM without a count.
 func produce(r *driver.Run) error {
-	names, err := r.Needs("topic", "tag")
-	if err != nil {
-		return err
-	}
-	topic, tag := names[0], names[1]
-	count, err := r.Count()
-	if err != nil {
-		return err
-	}
-	turn, err := r.Pace()
+	wished, err := r.Records()
 	if err != nil {
 		return err
 	}
@@ -59,12 +50,12 @@ func produce(r *driver.Run) error {
 		}
 	})
 	sent := 0
-	for ; sent < count && turn(sent); sent++ {
-		producer.Input() <- message(topic, tag, sent)
+	for ; sent < wished.Count && wished.Turn(sent); sent++ {
+		producer.Input() <- message(wished.Topic, wished.Tag, sent)
 	}
 	producer.AsyncClose()
 	reported.Wait()
-	return reports.Done(r, sent, count)
+	return reports.Done(r, sent, wished.Count)
 }
 
 // beIdempotent: acks=all is, as with the other clients.
@@ -87,12 +78,7 @@ func key(message *sarama.ProducerMessage) []byte {
 
 // transaction commits and aborts transactions of ten records by turns, and reports the committed records.
 func transaction(r *driver.Run) error {
-	names, err := r.Needs("topic", "tag")
-	if err != nil {
-		return err
-	}
-	topic, tag := names[0], names[1]
-	count, err := r.Count()
+	wished, err := r.Records()
 	if err != nil {
 		return err
 	}
@@ -102,7 +88,7 @@ func transaction(r *driver.Run) error {
 	}
 	patient(r, config)
 	beIdempotent(config)
-	config.Producer.Transaction.ID = tag + "-transactional-id"
+	config.Producer.Transaction.ID = wished.Tag + "-transactional-id"
 	producer, err := sarama.NewSyncProducer(r.Bootstrap, config)
 	if err != nil {
 		return err
@@ -110,13 +96,13 @@ func transaction(r *driver.Run) error {
 	defer producer.Close()
 	var reports driver.Sent
 	committed := 0
-	for start := 0; start < count; start += driver.Transaction {
+	for start := 0; start < wished.Count; start += driver.Transaction {
 		if err := producer.BeginTxn(); err != nil {
 			return err
 		}
 		var messages []*sarama.ProducerMessage
-		for i := start; i < min(count, start+driver.Transaction); i++ {
-			messages = append(messages, message(topic, tag, i))
+		for i := start; i < min(wished.Count, start+driver.Transaction); i++ {
+			messages = append(messages, message(wished.Topic, wished.Tag, i))
 		}
 		if err := producer.SendMessages(messages); err != nil {
 			return err
@@ -140,12 +126,7 @@ func transaction(r *driver.Run) error {
 
 // consume reads from the start with a group until it has `count` records, or until SIGTERM; then commits and leaves.
 func consume(r *driver.Run) error {
-	names, err := r.Needs("topic", "group")
-	if err != nil {
-		return err
-	}
-	topic, group := names[0], names[1]
-	count, err := r.Count()
+	wished, err := r.Subscription()
 	if err != nil {
 		return err
 	}
@@ -157,19 +138,19 @@ func consume(r *driver.Run) error {
 	config.Consumer.Offsets.AutoCommit.Enable = false
 	config.Consumer.Group.InstanceId = r.Get("static", "")
 	config.RackID = r.Get("rack", "")
-	consumer, err := sarama.NewConsumerGroup(r.Bootstrap, group, config)
+	consumer, err := sarama.NewConsumerGroup(r.Bootstrap, wished.Group, config)
 	if err != nil {
 		return err
 	}
 	enough, stop := context.WithCancel(r.Stop)
 	defer stop()
-	reader := &reader{wished: count, stop: stop}
+	reader := &reader{wished: wished.Count, stop: stop}
 	for enough.Err() == nil {
-		if err := consumer.Consume(enough, []string{topic}, reader); err != nil {
+		if err := consumer.Consume(enough, []string{wished.Topic}, reader); err != nil {
 			fmt.Fprintln(os.Stderr, "consume:", err)
 		}
 	}
-	if reader.have < count && !r.StopAsked() {
+	if reader.have < wished.Count && !r.StopAsked() {
 		return r.TooFew(reader.have)
 	}
 	if err := consumer.Close(); err != nil {
