@@ -46,6 +46,11 @@ impl BrokerIdentity {
         self == Self::Provisional && sasl.has_succeeded()
     }
 
+    /// Whether the map may say by now that it is another one.
+    pub(super) fn is_in_doubt(self) -> bool {
+        matches!(self, Self::Provisional | Self::Answered)
+    }
+
     /// Whether the client's requests wait: they may be for another broker.
     pub(super) fn holds_requests(self) -> bool {
         matches!(self, Self::Asking | Self::Answered)

@@ -24,7 +24,8 @@ use crate::net::buffer::{BUFFER_BYTES, Buffer, PARKED_BYTES_MAX};
 use crate::net::stream::Stream;
 use crate::protocol::own_requests::OwnRequest;
 use crate::types::{NodeId, Target};
-use std::future::poll_fn;
+use std::future::{pending, poll_fn};
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -263,17 +264,19 @@ impl Session<'_> {
     /// Relays until the session is over, and decides what the relay can't.
     async fn relay(&mut self, relay: &mut Relay) -> Cause {
         let stop = self.entry.stop.clone();
-        let cluster = Arc::clone(&self.entry.setup.cluster);
         let mut ending = Ending::new(self.entry.setup.session.connection_age_max);
         let mut errand: Option<Errand> = None;
         loop {
             let gone = relay.link().gone.clone();
             let others = relay.links().others_gone();
-            let is_provisional = relay.link().identity == BrokerIdentity::Provisional;
-            let located = is_provisional.then(|| Box::pin(cluster.located(self.entry.target)));
-            let located = async {
-                if let Some(located) = located {
-                    located.await;
+            let (identity, peer) = (relay.link().identity, relay.link().standing.peer());
+            // What is rare has a place of its own, which an idle session does not keep.
+            let is_in_doubt = identity.is_in_doubt();
+            let judged = is_in_doubt.then(|| Box::pin(judged(self.entry, identity, peer)));
+            let judged = async {
+                match judged {
+                    Some(judged) => judged.await,
+                    None => pending().await,
                 }
             };
             let is_draining = ending.is_draining();
@@ -281,10 +284,7 @@ impl Session<'_> {
                 biased;
                 event = relay.run() => match event {
                     Event::Ended(cause) => Err(cause),
-                    // What is rare has a place of its own, which an idle session does not keep.
-                    Event::Answered(request, frame) => {
-                        Box::pin(self.answered(relay, request, &frame)).await
-                    }
+                    Event::Answered(request, frame) => answered(relay, request, &frame),
                     Event::NeedsBroker(wanted) => match self.provide(relay, wanted) {
                         Ok(begun) => {
                             errand = begun;
@@ -300,8 +300,11 @@ impl Session<'_> {
                     errand = None;
                     self.arrived(relay, reached)
                 }
-                () = located, if is_provisional => {
-                    Box::pin(self.settle(relay)).await;
+                is_right = judged, if is_in_doubt => {
+                    if !is_right {
+                        relay.end(Cause::ProvisionalBrokerWrong(self.entry.target));
+                    }
+                    relay.resume();
                     Ok(())
                 }
                 () = stop.draining(), if !ending.is_draining() => {
@@ -338,50 +341,37 @@ impl Session<'_> {
         let place = node.and_then(|node| brokers.iter().position(|(known, _)| *known == node));
         ending::turn(place, brokers.len(), setup.session.drain_spread)
     }
+}
 
-    /// The broker has answered Narrows' own request.
-    async fn answered(
-        &self,
-        relay: &mut Relay,
-        request: OwnRequest,
-        frame: &[u8],
-    ) -> Result<(), Cause> {
-        match request {
-            OwnRequest::Metadata => {
-                let brokers = in_flight::read_broker_list(frame)?;
-                relay.state.observer.brokers_seen(brokers);
-            }
-            OwnRequest::Leaders | OwnRequest::Coordinator => {
-                if let Some(routing) = &mut relay.state.routing {
-                    routing.answered(request.version(), frame);
-                }
-                relay.go_on();
-                return Ok(());
-            }
-            // Asked on connections of Narrows' own only.
-            OwnRequest::Identity | OwnRequest::Offers | OwnRequest::Handshake => {}
+/// The broker has answered Narrows' own request.
+fn answered(relay: &mut Relay, request: OwnRequest, frame: &[u8]) -> Result<(), Cause> {
+    match request {
+        OwnRequest::Metadata => {
+            let brokers = in_flight::read_broker_list(frame)?;
+            relay.state.observer.brokers_seen(brokers);
         }
-        self.settle(relay).await;
-        Ok(())
+        OwnRequest::Leaders | OwnRequest::Coordinator => {
+            if let Some(routing) = &mut relay.state.routing {
+                routing.answered(request.version(), frame);
+            }
+            relay.go_on();
+        }
+        // Asked on connections of Narrows' own only.
+        OwnRequest::Identity | OwnRequest::Offers | OwnRequest::Handshake => {}
     }
+    Ok(())
+}
 
-    /// The broker map is known now: a session on a provisional broker goes on if that happens to be
-    /// the one that was meant, and else ends between two requests.
-    async fn settle(&self, relay: &mut Relay) {
-        let Entry { setup, target, .. } = self.entry;
-        let is_right = match *target {
-            Target::Broker(node) => {
-                setup
-                    .cluster
-                    .is_broker(node, relay.link().standing.peer())
-                    .await
-            }
-            Target::Bootstrap => true,
-        };
-        if !is_right {
-            relay.end(Cause::ProvisionalBrokerWrong(*target));
-        }
-        relay.resume();
+/// Waits until the map can say whether the broker at `peer` is the one that was meant: whether it
+/// is. What it has answered is in the map by then, or nothing will be. Cancel-safe.
+async fn judged(entry: &Entry, identity: BrokerIdentity, peer: SocketAddr) -> bool {
+    let cluster = &entry.setup.cluster;
+    if identity == BrokerIdentity::Provisional {
+        cluster.located(entry.target).await;
+    }
+    match entry.target {
+        Target::Broker(node) => cluster.is_broker(node, peer).await,
+        Target::Bootstrap => true,
     }
 }
 
