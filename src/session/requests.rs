@@ -109,6 +109,7 @@ impl Scan for Requests {
     type With<'a> = RequestContext<'a>;
 
     fn scan(&mut self, buffer: &mut Buffer, with: &mut RequestContext<'_>) -> Result<(), Cause> {
+        with.read_at = ReadAt::default();
         loop {
             let arrived = buffer.filled().len() - self.sendable;
             let passed = arrived.min(self.body_left);

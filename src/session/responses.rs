@@ -91,6 +91,7 @@ impl Scan for Responses {
     type With<'a> = ResponseContext<'a>;
 
     fn scan(&mut self, buffer: &mut Buffer, with: &mut ResponseContext<'_>) -> Result<(), Cause> {
+        with.read_at = ReadAt::default();
         loop {
             if let Some((mechanism, outcome)) = with.state.sasl.take_outcome() {
                 with.state.observer.login_answered(mechanism, outcome);
