@@ -88,10 +88,12 @@ fn carried(
     count: usize,
     asker: impl Fn(TcpStream, &Load) -> Asker,
 ) -> Cost {
-    // For the first connection Narrows asks the broker who it is; the next one takes just what the
-    // load needs.
-    asker(TcpStream::connect(traced.bootstrap).unwrap(), load).round_trips(1);
-    asker(TcpStream::connect(traced.bootstrap).unwrap(), load).round_trips(count);
+    let come = || asker(TcpStream::connect(traced.bootstrap).unwrap(), load);
+    // For the first connection Narrows asks the broker who it is; while it stands, the next one
+    // takes just what the load needs.
+    let mut stands = come();
+    stands.round_trips(1);
+    come().round_trips(count);
     let runs = traced.bulk_transfers();
     let mut sockets: Vec<_> = traced.stop().into_values().collect();
     sockets.sort_by_key(|calls| std::cmp::Reverse(calls.copied_bytes + calls.spliced_bytes));
