@@ -192,6 +192,16 @@ impl Island {
             .with_context(|| format!("nobody at {address}"))
     }
 
+    /// Whether Narrows runs: the admin port listens before the others do, and answers after them.
+    fn is_live(&self) -> Result<bool> {
+        let mut admin = self.dial(ADMIN)?;
+        admin.set_read_timeout(Some(PATIENCE))?;
+        admin.write_all(b"GET /livez HTTP/1.1\r\nHost: narrows\r\nConnection: close\r\n\r\n")?;
+        let mut answer = String::new();
+        admin.read_to_string(&mut answer)?;
+        Ok(answer.starts_with("HTTP/1.1 200 "))
+    }
+
     /// A DNS server that says that every name is at 127.0.0.1, where `answers` has it answer the
     /// questions that it has had before this one.
     fn serve_names(&self, answers: fn(usize) -> bool) -> Result<Names> {
@@ -239,7 +249,7 @@ impl Island {
             log: logs::path(logs, &self.log)?,
         };
         let deadline = Instant::now() + PATIENCE;
-        while self.dial(ADMIN).is_err() {
+        while !self.is_live().unwrap_or(false) {
             let is_late = Instant::now() > deadline;
             ensure!(!is_late, "no Narrows\n{}", logs::tail(&process.log));
             thread::sleep(POLL);
