@@ -90,7 +90,12 @@ impl Reach {
     pub(super) async fn versions(&self, stream: &mut Stream) -> Result<Offered, ProbeError> {
         let request = doctor_requests::versions_request(self.name.as_bytes());
         let answer = self.ask(stream, &request).await?;
-        Ok(doctor_requests::read_versions(&answer)?)
+        if let Some(offered) = doctor_requests::read_versions(&answer)? {
+            return Ok(offered);
+        }
+        let request = doctor_requests::old_versions_request(self.name.as_bytes());
+        let answer = self.ask(stream, &request).await?;
+        Ok(doctor_requests::read_old_versions(&answer)?)
     }
 
     /// One request and its answer, both with their length in front.

@@ -3,7 +3,8 @@
 //!
 //! ApiVersions v3 (KIP-511; features by KIP-584), Metadata v4, SaslAuthenticate v0 (KIP-152),
 //! Produce v3 and Fetch v4: every broker from 1.0 to 4.4 has these, and of those with a choice they
-//! are the ones with the plainest form. Older brokers answer ApiVersions in the form of v0.
+//! are the ones with the plainest form. Brokers before 2.4, and much that plays a broker, are asked
+//! for ApiVersions once more as v0.
 
 use super::own_requests::{SOFTWARE, begin, closed};
 use super::rewrite::PREFIX_BYTES;
@@ -12,7 +13,7 @@ use super::wire::{Malformed, Reader, Unread, put_string, to_usize};
 use crate::types::NodeId;
 use bytes::BufMut;
 
-/// UNSUPPORTED_VERSION: the rest is in the form of v0.
+/// UNSUPPORTED_VERSION.
 const UNSUPPORTED_VERSION: i16 = 35;
 /// More than any broker or cluster has: what is beyond is no answer of a broker's.
 const APIS_MAX: usize = 1_000;
@@ -25,8 +26,6 @@ const FINALIZED_FEATURES_TAG: u32 = 2;
 /// What a broker says that it can do.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Offered {
-    /// Its error code; 35 when it is too old for ApiVersions v3.
-    pub(crate) error: i16,
     /// Api keys with their versions.
     pub apis: Vec<(i16, Versions)>,
     /// Features that the cluster has settled on, with their level, such as `metadata.version`.
@@ -43,19 +42,31 @@ pub(crate) fn versions_request(name: &[u8]) -> Vec<u8> {
     closed(frame)
 }
 
-/// What the answer to a [`versions_request`] says: `frame` begins with the length.
-pub fn read_versions(frame: &[u8]) -> Result<Offered, Malformed> {
-    let mut reader = Reader::whole(body(frame)?);
-    read_offered(&mut reader).map_err(Unread::in_whole)
+/// The same in the form that everybody knows, for a broker that is too old for that one.
+pub(crate) fn old_versions_request(name: &[u8]) -> Vec<u8> {
+    closed(begin(table::API_VERSIONS, 0, name, 1))
 }
 
-fn read_offered(reader: &mut Reader<'_>) -> Result<Offered, Unread> {
-    let error = reader.int16()?;
-    let is_flexible = error != UNSUPPORTED_VERSION;
-    let mut offered = Offered {
-        error,
-        ..Offered::default()
-    };
+/// What the answer to a [`versions_request`] says, or that the broker is too old for it, which it
+/// adds various things to: `frame` begins with the length.
+pub fn read_versions(frame: &[u8]) -> Result<Option<Offered>, Malformed> {
+    let mut reader = Reader::whole(body(frame)?);
+    if reader.clone().int16() == Ok(UNSUPPORTED_VERSION) {
+        return Ok(None);
+    }
+    let offered = read_offered(&mut reader, true).map_err(Unread::in_whole)?;
+    Ok(Some(offered))
+}
+
+/// What the answer to an [`old_versions_request`] says.
+pub fn read_old_versions(frame: &[u8]) -> Result<Offered, Malformed> {
+    let mut reader = Reader::whole(body(frame)?);
+    read_offered(&mut reader, false).map_err(Unread::in_whole)
+}
+
+fn read_offered(reader: &mut Reader<'_>, is_flexible: bool) -> Result<Offered, Unread> {
+    reader.int16()?; // an error has no list
+    let mut offered = Offered::default();
     for _ in 0..count(reader, is_flexible, APIS_MAX)? {
         let api_key = reader.int16()?;
         let versions = Versions {

@@ -46,6 +46,8 @@ pub(crate) struct Script {
     pub(crate) garbled: Option<Garbled>,
     /// What it says to a login that it refuses.
     pub(crate) refusal: &'static str,
+    /// It has ApiVersions v0 to 2 alone, as brokers before 2.4 do.
+    pub(crate) is_old: bool,
     /// It has no Metadata.
     pub(crate) is_controller: bool,
     pub(crate) topic: Option<&'static str>,
@@ -74,6 +76,7 @@ impl Default for Script {
             loses_records: false,
             garbled: None,
             refusal: "Invalid username or password",
+            is_old: false,
             is_controller: false,
             topic: None,
             records: Arc::new(Mutex::new(Some(Vec::new()))),
@@ -196,13 +199,15 @@ fn answer(
         return None;
     }
     // Kafka's SaslServerAuthenticator takes one before the handshake.
-    if key == API_VERSIONS && !session.has_entered {
+    let is_too_new = key == API_VERSIONS && script.is_old && version > 2;
+    if key == API_VERSIONS && !session.has_entered && !is_too_new {
         if session.has_asked_for_versions {
             return None;
         }
         session.has_asked_for_versions = true;
     }
     match key {
+        API_VERSIONS if is_too_new => out.extend_from_slice(&[0, 35, 0, 0, 0, 0]),
         API_VERSIONS if version == 5 => identity(&frame, script, &mut out),
         API_VERSIONS => versions(script).encode(&mut out, version).unwrap(),
         SASL_HANDSHAKE => handshake(&mut frame, script)

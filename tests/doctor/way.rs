@@ -1,7 +1,9 @@
 //! The way to the bootstrap server: names, ports, and what listens there instead of Kafka.
 
 use crate::kafka::Script;
+use crate::logins::alice;
 use crate::{IMPATIENT, expect, peers, report, target};
+use narrows::auth::Mechanism;
 use narrows::doctor::Target;
 
 #[tokio::test]
@@ -110,6 +112,19 @@ async fn a_listener_that_expects_a_proxy_protocol_header() {
     };
     let target = target(script.start().await);
     expect(&target, "proxy_protocol_expected", &["proxy_protocol.mode"]).await;
+}
+
+#[tokio::test]
+async fn a_broker_that_is_too_old_for_the_first_question_is_asked_an_older_one() {
+    let script = Script {
+        is_old: true,
+        login: Some((&["PLAIN"], "alice", "hunter2")),
+        ..Script::default()
+    };
+    let target = alice(target(script.start().await), Mechanism::Plain, "hunter2");
+    let report = report(&target).await;
+    assert!(report.is_fine(), "{}", report.table(false));
+    assert_eq!(report.json()["apis"].as_array().unwrap().len(), 6);
 }
 
 #[tokio::test]

@@ -11,8 +11,11 @@ const BROKER_BYTES_MIN: usize = 4 + 2 + 4 + 2;
 const API_BYTES_MIN: usize = 3 * 2;
 
 fuzz_target!(|bytes: &[u8]| {
-    if let Ok(offered) = doctor_requests::read_versions(bytes) {
-        assert!(offered.apis.len() * API_BYTES_MIN <= bytes.len());
+    let old = doctor_requests::read_old_versions(bytes).map(Some);
+    for read in [doctor_requests::read_versions(bytes), old] {
+        if let Ok(Some(offered)) = read {
+            assert!(offered.apis.len() * API_BYTES_MIN <= bytes.len());
+        }
     }
     if let Ok(topology) = doctor_requests::read_topology(bytes) {
         assert!(topology.brokers.len() * BROKER_BYTES_MIN <= bytes.len());

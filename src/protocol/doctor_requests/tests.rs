@@ -55,20 +55,25 @@ fn versions_are_asked_for_under_the_name_of_narrows_and_come_with_features() {
         .with_api_keys(vec![api])
         .with_finalized_features(vec![feature]);
     let expected = Offered {
-        error: 0,
         apis: vec![(3, Versions { min: 0, max: 13 })],
         features: vec![("metadata.version".to_owned(), 25)],
     };
-    assert_eq!(read_versions(&answer(&response, 3)), Ok(expected));
+    assert_eq!(read_versions(&answer(&response, 3)), Ok(Some(expected)));
 }
 
 #[test]
-fn an_old_broker_that_answers_in_the_form_of_v0_is_understood() {
+fn an_old_broker_is_told_by_its_error_and_asked_in_the_form_of_v0() {
     let api = ApiVersion::default().with_api_key(18).with_max_version(2);
-    let response = ApiVersionsResponse::default()
-        .with_error_code(35)
-        .with_api_keys(vec![api]);
-    let offered = read_versions(&answer(&response, 0)).unwrap();
+    let response = ApiVersionsResponse::default().with_api_keys(vec![api]);
+    let refused = response.clone().with_error_code(35);
+    assert_eq!(read_versions(&answer(&refused, 0)), Ok(None));
+    // What librdkafka's mock cluster says: neither in the old form nor in the new one.
+    let mock = b"\0\0\0\x11\0\0\0\x07\0\x23\x01\0\x12\0\0\0\x02\0\0\0\0";
+    assert_eq!(read_versions(mock), Ok(None));
+
+    let rest = body_of(old_versions_request(b"narrows-1"), 18, 0, 1);
+    assert!(rest.is_empty(), "v0 has no body");
+    let offered = read_old_versions(&answer(&response, 0)).unwrap();
     assert_eq!(offered.apis, [(18, Versions { min: 0, max: 2 })]);
 }
 
@@ -177,6 +182,7 @@ proptest! {
     #[test]
     fn no_answer_is_a_panic(frame in proptest::collection::vec(any::<u8>(), 0..300)) {
         let _ = read_versions(&frame);
+        let _ = read_old_versions(&frame);
         let _ = read_topology(&frame);
         let _ = read_token(&frame);
         let _ = read_produced(&frame);
