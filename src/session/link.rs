@@ -1,7 +1,7 @@
 //! A session's connection to a broker: the stream, what has been asked on it, and who is there.
 
 use super::cause::Cause;
-use super::in_flight::{InFlight, ReadAt, Recipient};
+use super::in_flight::{InFlight, Recipient};
 use super::lane::{Filled, Lane, Pools};
 use super::link_id::LinkId;
 use super::provisional::BrokerIdentity;
@@ -91,7 +91,6 @@ impl BrokerLink {
             node: self.node,
             in_flight: &mut self.in_flight,
             answered: &mut self.answered,
-            read_at: ReadAt::default(),
             state,
         };
         (&mut self.responses, &mut self.stream, with)
@@ -104,7 +103,6 @@ impl BrokerLink {
             in_flight: &mut self.in_flight,
             identity: self.identity,
             node: self.node,
-            read_at: ReadAt::default(),
             state,
         }
     }

@@ -39,7 +39,6 @@ pub(super) struct RequestContext<'a> {
     pub(super) identity: BrokerIdentity,
     /// Which broker is there, where it is known.
     pub(super) node: Option<NodeId>,
-    pub(super) read_at: ReadAt,
 }
 
 impl<'a> RequestContext<'a> {
@@ -52,7 +51,6 @@ impl<'a> RequestContext<'a> {
             link: LinkId::FIRST,
             identity: BrokerIdentity::Confirmed,
             node: None,
-            read_at: ReadAt::default(),
         }
     }
 
@@ -88,8 +86,8 @@ impl<'a> RequestContext<'a> {
     }
 
     /// The broker will answer the client's request.
-    fn expect(&mut self, expected: Expected) {
-        self.in_flight.push_at(expected, self.read_at.get());
+    fn expect(&mut self, expected: Expected, read_at: &mut ReadAt) {
+        self.in_flight.push_at(expected, read_at.get());
         self.state.owed.push_broker(self.link);
     }
 }
@@ -109,7 +107,7 @@ impl Scan for Requests {
     type With<'a> = RequestContext<'a>;
 
     fn scan(&mut self, buffer: &mut Buffer, with: &mut RequestContext<'_>) -> Result<(), Cause> {
-        with.read_at = ReadAt::default();
+        let mut read_at = ReadAt::default();
         loop {
             let arrived = buffer.filled().len() - self.sendable;
             let passed = arrived.min(self.body_left);
@@ -118,7 +116,7 @@ impl Scan for Requests {
             if arrived == passed || !with.takes_requests() {
                 return Ok(());
             }
-            match self.begin(buffer, with)? {
+            match self.begin(buffer, with, &mut read_at)? {
                 Some(frame_bytes) => {
                     self.body_left = LENGTH_BYTES + frame_bytes;
                     self.last_run = frame_bytes;
@@ -173,6 +171,7 @@ impl Requests {
         &self,
         buffer: &mut Buffer,
         with: &mut RequestContext<'_>,
+        read_at: &mut ReadAt,
     ) -> Result<Option<usize>, Cause> {
         let bytes = &buffer.filled()[self.sendable..];
         let Some(frame_bytes) = frame_length(bytes, with.state)? else {
@@ -187,7 +186,7 @@ impl Requests {
                 let mechanism = with.state.sasl.mechanism();
                 with.state.identity.note_token(mechanism, frame);
                 if is_answered {
-                    with.expect(Expected::RawToken);
+                    with.expect(Expected::RawToken, read_at);
                 }
                 return Ok(Some(frame_bytes));
             }
@@ -251,12 +250,13 @@ impl Requests {
             "request"
         );
         if header.is_answered {
-            with.expect(Expected::Response(Response {
+            let expected = Expected::Response(Response {
                 api: header.api,
                 version,
                 correlation_id: header.correlation_id,
                 to: Recipient::Client,
-            }));
+            });
+            with.expect(expected, read_at);
         } else {
             with.in_flight.is_unanswered();
         }

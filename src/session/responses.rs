@@ -33,7 +33,6 @@ pub(super) struct ResponseContext<'a> {
     /// Which broker is there, where it is known.
     pub(super) node: Option<NodeId>,
     pub(super) answered: &'a mut Option<Answered>,
-    pub(super) read_at: ReadAt,
 }
 
 /// A broker's answer that does not go to the client as it is.
@@ -91,7 +90,7 @@ impl Scan for Responses {
     type With<'a> = ResponseContext<'a>;
 
     fn scan(&mut self, buffer: &mut Buffer, with: &mut ResponseContext<'_>) -> Result<(), Cause> {
-        with.read_at = ReadAt::default();
+        let mut read_at = ReadAt::default();
         loop {
             if let Some((mechanism, outcome)) = with.state.sasl.take_outcome() {
                 with.state.observer.login_answered(mechanism, outcome);
@@ -100,7 +99,7 @@ impl Scan for Responses {
             let goes_on = match &mut self.at {
                 // What has been answered must be taken before the next answer can be.
                 At::Boundary if with.answered.is_some() => false,
-                At::Boundary => self.begin(buffer, with)?,
+                At::Boundary => self.begin(buffer, with, &mut read_at)?,
                 At::Flowing(left) => {
                     let passed = arrived.min(*left);
                     self.sendable += passed;
@@ -208,7 +207,12 @@ impl Responses {
 
     /// Looks at the beginning of the next response. False if more bytes are needed, or an answer
     /// from elsewhere is owed to the client before it.
-    fn begin(&mut self, buffer: &Buffer, with: &mut ResponseContext<'_>) -> Result<bool, Cause> {
+    fn begin(
+        &mut self,
+        buffer: &Buffer,
+        with: &mut ResponseContext<'_>,
+        read_at: &mut ReadAt,
+    ) -> Result<bool, Cause> {
         let bytes = &buffer.filled()[self.sendable..];
         if bytes.is_empty() {
             return Ok(false);
@@ -279,7 +283,7 @@ impl Responses {
         if let At::Flowing(total) = self.at {
             self.last_run = total;
         }
-        with.in_flight.pop_at(with.read_at.get());
+        with.in_flight.pop_at(read_at.get());
         Ok(true)
     }
 

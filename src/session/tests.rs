@@ -130,7 +130,6 @@ impl Direction for Requests {
             link: LinkId::FIRST,
             identity: BrokerIdentity::Confirmed,
             node: None,
-            read_at: ReadAt::default(),
         }
     }
 }
@@ -145,7 +144,6 @@ impl Direction for Responses {
             link: LinkId::FIRST,
             node: None,
             answered: &mut session.answered,
-            read_at: ReadAt::default(),
         }
     }
 }
