@@ -271,14 +271,9 @@ impl Session<'_> {
             let others = relay.links().others_gone();
             let (identity, peer) = (relay.link().identity, relay.link().standing.peer());
             // What is rare has a place of its own, which an idle session does not keep.
-            let is_in_doubt = identity.is_in_doubt();
-            let judged = is_in_doubt.then(|| Box::pin(judged(self.entry, identity, peer)));
-            let judged = async {
-                match judged {
-                    Some(judged) => judged.await,
-                    None => pending().await,
-                }
-            };
+            let judged = identity
+                .is_in_doubt()
+                .then(|| Box::pin(judged(self.entry, identity, peer)));
             let is_draining = ending.is_draining();
             let done = tokio::select! {
                 biased;
@@ -293,14 +288,11 @@ impl Session<'_> {
                         Err(cause) => Err(cause),
                     },
                 },
-                reached = poll_fn(|cx| match &mut errand {
-                    Some(errand) => errand.as_mut().poll(cx),
-                    None => Poll::Pending,
-                }) => {
+                reached = if_any(errand.as_mut()) => {
                     errand = None;
                     self.arrived(relay, reached)
                 }
-                is_right = judged, if is_in_doubt => {
+                is_right = if_any(judged) => {
                     if !is_right {
                         relay.end(Cause::ProvisionalBrokerWrong(self.entry.target));
                     }
@@ -340,6 +332,14 @@ impl Session<'_> {
         let brokers = setup.cluster.view().brokers();
         let place = node.and_then(|node| brokers.iter().position(|(known, _)| *known == node));
         ending::turn(place, brokers.len(), setup.session.drain_spread)
+    }
+}
+
+/// Waits for something that there may be; without it, for ever. As cancel-safe as that is.
+async fn if_any<F: Future>(future: Option<F>) -> F::Output {
+    match future {
+        Some(future) => future.await,
+        None => pending().await,
     }
 }
 
