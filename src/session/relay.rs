@@ -178,8 +178,9 @@ impl Relay {
         let Self { client, links, .. } = self;
         let brokers = links.into_all().map(BrokerLink::into_stream).collect();
         if has_gone && client.plain().is_some() {
-            // Nothing of it is unread, so that what has been sent to it arrives all the same. In
-            // TLS there would be more to say.
+            // Of one that has closed nothing is unread, so that what has been sent to it arrives
+            // all the same; one that has failed can't be told anything. In TLS there would be more
+            // to say.
             drop(client);
             close::close_brokers(brokers).await;
         } else {
@@ -239,8 +240,8 @@ impl Relay {
         routing.is_some_and(|routing| routing.is_open())
     }
 
-    /// The session ends so: where it is a broker that has ended it, that one may come back as
-    /// another version.
+    /// The session ends so: a client that has gone says nothing about its brokers; a broker that
+    /// has ended it may come back as another version.
     pub(super) fn note_end(&mut self, cause: &Cause) {
         if matches!(cause, Cause::ClientClosed | Cause::ClientFailed(_)) {
             let through = self.links.iter_mut().filter(|link| link.is_through());
