@@ -10,6 +10,7 @@ use crate::net::stream::Stream;
 use crate::net::tls::{Certificate, ClientTls, TlsError, Verify};
 use crate::observe::text::shown;
 use crate::protocol::doctor_requests::{self, Offered};
+use crate::protocol::own_requests;
 use crate::types::BrokerAddress;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -93,7 +94,7 @@ impl Reach {
         if let Some(offered) = doctor_requests::read_versions(&answer)? {
             return Ok(offered);
         }
-        let request = doctor_requests::old_versions_request(self.name.as_bytes());
+        let request = own_requests::offers_request(self.name.as_bytes(), 1);
         let answer = self.ask(stream, &request).await?;
         Ok(doctor_requests::read_old_versions(&answer)?)
     }

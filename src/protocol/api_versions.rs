@@ -8,12 +8,11 @@
 //! everything in the request, v5's cluster id and node id too (KIP-1242).
 
 use super::admission::{self, Unvetted};
+use super::errors::UNSUPPORTED_VERSION;
 use super::table::{self, Versions};
 use super::wire::{Malformed, Reader, Unread, put_varint, to_usize};
 use std::collections::BTreeMap;
 
-/// UNSUPPORTED_VERSION.
-const UNSUPPORTED_VERSION: i16 = 35;
 /// A version that no broker has, so that it answers in the form of v0 with the versions that it
 /// does have.
 pub(crate) const TOO_NEW: i16 = i16::MAX;

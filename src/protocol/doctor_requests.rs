@@ -6,6 +6,7 @@
 //! are the ones with the plainest form. Brokers before 2.4, and much that plays a broker, are asked
 //! for ApiVersions once more as v0.
 
+use super::errors::UNSUPPORTED_VERSION;
 use super::own_requests::{SOFTWARE, begin, closed};
 use super::rewrite::PREFIX_BYTES;
 use super::table::{self, Versions};
@@ -13,8 +14,6 @@ use super::wire::{Malformed, Reader, Unread, put_string, to_usize};
 use crate::types::NodeId;
 use bytes::BufMut;
 
-/// UNSUPPORTED_VERSION.
-const UNSUPPORTED_VERSION: i16 = 35;
 /// More than any broker or cluster has: what is beyond is no answer of a broker's.
 const APIS_MAX: usize = 1_000;
 const FEATURES_MAX: usize = 1_000;
@@ -42,11 +41,6 @@ pub(crate) fn versions_request(name: &[u8]) -> Vec<u8> {
     closed(frame)
 }
 
-/// The same in the form that everybody knows, for a broker that is too old for that one.
-pub(crate) fn old_versions_request(name: &[u8]) -> Vec<u8> {
-    closed(begin(table::API_VERSIONS, 0, name, 1))
-}
-
 /// What the answer to a [`versions_request`] says, or that the broker is too old for it, which it
 /// adds various things to: `frame` begins with the length.
 pub fn read_versions(frame: &[u8]) -> Result<Option<Offered>, Malformed> {
@@ -58,7 +52,7 @@ pub fn read_versions(frame: &[u8]) -> Result<Option<Offered>, Malformed> {
     Ok(Some(offered))
 }
 
-/// What the answer to an [`old_versions_request`] says.
+/// What the answer to an [`offers_request`](super::own_requests::offers_request) says.
 pub fn read_old_versions(frame: &[u8]) -> Result<Offered, Malformed> {
     let mut reader = Reader::whole(body(frame)?);
     read_offered(&mut reader, false).map_err(Unread::in_whole)

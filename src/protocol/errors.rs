@@ -14,6 +14,9 @@ pub(crate) const NOT_LEADER: i16 = 6;
 /// NOT_COORDINATOR: the client asked a broker that does not coordinate the group or transaction.
 pub(crate) const NOT_COORDINATOR: i16 = 16;
 
+/// UNSUPPORTED_VERSION: the request is newer than the broker.
+pub(crate) const UNSUPPORTED_VERSION: i16 = 35;
+
 /// Every code that has a name, with it.
 pub(crate) fn all() -> impl Iterator<Item = (i16, &'static str)> {
     (UNKNOWN_SERVER_ERROR..=i16::MAX)

@@ -1,5 +1,6 @@
 //! Requests are read, and answers written, by the `kafka-protocol` crate.
 
+use super::super::own_requests;
 use super::*;
 use bytes::Bytes;
 use kafka_protocol::messages::api_versions_response::{ApiVersion, FinalizedFeatureKey};
@@ -71,7 +72,7 @@ fn an_old_broker_is_told_by_its_error_and_asked_in_the_form_of_v0() {
     let mock = b"\0\0\0\x11\0\0\0\x07\0\x23\x01\0\x12\0\0\0\x02\0\0\0\0";
     assert_eq!(read_versions(mock), Ok(None));
 
-    let rest = body_of(old_versions_request(b"narrows-1"), 18, 0, 1);
+    let rest = body_of(own_requests::offers_request(b"narrows-1", 1), 18, 0, 1);
     assert!(rest.is_empty(), "v0 has no body");
     let offered = read_old_versions(&answer(&response, 0)).unwrap();
     assert_eq!(offered.apis, [(18, Versions { min: 0, max: 2 })]);
