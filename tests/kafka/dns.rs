@@ -21,6 +21,7 @@ use crate::brokers::{self, ports};
 use crate::fixture::{Fixture, LazyFixture, is_direct, sharing};
 use crate::logs;
 use crate::namespaces::{Side, broker_ip};
+use crate::narrows;
 use crate::relay;
 
 pub(crate) fn list(fixture: &LazyFixture) -> Vec<Trial> {
@@ -194,12 +195,8 @@ impl Island {
 
     /// Whether Narrows runs: the admin port listens before the others do, and answers after them.
     fn is_live(&self) -> Result<bool> {
-        let mut admin = self.dial(ADMIN)?;
-        admin.set_read_timeout(Some(PATIENCE))?;
-        admin.write_all(b"GET /livez HTTP/1.1\r\nHost: narrows\r\nConnection: close\r\n\r\n")?;
-        let mut answer = String::new();
-        admin.read_to_string(&mut answer)?;
-        Ok(answer.starts_with("HTTP/1.1 200 "))
+        let (status, _) = self.inside(|| narrows::http_get(ADMIN, "/livez"))??;
+        Ok(status == 200)
     }
 
     /// A DNS server that says that every name is at 127.0.0.1, where `answers` has it answer the

@@ -388,7 +388,8 @@ fn configuration(slot: u16) -> String {
     )
 }
 
-fn http_get(address: SocketAddr, path: &str) -> Result<(u16, String)> {
+/// Asks an HTTP server: status code and body.
+pub(crate) fn http_get(address: SocketAddr, path: &str) -> Result<(u16, String)> {
     let mut stream = TcpStream::connect_timeout(&address, HTTP_TIMEOUT)?;
     stream.set_read_timeout(Some(HTTP_TIMEOUT))?;
     write!(
