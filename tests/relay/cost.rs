@@ -84,15 +84,20 @@ fn allocations(load: &Load, count: usize) -> usize {
     let broker = serve(load);
     let proxy = runtime.block_on(async { Proxy::begin(&[broker], |_| {}) });
     runtime.block_on(proxy.until_refreshed());
-    let mut asker = Asker::new(TcpStream::connect(proxy.bootstrap()).unwrap(), load);
+    let connect = || Asker::new(TcpStream::connect(proxy.bootstrap()).unwrap(), load);
+    let (mut asker, mut other) = (connect(), connect());
     assert!(
         tally.allocations() > 0,
         "to start takes allocations, and they are counted"
     );
-    // The first ones pay for buffers and pipes.
+    // The first ones pay for buffers and pipes, and the first that is waited for pays for the
+    // timer of its connection.
+    other.round_trips(50);
     asker.round_trips(50);
+    asker.round_trip_in_halves(&mut other);
     let warm = tally.allocations();
     asker.round_trips(count);
+    asker.round_trip_in_halves(&mut other);
     tally.allocations() - warm
 }
 

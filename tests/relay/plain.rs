@@ -96,12 +96,27 @@ impl Asker {
     pub(crate) fn round_trips(&mut self, count: usize) {
         for _ in 0..count {
             self.stream.write_all(&self.load.request).unwrap();
-            self.stream.read_exact(&mut self.answer).unwrap();
-            assert!(
-                self.answer == *self.load.response,
-                "the response as it was sent"
-            );
+            self.receive();
         }
+    }
+
+    /// One more, whose second half is sent when `other` has had a round trip through the same
+    /// Narrows: by then the first half has been read, and is waited with.
+    pub(crate) fn round_trip_in_halves(&mut self, other: &mut Self) {
+        let request = Arc::clone(&self.load.request);
+        let (first, second) = request.split_at(request.len() / 2);
+        self.stream.write_all(first).unwrap();
+        other.round_trips(1);
+        self.stream.write_all(second).unwrap();
+        self.receive();
+    }
+
+    fn receive(&mut self) {
+        self.stream.read_exact(&mut self.answer).unwrap();
+        assert!(
+            self.answer == *self.load.response,
+            "the response as it was sent"
+        );
     }
 }
 
