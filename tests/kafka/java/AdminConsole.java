@@ -1,5 +1,10 @@
 import java.io.BufferedReader;
+import java.io.DataInputStream;
+import java.io.IOException;
 import java.io.InputStreamReader;
+import java.net.InetSocketAddress;
+import java.net.Socket;
+import java.nio.ByteBuffer;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.Arrays;
@@ -11,6 +16,7 @@ import java.util.Optional;
 import java.util.Properties;
 import java.util.Set;
 import java.util.TreeSet;
+import java.util.concurrent.ExecutionException;
 import java.util.concurrent.TimeUnit;
 import org.apache.kafka.clients.admin.Admin;
 import org.apache.kafka.clients.admin.FeatureUpdate;
@@ -34,6 +40,7 @@ import org.apache.kafka.common.serialization.StringDeserializer;
 public class AdminConsole {
     private static final long PATIENCE_MS = 90_000;
     private static final long POLL_MS = 50;
+    private static final int SOCKET_TIMEOUT_MS = 5_000;
 
     private final String bootstrapServers;
     private final Admin admin;
@@ -169,9 +176,36 @@ public class AdminConsole {
     private String whole(int brokers) throws Exception {
         await(brokers + " brokers with every replica in sync", () -> {
             Collection<Node> nodes = admin.describeCluster().nodes().get();
-            return nodes.size() == brokers && allInSync();
+            if (nodes.size() != brokers || !allInSync()) {
+                return false;
+            }
+            for (Node node : nodes) {
+                if (known(node) != brokers) {
+                    return false;
+                }
+            }
+            return true;
         });
         return "";
+    }
+
+    /** How many brokers this one has heard of. An admin client asks whomever it likes; this is asked by hand, Metadata v1. */
+    private static int known(Node node) throws IOException {
+        try (Socket socket = new Socket()) {
+            socket.connect(new InetSocketAddress(node.host(), node.port()), SOCKET_TIMEOUT_MS);
+            socket.setSoTimeout(SOCKET_TIMEOUT_MS);
+            short metadata = 3;
+            short version = 1;
+            short noClientId = -1;
+            int noTopics = 0;
+            ByteBuffer request = ByteBuffer.allocate(18).putInt(14).putShort(metadata).putShort(version)
+                .putInt(0).putShort(noClientId).putInt(noTopics);
+            socket.getOutputStream().write(request.array());
+            DataInputStream response = new DataInputStream(socket.getInputStream());
+            int sizeAndCorrelationId = 2 * Integer.BYTES;
+            response.skipNBytes(sizeAndCorrelationId);
+            return response.readInt();
+        }
     }
 
     private boolean allInSync() throws Exception {
@@ -258,12 +292,12 @@ public class AdminConsole {
                 if (condition.holds()) {
                     return;
                 }
-            } catch (java.util.concurrent.ExecutionException e) {
+            } catch (ExecutionException | IOException e) {
                 last = e;
             }
             Thread.sleep(POLL_MS);
         }
         throw new IllegalStateException("waited " + PATIENCE_MS + " ms in vain for " + what
-            + (last == null ? "" : "; last: " + last.getCause()));
+            + (last == null ? "" : "; last: " + (last.getCause() == null ? last : last.getCause())));
     }
 }
