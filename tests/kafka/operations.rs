@@ -1,7 +1,11 @@
 //! What an operator sees of a Narrows that has real brokers behind it.
 
+use std::thread;
+use std::time::{Duration, Instant};
+
 use anyhow::{Result, ensure};
 use libtest_mimic::Trial;
+use serde_json::Value;
 
 use crate::brokers::ports;
 use crate::clients::metadata;
@@ -26,20 +30,38 @@ pub(crate) fn list(fixture: &LazyFixture) -> Vec<Trial> {
     ]
 }
 
+/// A broker that was slow to tell the controller that it is alive is not in the first list that is
+/// read; it is in the next one.
+const REFRESHED: Duration = Duration::from_secs(75);
+
 fn status(fixture: &Fixture) -> Result<()> {
-    let (code, body) = fixture.narrows()?.get(&fixture.namespaces, "/status")?;
-    ensure!(code == 200, "/status answered {code}");
-    let text = serde_json::from_str::<serde_json::Value>(&body)?.to_string();
+    let mut addresses = Vec::new();
     for (node_id, (host, port)) in fixture.front().brokers.iter().filter(|(id, _)| **id <= 3) {
-        let own = format!("{}:{}", broker_ip(u8::try_from(*node_id)?), ports::PLAIN);
-        for address in [format!("{host}:{port}"), own] {
-            ensure!(
-                text.contains(&address),
-                "broker {node_id}: {address} is not in the status: {text}"
-            );
-        }
+        addresses.push(format!("{host}:{port}"));
+        let own = broker_ip(u8::try_from(*node_id)?);
+        addresses.push(format!("{own}:{}", ports::PLAIN));
     }
-    Ok(())
+    let narrows = fixture.narrows()?;
+    let deadline = Instant::now() + REFRESHED;
+    loop {
+        let (code, body) = narrows.get(&fixture.namespaces, "/status")?;
+        ensure!(code == 200, "/status answered {code}");
+        let status: Value = serde_json::from_str(&body)?;
+        let listeners = status["listeners"].to_string();
+        let missing: Vec<_> = addresses
+            .iter()
+            .filter(|address| !listeners.contains(*address))
+            .collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        ensure!(
+            Instant::now() < deadline,
+            "{missing:?} are not in the status after {REFRESHED:?}: {listeners}\n{}",
+            narrows.log_tail()
+        );
+        thread::sleep(Duration::from_millis(200));
+    }
 }
 
 fn metrics(fixture: &Fixture) -> Result<()> {
