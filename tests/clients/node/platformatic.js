@@ -55,7 +55,7 @@ async function list() {
   emit({ topics: (await withAdmin((admin) => admin.listTopics())).sort() })
 }
 
-// Asks each broker for its configuration and its log directories, both by node id.
+// Asks each broker for its configuration, by node id, and for its log directories.
 async function admin() {
   const { ConfigResourceTypes } = await library
   await withAdmin(async (admin) => {
@@ -65,6 +65,9 @@ async function admin() {
         resources: [{ resourceType: ConfigResourceTypes.BROKER, resourceName: String(id), configurationKeys: ['node.id'] }],
       })
       ensureNodeId(id, configs.find(({ name }) => name === 'node.id').value)
+    }
+    for (const { broker, results } of await admin.describeLogDirs({ topics: [] })) {
+      emit({ step: 'describeLogDirs', broker, dirs: results.map(({ logDir }) => logDir) })
     }
   })
   emit({ done: true })

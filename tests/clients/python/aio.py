@@ -4,9 +4,10 @@ import asyncio
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.helpers import create_ssl_context
 
-from driver import Failure, drive, emit, records, stop_asked, transactions
+from driver import Failure, drive, emit, ensure_node_id, records, stop_asked, transactions
 
 POLL_MILLISECONDS = 200
 
@@ -120,6 +121,21 @@ async def consume(options):
     emit(done=True, count=read)
 
 
+async def admin(options):
+    """Asks each broker for its configuration, by node id."""
+    client = AIOKafkaAdminClient(**settings(options))
+    await client.start()
+    try:
+        for broker in [b["node_id"] for b in (await client.describe_cluster())["brokers"]]:
+            asked = ConfigResource(ConfigResourceType.BROKER, str(broker), configs={"node.id": None})
+            [answer] = await client.describe_configs([asked])
+            [(_, _, _, _, entries)] = [resource[:5] for resource in answer.resources]
+            ensure_node_id(broker, {name: value for name, value, *_ in entries}["node.id"])
+    finally:
+        await client.close()
+    emit(done=True)
+
+
 def within_deadline(scenario):
     def run(options):
         try:
@@ -132,4 +148,4 @@ def within_deadline(scenario):
 
 drive({name: within_deadline(scenario) for name, scenario in
        {"metadata": metadata, "list": list_topics, "produce": produce, "consume": consume,
-        "transaction": transaction}.items()})
+        "transaction": transaction, "admin": admin}.items()})

@@ -3,8 +3,8 @@
 import json
 import sys
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
-from confluent_kafka.admin import AdminClient, ConfigResource
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, ShareConsumer
+from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource
 
 from driver import Failure, drive, emit, ensure_node_id, paced, records, stop_asked, transactions
 
@@ -154,6 +154,29 @@ def consume(options):
     emit(done=True, count=read)
 
 
+def share(options):
+    """Reads with a share group, which accepts each record with the next poll."""
+    group = ConfigResource(ConfigResource.Type.GROUP, options.require("group"), incremental_configs=[
+        ConfigEntry("share.auto.offset.reset", "earliest", incremental_operation=AlterConfigOpType.SET)])
+    client = AdminClient(settings(options))
+    client.incremental_alter_configs([group])[group].result(options.remaining_seconds)
+    read = set()
+    with ShareConsumer(settings(options, **{"group.id": options.require("group")})) as consumer:
+        consumer.subscribe([options.topic])
+        while len(read) < options.count:
+            options.check_time(len(read), "read")
+            for message in consumer.poll(POLL_SECONDS):
+                if message.error():
+                    report(message.error())
+                    continue
+                # What could not be accepted comes again.
+                place = (message.partition(), message.offset())
+                if place not in read:
+                    emit(key=message.key().decode(), value=message.value().decode(), partition=place[0], offset=place[1])
+                read.add(place)
+    emit(done=True, count=len(read))
+
+
 def brokers_read_from(text, topic):
     """Of each partition of a topic, by librdkafka's statistics."""
     partitions = json.loads(text)["topics"].get(topic, {"partitions": {}})["partitions"]
@@ -180,4 +203,4 @@ def commit(consumer):
 
 
 drive({"metadata": metadata, "list": list_topics, "produce": produce, "consume": consume, "transaction": transaction,
-       "admin": admin})
+       "share": share, "admin": admin})

@@ -24,6 +24,7 @@ QUORUM = "org.apache.kafka.tools.MetadataQuorumCommand"
 OFFSETS = "org.apache.kafka.tools.GetOffsetShell"
 PRODUCER = "kafka.tools.ConsoleProducer" if IS_3 else "org.apache.kafka.tools.ConsoleProducer"
 CONSUMER = "org.apache.kafka.tools.consumer.ConsoleConsumer"
+SHARE_CONSUMER = "org.apache.kafka.tools.consumer.ConsoleShareConsumer"
 PRODUCER_PERFORMANCE = "org.apache.kafka.tools.ProducerPerformance"
 CONSUMER_PERFORMANCE = "org.apache.kafka.tools.ConsumerPerformance"
 
@@ -130,10 +131,21 @@ def consume(options):
     wished = {"group.protocol": protocol, "client.rack": options.get("rack", ""), "group.instance.id": options.get("static", "")}
     # With the new protocol the session is the broker's to set.
     wished |= {"session.timeout.ms": 10000} if protocol == "classic" else {}
-    tools = Tools(options, **{name: value for name, value in wished.items() if value})
+    read(Tools(options, **{name: value for name, value in wished.items() if value}), options, CONSUMER, "--from-beginning")
+
+
+def share(options):
+    tools = Tools(options)
+    tools.admin(CONFIGS, "--entity-type", "groups", "--entity-name", options.require("group"), "--alter", "--add-config",
+                "share.auto.offset.reset=earliest")
+    read(tools, options, SHARE_CONSUMER)
+
+
+def read(tools, options, consumer, *arguments):
+    """As many records as were asked for, by one of the console consumers."""
     out = tools.must(
-        CONSUMER, "--bootstrap-server", options.bootstrap, "--topic", options.topic, CONSUMER_CONFIG, tools.config,
-        "--group", options.require("group"), "--from-beginning", "--max-messages", str(options.count),
+        consumer, "--bootstrap-server", options.bootstrap, "--topic", options.topic, CONSUMER_CONFIG, tools.config,
+        "--group", options.require("group"), *arguments, "--max-messages", str(options.count),
         "--timeout-ms", str(int(options.remaining_seconds * 1000)),
         *(word for name in ("key", "partition", "offset") for word in (FORMATTER_PROPERTY, f"print.{name}=true")))
     lines = [line.split("\t") for line in out.splitlines() if line.startswith("Partition:")]
@@ -227,5 +239,5 @@ def admin(options):
     emit(done=True)
 
 
-drive({"metadata": metadata, "list": list_topics, "produce": produce, "consume": consume, "perf": perf,
-       "admin": admin}, ARGUMENTS, orderly=False)
+drive({"metadata": metadata, "list": list_topics, "produce": produce, "consume": consume, "share": share,
+       "perf": perf, "admin": admin}, ARGUMENTS, orderly=False)

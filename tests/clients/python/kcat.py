@@ -69,6 +69,7 @@ def produce(options):
     wished = list(records(options.require("tag"), options.count))
     acks = options.get("acks", "all")
     ended = kcat(options, "-P", "-t", options.topic, "-K", "|", "-vvv", "-X", f"acks={acks}",
+                 "-X", f"enable.idempotence={options.get('idempotent', 'false')}",
                  "-X", f"message.timeout.ms={max(1000, int(options.remaining_seconds * 1000))}",
                  text="".join(f"{key}|{value}\n" for key, value in wished))
     delivered = ended.stderr.count("Message delivered")
@@ -81,7 +82,8 @@ def produce(options):
 
 def consume(options):
     ended = kcat(options, "-G", options.require("group"), "-c", str(options.count), "-J",
-                 "-X", "auto.offset.reset=earliest", "-X", "session.timeout.ms=10000", options.topic)
+                 "-X", "auto.offset.reset=earliest", "-X", "session.timeout.ms=10000",
+                 *(["-X", f"group.instance.id={options.get('static')}"] if options.get("static") else []), options.topic)
     lines = [json.loads(line) for line in ended.stdout.splitlines()]
     if len(lines) != options.count:
         raise Failure(f"kcat read {len(lines)} of {options.count} records")

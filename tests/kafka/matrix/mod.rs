@@ -94,15 +94,15 @@ const ROWS: &[Row] = &[
     Row { driver: "java", label: "Java 4.4.0", cells:
         [Tried, Tried, Tried, Tried, Tried, Tried, Tried, Tried, Tried, Tried, Tried, Tried, Tried] },
     Row { driver: "java-4.3.1", label: "Java tools 4.3.1", cells:
-        [Tried, Tried, Tried, Tried, Tried, Untried, Tried, Tried, Untried, Lacks, Tried, No(LOG_DIRS), No(RACK)] },
+        [Tried, Tried, Tried, Tried, Tried, Tried, Tried, Tried, Tried, Lacks, Tried, No(LOG_DIRS), No(RACK)] },
     Row { driver: "java-3.9.2", label: "Java tools 3.9.2", cells:
-        [Tried, Tried, Tried, Tried, Tried, Untried, Tried, Untried, Lacks, Lacks, Untried, No(LOG_DIRS), No(RACK)] },
+        [Tried, Tried, Tried, Tried, Tried, Tried, Tried, Tried, Lacks, Lacks, Tried, No(LOG_DIRS), No(RACK)] },
     Row { driver: "franz-go", label: "franz-go 1.22.2", cells:
         [Tried, Tried, Tried, Tried, Tried, Tried, Tried, Tried, Tried, Lacks, Tried, Tried, Tried] },
     Row { driver: "confluent", label: "librdkafka 2.16 (confluent-kafka 2.16.1)", cells:
-        [Tried, Tried, Tried, Tried, Tried, Tried, Tried, Tried, Untried, Lacks, Tried, Lacks, No(RACK)] },
+        [Tried, Tried, Tried, Tried, Tried, Tried, Tried, Tried, Tried, Lacks, Tried, Lacks, No(RACK)] },
     Row { driver: "kcat", label: "librdkafka 2.0.2 (kcat of Debian 12)", cells:
-        [Tried, Tried, Names(OLD_LIBRDKAFKA), Untried, Lacks, Tried, Lacks, Untried, Lacks, Lacks, Lacks, Lacks, No(RACK)] },
+        [Tried, Tried, Names(OLD_LIBRDKAFKA), Tried, Lacks, Tried, Lacks, Names(OLD_LIBRDKAFKA), Lacks, Lacks, Lacks, Lacks, No(RACK)] },
     Row { driver: "sarama", label: "sarama 1.61.1", cells:
         [Tried, Tried, Tried, Tried, Tried, Tried, Lacks, Tried, Lacks, Lacks, Tried, No(LOG_DIRS), No(RACK)] },
     Row { driver: "kafka-go", label: "segmentio/kafka-go 0.4.51", cells:
@@ -110,12 +110,12 @@ const ROWS: &[Row] = &[
     Row { driver: "kafka-python", label: "kafka-python 3.0.12", cells:
         [Tried, Tried, Tried, Tried, Tried, Tried, Lacks, Tried, Lacks, Lacks, Tried, No(LOG_DIRS), No(RACK)] },
     Row { driver: "aiokafka", label: "aiokafka 0.14.0", cells:
-        [Tried, Tried, Tried, Tried, Tried, Tried, Lacks, Tried, Lacks, Lacks, Untried, Lacks, No(RACK)] },
+        [Tried, Tried, Tried, Tried, Tried, Tried, Lacks, Tried, Lacks, Lacks, Tried, Lacks, No(RACK)] },
     Row { driver: "kafkajs", label: "kafkajs 2.2.4", cells:
         [Names(KAFKAJS), Names(KAFKAJS), Names(KAFKAJS), Names(KAFKAJS), Names(KAFKAJS), Names(KAFKAJS), Lacks, Lacks, Lacks, Lacks,
          Names(KAFKAJS), Lacks, No(RACK)] },
     Row { driver: "platformatic", label: "@platformatic/kafka 2.12.1", cells:
-        [Tried, Tried, Tried, Tried, Tried, Tried, Tried, Tried, Lacks, Lacks, Tried, Untried, No(RACK)] },
+        [Tried, Tried, Tried, Tried, Tried, Tried, Tried, Tried, Lacks, Lacks, Tried, No(LOG_DIRS), No(RACK)] },
 ];
 
 /// The clients whose producer is idempotent unless it is told otherwise: their conversation shows
