@@ -202,7 +202,7 @@ async fn metrics_are_prometheus_text_of_this_moment() {
         ..pages()
     };
     let admin = start(pages).await;
-    external.request(3);
+    external.requests(3, 1);
     let answer = get(&admin, "/metrics").await;
     assert_eq!(answer.status(), "200");
     assert_eq!(

@@ -49,6 +49,7 @@ pub(crate) const API_BYTES: usize = 4;
 
 /// Reads the header of a request of `frame_bytes` of which `bytes` have arrived, both without the
 /// length prefix.
+#[inline]
 pub fn read(bytes: &[u8], frame_bytes: usize) -> Result<RequestHeader<'_>, Unread> {
     let mut reader = Reader::new(bytes, frame_bytes);
     let api_key = reader.int16()?;

@@ -398,8 +398,8 @@ impl Observer for SessionObserver {
         }
     }
 
-    fn request_forwarded(&self, api_key: i16) {
-        self.context.metrics.request(api_key);
+    fn requests_forwarded(&self, api_key: i16, count: u64) {
+        self.context.metrics.requests(api_key, count);
     }
 
     fn response_rewritten(&self, api_key: i16) {

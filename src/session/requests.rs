@@ -11,7 +11,7 @@ use super::lane::{OpaqueAhead, Scan};
 use super::link_id::LinkId;
 use super::provisional::BrokerIdentity;
 use super::routing::{Arriving, Place};
-use super::state::SessionState;
+use super::state::{Observer, SessionState};
 use crate::broker::own_name;
 use crate::net::buffer::Buffer;
 use crate::protocol::admission::{self, Admission};
@@ -76,15 +76,6 @@ impl<'a> RequestContext<'a> {
         routing.is_some_and(|routing| routing.is_waiting() || routing.is_held(answers()))
     }
 
-    /// Whether the request may go out on the link at hand.
-    fn place(&mut self, request: Arriving<'_>) -> Result<Place, Cause> {
-        let answers = self.state.owed.answers();
-        match &mut self.state.routing {
-            Some(routing) => routing.place(request, self.node, answers),
-            None => Ok(Place::Here),
-        }
-    }
-
     /// The broker will answer the client's request.
     fn expect(&mut self, expected: Expected, read_at: &mut ReadAt) {
         self.in_flight.push_at(expected, read_at.get());
@@ -107,23 +98,10 @@ impl Scan for Requests {
     type With<'a> = RequestContext<'a>;
 
     fn scan(&mut self, buffer: &mut Buffer, with: &mut RequestContext<'_>) -> Result<(), Cause> {
-        let mut read_at = ReadAt::default();
-        loop {
-            let arrived = buffer.filled().len() - self.sendable;
-            let passed = arrived.min(self.body_left);
-            self.sendable += passed;
-            self.body_left -= passed;
-            if arrived == passed || !with.takes_requests() {
-                return Ok(());
-            }
-            match self.begin(buffer, with, &mut read_at)? {
-                Some(frame_bytes) => {
-                    self.body_left = LENGTH_BYTES + frame_bytes;
-                    self.last_run = frame_bytes;
-                }
-                None => return Ok(()),
-            }
-        }
+        let mut batch = Batch::default();
+        let looked = self.scan_frames(buffer, with, &mut batch);
+        batch.count(&*with.state.observer);
+        looked
     }
 
     fn sendable(&self) -> usize {
@@ -151,7 +129,57 @@ impl Scan for Requests {
     }
 }
 
+/// The requests that one scan has looked at: they have one time at which they were read, and those
+/// of one API are counted together.
+#[derive(Debug, Default)]
+struct Batch {
+    read_at: ReadAt,
+    api_key: i16,
+    /// How many have passed, of this API and not counted yet.
+    passed: u64,
+}
+
+impl Batch {
+    fn passes(&mut self, api_key: i16, observer: &dyn Observer) {
+        if self.api_key != api_key {
+            self.count(observer);
+            self.api_key = api_key;
+        }
+        self.passed += 1;
+    }
+
+    fn count(&mut self, observer: &dyn Observer) {
+        if self.passed > 0 {
+            observer.requests_forwarded(self.api_key, std::mem::take(&mut self.passed));
+        }
+    }
+}
+
 impl Requests {
+    fn scan_frames(
+        &mut self,
+        buffer: &mut Buffer,
+        with: &mut RequestContext<'_>,
+        batch: &mut Batch,
+    ) -> Result<(), Cause> {
+        loop {
+            let arrived = buffer.filled().len() - self.sendable;
+            let passed = arrived.min(self.body_left);
+            self.sendable += passed;
+            self.body_left -= passed;
+            if arrived == passed || !with.takes_requests() {
+                return Ok(());
+            }
+            match self.begin(buffer, with, batch)? {
+                Some(frame_bytes) => {
+                    self.body_left = LENGTH_BYTES + frame_bytes;
+                    self.last_run = frame_bytes;
+                }
+                None => return Ok(()),
+            }
+        }
+    }
+
     /// Puts Narrows' own request in front of whatever the client has sent. Only between frames,
     /// with nothing sendable.
     pub(super) fn put_own(&mut self, buffer: &mut Buffer, request: &[u8]) {
@@ -171,7 +199,7 @@ impl Requests {
         &self,
         buffer: &mut Buffer,
         with: &mut RequestContext<'_>,
-        read_at: &mut ReadAt,
+        batch: &mut Batch,
     ) -> Result<Option<usize>, Cause> {
         let bytes = &buffer.filled()[self.sendable..];
         let Some(frame_bytes) = frame_length(bytes, with.state)? else {
@@ -186,7 +214,7 @@ impl Requests {
                 let mechanism = with.state.sasl.mechanism();
                 with.state.identity.note_token(mechanism, frame);
                 if is_answered {
-                    with.expect(Expected::RawToken, read_at);
+                    with.expect(Expected::RawToken, &mut batch.read_at);
                 }
                 return Ok(Some(frame_bytes));
             }
@@ -195,11 +223,11 @@ impl Requests {
         // Never more than this is looked at, so that what is refused does not depend on how much
         // has arrived.
         let beginning = &frame[..frame.len().min(BEGINNING_BYTES_MAX)];
-        let too_large = Cause::RequestHeaderTooLarge(BEGINNING_BYTES_MAX);
+        let too_large = || Cause::RequestHeaderTooLarge(BEGINNING_BYTES_MAX);
         let header = match header::read(beginning, frame_bytes) {
             Ok(header) => header,
             Err(Unread::Incomplete) if beginning.len() == BEGINNING_BYTES_MAX => {
-                return Err(too_large);
+                return Err(too_large());
             }
             Err(Unread::Incomplete) => return Ok(None),
             Err(Unread::Malformed(malformed)) => return Err(Cause::RequestMalformed(malformed)),
@@ -211,7 +239,7 @@ impl Requests {
             .api
             .is_some_and(|api| api.request() == RequestReading::Whole);
         if is_read_whole && frame_bytes > BEGINNING_BYTES_MAX {
-            return Err(too_large);
+            return Err(too_large());
         }
         if is_read_whole && frame.len() < frame_bytes {
             return Ok(None);
@@ -224,7 +252,9 @@ impl Requests {
             return Ok(None);
         }
         let mut rack = None;
-        if let Some(api) = header.api {
+        if let Some(routing) = &mut with.state.routing
+            && let Some(api) = header.api
+        {
             let request = Arriving {
                 header: &header,
                 api,
@@ -232,14 +262,14 @@ impl Requests {
                 frame,
                 frame_bytes,
             };
-            if with.place(request)? != Place::Here {
+            let answers = with.state.owed.answers();
+            if routing.place(request, with.node, answers)? != Place::Here {
                 return Ok(None);
             }
-            if let Some(routing) = &mut with.state.routing {
-                routing.passes(request);
-                rack = routing.rack(request)?;
-            }
+            routing.passes(request);
+            rack = routing.rack(request)?;
         }
+        batch.passes(header.api_key, &*with.state.observer);
         note(&header, frame, with.state);
         trace!(
             api = header.api.map(|api| api.name),
@@ -256,7 +286,7 @@ impl Requests {
                 correlation_id: header.correlation_id,
                 to: Recipient::Client,
             });
-            with.expect(expected, read_at);
+            with.expect(expected, &mut batch.read_at);
         } else {
             with.in_flight.is_unanswered();
         }
@@ -354,7 +384,6 @@ fn not_offered(header: &RequestHeader<'_>) -> Cause {
 fn note(header: &RequestHeader<'_>, frame: &[u8], state: &mut SessionState) {
     let body = frame.get(header.body_at..).unwrap_or(&[]);
     state.requests += 1;
-    state.observer.request_forwarded(header.api_key);
     state.identity.note_client_id(header.client_id);
     match header.api.map(|api| api.treatment) {
         Some(Treatment::Negotiate) if header.version >= 3 => {

@@ -278,7 +278,7 @@ impl Relay {
             }
         }
         self.take_out(request.frame.len());
-        self.state.observer.request_forwarded(request.api.key);
+        self.state.observer.requests_forwarded(request.api.key, 1);
         if is_answered && is_merged {
             self.state
                 .owed

@@ -17,8 +17,8 @@ use std::sync::Arc;
 pub(super) trait Observer: Advertise + Send + Sync + fmt::Debug {
     /// A response has said this about the cluster.
     fn brokers_seen(&self, sighting: BrokerList);
-    /// A request has passed.
-    fn request_forwarded(&self, api_key: i16);
+    /// So many requests have passed.
+    fn requests_forwarded(&self, api_key: i16, count: u64);
     /// A response has been rewritten.
     fn response_rewritten(&self, api_key: i16);
     /// A response says that something is wrong; the name of the error is one of a closed set.

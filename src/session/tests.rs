@@ -39,7 +39,7 @@ impl Advertise for Beholder {
 
 impl Observer for Beholder {
     fn brokers_seen(&self, _: BrokerList) {}
-    fn request_forwarded(&self, _: i16) {}
+    fn requests_forwarded(&self, _: i16, _: u64) {}
     fn response_rewritten(&self, _: i16) {}
 }
 

@@ -269,9 +269,9 @@ impl ListenerMetrics {
         limits::refused(&self.shared.refused, &self.shared.listener.0, limit);
     }
 
-    /// Counts a request. Any key may come; unknown ones count as `other`.
-    pub fn request(&self, api_key: i16) {
-        self.shared.requests.of(api_key).inc();
+    /// Counts so many requests. Any key may come; unknown ones count as `other`.
+    pub fn requests(&self, api_key: i16, count: u64) {
+        self.shared.requests.of(api_key).inc_by(count);
     }
 
     /// Counts a response in which addresses were replaced.

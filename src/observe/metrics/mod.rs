@@ -270,7 +270,7 @@ mod tests {
         external.accepted.inc();
         external.active.inc();
         external.closed("client_closed", Side::Client);
-        external.request(3);
+        external.requests(3, 1);
         external.rewritten(3);
         external.bytes_to_broker.inc_by(10);
         external.bytes_to_client.inc_by(20);
@@ -332,7 +332,7 @@ mod tests {
         );
         assert_eq!(samples(&text, "narrows_bytes_total").len(), 2);
         assert!(samples(&text, "narrows_requests_total").is_empty());
-        external.request(0);
+        external.requests(0, 1);
         assert_eq!(
             samples(&metrics.render(), "narrows_requests_total").len(),
             1
@@ -344,7 +344,7 @@ mod tests {
         let metrics = metrics();
         let external = metrics.listener(&listener("external"));
         for key in i16::MIN..=i16::MAX {
-            external.request(key);
+            external.requests(key, 1);
             external.rewritten(key);
         }
         let text = metrics.render();
@@ -366,10 +366,10 @@ mod tests {
     fn handles_of_the_same_listener_count_together_and_of_others_apart() {
         let metrics = metrics();
         let external = metrics.listener(&listener("external"));
-        external.request(1);
-        external.clone().request(1);
-        metrics.listener(&listener("external")).request(1);
-        metrics.listener(&listener("internal")).request(1);
+        external.requests(1, 1);
+        external.clone().requests(1, 1);
+        metrics.listener(&listener("external")).requests(1, 1);
+        metrics.listener(&listener("internal")).requests(1, 1);
         let mut requests = samples(&metrics.render(), "narrows_requests_total");
         requests.sort();
         assert_eq!(
