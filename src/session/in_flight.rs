@@ -239,9 +239,9 @@ impl InFlight {
     }
 
     /// What the broker sends next.
-    pub(super) fn oldest(&self) -> Option<Expected> {
+    pub(super) fn oldest(&self) -> Option<&Expected> {
         let oldest = self.queue.get(self.begun as usize);
-        oldest.map(|entry| entry.expected)
+        oldest.map(|entry| &entry.expected)
     }
 
     /// The oldest request is being answered.

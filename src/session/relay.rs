@@ -580,7 +580,7 @@ impl Relay {
             }
             let is_part = |response: &Response| response.to == Recipient::Part;
             let is_part_next =
-                matches!(link.in_flight.oldest(), Some(Expected::Response(next)) if is_part(&next));
+                matches!(link.in_flight.oldest(), Some(Expected::Response(next)) if is_part(next));
             if link.in_flight.is_aside() && !is_part_next || link.responses.scanner.is_dropping() {
                 match link.poll_answer(cx, &mut self.state) {
                     Poll::Ready(Err(cause)) => return Poll::Ready(Err(cause)),

@@ -217,72 +217,71 @@ impl Responses {
         if bytes.is_empty() {
             return Ok(false);
         }
-        let oldest = match with.in_flight.oldest() {
-            Some(oldest) => oldest,
-            None if with.state.sasl.may_be_answered() => Expected::RawToken,
+        let response = match with.in_flight.oldest() {
+            Some(Expected::Response(response)) => *response,
+            Some(Expected::RawToken) => return self.begin_token(bytes, true, with, read_at),
+            None if with.state.sasl.may_be_answered() => {
+                return self.begin_token(bytes, false, with, read_at);
+            }
             None => return Err(Cause::UnexpectedResponse),
         };
-        let Some(length) = bytes
-            .first_chunk()
-            .map(|prefix| i32::from_be_bytes(*prefix))
-        else {
+        let length_min = PREFIX_BYTES - LENGTH_BYTES;
+        let Some(frame_bytes) = frame_length(bytes, length_min, with.state)? else {
             return Ok(false);
         };
-        let limit = with.state.settings.frame_bytes_max;
-        let bytes_min = match oldest {
-            Expected::RawToken => 0,
-            Expected::Response(_) => PREFIX_BYTES - LENGTH_BYTES,
+        let Some(&[_, _, _, _, a, b, c, d]) = bytes.first_chunk::<PREFIX_BYTES>() else {
+            return Ok(false);
         };
-        let frame_bytes = usize::try_from(length)
-            .ok()
-            .filter(|bytes| (bytes_min..=limit).contains(bytes));
-        let frame_bytes = frame_bytes.ok_or(Cause::ResponseLength {
-            bytes: length,
-            limit,
-        })?;
-        let total = LENGTH_BYTES + frame_bytes;
-        self.at = match oldest {
-            Expected::RawToken => {
-                // One that need not have been answered has no entry, and is owed to nobody.
-                if with.in_flight.oldest().is_some() && !with.state.owed.begin(with.link) {
-                    return Ok(false);
-                }
-                with.state.sasl.token_answered(0, frame_bytes == 0);
-                At::Flowing(total)
+        let answered = i32::from_be_bytes([a, b, c, d]);
+        let asked = response.correlation_id;
+        if answered != asked {
+            return Err(Cause::CorrelationMismatch { answered, asked });
+        }
+        let is_for_client = response.to == Recipient::Client;
+        if is_for_client && !with.state.owed.begin(with.link) {
+            return Ok(false);
+        }
+        trace!(
+            api = response.api_name(),
+            version = response.version,
+            correlation_id = answered,
+            bytes = frame_bytes,
+            "response"
+        );
+        if is_for_client {
+            if response.is_ordinary() {
+                with.state.sasl.request_answered();
             }
-            Expected::Response(response) => {
-                let Some(&[_, _, _, _, a, b, c, d]) = bytes.first_chunk::<PREFIX_BYTES>() else {
-                    return Ok(false);
-                };
-                let answered = i32::from_be_bytes([a, b, c, d]);
-                let asked = response.correlation_id;
-                if answered != asked {
-                    return Err(Cause::CorrelationMismatch { answered, asked });
-                }
-                if response.to == Recipient::Client && !with.state.owed.begin(with.link) {
-                    return Ok(false);
-                }
-                trace!(
-                    api = response.api_name(),
-                    version = response.version,
-                    correlation_id = answered,
-                    bytes = frame_bytes,
-                    "response"
-                );
-                if response.is_ordinary() {
-                    with.state.sasl.request_answered();
-                }
-                if response.to == Recipient::Client {
-                    with.state.login.answered(&response);
-                    note_error(&response, bytes, with.state);
-                    judge(&response, bytes.get(..total), with);
-                }
-                self.place(response, frame_bytes, bytes, with.state)?
-            }
-        };
+            with.state.login.answered(&response);
+            note_error(&response, bytes, with.state);
+            judge(&response, bytes.get(..LENGTH_BYTES + frame_bytes), with);
+        }
+        self.at = self.place(response, frame_bytes, bytes, with.state)?;
         if let At::Flowing(total) = self.at {
             self.last_run = total;
         }
+        with.in_flight.pop_at(read_at.get());
+        Ok(true)
+    }
+
+    /// Looks at the length of a raw SASL token. One that need not have been answered has no entry,
+    /// and is owed to nobody.
+    fn begin_token(
+        &mut self,
+        bytes: &[u8],
+        has_entry: bool,
+        with: &mut ResponseContext<'_>,
+        read_at: &mut ReadAt,
+    ) -> Result<bool, Cause> {
+        let Some(frame_bytes) = frame_length(bytes, 0, with.state)? else {
+            return Ok(false);
+        };
+        if has_entry && !with.state.owed.begin(with.link) {
+            return Ok(false);
+        }
+        with.state.sasl.token_answered(0, frame_bytes == 0);
+        self.at = At::Flowing(LENGTH_BYTES + frame_bytes);
+        self.last_run = LENGTH_BYTES + frame_bytes;
         with.in_flight.pop_at(read_at.get());
         Ok(true)
     }
@@ -490,6 +489,26 @@ impl Responses {
                 spare
             }
         }))
+    }
+}
+
+/// The length of the response that `bytes` begin with; `None` if it has not arrived.
+fn frame_length(
+    bytes: &[u8],
+    bytes_min: usize,
+    state: &SessionState,
+) -> Result<Option<usize>, Cause> {
+    let Some(prefix) = bytes.first_chunk() else {
+        return Ok(None);
+    };
+    let length = i32::from_be_bytes(*prefix);
+    let limit = state.settings.frame_bytes_max;
+    match usize::try_from(length) {
+        Ok(bytes) if (bytes_min..=limit).contains(&bytes) => Ok(Some(bytes)),
+        _ => Err(Cause::ResponseLength {
+            bytes: length,
+            limit,
+        }),
     }
 }
 

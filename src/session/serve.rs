@@ -45,7 +45,7 @@ impl Session<'_> {
         };
         let cause = self.relay(&mut relay).await;
         relay.note_end(&cause);
-        let oldest = relay.link().in_flight.oldest();
+        let oldest = relay.link().in_flight.oldest().copied();
         let is_under_way = relay.state.sasl.is_incomplete();
         let cause = relay.state.login.explain(cause, oldest, is_under_way);
         self.record.client = relay.state.identity.to_string();
