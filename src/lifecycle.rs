@@ -7,6 +7,7 @@
 //! nothing were missing.
 
 mod notify;
+mod quiet;
 mod successor;
 
 use std::future::Future;
@@ -17,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub(crate) use notify::{ServiceState, notify};
+pub(crate) use quiet::quiet;
 pub(crate) use successor::{Successor, SuccessorError, tell_predecessor};
 
 /// How Narrows goes down.

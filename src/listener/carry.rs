@@ -4,7 +4,7 @@
 use super::binding::BindingState;
 use super::connection::Connection;
 use super::opening::Failed;
-use crate::lifecycle::{Stop, Tasks};
+use crate::lifecycle::{Stop, Tasks, quiet};
 use crate::net::stream::Stream;
 use crate::session::{self, Cause};
 use std::net::SocketAddr;
@@ -33,7 +33,7 @@ pub(super) fn carry(
     let carried = async move {
         let cause = tokio::select! {
             cause = opened(&mut connection, client) => cause,
-            () = stop.aborted() => Cause::Aborted,
+            () = quiet(stop.aborted()) => Cause::Aborted,
         };
         connection.end(&cause);
     };

@@ -20,6 +20,7 @@ use super::state::SessionState;
 use super::watch::{self, WaitsFor, Way};
 use super::{Entry, Newcomer, Session};
 use crate::cluster::Connection;
+use crate::lifecycle::quiet;
 use crate::net::buffer::{BUFFER_BYTES, Buffer, PARKED_BYTES_MAX};
 use crate::net::stream::Stream;
 use crate::protocol::own_requests::OwnRequest;
@@ -264,6 +265,7 @@ impl Session<'_> {
     /// Relays until the session is over, and decides what the relay can't.
     async fn relay(&mut self, relay: &mut Relay) -> Cause {
         let stop = self.entry.stop.clone();
+        let mut draining = pin!(quiet(stop.draining()));
         let mut ending = Ending::new(self.entry.setup.session.connection_age_max);
         let mut errand: Option<Errand> = None;
         loop {
@@ -299,7 +301,7 @@ impl Session<'_> {
                     relay.resume();
                     Ok(())
                 }
-                () = stop.draining(), if !ending.is_draining() => {
+                () = &mut draining, if !ending.is_draining() => {
                     ending.drain(self.drain_turn(relay));
                     Ok(())
                 }
@@ -312,7 +314,7 @@ impl Session<'_> {
                     }
                     Ok(())
                 }
-                () = gone.cancelled() => Err(Cause::BrokerGone(relay.link().target)),
+                () = quiet(gone.cancelled()) => Err(Cause::BrokerGone(relay.link().target)),
                 link = others => relay.links().leave(link),
                 () = stop.aborted(), if is_draining => Err(Cause::Aborted),
             };
