@@ -3,8 +3,8 @@
 //! A session runs for every read. To ask each time whether it is to stop takes the lock of a token
 //! that all sessions share; this asks when the token has rung.
 
-use std::future::{Future, poll_fn};
-use std::pin::pin;
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::{Acquire, Release};
@@ -12,22 +12,36 @@ use std::task::{Context, Poll, Wake, Waker};
 
 /// Waits for `future`, which is polled once, and then each time after it has woken its task.
 /// Cancel-safe if `future` is.
-pub(crate) async fn quiet<F: Future>(future: F) -> F::Output {
-    let mut future = pin!(future);
-    let mut bell: Option<Arc<Bell>> = None;
-    let rings = poll_fn(move |cx| {
-        if bell.as_ref().is_some_and(|bell| bell.is_silent(cx)) {
+pub(crate) fn quiet<F: Future>(future: F) -> Quiet<F> {
+    Quiet {
+        future: Box::pin(future),
+        bell: None,
+    }
+}
+
+/// See [`quiet`].
+#[derive(Debug)]
+pub(crate) struct Quiet<F> {
+    future: Pin<Box<F>>,
+    bell: Option<Arc<Bell>>,
+}
+
+impl<F: Future> Future for Quiet<F> {
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        if self.bell.as_ref().is_some_and(|bell| bell.is_silent(cx)) {
             return Poll::Pending;
         }
         // A bell rings once: one that rings late is nobody's any more.
-        let next = bell.insert(Arc::new(Bell {
+        let bell = Arc::new(Bell {
             has_rung: AtomicBool::new(false),
             task: cx.waker().clone(),
-        }));
-        let waker = Waker::from(Arc::clone(next));
-        future.as_mut().poll(&mut Context::from_waker(&waker))
-    });
-    rings.await
+        });
+        let waker = Waker::from(Arc::clone(&bell));
+        self.bell = Some(bell);
+        self.future.as_mut().poll(&mut Context::from_waker(&waker))
+    }
 }
 
 #[derive(Debug)]
@@ -57,6 +71,8 @@ impl Wake for Bell {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::future::poll_fn;
+    use std::pin::pin;
     use std::sync::atomic::AtomicUsize;
     use std::sync::atomic::Ordering::Relaxed;
     use tokio_util::sync::CancellationToken;

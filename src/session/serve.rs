@@ -265,7 +265,7 @@ impl Session<'_> {
     /// Relays until the session is over, and decides what the relay can't.
     async fn relay(&mut self, relay: &mut Relay) -> Cause {
         let stop = self.entry.stop.clone();
-        let mut draining = pin!(quiet(stop.draining()));
+        let mut draining = quiet(stop.draining());
         let mut ending = Ending::new(self.entry.setup.session.connection_age_max);
         let mut errand: Option<Errand> = None;
         loop {
