@@ -5,6 +5,7 @@ use super::close;
 use super::tunnel::Tunnel;
 use super::watch::{self, Limits};
 use super::{Newcomer, Session};
+use crate::lifecycle::quiet;
 use crate::net::buffer::Buffer;
 use crate::net::stream::Stream;
 use crate::types::{BrokerAddress, Target};
@@ -63,16 +64,16 @@ impl Session<'_> {
         let stop = &entry.stop;
         let cause = loop {
             let quiet_at = tunnel.quiet_at();
-            let quiet = async {
+            let drained = quiet(async {
                 stop.draining().await;
                 tokio::time::sleep_until(quiet_at).await;
-            };
+            });
             tokio::select! {
                 biased;
                 cause = tunnel.run() => break cause,
-                () = stop.aborted() => break Cause::Aborted,
-                () = connection.gone.cancelled() => break Cause::BrokerGone(entry.target),
-                () = quiet => if tunnel.quiet_at() == quiet_at { break Cause::Drained },
+                () = quiet(stop.aborted()) => break Cause::Aborted,
+                () = quiet(connection.gone.cancelled()) => break Cause::BrokerGone(entry.target),
+                () = drained => if tunnel.quiet_at() == quiet_at { break Cause::Drained },
             }
         };
         self.record.traffic = Some(Box::new(tunnel.traffic()));
