@@ -94,6 +94,7 @@ fn allocations(load: &Load, count: usize) -> usize {
     // timer of its connection.
     other.round_trips(50);
     asker.round_trips(50);
+    other.round_trip_in_halves(&mut asker);
     asker.round_trip_in_halves(&mut other);
     let warm = tally.allocations();
     asker.round_trips(count);
