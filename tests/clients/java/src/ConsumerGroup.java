@@ -6,6 +6,7 @@ import java.util.Set;
 import java.util.TreeSet;
 import org.apache.kafka.clients.admin.Admin;
 import org.apache.kafka.clients.admin.ConsumerGroupDescription;
+import org.apache.kafka.clients.consumer.CommitFailedException;
 import org.apache.kafka.clients.consumer.ConsumerRecord;
 import org.apache.kafka.clients.consumer.KafkaConsumer;
 import org.apache.kafka.common.GroupType;
@@ -66,20 +67,30 @@ final class ConsumerGroup {
 
     private static void poll(Options options, String what, List<KafkaConsumer<String, String>> members, Set<String> seen,
             int[] deliveries, Goal goal) throws Failure {
-        while (!goal.reached()) {
+        Set<KafkaConsumer<String, String>> uncommitted = new HashSet<>();
+        while (!goal.reached() || !uncommitted.isEmpty()) {
             Failure.unless(!options.timeIsUp(), "in vain waited until " + what + " (" + seen.size() + " records were read)");
             for (KafkaConsumer<String, String> member : members) {
-                boolean any = false;
                 for (ConsumerRecord<String, String> record : member.poll(Duration.ofMillis(50))) {
                     Records.check(record);
                     seen.add(record.key());
                     deliveries[0]++;
-                    any = true;
+                    uncommitted.add(member);
                 }
-                if (any) {
-                    member.commitSync();
+                if (uncommitted.contains(member) && commits(member)) {
+                    uncommitted.remove(member);
                 }
             }
+        }
+    }
+
+    /** A commit that the group's next epoch overtakes is refused, and made again when the member has heard of the epoch. */
+    private static boolean commits(KafkaConsumer<String, String> member) {
+        try {
+            member.commitSync();
+            return true;
+        } catch (CommitFailedException overtaken) {
+            return false;
         }
     }
 
