@@ -9,7 +9,7 @@ use libtest_mimic::Trial;
 
 use crate::clients::{Flow, Front};
 use crate::fixture::{Fixture, LazyFixture, alone, brokers_themselves, is_direct, sharing};
-use crate::oracle::{self, Harms, Order};
+use crate::oracle::{self, Order};
 
 pub(crate) fn list(fixture: &LazyFixture) -> Vec<Trial> {
     let trial = |client: &'static str| {
@@ -36,29 +36,7 @@ fn follow_the_leader(fixture: &Fixture, client: &str) -> Result<()> {
 
 /// A producer and a consumer go on while the leader moves, and nothing is lost or doubled. They may
 /// have credentials.
-///
-/// librdkafka itself doubles a batch once in a while when a leader moves: it begins a new epoch of
-/// its producer id and sends again what had arrived (its issue 4953, open). Only where it does so
-/// twice in a row is it somebody else's fault.
 pub(crate) fn follow(
-    fixture: &Fixture,
-    client: &str,
-    front: &Front,
-    bootstrap: &str,
-    credentials: &[String],
-) -> Result<()> {
-    let outcome = follow_once(fixture, client, front, bootstrap, credentials);
-    let harms = outcome
-        .as_ref()
-        .err()
-        .and_then(|error| error.downcast_ref());
-    if client == "confluent" && harms.is_some_and(Harms::are_of_doubling) {
-        return follow_once(fixture, client, front, bootstrap, credentials);
-    }
-    outcome
-}
-
-fn follow_once(
     fixture: &Fixture,
     client: &str,
     front: &Front,

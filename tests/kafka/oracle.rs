@@ -1,11 +1,9 @@
 //! What clients and brokers say about records, for the judge of the no-loss oracle.
 
-use std::fmt;
-
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
-use crate::judge::{self, Finding, Harm, Journal, Payload, Place, value_of};
+use crate::judge::{self, Journal, Payload, Place, value_of};
 
 pub(crate) use crate::judge::Order;
 
@@ -107,44 +105,16 @@ pub(crate) fn ensure_arrived(
         })
         .collect();
     let findings = journal.judge(order, &read);
-    if findings.is_empty() {
-        return Ok(());
-    }
-    Err(Harms {
-        findings,
-        acked: journal.len(),
-    }
-    .into())
+    let shown: Vec<_> = findings.iter().take(10).map(ToString::to_string).collect();
+    ensure!(
+        findings.is_empty(),
+        "{} harms to {} acknowledged records:\n{}",
+        findings.len(),
+        journal.len(),
+        shown.join("\n")
+    );
+    Ok(())
 }
-
-/// What was done to records that were acknowledged.
-#[derive(Debug)]
-pub(crate) struct Harms {
-    findings: Vec<Finding>,
-    acked: usize,
-}
-
-impl Harms {
-    /// Whether records were written twice, and nothing else: the second time they stand behind what
-    /// was sent after them, and somewhere else than the first.
-    pub(crate) fn are_of_doubling(&self) -> bool {
-        let of_doubling = [Harm::Duplicated, Harm::Reordered, Harm::Moved];
-        let mut harms = self.findings.iter().map(|finding| finding.harm);
-        harms.clone().any(|harm| harm == Harm::Duplicated)
-            && harms.all(|harm| of_doubling.contains(&harm))
-    }
-}
-
-impl fmt::Display for Harms {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let count = self.findings.len();
-        write!(f, "{count} harms to {} acknowledged records:", self.acked)?;
-        let mut shown = self.findings.iter().take(10);
-        shown.try_for_each(|finding| write!(f, "\n{finding}"))
-    }
-}
-
-impl std::error::Error for Harms {}
 
 fn judged(tag: &str, record: &Record, value: &[u8]) -> judge::Record {
     judge::Record {
