@@ -89,7 +89,11 @@ final class ConsumerGroup {
         try {
             member.commitSync();
             return true;
-        } catch (CommitFailedException overtaken) {
+        } catch (CommitFailedException refused) {
+            // A member that was fenced or thrown out gets the same exception; it has no excuse.
+            if (!refused.getMessage().contains("stale member epoch")) {
+                throw refused;
+            }
             return false;
         }
     }
