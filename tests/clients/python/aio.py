@@ -129,7 +129,7 @@ async def admin(options):
         for broker in [b["node_id"] for b in (await client.describe_cluster())["brokers"]]:
             asked = ConfigResource(ConfigResourceType.BROKER, str(broker), configs={"node.id": None})
             [answer] = await client.describe_configs([asked])
-            [(_, _, _, _, entries)] = [resource[:5] for resource in answer.resources]
+            [(*_, entries)] = answer.resources
             ensure_node_id(broker, {name: value for name, value, *_ in entries}["node.id"])
     finally:
         await client.close()
