@@ -34,17 +34,11 @@ pub enum HelloError {
     /// It is too large, or says that it will be.
     #[error("the TLS hello is larger than {HELLO_BYTES_MAX} bytes")]
     TooLarge,
-    /// A record of another type or protocol stands within it.
+    /// A record of another type stands within it.
     #[error(
-        "within the TLS hello stands a record of type {kind}, version {major}, where type 22, \
-         version 3 belongs"
+        "within the TLS hello stands a record of type {0}, where a handshake ({HANDSHAKE}) belongs"
     )]
-    Record {
-        /// The record's type: 22 is a handshake.
-        kind: u8,
-        /// The first byte of its version.
-        major: u8,
-    },
+    Record(u8),
     /// A record that is empty or too long.
     #[error("a record of the TLS hello has {0} bytes, where 1 to {RECORD_BYTES_MAX} are allowed")]
     RecordLength(u16),
@@ -59,10 +53,10 @@ pub enum HelloError {
     TwoNames,
 }
 
-/// The first two bytes: a handshake record of SSL 3.0 or any TLS.
-const START: [u8; 2] = [HANDSHAKE, MAJOR];
+/// The first two bytes: a handshake record of SSL 3.0 or any TLS. They tell a TLS client from
+/// others; the version of the records behind the first says nothing (RFC 8446, section 5.1).
+const START: [u8; 2] = [HANDSHAKE, 3];
 const HANDSHAKE: u8 = 22;
-const MAJOR: u8 = 3;
 const RECORD_BYTES_MAX: u16 = 1 << 14;
 const CLIENT_HELLO: u8 = 1;
 /// A record's type, version and length.
@@ -173,10 +167,10 @@ impl<'a> Iterator for Records<'a> {
     type Item = Result<&'a [u8], HelloError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let (&[kind, major, _, high, low], behind) =
+        let (&[kind, _, _, high, low], behind) =
             self.rest.split_first_chunk::<RECORD_HEADER_BYTES>()?;
-        if [kind, major] != START {
-            return Some(Err(HelloError::Record { kind, major }));
+        if kind != HANDSHAKE {
+            return Some(Err(HelloError::Record(kind)));
         }
         let length = u16::from_be_bytes([high, low]);
         if !(1..=RECORD_BYTES_MAX).contains(&length) {
@@ -519,9 +513,7 @@ mod tests {
         }
         let first = &modern()[..5 + 40];
         let cut = [&record(&first[5..])[..], b"\x17\x03\x03\0\x01\0"].concat();
-        assert_eq!(read(&cut), Err(HelloError::Record { kind: 23, major: 3 }));
-        let cut = [&record(&first[5..])[..], b"\x16\x04\x03\0\x01\0"].concat();
-        assert_eq!(read(&cut), Err(HelloError::Record { kind: 22, major: 4 }));
+        assert_eq!(read(&cut), Err(HelloError::Record(23)));
         assert_eq!(read(&record(b"")), Err(HelloError::RecordLength(0)));
         assert_eq!(
             read(b"\x16\x03\x01\x40\x01"),
@@ -529,6 +521,22 @@ mod tests {
         );
         assert_eq!(read(b"\x16\x03\x01\x40\x00"), Ok(Beginning::Incomplete));
         assert_eq!(read(&record(b"\x02")), Err(HelloError::Message(2)));
+    }
+
+    #[test]
+    fn the_version_of_the_records_behind_the_first_says_nothing() {
+        // SSL 2.0 and DTLS 1.0, which rustls takes as well, and what it doesn't know.
+        for (version, is_taken_by_rustls) in [(2_u16, true), (0xfeff, true), (0x0404, false)] {
+            let mut hello = in_records(&modern()[5..], 100);
+            hello[106..108].copy_from_slice(&version.to_be_bytes());
+            assert_eq!(name_in(&hello), Ok(Some(NAME.as_bytes().to_vec())));
+            assert_eq!(name_to_rustls(&hello).is_some(), is_taken_by_rustls);
+            // In the first one it tells TLS from other protocols.
+            let mut hello = modern();
+            hello[1..3].copy_from_slice(&version.to_be_bytes());
+            assert_eq!(read(&hello), Ok(Beginning::Other));
+            assert_eq!(name_to_rustls(&hello).is_some(), is_taken_by_rustls);
+        }
     }
 
     #[test]
@@ -697,7 +705,9 @@ mod tests {
             } else {
                 changed(in_records(&bytes[5..], record_bytes), &changes)
             };
-            if let Some(name) = name_to_rustls(&bytes) {
+            if !bytes.starts_with(&START) {
+                prop_assert_eq!(read(&bytes), Ok(Beginning::Other));
+            } else if let Some(name) = name_to_rustls(&bytes) {
                 let sent = name_in(&bytes).unwrap().unwrap();
                 let ours = sent.strip_suffix(b".").unwrap_or(&sent);
                 prop_assert!(
