@@ -194,6 +194,13 @@ impl Merge {
         }
     }
 
+    /// The keys to which there is no answer.
+    pub(super) fn failed(&self) -> Vec<usize> {
+        let is_failed = |part: &&Part| matches!(part.answer, Answer::Failed(_));
+        let failed = self.parts.iter().filter(is_failed);
+        failed.flat_map(|part| &part.keys).copied().collect()
+    }
+
     /// The response to the client, with its length in front.
     pub(super) fn response(&self) -> Result<Bytes, Cause> {
         let has_tags = self.request.has_tags();

@@ -3,19 +3,40 @@
 //! A client may have several Produce requests for one partition on their way, and counts on it that
 //! a connection keeps their order: an idempotent producer numbers them. Where the second one goes
 //! to another broker than the first, it waits until the first one is answered.
+//!
+//! If that answer says that the first has failed, the client writes it again, and behind it the
+//! second, which it had sent before it knew. That one must fail too, as it would at the broker that
+//! both were for: the new leader would find the first one missing, the producer would begin another
+//! epoch (KIP-360), and what had been written of the first after all would be written twice. So
+//! what is numbered behind a failed batch goes to no other broker before the failed one has come
+//! again, which is known by its number.
 
-use crate::protocol::split::PartitionRef;
+use crate::protocol::split::{PartitionRef, Sequence};
 use crate::types::NodeId;
 use std::collections::HashMap;
+use std::time::{Duration, Instant};
 
 /// What is kept of requests that are answered is forgotten when there is this much.
 const PARTITIONS_KEPT: usize = 1000;
+
+/// What was sent before an answer was read arrives within this time.
+const FAILED_KEPT: Duration = Duration::from_secs(60);
 
 /// How many answers the client has been owed, and how many of them have been begun.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Answers {
     pub(super) owed: u64,
     pub(super) begun: u64,
+}
+
+/// What a Produce has for a partition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Written {
+    pub(super) partition: PartitionRef,
+    /// Its number, if its producer is idempotent.
+    pub(super) sequence: Option<Sequence>,
+    /// Whom it goes to, if that is known.
+    pub(super) to: Option<NodeId>,
 }
 
 /// Where Produce requests have gone that are not answered yet.
@@ -25,6 +46,8 @@ pub(super) struct ProduceOrder {
     last: HashMap<PartitionRef, Sent>,
     /// The last one to each broker that may be for any partition: only its first was looked at.
     unseen: Vec<Sent>,
+    /// The partitions of which a batch has failed, and when, until one comes again.
+    failed: HashMap<PartitionRef, Instant>,
     /// Where the next one goes.
     next: Option<Next>,
 }
@@ -32,33 +55,31 @@ pub(super) struct ProduceOrder {
 #[derive(Clone, Copy, Debug)]
 struct Sent {
     to: Option<NodeId>,
+    sequence: Option<Sequence>,
     /// How many answers the client was owed before its own.
     turn: u64,
 }
 
 #[derive(Debug)]
 enum Next {
-    Seen(Vec<(PartitionRef, Option<NodeId>)>, Answers),
+    Seen(Vec<Written>, Answers),
     Unseen(Option<NodeId>, Answers),
 }
 
 impl ProduceOrder {
-    /// A Produce is to go to these brokers, each for some partitions. How many answers must have
-    /// been begun before, if it has to wait.
-    pub(super) fn place(
-        &mut self,
-        keys: Vec<(PartitionRef, Option<NodeId>)>,
-        answers: Answers,
-    ) -> Option<u64> {
-        let of_key = |(partition, to): &(PartitionRef, Option<NodeId>)| {
-            let before = self.last.get(partition).into_iter().chain(&self.unseen);
+    /// A Produce is to go to some brokers. How many answers must have been begun before, if it has
+    /// to wait.
+    pub(super) fn place(&mut self, written: Vec<Written>, answers: Answers) -> Option<u64> {
+        let waits_for = |written: &Written| {
+            let before = self.last.get(&written.partition).into_iter();
             before
-                .filter(|sent| sent.to != *to)
+                .chain(&self.unseen)
+                .filter(|sent| sent.to != written.to)
                 .map(|sent| sent.turn + 1)
                 .max()
         };
-        let waits_for = keys.iter().filter_map(of_key).max();
-        self.next = Some(Next::Seen(keys, answers));
+        let waits_for = written.iter().filter_map(waits_for).max();
+        self.next = Some(Next::Seen(written, answers));
         waits_for.filter(|turns| *turns > answers.begun)
     }
 
@@ -80,20 +101,63 @@ impl ProduceOrder {
     pub(super) fn is_sent(&mut self) {
         match self.next.take() {
             None => {}
-            Some(Next::Seen(keys, Answers { owed, begun })) => {
+            Some(Next::Seen(written, Answers { owed, begun })) => {
                 if self.last.len() > PARTITIONS_KEPT {
                     self.last.retain(|_, sent| sent.turn >= begun);
                 }
-                for (partition, to) in keys {
-                    self.last.insert(partition, Sent { to, turn: owed });
+                for Written {
+                    partition,
+                    sequence,
+                    to,
+                } in written
+                {
+                    if !self.is_behind_failed(&partition, sequence) {
+                        self.failed.remove(&partition);
+                    }
+                    let turn = owed;
+                    self.last.insert(partition, Sent { to, sequence, turn });
                 }
             }
             Some(Next::Unseen(to, Answers { owed, begun })) => {
                 self.unseen
                     .retain(|sent| sent.to != to && sent.turn >= begun);
-                self.unseen.push(Sent { to, turn: owed });
+                self.unseen.push(Sent {
+                    to,
+                    sequence: None,
+                    turn: owed,
+                });
             }
         }
+    }
+
+    /// A batch of this partition has not been written, or nobody knows whether it has.
+    pub(super) fn has_failed(&mut self, partition: PartitionRef, now: Instant) {
+        self.failed.insert(partition, now);
+    }
+
+    /// Whether any partition has failed lately.
+    pub(super) fn is_any_failed(&mut self, now: impl FnOnce() -> Instant) -> bool {
+        if self.failed.is_empty() {
+            return false;
+        }
+        let now = now();
+        self.failed.retain(|_, since| now - *since < FAILED_KEPT);
+        !self.failed.is_empty()
+    }
+
+    /// Whether a batch was sent behind one that has failed, before the client knew. What comes
+    /// again has a number that was there before. Where none was looked at, the first counts as
+    /// sent before; its client sends it again.
+    pub(super) fn is_behind_failed(
+        &self,
+        partition: &PartitionRef,
+        sequence: Option<Sequence>,
+    ) -> bool {
+        let Some(sequence) = sequence.filter(|_| self.failed.contains_key(partition)) else {
+            return false;
+        };
+        let last = self.last.get(partition).and_then(|sent| sent.sequence);
+        last.is_none_or(|last| sequence.is_behind(&last))
     }
 }
 
@@ -102,11 +166,17 @@ mod tests {
     use super::*;
     use crate::protocol::split::TopicRef;
 
-    fn keys(keys: &[(i32, i32)]) -> Vec<(PartitionRef, Option<NodeId>)> {
-        let key = |(partition, node): &(i32, i32)| {
-            let topic = TopicRef::Name("orders".into());
-            let partition = *partition;
-            (PartitionRef { topic, partition }, Some(NodeId(*node)))
+    fn partition(partition: i32) -> PartitionRef {
+        let topic = TopicRef::Name("orders".into());
+        PartitionRef { topic, partition }
+    }
+
+    /// What is not numbered, each for a partition and a broker.
+    fn keys(keys: &[(i32, i32)]) -> Vec<Written> {
+        let key = |(of, node): &(i32, i32)| Written {
+            partition: partition(*of),
+            sequence: None,
+            to: Some(NodeId(*node)),
         };
         keys.iter().map(key).collect()
     }
@@ -162,5 +232,63 @@ mod tests {
             order.is_sent();
         }
         assert_eq!(order.last.len(), 2000);
+    }
+    /// A batch with this number, for partition 0 at node 1.
+    fn numbered(first: i32) -> Written {
+        Written {
+            partition: partition(0),
+            sequence: Sequence::numbered(first),
+            to: Some(NodeId(1)),
+        }
+    }
+
+    fn is_behind_failed(order: &ProduceOrder, first: i32) -> bool {
+        order.is_behind_failed(&partition(0), Sequence::numbered(first))
+    }
+
+    #[test]
+    fn what_is_numbered_behind_a_failed_batch_fails_until_one_comes_again() {
+        let mut order = ProduceOrder::default();
+        let mut turn = 0;
+        let mut send = |order: &mut ProduceOrder, first| {
+            order.place(vec![numbered(first)], at(turn, turn));
+            order.is_sent();
+            turn += 1;
+        };
+        send(&mut order, 0);
+        send(&mut order, 5);
+        assert!(!is_behind_failed(&order, 10));
+        order.has_failed(partition(0), Instant::now());
+        assert!(is_behind_failed(&order, 10));
+        assert!(!order.is_behind_failed(&partition(1), Sequence::numbered(10)));
+        assert!(!order.is_behind_failed(&partition(0), None));
+        send(&mut order, 10);
+        assert!(is_behind_failed(&order, 15));
+        assert!(!is_behind_failed(&order, 0), "the first comes again");
+        send(&mut order, 0);
+        assert!(!is_behind_failed(&order, 5), "the others behind it");
+    }
+
+    #[test]
+    fn where_no_number_was_looked_at_the_first_one_fails_once() {
+        let mut order = ProduceOrder::default();
+        order.place_unseen(Some(NodeId(1)), at(0, 0));
+        order.is_sent();
+        order.has_failed(partition(0), Instant::now());
+        assert!(is_behind_failed(&order, 0));
+        order.place(vec![numbered(0)], at(1, 1));
+        order.is_sent();
+        assert!(!is_behind_failed(&order, 0));
+    }
+
+    #[test]
+    fn what_has_failed_is_forgotten_after_a_while() {
+        let mut order = ProduceOrder::default();
+        let start = Instant::now();
+        assert!(!order.is_any_failed(|| start));
+        order.has_failed(partition(0), start);
+        assert!(order.is_any_failed(|| start + FAILED_KEPT / 2));
+        assert!(!order.is_any_failed(|| start + FAILED_KEPT));
+        assert!(!is_behind_failed(&order, 5));
     }
 }

@@ -624,6 +624,9 @@ impl Relay {
                         }
                     }
                     let response = merge.response()?;
+                    if let Some(routing) = &mut self.state.routing {
+                        routing.failed(&merge.request().request(), &merge.failed());
+                    }
                     self.state.owed.merged(response);
                     return Poll::Ready(Ok(()));
                 }

@@ -238,6 +238,11 @@ impl Responses {
             return Err(Cause::CorrelationMismatch { answered, asked });
         }
         let is_for_client = response.to == Recipient::Client;
+        // What is behind it waits for its beginning, and must know what it says.
+        let is_judged = is_for_client && is_judged(&response, frame_bytes, with.state);
+        if is_judged && bytes.len() < LENGTH_BYTES + frame_bytes {
+            return Ok(false);
+        }
         if is_for_client && !with.state.owed.begin(with.link) {
             return Ok(false);
         }
@@ -522,6 +527,14 @@ fn note_error(response: &Response, frame: &[u8], state: &SessionState) {
 
 /// A response that refuses something holds no records.
 const REFUSAL_BYTES_MAX: usize = 4096;
+
+/// Whether it must be whole before anything behind it is placed.
+fn is_judged(response: &Response, frame_bytes: usize, state: &SessionState) -> bool {
+    let routing = state.routing.as_deref();
+    let is_judging = |(routing, api): (&Routing, &Api)| routing.is_judging(api);
+    LENGTH_BYTES + frame_bytes <= REFUSAL_BYTES_MAX
+        && routing.zip(response.api).is_some_and(is_judging)
+}
 
 /// A response that has arrived as a whole may say that the request has come to the wrong broker.
 fn judge(response: &Response, frame: Option<&[u8]>, with: &mut ResponseContext<'_>) {

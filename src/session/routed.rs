@@ -228,8 +228,8 @@ impl Relay {
             .request()
             .split(&assignment, nodes.len())
             .map_err(malformed)?;
-        // One piece alone is answered by its broker, as the client reads it.
-        let is_merged = nodes.len() > 1;
+        // One piece that is all of it is answered by its broker, as the client reads it.
+        let is_merged = nodes.len() > 1 || assignment.iter().any(|piece| *piece >= nodes.len());
         let to = match is_merged {
             true => Recipient::Part,
             false => Recipient::Client,

@@ -30,7 +30,9 @@ use crate::observe::time;
 use crate::protocol::api_versions::Offers;
 use crate::protocol::header::{self, RequestHeader};
 use crate::protocol::leaders;
-use crate::protocol::split::{self, CoordinatorKind, PartitionRef, Replacement, Request, TopicRef};
+use crate::protocol::split::{
+    self, CoordinatorKind, Needs, PartitionRef, Replacement, Request, TopicRef,
+};
 use crate::protocol::table::{self, Api, Route, Treatment};
 use crate::types::NodeId;
 use bytes::Bytes;
@@ -122,7 +124,7 @@ pub(super) struct Split {
     pub(super) is_answered: bool,
     /// The brokers that its pieces are for; `None` is the one at hand.
     pub(super) nodes: Vec<Option<NodeId>>,
-    /// The piece of each key.
+    /// The piece of each key; that of no piece where the key is not to be written now.
     pub(super) assignment: Vec<usize>,
 }
 
@@ -245,10 +247,17 @@ impl Routing {
     /// A whole response of the broker `node` passes; `frame` begins with its length. Where it
     /// refuses to be whom it was taken for, that is not believed any more.
     pub(super) fn judge(&mut self, node: Option<NodeId>, api: &Api, version: i16, frame: &[u8]) {
-        let Some(node) = node.filter(|_| self.stage != Stage::Named) else {
+        if self.stage == Stage::Named {
             return;
-        };
+        }
         let refusals = split::refusals(api, version, frame);
+        if api == table::PRODUCE {
+            for refused in &refusals.partitions {
+                self.order
+                    .has_failed(refused.partition.clone(), time::now());
+            }
+        }
+        let Some(node) = node else { return };
         let routes = self.cluster.routes();
         for refused in &refusals.partitions {
             routes.refused(&refused.partition, node, refused.leader);
@@ -264,6 +273,24 @@ impl Routing {
         if refusals.is_of_coordinator {
             self.cluster.routes().coordinator_refused(node);
         }
+    }
+
+    /// There is no answer to these keys of a request that was split.
+    pub(super) fn failed(&mut self, request: &Request<'_>, keys: &[usize]) {
+        if request.api != table::PRODUCE {
+            return;
+        }
+        let Ok(Needs::Leaders(partitions)) = request.needs() else {
+            return;
+        };
+        for partition in keys.iter().filter_map(|key| partitions.get(*key)) {
+            self.order.has_failed(partition.clone(), time::now());
+        }
+    }
+
+    /// Whether a response to this may be [judged](Self::judge) once it is whole.
+    pub(super) fn is_judging(&self, api: &Api) -> bool {
+        self.stage != Stage::Named && api == table::PRODUCE
     }
 
     /// Behind the first key of a request stood one that another broker leads. Mostly the client

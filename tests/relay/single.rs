@@ -4,6 +4,7 @@ use crate::broker::{Arrival, Broker};
 use crate::client::{Client, Proxy};
 use crate::frames::{API_VERSIONS, SASL_AUTHENTICATE, SASL_HANDSHAKE, header, opaque, request};
 use crate::samples::{METADATA, close};
+use bytes::Bytes;
 use kafka_protocol::messages::alter_replica_log_dirs_request::{
     AlterReplicaLogDir, AlterReplicaLogDirTopic,
 };
@@ -56,14 +57,38 @@ pub(crate) fn api_versions(correlation_id: i32, cluster_id: &str, node: i32) -> 
 
 /// A Produce for these partitions.
 pub(crate) fn produce(correlation_id: i32, partitions: &[i32]) -> Vec<u8> {
-    let data = |partition: &i32| {
+    let records = |partition: &i32| (*partition, format!("records of {partition}").into());
+    produce_of(correlation_id, partitions.iter().map(records).collect())
+}
+
+/// One of an idempotent producer, which for each of these partitions numbers its batch.
+pub(crate) fn produce_numbered(correlation_id: i32, batches: &[(i32, i32)]) -> Vec<u8> {
+    let records = |(partition, sequence): &(i32, i32)| (*partition, numbered(*sequence));
+    produce_of(correlation_id, batches.iter().map(records).collect())
+}
+
+/// The head of a record batch of producer 7, whose first record has this number.
+fn numbered(sequence: i32) -> Bytes {
+    let offset_length_and_epoch = [0; 16];
+    let magic = [2];
+    let checksum_attributes_last_and_times = [0; 26];
+    let mut batch = [&offset_length_and_epoch[..], &magic].concat();
+    batch.extend(checksum_attributes_last_and_times);
+    batch.extend(7_i64.to_be_bytes());
+    batch.extend(0_i16.to_be_bytes());
+    batch.extend(sequence.to_be_bytes());
+    batch.into()
+}
+
+fn produce_of(correlation_id: i32, records: Vec<(i32, Bytes)>) -> Vec<u8> {
+    let data = |(partition, records): (i32, Bytes)| {
         PartitionProduceData::default()
-            .with_index(*partition)
-            .with_records(Some(format!("records of {partition}").into()))
+            .with_index(partition)
+            .with_records(Some(records))
     };
     let topic = TopicProduceData::default()
         .with_name(TopicName(StrBytes::from_static_str(TOPIC)))
-        .with_partition_data(partitions.iter().map(data).collect());
+        .with_partition_data(records.into_iter().map(data).collect());
     let produce = ProduceRequest::default()
         .with_acks(-1)
         .with_topic_data(vec![topic]);

@@ -7,7 +7,7 @@ use crate::frames::opaque;
 use crate::move_clock;
 use crate::single::{
     PRODUCE_VERSION, TOPIC, answer_leaders, begun, header_of, offsets, partitions_of, produce,
-    produced, refused, two,
+    produce_numbered, produced, refused, two,
 };
 use kafka_protocol::messages::produce_response::{PartitionProduceResponse, TopicProduceResponse};
 use kafka_protocol::messages::{ProduceResponse, TopicName};
@@ -24,6 +24,7 @@ fn errors(frame: &[u8]) -> Vec<(i32, i16)> {
         .collect()
 }
 
+const NOT_LEADER: i16 = 6;
 /// Nobody knows whether it was written.
 const REQUEST_TIMED_OUT: i16 = 7;
 
@@ -236,4 +237,155 @@ async fn a_client_that_goes_on_to_ask_one_broker_for_what_two_lead_has_its_reque
     client.send(&produce(6, &[0, 1])).await;
     assert_eq!(partitions_of(&at_zero.frame().await.unwrap()), [0]);
     assert_eq!(partitions_of(&one.next().await.first), [1]);
+}
+
+#[tokio::test]
+async fn what_a_producer_numbered_behind_a_refused_batch_is_refused_by_the_same_broker() {
+    let (mut zero, mut one, proxy) = two().await;
+    let [first, second, third] =
+        [(2, 0), (3, 5), (4, 10)].map(|(id, sequence)| produce_numbered(id, &[(1, sequence)]));
+    let (mut client, _at_zero) = sent(&proxy, &mut zero, &[first, second]).await;
+    let mut at_one = one.next().await;
+    at_one.frame().await.unwrap();
+    at_one.send(&refused(2, &[1])).await;
+    client.frame().await.unwrap();
+    // The client had sent it before it read the answer.
+    client.send(&third).await;
+    assert_eq!(at_one.frame().await, Some(third));
+    for id in [3, 4] {
+        at_one.send(&refused(id, &[1])).await;
+        client.frame().await.unwrap();
+    }
+    // It begins with the first again, and all go to the new leader.
+    let again =
+        [(5, 0), (6, 5), (7, 10)].map(|(id, sequence)| produce_numbered(id, &[(1, sequence)]));
+    client.send(&again.concat()).await;
+    let asked = at_one.frame().await.unwrap();
+    answer_leaders(&mut at_one, &asked, &[0, 0]).await;
+    let mut at_zero = zero.next().await;
+    assert_eq!(at_zero.first, again[0]);
+    assert_eq!(at_zero.frame().await.as_ref(), Some(&again[1]));
+    assert_eq!(at_zero.frame().await.as_ref(), Some(&again[2]));
+}
+
+#[tokio::test]
+async fn what_nobody_numbered_goes_to_the_new_leader_at_once() {
+    let (mut zero, mut one, proxy) = two().await;
+    let (mut client, _at_zero) = sent(&proxy, &mut zero, &[produce(2, &[1])]).await;
+    let mut at_one = one.next().await;
+    at_one.send(&refused(2, &[1])).await;
+    client.frame().await.unwrap();
+    client.send(&produce(3, &[1])).await;
+    let asked = at_one.frame().await.unwrap();
+    answer_leaders(&mut at_one, &asked, &[0, 0]).await;
+    assert_eq!(zero.next().await.first, produce(3, &[1]));
+}
+
+/// A connection that is for both brokers, node 0 for partition 0 and node 1 for partition 1; and
+/// its two at them. It has sent a batch to each, numbered 0, and read that they are written.
+async fn for_both(
+    proxy: &Proxy,
+    (zero, one): (&mut Broker, &mut Broker),
+) -> (Client, Arrival, Arrival) {
+    let first = produce_numbered(2, &[(0, 0), (1, 0)]);
+    let (mut client, mut at_zero) = sent(proxy, zero, &[first]).await;
+    let mut at_one = one.next().await;
+    at_zero.frame().await.unwrap();
+    at_zero.send(&produced(2, &[0], 0)).await;
+    at_one.send(&produced(2, &[1], 0)).await;
+    client.frame().await.unwrap();
+    (client, at_zero, at_one)
+}
+
+#[tokio::test]
+async fn what_is_numbered_behind_a_refused_part_is_refused_and_the_rest_is_written() {
+    let (mut zero, mut one, proxy) = two().await;
+    let (mut client, mut at_zero, mut at_one) = for_both(&proxy, (&mut zero, &mut one)).await;
+    client.send(&produce_numbered(3, &[(0, 5), (1, 5)])).await;
+    at_zero.frame().await.unwrap();
+    at_zero.send(&produced(3, &[0], 5)).await;
+    at_one.frame().await.unwrap();
+    at_one.send(&refused(3, &[1])).await;
+    assert_eq!(
+        errors(&client.frame().await.unwrap()),
+        [(0, 0), (1, NOT_LEADER)]
+    );
+    // The client had sent these before it read the answer. Node 0 leads both now.
+    let behind = [(4, 10), (5, 15)];
+    let behind = behind.map(|(id, sequence)| produce_numbered(id, &[(0, sequence), (1, sequence)]));
+    client.send(&behind[0]).await;
+    let asked = at_zero.frame().await.unwrap();
+    answer_leaders(&mut at_zero, &asked, &[0, 0]).await;
+    client.send(&behind[1]).await;
+    for id in [4, 5] {
+        assert_eq!(partitions_of(&at_zero.frame().await.unwrap()), [0]);
+        at_zero.send(&produced(id, &[0], 10)).await;
+        let answer = client.frame().await.unwrap();
+        assert_eq!(errors(&answer), [(0, 0), (1, NOT_LEADER)]);
+    }
+    client.send(&produce_numbered(6, &[(1, 20)])).await;
+    assert_eq!(errors(&client.frame().await.unwrap()), [(1, NOT_LEADER)]);
+    // It begins with what was refused.
+    for (id, sequence) in [(7, 5), (8, 10), (9, 15), (10, 20), (11, 25)] {
+        let again = produce_numbered(id, &[(1, sequence)]);
+        client.send(&again).await;
+        assert_eq!(at_zero.frame().await, Some(again));
+        at_zero.send(&produced(id, &[1], sequence.into())).await;
+        client.frame().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn what_is_numbered_behind_a_part_without_an_answer_is_refused() {
+    let (mut zero, mut one, proxy) = two().await;
+    let (mut client, mut at_zero, mut at_one) = for_both(&proxy, (&mut zero, &mut one)).await;
+    client.send(&produce_numbered(3, &[(0, 5), (1, 5)])).await;
+    at_zero.frame().await.unwrap();
+    at_one.frame().await.unwrap();
+    drop(at_one);
+    at_zero.send(&produced(3, &[0], 5)).await;
+    let answer = client.frame().await.unwrap();
+    assert_eq!(errors(&answer), [(0, 0), (1, REQUEST_TIMED_OUT)]);
+    client.send(&produce_numbered(4, &[(1, 10)])).await;
+    assert_eq!(errors(&client.frame().await.unwrap()), [(1, NOT_LEADER)]);
+    let again = produce_numbered(5, &[(1, 5)]);
+    client.send(&again).await;
+    assert_eq!(one.next().await.first, again);
+}
+
+#[tokio::test]
+async fn a_producer_that_counts_anew_waits_for_nothing() {
+    let (mut zero, mut one, proxy) = two().await;
+    let (mut client, mut at_zero, mut at_one) = for_both(&proxy, (&mut zero, &mut one)).await;
+    client.send(&produce_numbered(3, &[(1, 5)])).await;
+    at_one.frame().await.unwrap();
+    at_one.send(&refused(3, &[1])).await;
+    client.frame().await.unwrap();
+    let mut anew = produce_numbered(4, &[(1, 30)]);
+    // The producer's epoch, before the number that the batch ends with.
+    let at = anew.len() - 6;
+    anew[at..at + 2].copy_from_slice(&[0, 1]);
+    client.send(&anew).await;
+    let asked = at_one.frame().await.unwrap();
+    answer_leaders(&mut at_one, &asked, &[0, 0]).await;
+    assert_eq!(at_zero.frame().await, Some(anew));
+}
+
+#[tokio::test]
+async fn an_answer_in_two_halves_refuses_as_much_as_one_that_is_whole() {
+    let (mut zero, mut one, proxy) = two().await;
+    let requests = [2, 3].map(|id| produce_numbered(id, &[(1, id)]));
+    let (mut client, _at_zero) = sent(&proxy, &mut zero, &requests).await;
+    let mut at_one = one.next().await;
+    at_one.frame().await.unwrap();
+    let refusal = refused(2, &[1]);
+    let (half, rest) = refusal.split_at(20);
+    at_one.send(half).await;
+    // Whatever asks for another turn has had it.
+    let (_other, _any) = begun(&proxy, &mut zero).await;
+    at_one.send(rest).await;
+    assert_eq!(client.frame().await, Some(refusal.clone()));
+    client.send(&produce(4, &[1])).await;
+    let asked = at_one.frame().await.unwrap();
+    answer_leaders(&mut at_one, &asked, &[0, 0]).await;
 }

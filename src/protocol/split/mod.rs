@@ -22,10 +22,12 @@ mod merge;
 mod pieces;
 mod rack;
 mod refusals;
+mod sequence;
 mod waits;
 
 pub(crate) use rack::Replacement;
 pub(crate) use refusals::{Refused, refusals};
+pub(crate) use sequence::Sequence;
 pub(crate) use waits::{Fetched, Waits, fetched};
 
 use crate::protocol::table::{Api, Route};

@@ -4,13 +4,14 @@
 use super::{Arriving, Place, ROUTED_BYTES_MAX, Routing, Split, Stage, Wanted};
 use crate::cluster::misled::Misled;
 use crate::observe::text::Shown;
+use crate::observe::time;
 use crate::protocol::header::{self, ExpectedBroker};
-use crate::protocol::split::{self, Failure, FirstNeed, Needs, PartitionRef, TopicRef};
+use crate::protocol::split::{self, Failure, FirstNeed, Needs, PartitionRef, Request, TopicRef};
 use crate::protocol::table::{self, Route, Treatment};
-use crate::protocol::wire::Unread;
+use crate::protocol::wire::{Malformed, Unread};
 use crate::session::cause::Cause;
 use crate::session::merge::Whole;
-use crate::session::order::Answers;
+use crate::session::order::{Answers, Written};
 use crate::types::NodeId;
 use bytes::Bytes;
 
@@ -29,8 +30,11 @@ impl Routing {
         self.held = None;
         self.at = node;
         self.order.forget_next();
-        let is_whole_needed = matches!(self.stage, Stage::Open | Stage::PerRequest)
-            && request.frame_bytes <= ROUTED_BYTES_MAX;
+        let is_pinned = self.stage == Stage::Pinned;
+        let is_after_failure =
+            is_pinned && is_ordered(request) && self.order.is_any_failed(time::now);
+        let is_whole_needed =
+            (!is_pinned || is_after_failure) && request.frame_bytes <= ROUTED_BYTES_MAX;
         // What is kept, learnt from or edited must be there.
         let is_kept = request.api.treatment == Treatment::Authenticate
             || request.api == table::FIND_COORDINATOR
@@ -52,6 +56,8 @@ impl Routing {
             self.place_first(request, node, answers)
         } else if request.frame.len() < request.frame_bytes {
             return Ok(Place::Incomplete);
+        } else if is_after_failure {
+            self.place_after_failure(request, node, answers)
         } else {
             self.place_whole(request, node, answers)
         };
@@ -159,6 +165,35 @@ impl Routing {
         Ok(self.unless_held(place))
     }
 
+    /// A Produce of a pinned connection, of which one has failed: what was sent behind that one goes
+    /// to the same broker. What comes again goes by its first key, as ever.
+    fn place_after_failure(
+        &mut self,
+        request: Arriving<'_>,
+        node: Option<NodeId>,
+        answers: Answers,
+    ) -> Result<Place, Unread> {
+        let whole = request.whole();
+        let Needs::Leaders(partitions) = whole.needs().map_err(Unread::Malformed)? else {
+            return self.place_first(request, node, answers);
+        };
+        let targets = vec![node; partitions.len()];
+        let written = written(&whole, partitions, targets).map_err(Unread::Malformed)?;
+        if !written.iter().any(|written| self.is_behind_failed(written)) {
+            let place = self.place_first(request, node, answers)?;
+            if place != Place::Here {
+                return Ok(place);
+            }
+        }
+        self.held = self.order.place(written, answers);
+        Ok(self.unless_held(Place::Here))
+    }
+
+    fn is_behind_failed(&self, written: &Written) -> bool {
+        self.order
+            .is_behind_failed(&written.partition, written.sequence)
+    }
+
     /// By all its keys.
     fn place_whole(
         &mut self,
@@ -222,22 +257,48 @@ impl Routing {
             .collect();
         if !produced.is_empty() {
             // Who is not known is the one at hand.
-            let at = targets.iter().map(|target| target.or(node));
-            let keys = produced.into_iter().zip(at).collect();
-            self.held = self.order.place(keys, answers);
+            let at = targets.iter().map(|target| target.or(node)).collect();
+            let written = written(&whole, produced, at).map_err(Unread::Malformed)?;
+            let is_held_back = written
+                .iter()
+                .map(|written| self.is_behind_failed(written))
+                .collect::<Vec<_>>();
+            self.held = self.order.place(written, answers);
             if self.held.is_some() {
                 return Ok(Place::Waits);
             }
+            if is_held_back.contains(&true) {
+                return self.place_but(request, &targets, &is_held_back);
+            }
         }
-        let mut several = targets.clone();
-        several.sort_unstable();
-        several.dedup();
+        let several = distinct(targets.iter().copied());
         // A session is one broker's: the client begins another.
         if several.len() > 1 && split::is_of_share_session(request.api) {
             let failed = whole.failed(Failure::NotSent);
             return Ok(self.answer(failed.map_err(Unread::Malformed)?, request));
         }
         Ok(self.place_targets(request, targets, node))
+    }
+
+    /// A Produce of which some, or all, is not to be written now.
+    fn place_but(
+        &mut self,
+        request: Arriving<'_>,
+        targets: &[Option<NodeId>],
+        is_held_back: &[bool],
+    ) -> Result<Place, Unread> {
+        let chosen = || targets.iter().zip(is_held_back).filter(|(_, back)| !**back);
+        if chosen().next().is_none() {
+            let failed = request.whole().failed(Failure::NotSent);
+            return Ok(self.answer(failed.map_err(Unread::Malformed)?, request));
+        }
+        let nodes = distinct(chosen().map(|(target, _)| *target));
+        let piece = |(target, is_held_back): (&Option<NodeId>, &bool)| match is_held_back {
+            true => nodes.len(),
+            false => nodes.binary_search(target).unwrap_or(0),
+        };
+        let assignment = targets.iter().zip(is_held_back).map(piece).collect();
+        Ok(self.split(request, nodes, assignment))
     }
 
     /// A request that would go on waits for answers, if it has to.
@@ -254,9 +315,7 @@ impl Routing {
         targets: Vec<Option<NodeId>>,
         node: Option<NodeId>,
     ) -> Place {
-        let mut nodes = targets.clone();
-        nodes.sort_unstable();
-        nodes.dedup();
+        let nodes = distinct(targets.iter().copied());
         match nodes.as_slice() {
             [] | [None] => return Place::Here,
             // A session would be one broker's: a Fetch that may go elsewhere next time has none.
@@ -266,6 +325,15 @@ impl Routing {
         }
         let piece = |target: &Option<NodeId>| nodes.binary_search(target).unwrap_or(0);
         let assignment = targets.iter().map(piece).collect();
+        self.split(request, nodes, assignment)
+    }
+
+    fn split(
+        &mut self,
+        request: Arriving<'_>,
+        nodes: Vec<Option<NodeId>>,
+        assignment: Vec<usize>,
+    ) -> Place {
         self.stage = Stage::PerRequest;
         self.want(Wanted::Split(Split {
             request: Whole {
@@ -324,6 +392,30 @@ impl Routing {
 /// and its client counts on nothing.
 fn is_ordered(request: Arriving<'_>) -> bool {
     request.api == table::PRODUCE && request.header.is_answered
+}
+
+/// What a Produce has for each of its partitions, and whom it goes to.
+fn written(
+    request: &Request<'_>,
+    partitions: Vec<PartitionRef>,
+    targets: Vec<Option<NodeId>>,
+) -> Result<Vec<Written>, Malformed> {
+    let sequences = request.sequences()?;
+    let keys = partitions.into_iter().zip(sequences).zip(targets);
+    let written = keys.map(|((partition, sequence), to)| Written {
+        partition,
+        sequence,
+        to,
+    });
+    Ok(written.collect())
+}
+
+/// Each once, in their order.
+fn distinct(nodes: impl Iterator<Item = Option<NodeId>>) -> Vec<Option<NodeId>> {
+    let mut nodes: Vec<_> = nodes.collect();
+    nodes.sort_unstable();
+    nodes.dedup();
+    nodes
 }
 
 /// The library that has sent an ApiVersions request from v3 on, safe to print.
