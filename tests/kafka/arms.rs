@@ -104,8 +104,8 @@ impl Arm {
 
     fn finish(self, fixture: &Fixture) -> Result<Vec<Record>> {
         let acked = oracle::acked(&self.producer.stop()?)?;
-        let held = fixture.cluster.admin_client.read(&self.topic)?;
-        oracle::ensure_arrived(TAG, Order::AsSent, &acked, &held).context("held by the brokers")?;
+        let cluster = &fixture.cluster;
+        cluster.ensure_holds(TAG, Order::AsSent, &acked, &self.topic)?;
         let options = [
             format!("topic={}", self.topic),
             format!("count={}", acked.len()),

@@ -15,9 +15,11 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::admin_client::AdminClient;
+use crate::counts;
 use crate::listeners;
 use crate::logs;
 use crate::namespaces::{NODE_IDS, Namespaces, Side, broker_ip};
+use crate::oracle::{self, Order, Record};
 
 /// The ports that every node listens on.
 pub(crate) mod ports {
@@ -185,6 +187,29 @@ impl Cluster {
     /// The folder of this cluster's logs.
     pub(crate) fn logs(&self) -> &str {
         &self.logs
+    }
+
+    /// The brokers hold of a topic exactly what was acknowledged: see [`oracle::ensure_arrived`].
+    ///
+    /// # Errors
+    /// Where they don't, also says where in the first partition a producer's count does not go on:
+    /// whether records are there twice because their producer had begun another epoch.
+    pub(crate) fn ensure_holds(
+        &self,
+        tag: &str,
+        order: Order,
+        acked: &[Record],
+        topic: &str,
+    ) -> Result<()> {
+        let held = self.admin_client.read(topic)?;
+        oracle::ensure_arrived(tag, order, acked, &held).with_context(|| {
+            let folder = data_dir(&self.folder, FOUNDERS[0]).join(format!("{topic}-0"));
+            let segment = folder.join("00000000000000000000.log");
+            match counts::breaks(&segment) {
+                Ok(counts) => format!("held by the brokers, where producers count: {counts}"),
+                Err(error) => format!("held by the brokers; how producers count: {error:#}"),
+            }
+        })
     }
 
     /// Nodes that are started from now on have this release.

@@ -82,13 +82,10 @@ pub(crate) fn follow(
     );
     consumer.await_count(acked.len())?;
     let consumed = oracle::consumed(&consumer.stop()?)?;
-    oracle::ensure_arrived("l", Order::AsSent, &acked, &consumed)?;
-    oracle::ensure_arrived(
-        "l",
-        Order::AsSent,
-        &acked,
-        &fixture.cluster.admin_client.read(&topic)?,
-    )
+    fixture
+        .cluster
+        .ensure_holds("l", Order::AsSent, &acked, &topic)?;
+    oracle::ensure_arrived("l", Order::AsSent, &acked, &consumed)
 }
 
 /// What a busy machine may add. A client that is led to the new leader by KIP-951 pauses for tens

@@ -21,6 +21,7 @@ mod arms;
 mod brokers;
 mod clients;
 mod conversations;
+mod counts;
 mod dns;
 mod doctor;
 mod faults;

@@ -162,6 +162,19 @@ impl Narrows {
             .sum())
     }
 
+    /// The errors that brokers have answered clients, as the metrics have them.
+    pub(crate) fn refusals(&self, namespaces: &Namespaces) -> String {
+        let metrics = self.get(namespaces, "/metrics");
+        let text = metrics.map_or_else(|error| format!("{error:#}"), |(_, text)| text);
+        let errors = text
+            .lines()
+            .filter(|line| line.starts_with("narrows_kafka_errors_total"));
+        format!(
+            "brokers answered:\n{}",
+            errors.collect::<Vec<_>>().join("\n")
+        )
+    }
+
     /// SIGTERM, and how it ended.
     ///
     /// # Errors

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
 use serde_json::json;
 
@@ -50,7 +50,8 @@ pub(crate) fn list(fixture: &LazyFixture) -> Vec<Trial> {
             format!("single::{client}_loses_and_doubles_nothing_while_the_leader_moves_behind_it");
         trials.push(sharing(fixture, &name, move |fixture| {
             let (narrows, front) = start(fixture, Hosts::Equal)?;
-            leadership::follow(fixture, client, &front, &front.plain, &[])?;
+            leadership::follow(fixture, client, &front, &front.plain, &[])
+                .with_context(|| narrows.refusals(&fixture.namespaces))?;
             narrows.ensure_quiet()
         }));
         let name =
