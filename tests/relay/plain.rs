@@ -3,7 +3,7 @@
 
 use crate::PATIENCE;
 use crate::frames::{API_VERSIONS, OFFSET_COMMIT, answer_narrows, header, opaque, request};
-use crate::single::api_versions;
+use crate::single::{api_versions, asks_leaders, leaders_of};
 use crate::single_logins::OFFERS;
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
@@ -31,8 +31,8 @@ impl Load {
     }
 }
 
-/// Starts a broker, node 0 of a cluster of its own, that answers everything with the load's
-/// response.
+/// Starts a broker, node 0 of a cluster of its own, that leads partition 0, and answers everything
+/// with the load's response.
 pub(crate) fn serve(load: &Load) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let at = listener.local_addr().unwrap();
@@ -51,7 +51,9 @@ fn answer_all(mut stream: TcpStream, at: SocketAddr, load: &Load) {
     let nodes = BTreeMap::from([(0, at)]);
     let mut frame = Vec::new();
     while read_frame(&mut stream, &mut frame).is_some() {
-        let written = if header(&frame).is_narrows {
+        let written = if asks_leaders(&frame) {
+            stream.write_all(&leaders_of(&frame, &[0]))
+        } else if header(&frame).is_narrows {
             stream.write_all(&answer_narrows(&frame, &nodes, "the-cluster"))
         } else if header(&frame).key == API_VERSIONS {
             stream.write_all(&opaque(header(&frame).correlation_id, OFFERS))

@@ -80,7 +80,7 @@ fn numbered(sequence: i32) -> Bytes {
     batch.into()
 }
 
-fn produce_of(correlation_id: i32, records: Vec<(i32, Bytes)>) -> Vec<u8> {
+pub(crate) fn produce_of(correlation_id: i32, records: Vec<(i32, Bytes)>) -> Vec<u8> {
     let data = |(partition, records): (i32, Bytes)| {
         PartitionProduceData::default()
             .with_index(partition)
@@ -145,9 +145,19 @@ pub(crate) fn offsets(frame: &[u8]) -> Vec<(i32, i64)> {
 
 /// Answers Narrows' question who leads: partition `i` is led by `leaders[i]`.
 pub(crate) async fn answer_leaders(arrival: &mut Arrival, frame: &[u8], leaders: &[i32]) {
+    assert!(asks_leaders(frame), "Narrows asks who leads");
+    arrival.send(&leaders_of(frame, leaders)).await;
+}
+
+/// Whether Narrows asks who leads.
+pub(crate) fn asks_leaders(frame: &[u8]) -> bool {
     let asked = header(frame);
-    assert!(asked.is_narrows, "Narrows asks who leads");
-    assert_eq!((asked.key, asked.version), (METADATA, 12));
+    asked.is_narrows && (asked.key, asked.version) == (METADATA, 12)
+}
+
+/// The answer to that.
+pub(crate) fn leaders_of(frame: &[u8], leaders: &[i32]) -> Vec<u8> {
+    let correlation_id = header(frame).correlation_id;
     let partition = |(index, leader): (usize, &i32)| {
         MetadataResponsePartition::default()
             .with_partition_index(index as i32)
@@ -157,10 +167,10 @@ pub(crate) async fn answer_leaders(arrival: &mut Arrival, frame: &[u8], leaders:
     let topic = MetadataResponseTopic::default()
         .with_name(Some(TopicName(StrBytes::from_static_str(TOPIC))))
         .with_partitions(leaders.iter().enumerate().map(partition).collect());
-    let mut answer = [&[0; 4][..], &asked.correlation_id.to_be_bytes(), &[0]].concat();
+    let mut answer = [&[0; 4][..], &correlation_id.to_be_bytes(), &[0]].concat();
     let response = MetadataResponse::default().with_topics(vec![topic]);
     response.encode(&mut answer, 12).unwrap();
-    arrival.send(&close(answer)).await;
+    close(answer)
 }
 
 /// A client that has asked for something that any broker can serve, at node 0.

@@ -54,10 +54,23 @@ pub(crate) fn cost(load: &Load, count: usize, splice: &str) -> Cost {
 
 /// The same with scheme `single`, for connections whose clients have named their broker.
 pub(crate) fn named_cost(load: &Load, count: usize) -> Cost {
-    let of = |count| {
-        let traced = Traced::start(serve(load), "auto", "single", DATA_CALLS);
-        carried(traced, load, count, Asker::named)
-    };
+    let of = |count| single_connection(load, count, Asker::named);
+    difference(of(count), of(2 * count))
+}
+
+/// As [`connection`], with scheme `single`, and clients that begin in a way.
+pub(crate) fn single_connection(
+    load: &Load,
+    count: usize,
+    asker: impl Fn(TcpStream, &Load) -> Asker,
+) -> Cost {
+    let traced = Traced::start(serve(load), "auto", "single", DATA_CALLS);
+    carried(traced, load, count, asker)
+}
+
+/// The same as [`cost`] for connections whose first request has said whom it is for.
+pub(crate) fn pinned_cost(load: &Load, count: usize) -> Cost {
+    let of = |count| single_connection(load, count, Asker::new);
     difference(of(count), of(2 * count))
 }
 
