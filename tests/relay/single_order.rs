@@ -389,3 +389,20 @@ async fn an_answer_in_two_halves_refuses_as_much_as_one_that_is_whole() {
     let asked = at_one.frame().await.unwrap();
     answer_leaders(&mut at_one, &asked, &[0, 0]).await;
 }
+
+#[tokio::test]
+async fn a_failure_of_long_ago_holds_nothing_back() {
+    let (mut zero, mut one, proxy) = two().await;
+    let (mut client, mut at_zero, mut at_one) = for_both(&proxy, (&mut zero, &mut one)).await;
+    client.send(&produce_numbered(3, &[(1, 5)])).await;
+    at_one.frame().await.unwrap();
+    at_one.send(&refused(3, &[1])).await;
+    client.frame().await.unwrap();
+    move_clock(Duration::from_secs(60)).await;
+    // What failed has come again by another connection.
+    let next = produce_numbered(4, &[(1, 10)]);
+    client.send(&next).await;
+    let asked = at_one.frame().await.unwrap();
+    answer_leaders(&mut at_one, &asked, &[0, 0]).await;
+    assert_eq!(at_zero.frame().await, Some(next));
+}

@@ -31,8 +31,8 @@ impl Routing {
         self.at = node;
         self.order.forget_next();
         let is_pinned = self.stage == Stage::Pinned;
-        let is_after_failure =
-            is_pinned && is_ordered(request) && self.order.is_any_failed(time::now);
+        let is_any_failed = is_ordered(request) && self.order.is_any_failed(time::now);
+        let is_after_failure = is_pinned && is_any_failed;
         let is_whole_needed =
             (!is_pinned || is_after_failure) && request.frame_bytes <= ROUTED_BYTES_MAX;
         // What is kept, learnt from or edited must be there.
