@@ -1,10 +1,12 @@
 import java.time.Duration;
+import java.util.ArrayList;
 import java.util.Collection;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
 import java.util.TreeSet;
+import java.util.concurrent.ExecutionException;
 import org.apache.kafka.clients.admin.Admin;
 import org.apache.kafka.clients.admin.AlterConfigOp;
 import org.apache.kafka.clients.admin.Config;
@@ -23,6 +25,7 @@ import org.apache.kafka.clients.consumer.KafkaConsumer;
 import org.apache.kafka.common.Node;
 import org.apache.kafka.common.TopicPartition;
 import org.apache.kafka.common.config.ConfigResource;
+import org.apache.kafka.common.errors.UnknownTopicOrPartitionException;
 
 /** A round through the admin client on a topic and a group of its own; each answer is compared with what was asked for. */
 final class AdminRound {
@@ -181,8 +184,18 @@ final class AdminRound {
     }
 
     private String value(ConfigResource resource, String name) throws Exception {
-        Config config = admin.describeConfigs(List.of(resource)).all().get().get(resource);
-        ConfigEntry entry = config.get(name);
+        List<Config> found = new ArrayList<>();
+        Topics.eventually(options, "the broker asked knows " + resource, () -> {
+            try {
+                return found.add(admin.describeConfigs(List.of(resource)).all().get().get(resource));
+            } catch (ExecutionException error) {
+                if (error.getCause() instanceof UnknownTopicOrPartitionException) {
+                    return false;
+                }
+                throw error;
+            }
+        });
+        ConfigEntry entry = found.get(0).get(name);
         Failure.unless(entry != null, "the configuration of " + resource + " has no " + name);
         return entry.value();
     }
