@@ -11,8 +11,16 @@ const UNKNOWN_SERVER_ERROR: i16 = -1;
 
 /// NOT_LEADER_OR_FOLLOWER: the client asked a broker that does not lead the partition.
 pub(crate) const NOT_LEADER: i16 = 6;
+/// REQUEST_TIMED_OUT: it may have been carried out.
+pub(crate) const REQUEST_TIMED_OUT: i16 = 7;
 /// NOT_COORDINATOR: the client asked a broker that does not coordinate the group or transaction.
 pub(crate) const NOT_COORDINATOR: i16 = 16;
+/// NOT_ENOUGH_REPLICAS: nothing was written, since too few would have it.
+pub(crate) const NOT_ENOUGH_REPLICAS: i16 = 19;
+/// NOT_ENOUGH_REPLICAS_AFTER_APPEND: it was written, and too few have it.
+pub(crate) const NOT_ENOUGH_REPLICAS_AFTER_APPEND: i16 = 20;
+/// KAFKA_STORAGE_ERROR: a disk of the broker has failed.
+pub(crate) const KAFKA_STORAGE_ERROR: i16 = 56;
 
 /// UNSUPPORTED_VERSION: the request is newer than the broker.
 pub(crate) const UNSUPPORTED_VERSION: i16 = 35;

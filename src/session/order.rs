@@ -22,6 +22,9 @@ const PARTITIONS_KEPT: usize = 1000;
 /// What was sent before an answer was read arrives within this time.
 const FAILED_KEPT: Duration = Duration::from_secs(60);
 
+/// Of so many partitions it is kept that a batch has failed: more than move at once.
+const FAILED_MAX: usize = 1 << 14;
+
 /// How many answers the client has been owed, and how many of them have been begun.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Answers {
@@ -37,6 +40,8 @@ pub(super) struct Written {
     pub(super) sequence: Option<Sequence>,
     /// Whom it goes to, if that is known.
     pub(super) to: Option<NodeId>,
+    /// It goes to nobody: it would overtake what has failed.
+    pub(super) is_held_back: bool,
 }
 
 /// Where Produce requests have gone that are not answered yet.
@@ -48,16 +53,37 @@ pub(super) struct ProduceOrder {
     unseen: Vec<Sent>,
     /// The partitions of which a batch has failed, and when, until one comes again.
     failed: HashMap<PartitionRef, Instant>,
+    /// When the first of them is forgotten, or earlier.
+    forgotten_at: Option<Instant>,
+    /// What is known of the producers.
+    producers: Producers,
     /// Where the next one goes.
     next: Option<Next>,
+}
+
+/// Whether what was looked at was numbered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Producers {
+    #[default]
+    Unknown,
+    NoneNumbers,
+    OneNumbers,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Sent {
     to: Option<NodeId>,
+    /// The link to that broker is gone: what goes there now goes by another one.
+    is_lost: bool,
     sequence: Option<Sequence>,
     /// How many answers the client was owed before its own.
     turn: u64,
+}
+
+impl Sent {
+    fn is_elsewhere(&self, to: Option<NodeId>) -> bool {
+        self.is_lost || self.to != to
+    }
 }
 
 #[derive(Debug)]
@@ -71,10 +97,13 @@ impl ProduceOrder {
     /// to wait.
     pub(super) fn place(&mut self, written: Vec<Written>, answers: Answers) -> Option<u64> {
         let waits_for = |written: &Written| {
+            if written.is_held_back {
+                return None;
+            }
             let before = self.last.get(&written.partition).into_iter();
             before
                 .chain(&self.unseen)
-                .filter(|sent| sent.to != written.to)
+                .filter(|sent| sent.is_elsewhere(written.to))
                 .map(|sent| sent.turn + 1)
                 .max()
         };
@@ -86,7 +115,7 @@ impl ProduceOrder {
     /// The same for one that is for any partitions.
     pub(super) fn place_unseen(&mut self, to: Option<NodeId>, answers: Answers) -> Option<u64> {
         let before = self.last.values().chain(&self.unseen);
-        let elsewhere = before.filter(|sent| sent.to != to);
+        let elsewhere = before.filter(|sent| sent.is_elsewhere(to));
         let waits_for = elsewhere.map(|sent| sent.turn + 1).max();
         self.next = Some(Next::Unseen(to, answers));
         waits_for.filter(|turns| *turns > answers.begun)
@@ -97,32 +126,60 @@ impl ProduceOrder {
         self.next = None;
     }
 
+    /// The links to these brokers are gone, with whatever they owed. Whether the next one has to be
+    /// placed again: it may have to wait until it is known what has become of that.
+    pub(super) fn lost(&mut self, nodes: &[NodeId], answers: Answers) -> bool {
+        let mut is_any_owed = false;
+        for sent in self.last.values_mut().chain(&mut self.unseen) {
+            let is_newly_lost = !sent.is_lost && sent.to.is_some_and(|to| nodes.contains(&to));
+            sent.is_lost |= is_newly_lost;
+            is_any_owed |= is_newly_lost && sent.turn >= answers.begun;
+        }
+        is_any_owed && self.next.is_some()
+    }
+
     /// The one that was placed last is on its way.
     pub(super) fn is_sent(&mut self) {
         match self.next.take() {
             None => {}
             Some(Next::Seen(written, Answers { owed, begun })) => {
                 if self.last.len() > PARTITIONS_KEPT {
-                    self.last.retain(|_, sent| sent.turn >= begun);
+                    let failed = &self.failed;
+                    self.last.retain(|partition, sent| {
+                        sent.turn >= begun || failed.contains_key(partition)
+                    });
                 }
                 for Written {
                     partition,
                     sequence,
                     to,
+                    is_held_back,
                 } in written
                 {
                     if !self.is_behind_failed(&partition, sequence) {
                         self.failed.remove(&partition);
                     }
-                    let turn = owed;
-                    self.last.insert(partition, Sent { to, sequence, turn });
+                    self.producers = match self.producers {
+                        Producers::OneNumbers => Producers::OneNumbers,
+                        _ if sequence.is_some() => Producers::OneNumbers,
+                        _ => Producers::NoneNumbers,
+                    };
+                    let before = self.last.get(&partition).filter(|_| is_held_back);
+                    let sent = Sent {
+                        to: before.map_or(to, |sent| sent.to),
+                        is_lost: before.map_or(is_held_back, |sent| sent.is_lost),
+                        sequence,
+                        turn: owed,
+                    };
+                    self.last.insert(partition, sent);
                 }
             }
             Some(Next::Unseen(to, Answers { owed, begun })) => {
                 self.unseen
-                    .retain(|sent| sent.to != to && sent.turn >= begun);
+                    .retain(|sent| sent.is_elsewhere(to) && sent.turn >= begun);
                 self.unseen.push(Sent {
                     to,
+                    is_lost: false,
                     sequence: None,
                     turn: owed,
                 });
@@ -130,18 +187,38 @@ impl ProduceOrder {
         }
     }
 
-    /// A batch of this partition has not been written, or nobody knows whether it has.
+    /// A batch of this partition has not been written, or nobody knows whether it has. What nobody
+    /// numbers may go on.
     pub(super) fn has_failed(&mut self, partition: PartitionRef, now: Instant) {
+        let is_known = self.failed.contains_key(&partition);
+        let is_full = self.failed.len() >= FAILED_MAX && !is_known;
+        if self.producers == Producers::NoneNumbers || is_full {
+            return;
+        }
+        // What was looked at last is not what has failed, where there were others since.
+        let unseen = self.unseen.iter().map(|sent| sent.turn).max();
+        if !is_known
+            && let Some(sent) = self.last.get_mut(&partition)
+            && unseen.is_some_and(|turn| turn > sent.turn)
+        {
+            sent.sequence = None;
+        }
+        self.forgotten_at.get_or_insert(now + FAILED_KEPT);
         self.failed.insert(partition, now);
     }
 
     /// Whether any partition has failed lately.
     pub(super) fn is_any_failed(&mut self, now: impl FnOnce() -> Instant) -> bool {
-        if self.failed.is_empty() {
+        let Some(forgotten_at) = self.forgotten_at else {
             return false;
-        }
+        };
         let now = now();
-        self.failed.retain(|_, since| now - *since < FAILED_KEPT);
+        if now >= forgotten_at {
+            self.failed.retain(|_, since| now - *since < FAILED_KEPT);
+            self.failed.shrink_to_fit();
+            let first = self.failed.values().min();
+            self.forgotten_at = first.map(|since| *since + FAILED_KEPT);
+        }
         !self.failed.is_empty()
     }
 
@@ -158,6 +235,14 @@ impl ProduceOrder {
         };
         let last = self.last.get(partition).and_then(|sent| sent.sequence);
         last.is_none_or(|last| sequence.is_behind(&last))
+    }
+
+    /// Whether it would go to another broker than the batch before it, which has failed and has
+    /// not come again.
+    pub(super) fn would_overtake(&self, written: &Written) -> bool {
+        let last = self.last.get(&written.partition);
+        self.is_behind_failed(&written.partition, written.sequence)
+            && last.is_none_or(|sent| sent.is_elsewhere(written.to))
     }
 }
 
@@ -177,6 +262,7 @@ mod tests {
             partition: partition(*of),
             sequence: None,
             to: Some(NodeId(*node)),
+            is_held_back: false,
         };
         keys.iter().map(key).collect()
     }
@@ -239,6 +325,7 @@ mod tests {
             partition: partition(0),
             sequence: Sequence::numbered(first),
             to: Some(NodeId(1)),
+            is_held_back: false,
         }
     }
 
@@ -290,5 +377,111 @@ mod tests {
         assert!(order.is_any_failed(|| start + FAILED_KEPT / 2));
         assert!(!order.is_any_failed(|| start + FAILED_KEPT));
         assert!(!is_behind_failed(&order, 5));
+    }
+
+    #[test]
+    fn what_was_looked_at_before_others_were_not_is_not_what_failed() {
+        let mut order = ProduceOrder::default();
+        let of_epoch = |epoch, first| Sequence::numbered(first).map(|of| of.in_epoch(epoch));
+        let mut first = numbered(0);
+        first.sequence = of_epoch(1, 0);
+        order.place(vec![first], at(0, 0));
+        order.is_sent();
+        order.place_unseen(Some(NodeId(1)), at(1, 1));
+        order.is_sent();
+        order.has_failed(partition(0), Instant::now());
+        let next = of_epoch(2, 10);
+        assert!(order.is_behind_failed(&partition(0), next));
+        let mut again = numbered(0);
+        again.sequence = next;
+        order.place(vec![again], at(2, 2));
+        order.is_sent();
+        // Nor does it begin anew when more fail.
+        order.has_failed(partition(0), Instant::now());
+        assert!(!order.is_behind_failed(&partition(0), next));
+    }
+
+    #[test]
+    fn what_has_failed_is_remembered_among_many_others() {
+        let mut order = ProduceOrder::default();
+        let mut turn = 0;
+        let mut send = |order: &mut ProduceOrder, written| {
+            order.place(written, at(turn, turn));
+            order.is_sent();
+            turn += 1;
+        };
+        order.has_failed(partition(0), Instant::now());
+        send(&mut order, vec![numbered(5)]);
+        for round in 0..3 {
+            let many: Vec<_> = (1..1500).map(|of| (of + round * 2000, 1)).collect();
+            send(&mut order, keys(&many));
+        }
+        assert!(!is_behind_failed(&order, 5), "it comes again");
+        assert!(is_behind_failed(&order, 10));
+    }
+
+    #[test]
+    fn so_many_may_fail_and_no_more() {
+        let mut order = ProduceOrder::default();
+        let start = Instant::now();
+        for of in 0..FAILED_MAX as i32 + 10 {
+            order.has_failed(partition(of), start);
+        }
+        assert_eq!(order.failed.len(), FAILED_MAX);
+        assert!(!order.is_any_failed(|| start + FAILED_KEPT));
+        assert_eq!(order.failed.capacity(), 0);
+    }
+
+    #[test]
+    fn where_nobody_numbers_nothing_fails() {
+        let mut order = ProduceOrder::default();
+        order.place(keys(&[(0, 1)]), at(0, 0));
+        order.is_sent();
+        order.has_failed(partition(0), Instant::now());
+        assert!(!order.is_any_failed(Instant::now));
+        order.place(vec![numbered(0)], at(1, 1));
+        order.is_sent();
+        order.has_failed(partition(0), Instant::now());
+        assert!(order.is_any_failed(Instant::now));
+    }
+
+    #[test]
+    fn what_was_on_a_link_that_is_gone_is_waited_for_by_its_own_successor() {
+        let mut order = ProduceOrder::default();
+        order.place(vec![numbered(0)], at(0, 0));
+        order.is_sent();
+        assert_eq!(order.place(vec![numbered(5)], at(1, 0)), None, "one link");
+        assert!(!order.lost(&[NodeId(2)], at(1, 0)));
+        assert!(order.lost(&[NodeId(1)], at(1, 0)));
+        assert!(!order.lost(&[NodeId(1)], at(1, 0)), "known");
+        assert_eq!(order.place(vec![numbered(5)], at(1, 0)), Some(1));
+        assert_eq!(order.place(vec![numbered(5)], at(1, 1)), None);
+        order.is_sent();
+        assert_eq!(order.place(vec![numbered(10)], at(2, 1)), None, "the next");
+    }
+
+    #[test]
+    fn what_is_behind_a_failed_batch_may_go_where_that_has_gone_and_nowhere_else() {
+        let mut order = ProduceOrder::default();
+        order.place(vec![numbered(0)], at(0, 0));
+        order.is_sent();
+        order.has_failed(partition(0), Instant::now());
+        let mut next = numbered(5);
+        assert!(!order.would_overtake(&next));
+        next.to = Some(NodeId(2));
+        assert!(order.would_overtake(&next));
+        // That it was held back makes its broker no one's that has been written to.
+        next.is_held_back = true;
+        assert_eq!(
+            order.place(vec![next], at(1, 0)),
+            None,
+            "it waits for nobody"
+        );
+        order.is_sent();
+        let mut third = numbered(10);
+        third.to = Some(NodeId(2));
+        assert!(order.would_overtake(&third));
+        order.lost(&[NodeId(1)], at(2, 1));
+        assert!(order.would_overtake(&numbered(10)), "by another link");
     }
 }

@@ -234,6 +234,11 @@ impl Relay {
         }
     }
 
+    /// The client's next request waits for nobody any more: it is looked at again.
+    pub(super) fn look_again(&mut self) {
+        self.is_needed = false;
+    }
+
     /// Whether nothing has said yet whom the client means.
     pub(super) fn is_broker_unknown(&self) -> bool {
         let routing = self.state.routing.as_ref();

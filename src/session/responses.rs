@@ -527,13 +527,23 @@ fn note_error(response: &Response, frame: &[u8], state: &SessionState) {
 
 /// A response that refuses something holds no records.
 const REFUSAL_BYTES_MAX: usize = 4096;
+/// What is answered to a Produce never does: room for 1,800 partitions, and for less than a buffer
+/// holds.
+const PRODUCED_BYTES_MAX: usize = 64 * 1024;
+
+fn refusal_bytes_max(api: &Api) -> usize {
+    match api == table::PRODUCE {
+        true => PRODUCED_BYTES_MAX,
+        false => REFUSAL_BYTES_MAX,
+    }
+}
 
 /// Whether it must be whole before anything behind it is placed.
 fn is_judged(response: &Response, frame_bytes: usize, state: &SessionState) -> bool {
     let routing = state.routing.as_deref();
-    let is_judging = |(routing, api): (&Routing, &Api)| routing.is_judging(api);
-    LENGTH_BYTES + frame_bytes <= REFUSAL_BYTES_MAX
-        && routing.zip(response.api).is_some_and(is_judging)
+    routing.zip(response.api).is_some_and(|(routing, api)| {
+        routing.is_judging(api) && LENGTH_BYTES + frame_bytes <= refusal_bytes_max(api)
+    })
 }
 
 /// A response that has arrived as a whole may say that the request has come to the wrong broker.
@@ -541,7 +551,7 @@ fn judge(response: &Response, frame: Option<&[u8]>, with: &mut ResponseContext<'
     let Some((routing, api)) = with.state.routing.as_mut().zip(response.api) else {
         return;
     };
-    if let Some(frame) = frame.filter(|frame| frame.len() <= REFUSAL_BYTES_MAX) {
+    if let Some(frame) = frame.filter(|frame| frame.len() <= refusal_bytes_max(api)) {
         routing.judge(with.node, api, response.version, frame);
     }
 }

@@ -83,6 +83,9 @@ impl Session<'_> {
             self.reached(relay, wanted)?;
             return Ok(None);
         };
+        if relay.lost_links(&missing) {
+            return Ok(None);
+        }
         let credentials = if relay.state.sasl.has_succeeded() {
             match relay.credentials() {
                 Some(credentials) => Some(credentials),
@@ -206,6 +209,18 @@ impl Relay {
     fn unreachable(&mut self, node: NodeId) -> bool {
         let routing = self.state.routing.as_mut();
         routing.is_some_and(|routing| routing.unreachable(node))
+    }
+
+    /// There is no link to these brokers any more, if ever there was. Whether the client's next
+    /// request is to be looked at again, since it may be behind what was lost with one.
+    fn lost_links(&mut self, nodes: &[NodeId]) -> bool {
+        let answers = self.state.owed.answers();
+        let routing = self.state.routing.as_mut();
+        let is_again = routing.is_some_and(|routing| routing.lost_links(nodes, answers));
+        if is_again {
+            self.look_again();
+        }
+        is_again
     }
 
     /// Answers the client's next request in the brokers' place.

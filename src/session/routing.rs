@@ -251,11 +251,8 @@ impl Routing {
             return;
         }
         let refusals = split::refusals(api, version, frame);
-        if api == table::PRODUCE {
-            for refused in &refusals.partitions {
-                self.order
-                    .has_failed(refused.partition.clone(), time::now());
-            }
+        for partition in refusals.unwritten {
+            self.order.has_failed(partition, time::now());
         }
         let Some(node) = node else { return };
         let routes = self.cluster.routes();
@@ -277,7 +274,7 @@ impl Routing {
 
     /// There is no answer to these keys of a request that was split.
     pub(super) fn failed(&mut self, request: &Request<'_>, keys: &[usize]) {
-        if request.api != table::PRODUCE {
+        if request.api != table::PRODUCE || keys.is_empty() {
             return;
         }
         let Ok(Needs::Leaders(partitions)) = request.needs() else {
@@ -288,9 +285,20 @@ impl Routing {
         }
     }
 
-    /// Whether a response to this may be [judged](Self::judge) once it is whole.
+    /// Whether a response to this must be whole before anything behind it is placed: it is
+    /// [judged](Self::judge).
     pub(super) fn is_judging(&self, api: &Api) -> bool {
         self.stage != Stage::Named && api == table::PRODUCE
+    }
+
+    /// The links to these brokers are gone. Whether the next request is to be looked at again
+    /// before there are others.
+    pub(super) fn lost_links(&mut self, nodes: &[NodeId], answers: Answers) -> bool {
+        let is_again = self.order.lost(nodes, answers);
+        if is_again {
+            self.wanted = None;
+        }
+        is_again
     }
 
     /// Behind the first key of a request stood one that another broker leads. Mostly the client

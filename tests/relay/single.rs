@@ -117,7 +117,12 @@ pub(crate) fn refused(correlation_id: i32, partitions: &[i32]) -> Vec<u8> {
     produced_or_not(correlation_id, partitions, -1, 6)
 }
 
-fn produced_or_not(correlation_id: i32, partitions: &[i32], offset: i64, error: i16) -> Vec<u8> {
+pub(crate) fn produced_or_not(
+    correlation_id: i32,
+    partitions: &[i32],
+    offset: i64,
+    error: i16,
+) -> Vec<u8> {
     let of = |partition: &i32| {
         PartitionProduceResponse::default()
             .with_index(*partition)

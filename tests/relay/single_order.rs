@@ -7,7 +7,7 @@ use crate::frames::opaque;
 use crate::move_clock;
 use crate::single::{
     PRODUCE_VERSION, TOPIC, answer_leaders, begun, header_of, offsets, partitions_of, produce,
-    produce_numbered, produced, refused, two,
+    produce_numbered, produced, produced_or_not, refused, two,
 };
 use kafka_protocol::messages::produce_response::{PartitionProduceResponse, TopicProduceResponse};
 use kafka_protocol::messages::{ProduceResponse, TopicName};
@@ -164,6 +164,16 @@ async fn move_to_zero(proxy: &Proxy, (zero, one): (&mut Broker, &mut Broker)) ->
     (other, at_zero)
 }
 
+/// Time enough for others to go the wrong way.
+async fn round_trips(client: &mut Client, at_zero: &mut Arrival) {
+    for id in 10..20 {
+        client.send(&produce(id, &[0])).await;
+        at_zero.frame().await.unwrap();
+        at_zero.send(&produced(id, &[0], 0)).await;
+        client.frame().await.unwrap();
+    }
+}
+
 #[tokio::test]
 async fn records_of_a_partition_whose_leader_moves_wait_for_those_before_them() {
     let (mut zero, mut one, proxy) = two().await;
@@ -176,13 +186,7 @@ async fn records_of_a_partition_whose_leader_moves_wait_for_those_before_them() 
     assert_eq!(at_one.first, produce(3, &[1]));
     let (mut other, mut other_at_zero) = move_to_zero(&proxy, (&mut zero, &mut one)).await;
     client.send(&produce(4, &[0, 1])).await;
-    // Time enough to go the wrong way.
-    for id in 10..20 {
-        other.send(&produce(id, &[0])).await;
-        other_at_zero.frame().await.unwrap();
-        other_at_zero.send(&produced(id, &[0], 0)).await;
-        other.frame().await.unwrap();
-    }
+    round_trips(&mut other, &mut other_at_zero).await;
     let gone_ahead = at_zero.stream.try_read(&mut [0]);
     assert!(gone_ahead.is_err(), "request 3 is not answered yet");
     at_one.send(&produced(3, &[1], 1)).await;
@@ -405,4 +409,74 @@ async fn a_failure_of_long_ago_holds_nothing_back() {
     let asked = at_one.frame().await.unwrap();
     answer_leaders(&mut at_one, &asked, &[0, 0]).await;
     assert_eq!(at_zero.frame().await, Some(next));
+}
+
+#[tokio::test]
+async fn what_is_numbered_behind_a_part_that_is_lost_waits_until_that_is_known() {
+    let (mut zero, mut one, proxy) = two().await;
+    let (mut client, mut at_zero, mut at_one) = for_both(&proxy, (&mut zero, &mut one)).await;
+    client.send(&produce_numbered(3, &[(0, 5), (1, 5)])).await;
+    at_zero.frame().await.unwrap();
+    at_one.frame().await.unwrap();
+    drop(at_one);
+    // Node 0 takes its time with its own part, and meanwhile comes what is behind the lost one.
+    let (mut other, mut other_at_zero) = begun(&proxy, &mut zero).await;
+    round_trips(&mut other, &mut other_at_zero).await;
+    client.send(&produce_numbered(4, &[(1, 10)])).await;
+    round_trips(&mut other, &mut other_at_zero).await;
+    assert!(!one.has_arrivals(), "request 3 is not answered yet");
+    at_zero.send(&produced(3, &[0], 5)).await;
+    let answer = client.frame().await.unwrap();
+    assert_eq!(errors(&answer), [(0, 0), (1, REQUEST_TIMED_OUT)]);
+    assert_eq!(errors(&client.frame().await.unwrap()), [(1, NOT_LEADER)]);
+    let again = produce_numbered(5, &[(1, 5)]);
+    client.send(&again).await;
+    assert_eq!(one.next().await.first, again);
+}
+
+#[tokio::test]
+async fn what_is_numbered_behind_what_a_leader_could_not_write_in_time_goes_to_no_other() {
+    const KAFKA_STORAGE_ERROR: i16 = 56;
+    for error in [REQUEST_TIMED_OUT, KAFKA_STORAGE_ERROR] {
+        let (mut zero, mut one, proxy) = two().await;
+        let (mut client, _at_zero, mut at_one) = for_both(&proxy, (&mut zero, &mut one)).await;
+        let [first, second, third] =
+            [(3, 5), (4, 10), (5, 15)].map(|(id, sequence)| produce_numbered(id, &[(1, sequence)]));
+        client.send(&first).await;
+        at_one.frame().await.unwrap();
+        at_one.send(&produced_or_not(3, &[1], -1, error)).await;
+        client.frame().await.unwrap();
+        client.send(&second).await;
+        assert_eq!(at_one.frame().await, Some(second), "it leads");
+        at_one.send(&produced_or_not(4, &[1], -1, error)).await;
+        client.frame().await.unwrap();
+        move_to_zero(&proxy, (&mut zero, &mut one)).await;
+        client.send(&third).await;
+        let answer = client.frame().await.unwrap();
+        assert_eq!(errors(&answer), [(1, NOT_LEADER)], "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_among_many_partitions_is_seen() {
+    let (mut zero, mut one, proxy) = two().await;
+    let many: Vec<_> = (1..600).map(|partition| (partition, 0)).collect();
+    let partitions: Vec<_> = (1..600).collect();
+    let (mut client, _at_zero) = sent(&proxy, &mut zero, &[produce_numbered(2, &[(1, 0)])]).await;
+    let mut at_one = one.next().await;
+    at_one.send(&produced(2, &[1], 0)).await;
+    client.frame().await.unwrap();
+    client.send(&produce_numbered(3, &many)).await;
+    assert_eq!(partitions_of(&at_one.frame().await.unwrap()), partitions);
+    at_one.send(&refused(3, &partitions)).await;
+    client.frame().await.unwrap();
+    // Another client has Narrows learn that node 0 leads it now.
+    let (mut other, mut other_at_zero) = begun(&proxy, &mut zero).await;
+    other.send(&produce(2, &[1])).await;
+    let asked = other_at_zero.frame().await.unwrap();
+    answer_leaders(&mut other_at_zero, &asked, &[0, 0]).await;
+    assert_eq!(other_at_zero.frame().await, Some(produce(2, &[1])));
+    let behind = produce_numbered(4, &[(1, 5)]);
+    client.send(&behind).await;
+    assert_eq!(at_one.frame().await, Some(behind));
 }

@@ -3,9 +3,12 @@
 
 use super::index::{Index, Partition, TopicKey, Until};
 use super::{Keys, PartitionRef, Role, form, keys, topic_ref};
-use crate::protocol::errors::{NOT_COORDINATOR, NOT_LEADER};
+use crate::protocol::errors::{
+    KAFKA_STORAGE_ERROR, NOT_COORDINATOR, NOT_ENOUGH_REPLICAS, NOT_ENOUGH_REPLICAS_AFTER_APPEND,
+    NOT_LEADER, REQUEST_TIMED_OUT,
+};
 use crate::protocol::header::response_body;
-use crate::protocol::table::{Api, Route};
+use crate::protocol::table::{self, Api, Route};
 use crate::protocol::wire::Reader;
 use crate::types::NodeId;
 
@@ -14,6 +17,8 @@ use crate::types::NodeId;
 pub(crate) struct Refusals {
     /// The leader of these partitions.
     pub(crate) partitions: Vec<Refused>,
+    /// The writer of what a Produce has for these, for now: their producer writes it again.
+    pub(crate) unwritten: Vec<PartitionRef>,
     /// The coordinator of what it was asked for.
     pub(crate) is_of_coordinator: bool,
 }
@@ -30,21 +35,31 @@ pub(crate) struct Refused {
 /// What a whole response refuses; `frame` begins with its length. One that can't be read refuses
 /// nothing: whether it may pass is judged elsewhere.
 pub(crate) fn refusals(api: &Api, version: i16, frame: &[u8]) -> Refusals {
-    let code = match api.route {
-        Route::PartitionLeader => NOT_LEADER,
+    let codes: &[i16] = match api.route {
+        _ if api == table::PRODUCE => &UNWRITTEN,
+        Route::PartitionLeader => &[NOT_LEADER],
         Route::GroupCoordinator
         | Route::GroupCoordinators
         | Route::TransactionCoordinator
-        | Route::TransactionCoordinators => NOT_COORDINATOR,
+        | Route::TransactionCoordinators => &[NOT_COORDINATOR],
         Route::Any | Route::Connection | Route::None | Route::Node | Route::All => {
             return Refusals::default();
         }
     };
-    match may_have(frame, code) {
+    match codes.iter().any(|code| may_have(frame, *code)) {
         true => read(api, version, frame).unwrap_or_default(),
         false => Refusals::default(),
     }
 }
+
+/// What a leader says that is none any more, or won't be for long.
+const UNWRITTEN: [i16; 5] = [
+    NOT_LEADER,
+    REQUEST_TIMED_OUT,
+    NOT_ENOUGH_REPLICAS,
+    NOT_ENOUGH_REPLICAS_AFTER_APPEND,
+    KAFKA_STORAGE_ERROR,
+];
 
 /// Whether the bytes of an error code stand anywhere. Hardly any response refuses something, and
 /// this is a fraction of what it takes to read one.
@@ -60,14 +75,17 @@ fn read(api: &Api, version: i16, frame: &[u8]) -> Option<Refusals> {
     let body = response_body(api, version, frame)?;
     let form = form(api, version);
     let index = Index::read(Reader::whole(body), layout.response, form, Until::End).ok()?;
-    let refused = |partition: &Partition| {
+    let named = |partition: &Partition| {
         let topic: TopicKey<'_> = index.topics.get(partition.topic as usize)?.key;
+        Some(PartitionRef {
+            topic: topic_ref(topic),
+            partition: partition.partition,
+        })
+    };
+    let refused = |partition: &Partition| {
         let leader = partition.leader.filter(|(leader, _)| *leader >= 0);
         Some(Refused {
-            partition: PartitionRef {
-                topic: topic_ref(topic),
-                partition: partition.partition,
-            },
+            partition: named(partition)?,
             leader: leader.map(|(leader, epoch)| (NodeId(leader), epoch)),
         })
     };
@@ -75,8 +93,14 @@ fn read(api: &Api, version: i16, frame: &[u8]) -> Option<Refusals> {
         Keys::Partitions => {
             let wrong = index.partitions.iter();
             let wrong = wrong.filter(|partition| partition.error == NOT_LEADER);
+            let is_unwritten = |partition: &&Partition| UNWRITTEN.contains(&partition.error);
+            let unwritten = index.partitions.iter().filter(is_unwritten);
             Refusals {
                 partitions: wrong.filter_map(refused).collect(),
+                unwritten: match api == table::PRODUCE {
+                    true => unwritten.filter_map(named).collect(),
+                    false => Vec::new(),
+                },
                 is_of_coordinator: false,
             }
         }
@@ -86,9 +110,9 @@ fn read(api: &Api, version: i16, frame: &[u8]) -> Option<Refusals> {
             let of_items = index.items.iter().map(|item| item.error);
             let mut errors = of_partitions.chain(of_items);
             Refusals {
-                partitions: Vec::new(),
                 is_of_coordinator: whole == i32::from(NOT_COORDINATOR)
                     || errors.any(|error| error == NOT_COORDINATOR),
+                ..Refusals::default()
             }
         }
         Keys::Resources | Keys::OfAll => Refusals::default(),

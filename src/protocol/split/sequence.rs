@@ -52,6 +52,12 @@ impl Sequence {
         })
     }
 
+    /// The same in another epoch.
+    #[cfg(test)]
+    pub(crate) fn in_epoch(self, epoch: i16) -> Self {
+        Self { epoch, ..self }
+    }
+
     /// Whether it comes behind `other` in the same count.
     pub(crate) fn is_behind(&self, other: &Self) -> bool {
         let is_one_count = self.producer_id == other.producer_id && self.epoch == other.epoch;

@@ -179,7 +179,11 @@ impl Routing {
         };
         let targets = vec![node; partitions.len()];
         let written = written(&whole, partitions, targets).map_err(Unread::Malformed)?;
-        if !written.iter().any(|written| self.is_behind_failed(written)) {
+        let is_behind_failed = |of: &Written| {
+            let order = &self.order;
+            order.is_behind_failed(&of.partition, of.sequence)
+        };
+        if !written.iter().any(is_behind_failed) {
             let place = self.place_first(request, node, answers)?;
             if place != Place::Here {
                 return Ok(place);
@@ -187,11 +191,6 @@ impl Routing {
         }
         self.held = self.order.place(written, answers);
         Ok(self.unless_held(Place::Here))
-    }
-
-    fn is_behind_failed(&self, written: &Written) -> bool {
-        self.order
-            .is_behind_failed(&written.partition, written.sequence)
     }
 
     /// By all its keys.
@@ -250,7 +249,9 @@ impl Routing {
                 coordinators
             }
         };
-        let is_reachable = |node: &NodeId| !self.given_up.contains(&Wanted::Broker(*node));
+        let is_reachable = |wanted: &NodeId| {
+            node == Some(*wanted) || !self.given_up.contains(&Wanted::Broker(*wanted))
+        };
         let targets: Vec<_> = targets
             .iter()
             .map(|target| target.filter(is_reachable))
@@ -258,11 +259,11 @@ impl Routing {
         if !produced.is_empty() {
             // Who is not known is the one at hand.
             let at = targets.iter().map(|target| target.or(node)).collect();
-            let written = written(&whole, produced, at).map_err(Unread::Malformed)?;
-            let is_held_back = written
-                .iter()
-                .map(|written| self.is_behind_failed(written))
-                .collect::<Vec<_>>();
+            let mut written = written(&whole, produced, at).map_err(Unread::Malformed)?;
+            for written in &mut written {
+                written.is_held_back = self.order.would_overtake(written);
+            }
+            let is_held_back: Vec<_> = written.iter().map(|of| of.is_held_back).collect();
             self.held = self.order.place(written, answers);
             if self.held.is_some() {
                 return Ok(Place::Waits);
@@ -406,6 +407,7 @@ fn written(
         partition,
         sequence,
         to,
+        is_held_back: false,
     });
     Ok(written.collect())
 }

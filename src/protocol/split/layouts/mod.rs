@@ -11,7 +11,7 @@ mod leaders;
 mod transactions;
 
 use super::layout::{Errors, Layout};
-use crate::protocol::errors::{NOT_COORDINATOR, NOT_LEADER};
+use crate::protocol::errors::{NOT_COORDINATOR, NOT_LEADER, REQUEST_TIMED_OUT};
 
 /// The layout of an API, if its requests name keys or go to every broker.
 pub(super) fn layout(key: i16) -> Option<&'static Layout> {
@@ -62,7 +62,6 @@ pub(super) static LAYOUTS: [&Layout; 40] = [
     &brokers::INCREMENTAL_ALTER_CONFIGS,
 ];
 
-const REQUEST_TIMED_OUT: i16 = 7;
 const BROKER_NOT_AVAILABLE: i16 = 8;
 const COORDINATOR_LOAD_IN_PROGRESS: i16 = 14;
 const COORDINATOR_NOT_AVAILABLE: i16 = 15;
