@@ -292,25 +292,28 @@ impl Process {
             bootstrap,
             admin,
         };
+        // The admin port listens before the others do.
         let up = async {
-            while TcpStream::connect(admin).await.is_err() {
+            let is_up = |page: String| page.starts_with("HTTP/1.1 200");
+            while !process.ask("/readyz").await.is_ok_and(is_up) {
                 tokio::task::yield_now().await;
             }
         };
-        within("the process to listen", up).await;
+        within("the process to be ready", up).await;
         process
     }
 
     async fn page(&self, path: &str) -> String {
-        let ask = async {
-            let mut http = TcpStream::connect(self.admin).await?;
-            let request = format!("GET {path} HTTP/1.1\r\nHost: n\r\nConnection: close\r\n\r\n");
-            http.write_all(request.as_bytes()).await?;
-            let mut page = String::new();
-            http.read_to_string(&mut page).await?;
-            std::io::Result::Ok(page)
-        };
-        within("the admin port", ask).await.unwrap()
+        within("the admin port", self.ask(path)).await.unwrap()
+    }
+
+    async fn ask(&self, path: &str) -> std::io::Result<String> {
+        let mut http = TcpStream::connect(self.admin).await?;
+        let request = format!("GET {path} HTTP/1.1\r\nHost: n\r\nConnection: close\r\n\r\n");
+        http.write_all(request.as_bytes()).await?;
+        let mut page = String::new();
+        http.read_to_string(&mut page).await?;
+        Ok(page)
     }
 
     async fn open_files(&self) -> u32 {
