@@ -349,6 +349,7 @@ async fn with_a_lost_part(
     client.send(&produce_numbered(3, &[(0, 5), (1, 5)])).await;
     at_zero.frame().await.unwrap();
     at_one.frame().await.unwrap();
+    drop(at_one);
     (client, at_zero)
 }
 

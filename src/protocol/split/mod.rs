@@ -194,20 +194,29 @@ pub fn first_need(
 impl Request<'_> {
     /// What it needs of brokers.
     pub fn needs(&self) -> Result<Needs, Malformed> {
+        Ok(self.needs_and_sequences()?.0)
+    }
+
+    /// The same, and of each key of a Produce its number; of any other request none.
+    pub(crate) fn needs_and_sequences(&self) -> Result<(Needs, Vec<Option<Sequence>>), Malformed> {
         let Some((keys, layout)) = keys(self.api) else {
-            return Ok(Needs::Any);
+            return Ok((Needs::Any, Vec::new()));
         };
         if keys == Keys::OfAll {
-            return Ok(Needs::All);
+            return Ok((Needs::All, Vec::new()));
         }
         let index = self.index(layout)?;
+        Ok((self.needs_in(keys, &index), self.sequences(&index)))
+    }
+
+    fn needs_in(&self, keys: Keys, index: &Index<'_>) -> Needs {
         let epoch = index.number(Role::SessionEpoch, self.frame);
         if epoch.is_some_and(|epoch| epoch > 0) {
-            return Ok(Needs::FetchSession);
+            return Needs::FetchSession;
         }
-        Ok(match keys {
+        match keys {
             Keys::Partitions if index.partitions.is_empty() => Needs::Any,
-            Keys::Partitions => Needs::Leaders(partitions(&index)),
+            Keys::Partitions => Needs::Leaders(partitions(index)),
             _ if index.items.is_empty() => Needs::Any,
             Keys::Resources => Needs::Nodes(index.items.iter().map(Item::node).collect()),
             Keys::Coordinated(kind) => {
@@ -215,7 +224,7 @@ impl Request<'_> {
                 Needs::Coordinators(kind, names.collect())
             }
             Keys::OfAll => Needs::All,
-        })
+        }
     }
 
     /// Its pieces, each a frame with its length in front. Key `i` goes to piece `assignment[i]`,

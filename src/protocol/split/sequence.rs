@@ -1,9 +1,10 @@
 //! Where in a producer's sequence the records of a Produce stand: what an idempotent producer
 //! numbers its batches by, for each partition (KIP-98).
 
-use super::{Request, keys};
+use super::Request;
+use super::index::{Index, Partition};
 use crate::protocol::table;
-use crate::protocol::wire::{Malformed, Reader};
+use crate::protocol::wire::Reader;
 
 /// The number of a record batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,20 +68,18 @@ impl Sequence {
 }
 
 impl Request<'_> {
-    /// Of each key of a Produce, its number, in the order of what [`needs`](Self::needs) gives.
-    /// Nothing for any other request.
-    pub(crate) fn sequences(&self) -> Result<Vec<Option<Sequence>>, Malformed> {
-        let Some((_, layout)) = keys(self.api).filter(|_| self.api == table::PRODUCE) else {
-            return Ok(Vec::new());
-        };
-        let index = self.index(layout)?;
+    /// Of each key of a Produce, its number, in the index's order. Nothing for any other request.
+    pub(super) fn sequences(&self, index: &Index<'_>) -> Vec<Option<Sequence>> {
+        if self.api != table::PRODUCE {
+            return Vec::new();
+        }
         let is_flexible = self.form().is_flexible;
-        let of = |partition: &super::index::Partition| {
+        let of = |partition: &Partition| {
             let mut reader = Reader::whole(self.frame.get(partition.at.clone())?);
             reader.int32().ok()?;
             Sequence::of(reader.bytes_of(is_flexible).ok()??)
         };
-        Ok(index.partitions.iter().map(of).collect())
+        index.partitions.iter().map(of).collect()
     }
 }
 
@@ -164,7 +163,8 @@ mod tests {
                 body_at: 0,
             };
             let expected = vec![Sequence::numbered(5), None, None, Sequence::numbered(0)];
-            assert_eq!(request.sequences(), Ok(expected), "v{version}");
+            let (_, sequences) = request.needs_and_sequences().unwrap();
+            assert_eq!(sequences, expected, "v{version}");
         }
     }
 

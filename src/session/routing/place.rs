@@ -6,9 +6,9 @@ use crate::cluster::misled::Misled;
 use crate::observe::text::Shown;
 use crate::observe::time;
 use crate::protocol::header::{self, ExpectedBroker};
-use crate::protocol::split::{self, Failure, FirstNeed, Needs, PartitionRef, Request, TopicRef};
+use crate::protocol::split::{self, Failure, FirstNeed, Needs, PartitionRef, Sequence, TopicRef};
 use crate::protocol::table::{self, Route, Treatment};
-use crate::protocol::wire::{Malformed, Unread};
+use crate::protocol::wire::Unread;
 use crate::session::cause::Cause;
 use crate::session::merge::Whole;
 use crate::session::order::{Answers, Written};
@@ -174,11 +174,12 @@ impl Routing {
         answers: Answers,
     ) -> Result<Place, Unread> {
         let whole = request.whole();
-        let Needs::Leaders(partitions) = whole.needs().map_err(Unread::Malformed)? else {
+        let needs = whole.needs_and_sequences();
+        let (Needs::Leaders(partitions), sequences) = needs.map_err(Unread::Malformed)? else {
             return self.place_first(request, node, answers);
         };
         let targets = vec![node; partitions.len()];
-        let written = written(&whole, partitions, targets).map_err(Unread::Malformed)?;
+        let written = written(partitions, sequences, targets);
         let is_behind_failed = |of: &Written| {
             let order = &self.order;
             order.is_behind_failed(&of.partition, of.sequence)
@@ -201,7 +202,8 @@ impl Routing {
         answers: Answers,
     ) -> Result<Place, Unread> {
         let whole = request.whole();
-        let needs = whole.needs().map_err(Unread::Malformed)?;
+        let needs = whole.needs_and_sequences();
+        let (needs, sequences) = needs.map_err(Unread::Malformed)?;
         let routes = self.cluster.routes();
         let mut produced = Vec::new();
         let targets: Vec<Option<NodeId>> = match needs {
@@ -259,7 +261,7 @@ impl Routing {
         if !produced.is_empty() {
             // Who is not known is the one at hand.
             let at = targets.iter().map(|target| target.or(node)).collect();
-            let mut written = written(&whole, produced, at).map_err(Unread::Malformed)?;
+            let mut written = written(produced, sequences, at);
             for written in &mut written {
                 written.is_held_back = self.order.would_overtake(written);
             }
@@ -397,11 +399,10 @@ fn is_ordered(request: Arriving<'_>) -> bool {
 
 /// What a Produce has for each of its partitions, and whom it goes to.
 fn written(
-    request: &Request<'_>,
     partitions: Vec<PartitionRef>,
+    sequences: Vec<Option<Sequence>>,
     targets: Vec<Option<NodeId>>,
-) -> Result<Vec<Written>, Malformed> {
-    let sequences = request.sequences()?;
+) -> Vec<Written> {
     let keys = partitions.into_iter().zip(sequences).zip(targets);
     let written = keys.map(|((partition, sequence), to)| Written {
         partition,
@@ -409,7 +410,7 @@ fn written(
         to,
         is_held_back: false,
     });
-    Ok(written.collect())
+    written.collect()
 }
 
 /// Each once, in their order.
